@@ -1,0 +1,20 @@
+# The libraries we build on, all in Debian 12; scripts/setup installs them.
+find_package(PkgConfig REQUIRED)
+
+function(baton_package name module)
+    pkg_check_modules(${name} IMPORTED_TARGET GLOBAL ${module})
+    if(NOT ${name}_FOUND)
+        message(FATAL_ERROR "${module} is missing: run scripts/setup")
+    endif()
+endfunction()
+
+baton_package(LIBURING liburing)
+baton_package(LZ4 liblz4)
+baton_package(XXHASH libxxhash)
+baton_package(MSGPACK msgpack)
+baton_package(JANSSON jansson)
+# In our programs only, never forced on a user of the library, and not under sanitizers: they bring their own malloc.
+baton_package(JEMALLOC jemalloc)
+if(BATON_TESTS)
+    baton_package(CMOCKA cmocka)
+endif()

@@ -1,0 +1,93 @@
+"""The helpers that other tests rely on (tests/support) do what they say."""
+import io
+import os
+import pathlib
+import subprocess
+import sys
+import unittest
+
+import process
+from workdir import TestCase, free_port, main, wait_until
+
+FAMILY = r"""
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", "import signal, time; signal.signal(15, 1); print(1); time.sleep(900)"])
+print(child.pid, flush=True)
+child.wait()
+"""
+
+
+class Processes(TestCase):
+    def test_end_leaves_no_grandchild(self):
+        child = self.spawn(sys.executable, "-c", FAMILY)
+        content = child.wait_for("\n")
+        grandchild = int(content.split()[0])
+        self.assertIsNotNone(process.start_time(grandchild))
+        child.end()
+        self.assertFalse(child.running())
+        self.assertIsNone(process.start_time(grandchild))
+
+    def test_a_child_dies_with_the_test_that_started_it(self):
+        script = ("import process, sys, os; p = process.spawn(sys.executable, '-c', 'import time; time.sleep(900)', "
+                  "logs=sys.argv[1]); print(p.pid, flush=True); os._exit(0)")
+        started = process.run(sys.executable, "-c", script, self.workdir(), check=0,
+                              env={"PYTHONPATH": pathlib.Path(process.__file__).parent})
+        wait_until(lambda: process.start_time(int(started.stdout)) is None, "the orphan's end")
+
+    def test_run_fails_on_another_exit_status_and_on_a_hang(self):
+        with self.assertRaisesRegex(AssertionError, "expected exit 0"):
+            process.run(sys.executable, "-c", "raise SystemExit(3)", check=0)
+        with self.assertRaisesRegex(AssertionError, "still running"):
+            process.run(sys.executable, "-c", "import time; time.sleep(900)", timeout=0.2)
+
+    def test_waiting_for_output_fails_at_once_when_the_program_ends_without_it(self):
+        child = self.spawn(sys.executable, "-c", "import sys; sys.exit('no such thing')")
+        with self.assertRaisesRegex(AssertionError, "no such thing"):
+            child.wait_for("ready", timeout=600)
+
+    def test_large_output_does_not_block_a_program(self):
+        child = self.spawn(sys.executable, "-c", "print('x' * 4000000)")
+        self.assertEqual(child.wait(), 0)
+        self.assertEqual(len(child.out()), 4000001)
+
+
+class Places(TestCase):
+    def test_a_socket_path_is_short_enough(self):
+        self.assertLess(len(os.fsencode(self.socket_path("control.sock"))), 64)
+
+    def test_a_free_port_is_a_port(self):
+        self.assertIn(free_port(), range(1024, 65536))
+
+    def test_a_work_directory_is_kept_on_failure_and_removed_otherwise(self):
+        kept = {}
+
+        class Inner(TestCase):
+            def test_passes(self):
+                kept["passes"] = self.workdir()
+                (kept["passes"] / "locked").mkdir(mode=0o500)
+
+            def test_fails(self):
+                kept["fails"] = self.workdir()
+                self.fail("on purpose")
+
+        suite = unittest.TestSuite([Inner("test_passes"), Inner("test_fails")])
+        stderr, sys.stderr = sys.stderr, io.StringIO()
+        try:
+            unittest.TextTestRunner(stream=io.StringIO()).run(suite)
+        finally:
+            sys.stderr = stderr
+        self.assertFalse(kept["passes"].exists())
+        self.assertTrue(kept["fails"].exists())
+        kept["fails"].rmdir()
+
+    def test_a_file_whose_tests_are_all_skipped_exits_77(self):
+        script = ("import unittest\nfrom workdir import TestCase, main\nclass T(TestCase):\n"
+                  "    def test_x(self): self.skipTest('no data here')\nmain()\n")
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False,
+                              env={**os.environ, "PYTHONPATH": str(pathlib.Path(process.__file__).parent)})
+        self.assertEqual(done.returncode, 77)
+        self.assertIn("no data here", done.stdout)
+
+
+if __name__ == "__main__":
+    main()
