@@ -1,0 +1,31 @@
+/* baton/clock.h: time through a replaceable source, so that a test or simulator owns it. Any
+ * thread. */
+#pragma once
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct baton_clock baton_clock;
+struct baton_clock {
+    uint64_t (*monotonic_ns)(const baton_clock *clock); /* never goes back */
+    uint64_t (*wall_ns)(const baton_clock *clock);      /* since 1970-01-01 UTC; may step */
+};
+
+const baton_clock *baton_clock_system(void);
+
+static inline uint64_t baton_clock_monotonic_ns(const baton_clock *clock)
+{
+    return clock->monotonic_ns(clock);
+}
+
+static inline uint64_t baton_clock_wall_ns(const baton_clock *clock)
+{
+    return clock->wall_ns(clock);
+}
+
+#ifdef __cplusplus
+}
+#endif
