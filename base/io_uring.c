@@ -5,10 +5,10 @@
  * With DEFER_TASKRUN the kernel finishes an operation only while this thread is inside
  * io_uring_enter. reap makes that call when the ring's flags say that there is work, and only then.
  *
- * The event fd is an eventfd that the kernel signals, not the ring's own fd: polling that one ended in
- * EINTR or a hang here (Linux 6.18, cause not isolated). The kernel first makes the work visible in the
- * ring, then signals; reap clears first, then looks again. So a signal can be late, which wakes the
- * owner for nothing, but none is lost. */
+ * The event fd is an eventfd that the kernel signals, not the ring's own fd: polling that one ended
+ * in EINTR or a hang here (Linux 6.18, cause not isolated). The kernel first makes the work visible
+ * in the ring, then signals; reap clears first, then looks again. So a signal can be late, which
+ * wakes the owner for nothing, but none is lost. */
 #include "base/io_posix.h"
 
 #include <errno.h>
