@@ -1,0 +1,77 @@
+#include "examples/exchange/book/order_table.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include "examples/exchange/book/invariant.h"
+#include "examples/exchange/book/price_levels.h"
+
+/* The finaliser of splitmix64: ids that differ in any bit spread over the whole table. */
+static uint64_t hash_of(uint64_t id)
+{
+    id ^= id >> 30;
+    id *= 0xbf58476d1ce4e5b9u;
+    id ^= id >> 27;
+    id *= 0x94d049bb133111ebu;
+    return id ^ id >> 31;
+}
+
+int order_table_init(order_table *table, uint32_t orders_max)
+{
+    uint64_t capacity = 16;
+    while (capacity < 2ull * orders_max)
+        capacity *= 2;
+    *table = (order_table){.mask = capacity - 1};
+    table->entries = calloc(capacity, sizeof(*table->entries));
+    if (!table->entries)
+        return -ENOMEM;
+    for (uint64_t i = 0; i < capacity; i++)
+        table->entries[i].slot = BOOK_NONE;
+    return 0;
+}
+
+void order_table_fini(order_table *table)
+{
+    free(table->entries);
+    table->entries = NULL;
+}
+
+/* Where the id is, or the empty entry where it would go. */
+static uint64_t position_of(const order_table *table, uint64_t order_id)
+{
+    uint64_t at = hash_of(order_id) & table->mask;
+    while (table->entries[at].slot != BOOK_NONE && table->entries[at].order_id != order_id)
+        at = (at + 1) & table->mask;
+    return at;
+}
+
+uint32_t order_table_find(const order_table *table, uint64_t order_id)
+{
+    return table->entries[position_of(table, order_id)].slot;
+}
+
+void order_table_insert(order_table *table, uint64_t order_id, uint32_t slot)
+{
+    uint64_t at = position_of(table, order_id);
+    book_invariant(table->entries[at].slot == BOOK_NONE);
+    book_invariant(table->count <= table->mask / 2);
+    table->entries[at] = (order_table_entry){.order_id = order_id, .slot = slot};
+    table->count++;
+}
+
+void order_table_remove(order_table *table, uint64_t order_id)
+{
+    uint64_t hole = position_of(table, order_id);
+    book_invariant(table->entries[hole].slot != BOOK_NONE);
+
+    /* Each later entry of the run moves into the hole unless its home lies behind the hole. */
+    for (uint64_t at = (hole + 1) & table->mask; table->entries[at].slot != BOOK_NONE;
+         at = (at + 1) & table->mask) {
+        uint64_t home = hash_of(table->entries[at].order_id) & table->mask;
+        if (((at - home) & table->mask) >= ((at - hole) & table->mask)) {
+            table->entries[hole] = table->entries[at];
+            hole = at;
+        }
+    }
+    table->entries[hole].slot = BOOK_NONE;
+    table->count--;
+}

@@ -1,0 +1,63 @@
+/* examples/exchange/book/price_levels.h: the price levels of both sides in one preallocated
+ * pool.
+ *
+ * Levels of a side are found by a crit-bit tree over the price (at most 64 steps whatever the
+ * prices are, no rebalancing) and are linked to their neighbours, so that walking from the best
+ * one is a list walk. */
+#pragma once
+
+#include <stdint.h>
+#include <baton/status.h>
+#include "examples/exchange/book/book.h"
+
+#define BOOK_NONE UINT32_MAX
+
+typedef struct {
+    int64_t price;
+    uint64_t size; /* sum of remaining over its orders */
+    uint32_t oldest;
+    uint32_t newest;
+    uint32_t orders_count;
+    uint32_t lower;  /* neighbouring levels of the same side; in a free level: the next free one */
+    uint32_t higher;
+} price_level;
+
+/* An inner node: all prices below child[0] have 0 at this bit, all below child[1] have 1, higher
+ * bits are equal. */
+typedef struct {
+    uint32_t child[2]; /* PRICE_LEAF | level, or a node */
+    uint32_t bit;
+} price_node;
+
+typedef struct {
+    price_level *levels;
+    price_node *nodes;
+    uint32_t levels_max;
+    uint32_t free_level;
+    uint32_t free_node;
+    uint32_t used_count;
+    uint32_t root[2]; /* by book_side */
+    uint32_t best[2];
+    uint32_t count[2];
+} price_levels;
+
+BATON_MUST_USE int price_levels_init(price_levels *index, uint32_t levels_max);
+void price_levels_fini(price_levels *index);
+
+/* BOOK_NONE when absent. */
+uint32_t price_levels_find(const price_levels *index, book_side side, int64_t price);
+/* A new level without orders. The price must be absent and the pool must not be full. */
+uint32_t price_levels_insert(price_levels *index, book_side side, int64_t price);
+void price_levels_remove(price_levels *index, book_side side, uint32_t level);
+
+static inline bool price_levels_full(const price_levels *index)
+{
+    return index->used_count == index->levels_max;
+}
+
+/* The level after this one, seen from the best. */
+static inline uint32_t price_levels_worse(const price_levels *index, book_side side, uint32_t level)
+{
+    const price_level *here = &index->levels[level];
+    return side == BOOK_BUY ? here->lower : here->higher;
+}

@@ -1,0 +1,83 @@
+#include "examples/exchange/replay/replay_book.h"
+
+#define ORDERS_AT_START (1u << 16)
+#define LEVELS_AT_START (1u << 14)
+
+int replay_book_open(replay_book *replay, baton_error *error)
+{
+    *replay = (replay_book){
+        .options = {.orders_max = ORDERS_AT_START, .levels_max = LEVELS_AT_START},
+    };
+    int r = book_create(&replay->options, &replay->book);
+    if (r < 0)
+        return baton_error_set(error, r, "create the order book", baton_status_text(r),
+                               "free some memory");
+    return 0;
+}
+
+void replay_book_close(replay_book *replay)
+{
+    book_destroy(replay->book);
+    replay->book = NULL;
+}
+
+static int copy_order(void *larger, const book_resting *order)
+{
+    return book_restore_order(larger, order);
+}
+
+/* The state moves to a larger book the way it moves between processes: visit and restore. */
+static int move_to(replay_book *replay, const book_options *options)
+{
+    order_book *larger = NULL;
+    int r = book_create(options, &larger);
+    if (r == 0)
+        r = book_visit(replay->book, BOOK_BUY, copy_order, larger);
+    if (r == 0)
+        r = book_visit(replay->book, BOOK_SELL, copy_order, larger);
+    if (r == 0) {
+        book_counters counters = book_get_counters(replay->book);
+        r = book_restore_counters(larger, &counters);
+    }
+    if (r < 0) {
+        book_destroy(larger);
+        return r;
+    }
+    book_destroy(replay->book);
+    replay->book = larger;
+    replay->options = *options;
+    return 0;
+}
+
+static int grow(replay_book *replay, book_refusal full, baton_error *error)
+{
+    book_options options = replay->options;
+    uint32_t *pool = full == BOOK_ORDERS_FULL ? &options.orders_max : &options.levels_max;
+    int r = BATON_E_FULL;
+    if (*pool < BOOK_ORDERS_MAX) {
+        *pool *= 2;
+        r = move_to(replay, &options);
+    }
+    if (r < 0)
+        return baton_error_set(error, r, "make the order book larger", baton_status_text(r),
+                               "replay a shorter file or use a machine with more memory");
+    return 0;
+}
+
+int replay_book_place(replay_book *replay, replay_entry entry, const book_order *order,
+                      book_on_fill on_fill, void *context, book_placed *ret_placed,
+                      book_refusal *ret_refusal, baton_error *error)
+{
+    for (;;) {
+        book_refusal refusal =
+            entry == REPLAY_REST
+                ? book_rest_order(replay->book, order, ret_placed)
+                : book_new_order(replay->book, order, on_fill, context, ret_placed);
+        *ret_refusal = refusal;
+        if (refusal != BOOK_ORDERS_FULL && refusal != BOOK_LEVELS_FULL)
+            return 0;
+        int r = grow(replay, refusal, error);
+        if (r < 0)
+            return r;
+    }
+}
