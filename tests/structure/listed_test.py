@@ -5,6 +5,7 @@ import pathlib
 import re
 import unittest
 
+import process
 import tree
 from workdir import main
 
@@ -22,12 +23,13 @@ class Listed(unittest.TestCase):
         self.assertEqual(missed, [])
 
     def test_every_python_test_is_run(self):
-        lists = "\n".join(tree.read(name) for name in tree.files(".cmake") if name.parts[0] == "tests")
-        scripts = set(re.findall(r"tests/[\w/]+\.py", lists))
-        own = re.search(r"foreach\(topic ([^)]*)\)", tree.read("tests/structure/structure.cmake"))
-        scripts |= {f"tests/structure/{topic}_test.py" for topic in own.group(1).split()}
+        listing = process.run("ctest", "--test-dir", BUILD, "--show-only=json-v1", check=0).json()
+        scripts = {os.path.relpath(word, tree.SOURCE) for test in listing["tests"]
+                   for word in test.get("command", []) if word.endswith(".py")}
+        self.assertTrue(scripts)
         missed = [str(name) for name in tree.files(".py") if name.parts[0] == "tests"
                   and re.search(r"^if __name__ == .__main__.:", tree.read(name), re.MULTILINE)
+                  and re.search(r"\bworkdir\b", tree.read(name))  # a test, not a tool
                   and str(name) not in scripts]
         self.assertEqual(missed, [])
 
