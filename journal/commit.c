@@ -1,0 +1,200 @@
+/* journal/commit.c: from the open batch to the acknowledgement.
+ *
+ * Group commit in one rule: a turn submits the open batch as soon as fewer than batches_in_flight_max are in flight;
+ * entries that come meanwhile share the next one. Writes finish in any order; acknowledgements go in submission order, and
+ * for a segment only when its header is durable (J2). */
+#include <errno.h>
+#include <string.h>
+
+#include <baton/log.h>
+
+#include "journal/journal_private.h"
+
+void journal_break(baton_journal *journal, int r, const char *what, const char *path)
+{
+    if (journal->broken)
+        return;
+    journal->broken = r;
+    baton_metric_set(journal->metrics.broken, 1);
+    baton_log(ERROR, "journal.broken", BATON_LOG_TEXT("what", what),
+              BATON_LOG_TEXT("why", baton_status_text(r)), BATON_LOG_TEXT("path", path),
+              BATON_LOG_NUMBER("durable_seq", journal->durable.seq));
+}
+
+void journal_queue(baton_journal *journal, baton_io_op *op)
+{
+    int r = baton_io_submit(journal->io, op);
+    /* ops_max covers every operation that the writer has, so a refusal is the backend's own failure. */
+    if (r < 0)
+        journal_break(journal, r, "submit", journal->directory);
+}
+
+/* The next segment takes over. Its header may be in flight beside the batches before and after it: the order of the
+ * acknowledgements is what makes it a part of the prefix (J2). */
+static void roll(baton_journal *journal)
+{
+    journal_segment *next = journal->next;
+    baton_assert(next && next->state == SEGMENT_PREPARED);
+    journal_segment_set_state(journal->current, SEGMENT_FINISHING);
+    journal_segment_set_state(next, SEGMENT_CURRENT);
+    journal->current = next;
+    journal->next = NULL;
+    baton_metric_add(journal->metrics.segments_total, 1);
+
+    journal_segment_fill_header(journal, next);
+    next->header_op = (baton_io_op){.kind = journal_write_kind(journal),
+                                    .file = next->file,
+                                    .buffer = next->header,
+                                    .bytes = BATON_IO_UNIT,
+                                    .offset = 0,
+                                    .tag = TAG_HEADER};
+    journal_queue(journal, &next->header_op);
+    next->header_busy = journal->broken == 0;
+}
+
+/* Seal what stands in the free slot and queue it. flags 0: the open batch. */
+static void submit_slot(baton_journal *journal, uint16_t flags)
+{
+    journal_segment *segment = journal->current;
+    journal_chain *chain = &journal->chain;
+    uint32_t at = (journal->slots_first + journal->slots_in_flight) % (journal->in_flight_max + 1);
+    journal_slot *slot = &journal->slots[at];
+    uint32_t batch_bytes = (journal->open_used + BATON_IO_UNIT - 1) & ~(BATON_IO_UNIT - 1);
+
+    baton_batch_header header = {
+        .version = baton_le16_put(BATON_JOURNAL_VERSION),
+        .flags = baton_le16_put(flags),
+        .entry_count = baton_le32_put(journal->open_entries),
+        .batch_bytes = baton_le32_put(batch_bytes),
+        .used_bytes = baton_le32_put(journal->open_used),
+        .epoch = baton_le64_put(journal->epoch),
+        .batch = baton_le64_put(chain->position.batch + 1),
+        .first_seq = baton_le64_put(chain->position.seq + 1),
+        .durable_seq = baton_le64_put(journal->proven.seq),
+        .durable_epoch = baton_le64_put(journal->proven.epoch),
+        .durable_batch = baton_le64_put(journal->proven.batch),
+        .applied_seq = baton_le64_put(journal->applied_seq),
+        .effect_digest = baton_le64_put(journal->effect_digest),
+    };
+    memcpy(header.previous_digest, chain->digest.bytes, sizeof(header.previous_digest));
+    memcpy(header.journal_id, journal->id.bytes, sizeof(header.journal_id));
+    memcpy(slot->buffer, &header, sizeof(header));
+    chain->digest = baton_batch_seal((baton_batch_header *)slot->buffer);
+
+    chain->position = (baton_position){.epoch = journal->epoch,
+                                       .batch = chain->position.batch + 1,
+                                       .seq = chain->position.seq + journal->open_entries};
+    slot->op = (baton_io_op){.kind = journal_write_kind(journal),
+                             .file = segment->file,
+                             .buffer = slot->buffer,
+                             .bytes = batch_bytes,
+                             .offset = segment->offset,
+                             .tag = TAG_BATCH};
+    segment->offset += batch_bytes;
+    segment->unacked++;
+    segment->last = chain->position;
+    segment->last_digest = chain->digest;
+    chain->index = segment->index;
+    chain->offset = segment->offset;
+    chain->last_time_ns = journal->last_time_ns;
+    if (journal->open_records > 0)
+        chain->facts = journal->facts;
+
+    slot->done = false;
+    slot->segment = segment;
+    slot->end_offset = segment->offset;
+    slot->position = chain->position;
+    slot->entries_count = journal->open_entries;
+    slot->submitted_ns = baton_clock_monotonic_ns(journal->clock);
+    journal->tail_unproven = flags == 0;
+    journal->open_used = sizeof(baton_batch_header);
+    journal->open_entries = 0;
+    journal->open_records = 0;
+    journal->slots_in_flight++;
+    journal_queue(journal, &slot->op);
+}
+
+void journal_commit_open(baton_journal *journal)
+{
+    baton_assert(!journal_open_empty(journal) && journal_slot_free(journal) && !journal->claimed);
+    uint64_t bytes =
+        ((uint64_t)journal->open_used + BATON_IO_UNIT - 1) & ~(uint64_t)(BATON_IO_UNIT - 1);
+    journal_kind kind = journal->open_records > 0 ? KIND_RECORDS : KIND_ENTRIES;
+    if (!journal_segment_fits(journal->current, bytes, kind))
+        roll(journal); /* append made sure that the next one is ready */
+    if (!journal->broken)
+        submit_slot(journal, 0);
+}
+
+bool journal_mark_fits(const baton_journal *journal)
+{
+    return journal_segment_fits(journal->current, BATON_IO_UNIT, KIND_MARK) ||
+           (journal->next && journal->next->state == SEGMENT_PREPARED);
+}
+
+bool journal_commit_mark(baton_journal *journal, uint16_t flags)
+{
+    baton_assert(journal_open_empty(journal) && journal_slot_free(journal));
+    if (!journal_mark_fits(journal))
+        return false;
+    if (!journal_segment_fits(journal->current, BATON_IO_UNIT, KIND_MARK))
+        roll(journal);
+    if (journal->broken)
+        return false;
+    submit_slot(journal, BATON_BATCH_MARK | flags);
+    baton_metric_add(journal->metrics.marks_total, 1);
+    return true;
+}
+
+void journal_commit_done(baton_journal *journal, journal_slot *slot)
+{
+    if (slot->op.result != (int64_t)slot->op.bytes) {
+        int r = slot->op.result < 0 ? (int)slot->op.result : -EIO;
+        journal_break(journal, r, "write a batch", slot->segment->path);
+        return;
+    }
+    slot->done = true;
+}
+
+void journal_publish(baton_journal *journal, bool open)
+{
+    baton_hint_view view = {.id = journal->id,
+                            .durable = journal->durable,
+                            .index = journal->durable_index,
+                            .end_offset = journal->durable_offset,
+                            .oldest_index = journal->oldest_index,
+                            .open = open};
+    baton_hint_publish(journal->hint, &view);
+}
+
+void journal_acknowledge(baton_journal *journal)
+{
+    if (journal->broken) /* J6: no further ack */
+        return;
+    uint64_t now_ns = 0;
+    while (journal->slots_in_flight > 0) {
+        journal_slot *slot = &journal->slots[journal->slots_first];
+        if (!slot->done || !slot->segment->header_durable)
+            break;
+        baton_assert(slot->position.batch == journal->durable.batch + 1);
+        if (now_ns == 0)
+            now_ns = baton_clock_monotonic_ns(journal->clock);
+        journal->durable = slot->position;
+        journal->durable_index = slot->segment->index;
+        journal->durable_offset = slot->end_offset;
+        slot->segment->unacked--;
+        journal->slots_first = (journal->slots_first + 1) % (journal->in_flight_max + 1);
+        journal->slots_in_flight--;
+
+        baton_metric_add(journal->metrics.entries_total, slot->entries_count);
+        baton_metric_add(journal->metrics.bytes_total, slot->op.bytes);
+        journal_metrics_commit(journal, now_ns - slot->submitted_ns);
+    }
+    if (now_ns == 0)
+        return;
+    if (journal->mode == BATON_MODE_DURABLE)
+        journal->proven = journal->durable;
+    journal->idle_since_ns = now_ns;
+    baton_metric_set(journal->metrics.durable_seq, (double)journal->durable.seq);
+    journal_publish(journal, true);
+}

@@ -1,0 +1,183 @@
+/* journal/cursor.c: a ring of 1 MiB chunks, filled ahead in file order. A stretch that runs over
+ * the ring's end is made contiguous by copying its front into the room before the ring: at most one
+ * copy of one stretch for each turn of the ring. */
+#include "journal/cursor.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+
+#define RING_BYTES ((uint64_t)BATON_CURSOR_CHUNKS * BATON_CURSOR_CHUNK_BYTES)
+
+int baton_cursor_init(baton_cursor *cursor, baton_io *io)
+{
+    void *memory;
+
+    *cursor = (baton_cursor){.io = io, .file = BATON_IO_NO_FILE};
+    if (posix_memalign(&memory, 2u << 20, BATON_CURSOR_STRETCH_MAX + RING_BYTES) != 0)
+        return -ENOMEM;
+    cursor->memory = memory;
+    cursor->ring = cursor->memory + BATON_CURSOR_STRETCH_MAX;
+    return 0;
+}
+
+/* Take in finished reads; sleep for one when none is. */
+static int cursor_reap(baton_cursor *cursor)
+{
+    for (;;) {
+        int r = baton_io_enter(cursor->io);
+        if (r < 0 && r != -EINTR)
+            return r;
+        bool any = false;
+        for (baton_io_op *op; (op = baton_io_reap(cursor->io)) != NULL; any = true) {
+            baton_assert(op >= cursor->ops && op < cursor->ops + BATON_CURSOR_CHUNKS);
+            cursor->finished[op - cursor->ops] = true;
+            cursor->in_flight--;
+        }
+        if (any)
+            return 0;
+        r = baton_io_wait(cursor->io, UINT64_MAX);
+        if (r < 0 && r != -EINTR && r != BATON_E_TIMEOUT)
+            return r;
+    }
+}
+
+int baton_cursor_stop(baton_cursor *cursor)
+{
+    while (cursor->in_flight > 0) {
+        int r = cursor_reap(cursor);
+        if (r < 0)
+            return r;
+    }
+    cursor->file = BATON_IO_NO_FILE;
+    cursor->limit = cursor->position;
+    return 0;
+}
+
+void baton_cursor_fini(baton_cursor *cursor)
+{
+    /* The kernel owns the buffers of what is in flight: without its answer they are never freed. */
+    if (cursor->memory != NULL && baton_cursor_stop(cursor) == 0)
+        free(cursor->memory);
+    *cursor = (baton_cursor){.file = BATON_IO_NO_FILE};
+}
+
+int baton_cursor_seek(baton_cursor *cursor, baton_io_file file, uint64_t offset, uint64_t limit)
+{
+    baton_assert(offset % BATON_IO_UNIT == 0 && limit % BATON_IO_UNIT == 0);
+    int r = baton_cursor_stop(cursor);
+    if (r < 0)
+        return r;
+    cursor->file = file;
+    cursor->base = cursor->position = offset;
+    cursor->limit = limit > offset ? limit : offset;
+    cursor->submitted = cursor->loaded = 0;
+    cursor->failure = 0;
+    return 0;
+}
+
+static uint64_t chunk_offset(const baton_cursor *cursor, uint64_t chunk)
+{
+    return cursor->base + chunk * BATON_CURSOR_CHUNK_BYTES;
+}
+
+/* Keep reads in flight, into chunks that nobody looks at. */
+static int read_ahead(baton_cursor *cursor)
+{
+    uint64_t oldest = (cursor->position - cursor->base) / BATON_CURSOR_CHUNK_BYTES;
+
+    while (cursor->in_flight < BATON_CURSOR_READS_MAX &&
+           cursor->submitted < oldest + BATON_CURSOR_CHUNKS &&
+           chunk_offset(cursor, cursor->submitted) < cursor->limit) {
+        uint32_t slot = (uint32_t)(cursor->submitted % BATON_CURSOR_CHUNKS);
+        uint64_t offset = chunk_offset(cursor, cursor->submitted);
+        uint64_t bytes = cursor->limit - offset;
+        if (bytes > BATON_CURSOR_CHUNK_BYTES)
+            bytes = BATON_CURSOR_CHUNK_BYTES;
+        cursor->ops[slot] = (baton_io_op){.kind = BATON_IO_READ,
+                                          .file = cursor->file,
+                                          .buffer = cursor->ring + slot * BATON_CURSOR_CHUNK_BYTES,
+                                          .bytes = bytes,
+                                          .offset = offset};
+        cursor->finished[slot] = false;
+        int r = baton_io_submit(cursor->io, &cursor->ops[slot]);
+        if (r == BATON_E_FULL && cursor->in_flight > 0)
+            return 0;
+        if (r < 0)
+            return r;
+        cursor->in_flight++;
+        cursor->submitted++;
+    }
+    return 0;
+}
+
+/* Move `loaded` over finished chunks, in file order. */
+static void take_in(baton_cursor *cursor)
+{
+    while (cursor->loaded < cursor->submitted) {
+        uint32_t slot = (uint32_t)(cursor->loaded % BATON_CURSOR_CHUNKS);
+        const baton_io_op *op = &cursor->ops[slot];
+        if (!cursor->finished[slot])
+            return;
+        if (op->result < 0) {
+            if (cursor->failure == 0) {
+                cursor->failure = (int)op->result;
+                cursor->failure_offset = op->offset;
+            }
+            return;
+        }
+        if ((uint64_t)op->result < op->bytes) { /* the end of the file; a part of a unit is none */
+            uint64_t end = op->offset + (uint64_t)op->result / BATON_IO_UNIT * BATON_IO_UNIT;
+            if (cursor->limit > end)
+                cursor->limit = end;
+        }
+        cursor->loaded++;
+    }
+}
+
+int baton_cursor_peek(baton_cursor *cursor, uint64_t bytes, const void **ret_bytes,
+                      uint64_t *ret_available)
+{
+    baton_assert(bytes % BATON_IO_UNIT == 0 && bytes <= BATON_CURSOR_STRETCH_MAX);
+
+    for (;;) {
+        take_in(cursor);
+        uint64_t end =
+            cursor->position + bytes < cursor->limit ? cursor->position + bytes : cursor->limit;
+        if (cursor->position >= end || end <= chunk_offset(cursor, cursor->loaded))
+            break;
+        if (cursor->failure < 0)
+            return cursor->failure;
+        int r = read_ahead(cursor);
+        if (r == 0 && cursor->in_flight > 0)
+            r = cursor_reap(cursor);
+        if (r < 0)
+            return r;
+    }
+
+    int r = read_ahead(cursor); /* and hand it over now: it runs while the caller works */
+    if (r == 0)
+        r = baton_io_enter(cursor->io);
+    if (r < 0 && r != -EINTR)
+        return r;
+
+    uint64_t left = cursor->limit > cursor->position ? cursor->limit - cursor->position : 0;
+    uint64_t available = bytes < left ? bytes : left;
+    uint64_t at = (cursor->position - cursor->base) % RING_BYTES;
+    *ret_available = available;
+    *ret_bytes = cursor->ring + at;
+    if (at + available > RING_BYTES) {
+        uint64_t front = RING_BYTES - at;
+        memcpy(cursor->ring - front, cursor->ring + at, front);
+        *ret_bytes = cursor->ring - front;
+    }
+    return 0;
+}
+
+void baton_cursor_skip(baton_cursor *cursor, uint64_t bytes)
+{
+    baton_assert(cursor->position + bytes <= cursor->limit);
+    cursor->position += bytes;
+}

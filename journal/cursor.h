@@ -1,0 +1,47 @@
+/* journal/cursor.h: reads one file from front to back in large aligned pieces, several in flight,
+ * and hands out any stretch of it as contiguous bytes. Knows nothing of the format.
+ *
+ * Memory: 12 MiB from init to fini, however large the file. Threads: that of its baton_io, on which
+ * nothing else may be in flight between seek and fini. */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/io.h"
+
+#define BATON_CURSOR_CHUNK_BYTES (1u << 20) /* one read */
+#define BATON_CURSOR_CHUNKS      8u         /* in memory */
+#define BATON_CURSOR_READS_MAX   4u         /* in flight */
+#define BATON_CURSOR_STRETCH_MAX (4u << 20) /* largest stretch handed out */
+
+typedef struct {
+    baton_io *io;
+    uint8_t *memory; /* a stretch's room, then the ring of chunks */
+    uint8_t *ring;
+    baton_io_file file;
+    uint64_t base;     /* file offset of chunk 0 */
+    uint64_t limit;    /* nothing at or after it is read; lowered to the end of the file when met */
+    uint64_t position; /* file offset of the next byte handed out */
+    uint64_t submitted; /* chunks */
+    uint64_t loaded;    /* chunks, contiguous from 0 */
+    uint32_t in_flight;
+    int failure; /* of the first read that failed, at failure_offset */
+    uint64_t failure_offset;
+    baton_io_op ops[BATON_CURSOR_CHUNKS];
+    bool finished[BATON_CURSOR_CHUNKS];
+} baton_cursor;
+
+BATON_MUST_USE int baton_cursor_init(baton_cursor *cursor, baton_io *io);
+void baton_cursor_fini(baton_cursor *cursor); /* of zeroes is fine */
+/* Go to offset of file and read ahead up to limit (both multiples of BATON_IO_UNIT). What was
+ * handed out before is gone. The file stays the caller's and must outlive the next seek or fini. */
+BATON_MUST_USE int baton_cursor_seek(baton_cursor *cursor, baton_io_file file, uint64_t offset,
+                                     uint64_t limit);
+/* Wait for reads in flight and forget the file, so that the caller may close it. */
+BATON_MUST_USE int baton_cursor_stop(baton_cursor *cursor);
+/* The next bytes (a multiple of BATON_IO_UNIT, at most BATON_CURSOR_STRETCH_MAX); *ret_available is
+ * less only at the limit or the end of the file. Valid until the next call. 0 or -errno. */
+BATON_MUST_USE int baton_cursor_peek(baton_cursor *cursor, uint64_t bytes, const void **ret_bytes,
+                                     uint64_t *ret_available);
+/* Step over bytes that were peeked. */
+void baton_cursor_skip(baton_cursor *cursor, uint64_t bytes);

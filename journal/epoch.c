@@ -1,0 +1,425 @@
+/* journal/epoch.c: take the next epoch (J10). What must be durable before what:
+ *
+ *   accepted segments and their directory  -> the new header, which calls them durable
+ *   the new segment's name                 -> removal of older ready segments, so that the epoch stays burnt
+ *   the new segment's zeros and name       -> its header
+ *   its header                             -> anything that the caller answers
+ *
+ * A full disk: the ballast is given up and all of it tried once more (J6). */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include <baton/log.h>
+
+#include "journal/journal_private.h"
+
+#define COPY_BYTES JOURNAL_ZERO_STEP_BYTES
+
+static int64_t run(baton_journal *journal, baton_io_op op)
+{
+    return baton_io_run(journal->io, &op);
+}
+
+/* ---- what is accepted becomes durable ---- */
+
+static int flush_segment(baton_journal *journal, const baton_segment_info *info, baton_error *error)
+{
+    char name[BATON_SEGMENT_NAME_BYTES];
+    char path[JOURNAL_PATH_BYTES];
+    baton_segment_name(info->epoch, info->index, name);
+    journal_path(journal, name, path);
+    baton_io_file file;
+    int r = baton_io_file_open(journal->io, path, BATON_IO_FOR_READ, &file);
+    if (r == 0) {
+        r = baton_io_file_sync(journal->io, file);
+        baton_io_file_close(journal->io, file);
+    }
+    return r < 0 ? journal_error_system(error, r, "flush what recovery accepted", path) : 0;
+}
+
+/* Whoever opens a directory on a file system where the parent was not flushed could lose all of it. A parent that this user
+ * may pass but not read can not be flushed; then its owner made it. */
+static int sync_parent(baton_journal *journal)
+{
+    char parent[JOURNAL_DIRECTORY_BYTES];
+    memcpy(parent, journal->directory, sizeof(parent));
+    size_t length = strlen(parent);
+    while (length > 1 && parent[length - 1] == '/')
+        parent[--length] = '\0';
+    char *slash = strrchr(parent, '/');
+    if (!slash)
+        memcpy(parent, ".", 2);
+    else
+        slash[slash == parent] = '\0';
+    int r = baton_io_directory_sync(journal->io, parent);
+    return r == -EACCES ? 0 : r;
+}
+
+static int flush_accepted(baton_journal *journal, baton_error *error)
+{
+    const baton_recovery *recovery = &journal->recovery;
+    for (uint32_t i = 0; i < recovery->segments_count; i++) {
+        const baton_segment_info *info = &recovery->segments[i];
+        bool last_epoch =
+            info->state == BATON_SEGMENT_UNCHECKED && info->epoch == recovery->report.last.epoch;
+        if (info->state != BATON_SEGMENT_ACCEPTED && !last_epoch)
+            continue;
+        int r = flush_segment(journal, info, error);
+        if (r < 0)
+            return r;
+    }
+    int r = baton_io_file_sync(journal->io, journal->directory_file);
+    if (r == 0 && recovery->empty)
+        r = sync_parent(journal);
+    return r < 0
+               ? journal_error_system(error, r, "flush the journal's directory", journal->directory)
+               : 0;
+}
+
+/* ---- the torn tail's bytes are kept aside ---- */
+
+static int copy_bytes(baton_journal *journal, baton_io_file from, uint64_t offset, uint64_t bytes,
+                      baton_io_file to)
+{
+    uint8_t *buffer = journal->slots[0].buffer; /* no batch is open yet */
+    static_assert(COPY_BYTES >= BATON_IO_UNIT, "whole units");
+    uint32_t chunk = journal->batch_bytes_max;
+    for (uint64_t done = 0; done < bytes;) {
+        uint64_t want = bytes - done < chunk ? bytes - done : chunk;
+        int64_t got = baton_io_file_read(journal->io, from, buffer, want, offset + done);
+        if (got < 0)
+            return (int)got;
+        if (got == 0)
+            break; /* the file ends here */
+        int r = baton_io_file_write(journal->io, to, buffer, (uint64_t)got, done);
+        if (r < 0)
+            return r;
+        done += (uint64_t)got;
+    }
+    return 0;
+}
+
+static int write_torn(baton_journal *journal, const char *from_path, const char *to_path,
+                      uint64_t bytes)
+{
+    baton_io_file from = BATON_IO_NO_FILE;
+    baton_io_file to = BATON_IO_NO_FILE;
+    int r = baton_io_file_open(journal->io, from_path, BATON_IO_FOR_READ, &from);
+    if (r < 0) {
+        from = BATON_IO_NO_FILE;
+        goto fail;
+    }
+    /* A begin that died may have left this very copy: the same bytes are written over it. */
+    r = baton_io_file_open(journal->io, to_path, BATON_IO_FOR_WRITE | BATON_IO_CREATE_OR_OPEN, &to);
+    if (r < 0) {
+        to = BATON_IO_NO_FILE;
+        goto fail;
+    }
+    r = copy_bytes(journal, from, journal->recovery.torn_offset, bytes, to);
+    if (r == 0)
+        r = baton_io_file_sync(journal->io, to);
+
+fail:
+    baton_io_file_close(journal->io, from);
+    baton_io_file_close(journal->io, to);
+    return r;
+}
+
+static const baton_segment_info *find_segment(const baton_recovery *recovery, uint64_t index)
+{
+    for (uint32_t i = 0; i < recovery->segments_count; i++) {
+        if (recovery->segments[i].index == index)
+            return &recovery->segments[i];
+    }
+    return NULL;
+}
+
+/* The torn bytes also stay where they are, void from the new header on, until that segment is retired. So a disk too full
+ * for the copy is no reason to refuse. */
+static int keep_torn(baton_journal *journal, baton_recovery_report *report, baton_error *error)
+{
+    const baton_recovery *recovery = &journal->recovery;
+    const baton_segment_info *info = find_segment(recovery, recovery->torn_index);
+    if (recovery->report.torn_cut == 0 || !info)
+        return 0;
+    char name[BATON_SEGMENT_NAME_BYTES];
+    char from_path[JOURNAL_PATH_BYTES];
+    char torn_name[96];
+    char torn_path[JOURNAL_PATH_BYTES];
+    char torn_directory[JOURNAL_PATH_BYTES];
+    baton_segment_name(info->epoch, info->index, name);
+    journal_path(journal, name, from_path);
+    journal_path(journal, "torn", torn_directory);
+    (void)snprintf(torn_name, sizeof(torn_name),
+                   "torn/%016" PRIx64 "-%016" PRIx64 "-%016" PRIx64 ".torn", info->epoch,
+                   info->index, recovery->torn_offset);
+    journal_path(journal, torn_name, torn_path);
+
+    uint64_t bytes =
+        info->file_bytes > recovery->torn_offset ? info->file_bytes - recovery->torn_offset : 0;
+    if (bytes > recovery->report.torn_cut)
+        bytes = recovery->report.torn_cut;
+    int r = baton_io_directory_make(journal->io, torn_directory);
+    if (r == 0)
+        r = write_torn(journal, from_path, torn_path, bytes);
+    if (r == 0)
+        r = baton_io_directory_sync(journal->io, torn_directory);
+    const char *kept = torn_path;
+    if (journal_is_full_disk(r)) {
+        journal_ignore(baton_io_unlink(journal->io, torn_path));
+        kept = from_path;
+    } else if (r < 0) {
+        return journal_error_system(error, r, "keep the torn bytes aside", torn_path);
+    }
+    if (report)
+        (void)snprintf(report->torn_path, sizeof(report->torn_path), "%.255s", kept);
+    baton_log(WARN, "journal.torn_cut", BATON_LOG_TEXT("kept", kept),
+              BATON_LOG_NUMBER("bytes", bytes), BATON_LOG_NUMBER("offset", recovery->torn_offset));
+    return 0;
+}
+
+/* ---- the first segment ---- */
+
+/* Nothing in them was ever acknowledged. Only when the new name is durable: it burns a higher epoch than theirs. */
+static int remove_ready(baton_journal *journal, baton_error *error)
+{
+    const baton_recovery *recovery = &journal->recovery;
+    for (uint32_t i = 0; i < recovery->segments_count; i++) {
+        const baton_segment_info *info = &recovery->segments[i];
+        if (info->state != BATON_SEGMENT_READY)
+            continue;
+        char name[BATON_SEGMENT_NAME_BYTES];
+        char path[JOURNAL_PATH_BYTES];
+        baton_segment_name(info->epoch, info->index, name);
+        journal_path(journal, name, path);
+        int r = baton_io_unlink(journal->io, path);
+        if (r < 0 && r != -ENOENT)
+            return journal_error_system(error, r, "remove a ready segment of an earlier writer",
+                                        path);
+    }
+    return 0;
+}
+
+static int zero_first(baton_journal *journal, journal_segment *segment)
+{
+    int64_t r = run(
+        journal,
+        (baton_io_op){.kind = BATON_IO_ALLOCATE, .file = segment->file, .bytes = segment->bytes});
+    if (r < 0)
+        return (int)r;
+    journal_segment_set_state(segment, SEGMENT_ZEROING);
+    for (uint64_t at = 0; at < segment->bytes; at += JOURNAL_ZERO_STEP_BYTES) {
+        uint64_t left = segment->bytes - at;
+        uint64_t bytes = left < JOURNAL_ZERO_STEP_BYTES ? left : JOURNAL_ZERO_STEP_BYTES;
+        int w = baton_io_file_write(journal->io, segment->file, journal->zeros, bytes, at);
+        if (w < 0)
+            return w;
+    }
+    journal_segment_set_state(segment, SEGMENT_SYNCING);
+    r = run(journal, (baton_io_op){.kind = BATON_IO_SYNC_DATA, .file = segment->file});
+    if (r < 0)
+        return (int)r;
+    journal_segment_set_state(segment, SEGMENT_NAMING);
+    return baton_io_file_sync(journal->io, journal->directory_file);
+}
+
+static int write_first_header(baton_journal *journal, journal_segment *segment)
+{
+    journal_segment_fill_header(journal, segment);
+    if (journal->mode == BATON_MODE_WRITTEN) {
+        int r = baton_io_file_write(journal->io, segment->file, segment->header, BATON_IO_UNIT, 0);
+        return r < 0 ? r : baton_io_file_sync(journal->io, segment->file);
+    }
+    int64_t written = run(journal, (baton_io_op){.kind = BATON_IO_WRITE_DURABLE,
+                                                 .file = segment->file,
+                                                 .buffer = segment->header,
+                                                 .bytes = BATON_IO_UNIT});
+    if (written == BATON_IO_UNIT)
+        return 0;
+    return written < 0 ? (int)written : -EIO;
+}
+
+static int make_first(baton_journal *journal, baton_error *error)
+{
+    journal_segment *segment = &journal->segments[0];
+    journal_segment_start(journal, segment, journal->epoch_highest + 1, journal->index_highest + 1,
+                          journal->first_segment_bytes);
+    journal_segment_set_state(segment, SEGMENT_CREATING);
+    int r = baton_io_file_open(journal->io, segment->path, journal_segment_open_flags(journal),
+                               &segment->file);
+    if (r < 0) {
+        segment->file = BATON_IO_NO_FILE;
+        journal_segment_set_state(segment, SEGMENT_FREE);
+        return journal_error_system(error, r, "make the epoch's first segment", segment->path);
+    }
+    journal->epoch_highest++;
+    journal->index_highest++;
+    journal_segment_set_state(segment, SEGMENT_ALLOCATING);
+    r = baton_io_file_sync(journal->io, journal->directory_file);
+    if (r == 0) {
+        r = remove_ready(journal, error);
+        if (r < 0)
+            goto fail;
+        r = zero_first(journal, segment);
+    }
+    if (r == 0) {
+        journal_segment_set_state(segment, SEGMENT_PREPARED);
+        journal->epoch = journal->epoch_highest;
+        r = write_first_header(journal, segment);
+    }
+    if (r == 0)
+        return 0;
+    journal_error_system(error, r, "make the epoch's first segment", segment->path);
+
+fail: /* nothing was answered in this epoch yet: the file may go, whatever of its header is on the disk */
+    journal->epoch = 0;
+    baton_io_file_close(journal->io, segment->file);
+    segment->file = BATON_IO_NO_FILE;
+    journal_ignore(baton_io_unlink(journal->io, segment->path));
+    journal_segment_set_state(segment, SEGMENT_REMOVING);
+    journal_segment_set_state(segment, SEGMENT_FREE);
+    return r;
+}
+
+/* ---- where it goes on ---- */
+
+/* Where the last batch stands. An accepted segment without a batch of its own says it in its header. */
+static int find_place(baton_journal *journal, uint64_t *ret_index, uint64_t *ret_offset,
+                      baton_error *error)
+{
+    const baton_recovery *recovery = &journal->recovery;
+    *ret_index = recovery->report.last.batch != 0 ? recovery->last_index : 0;
+    *ret_offset = recovery->report.last.batch != 0 ? recovery->last_offset : 0;
+    if (*ret_offset != BATON_IO_UNIT)
+        return 0;
+    const baton_segment_info *info = find_segment(recovery, recovery->last_index);
+    baton_assert(info);
+    char name[BATON_SEGMENT_NAME_BYTES];
+    char path[JOURNAL_PATH_BYTES];
+    baton_segment_name(info->epoch, info->index, name);
+    journal_path(journal, name, path);
+    baton_segment_header *header = journal->segments[0].header;
+    baton_io_file file;
+    int r = baton_io_file_open(journal->io, path, BATON_IO_FOR_READ, &file);
+    if (r == 0) {
+        int64_t got = baton_io_file_read(journal->io, file, header, BATON_IO_UNIT, 0);
+        baton_io_file_close(journal->io, file);
+        r = got < 0 ? (int)got : 0;
+        if (r == 0 &&
+            (got != BATON_IO_UNIT || baton_segment_header_check(header) != BATON_UNIT_VALID))
+            r = -EIO; /* recovery has just read it */
+    }
+    if (r < 0)
+        return journal_error_system(error, r, "read the last segment's header", path);
+    *ret_index = baton_le64_get(header->continues_index);
+    *ret_offset = baton_le64_get(header->continues_offset);
+    return 0;
+}
+
+static int go_on_from(baton_journal *journal, baton_error *error)
+{
+    const baton_recovery *recovery = &journal->recovery;
+    journal->id = recovery->id;
+    if (baton_digest_is_zero(journal->id) && getrandom(journal->id.bytes, sizeof(journal->id.bytes),
+                                                       0) != (ssize_t)sizeof(journal->id.bytes))
+        return journal_error_system(error, -EIO, "make the journal's random id",
+                                    journal->directory);
+    journal->chain = (journal_chain){
+        .position = recovery->report.last,
+        .digest = recovery->last_digest,
+        .last_time_ns = recovery->last_time_ns,
+        .facts = recovery->facts,
+    };
+    return find_place(journal, &journal->chain.index, &journal->chain.offset, error);
+}
+
+static void start_clock(baton_journal *journal)
+{
+    uint64_t wall_ns = baton_clock_wall_ns(journal->clock);
+    journal->time_base_monotonic_ns = baton_clock_monotonic_ns(journal->clock);
+    journal->time_base_wall_ns = wall_ns > journal->last_time_ns ? wall_ns : journal->last_time_ns;
+    journal->idle_since_ns = journal->time_base_monotonic_ns;
+    journal->flush_due_ns = journal->time_base_monotonic_ns + JOURNAL_FLUSH_NS;
+    journal->wall_check_ns = journal->time_base_monotonic_ns;
+}
+
+static uint64_t oldest_index(const baton_journal *journal)
+{
+    const baton_recovery *recovery = &journal->recovery;
+    for (uint32_t i = 0; i < recovery->segments_count; i++) {
+        if (recovery->segments[i].state == BATON_SEGMENT_ACCEPTED ||
+            recovery->segments[i].state == BATON_SEGMENT_UNCHECKED)
+            return recovery->segments[i].index;
+    }
+    return journal->current->index;
+}
+
+static void stand_ready(baton_journal *journal)
+{
+    journal_segment *segment = &journal->segments[0];
+    journal_segment_set_state(segment, SEGMENT_CURRENT);
+    segment->header_durable = true;
+    baton_io_file_register(journal->io, segment->file);
+    journal->current = segment;
+    journal->durable = journal->chain.position;
+    journal->proven = journal->chain.position; /* by the new header */
+    journal->durable_index = segment->index;
+    journal->durable_offset = BATON_IO_UNIT;
+    journal->oldest_index = oldest_index(journal);
+    baton_metric_set(journal->metrics.durable_seq, (double)journal->durable.seq);
+    baton_metric_add(journal->metrics.segments_total, 1);
+    journal_publish(journal, true);
+    baton_log(INFO, "journal.begun", BATON_LOG_TEXT("dir", journal->directory),
+              BATON_LOG_NUMBER("epoch", journal->epoch),
+              BATON_LOG_NUMBER("last_seq", journal->last_seq));
+}
+
+static int begin_once(baton_journal *journal, baton_recovery_report *report, baton_error *error)
+{
+    int r = flush_accepted(journal, error);
+    if (r < 0)
+        return r;
+    r = keep_torn(journal, report, error);
+    if (r < 0)
+        return r;
+    r = go_on_from(journal, error);
+    if (r < 0)
+        return r;
+    if (!journal->hint) {
+        r = baton_hint_create(journal->io, journal->directory, &journal->hint);
+        if (r < 0)
+            return journal_error_system(error, r, "make the shared page HINT", journal->directory);
+    }
+    start_clock(journal);
+    return make_first(journal, error);
+}
+
+int baton_journal_begin(baton_journal *journal, baton_recovery_report *report, baton_error *error)
+{
+    if (journal->epoch != 0)
+        return baton_error_set(error, BATON_E_INVALID, "begin an epoch",
+                               "this journal has one already", "call begin once");
+    int r = 0;
+    if (journal->directory_file == BATON_IO_NO_FILE)
+        r = baton_io_file_open(journal->io, journal->directory,
+                               BATON_IO_FOR_READ | BATON_IO_DIRECTORY, &journal->directory_file);
+    if (r < 0) {
+        journal->directory_file = BATON_IO_NO_FILE;
+        return journal_error_system(error, r, "open the journal's directory", journal->directory);
+    }
+    r = journal_ballast_find(journal);
+    if (r < 0)
+        return journal_error_system(error, r, "look at the ballast", journal->ballast_path);
+    r = begin_once(journal, report, error);
+    if (r == BATON_E_NO_SPACE || journal_is_full_disk(r)) {
+        if (journal_ballast_give_up(journal))
+            r = begin_once(journal, report, error);
+    }
+    if (r < 0)
+        return journal_is_full_disk(r) ? BATON_E_NO_SPACE : r;
+    stand_ready(journal);
+    return 0;
+}

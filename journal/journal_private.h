@@ -1,0 +1,287 @@
+/* journal/journal_private.h: the writer, as its own files see it. Nobody else includes this.
+ *
+ * Life: open.c -> epoch.c -> (append.c, drive.c -> commit.c, prepare.c, ballast.c)* -> close.c.
+ * One thread. All memory is taken in open; after begin, only retire() allocates. */
+#pragma once
+
+#include "base/assert.h"
+#include "base/io.h"
+#include "journal/format.h"
+#include "journal/hint.h"
+#include "journal/records.h"
+#include "journal/recover.h"
+
+#define JOURNAL_LOCK_STEP_NS    UINT64_C(5000000) /* nothing tells when an OFD lock gets free */
+#define JOURNAL_PATH_BYTES      1280u             /* directory, '/', the longest name in it */
+#define JOURNAL_DIRECTORY_BYTES 1024u
+#define JOURNAL_SEGMENTS_MAX                                                                       \
+    4u /* held open at once: current, next, and two that are being finished */
+#define JOURNAL_ZERO_STEP_BYTES                                                                    \
+    (256u * 1024u) /* small, one in flight: the commit path must not wait behind it */
+#define JOURNAL_SEGMENT_GROWTH 4u /* next = this times the current, up to segment_bytes */
+#define JOURNAL_RETRY_NS       UINT64_C(100000000) /* between two tries on a full disk */
+#define JOURNAL_FLUSH_NS                                                                           \
+    UINT64_C(100000000) /* mode written: at most this long between two flushes */
+#define JOURNAL_WALL_STEP_NS                                                                       \
+    INT64_C(1000000000) /* a larger step of the wall clock is alarmed (J11) */
+#define JOURNAL_LATENCY_BUCKETS 8u
+
+#define JOURNAL_SECOND_NS      UINT64_C(1000000000)
+#define JOURNAL_MILLISECOND_NS UINT64_C(1000000)
+
+/* The last units of a segment are kept for what must still fit when the disk is full: two batches of records (a handover
+ * among them), then an idle mark and a close mark, then the trailer (J6). A kind may go as near to the end as this. */
+typedef enum { KIND_ENTRIES, KIND_RECORDS, KIND_MARK } journal_kind;
+static inline uint64_t journal_reserve_bytes(journal_kind kind)
+{
+    switch (kind) {
+    case KIND_ENTRIES:
+        return 5 * BATON_IO_UNIT;
+    case KIND_RECORDS:
+        return 3 * BATON_IO_UNIT;
+    case KIND_MARK:
+        return 1 * BATON_IO_UNIT;
+    }
+    return 5 * BATON_IO_UNIT;
+}
+
+/* Which of the journal's operations a baton_io_op is: baton_io_op.tag. */
+typedef enum { TAG_BATCH = 1, TAG_HEADER, TAG_STEP, TAG_BALLAST } journal_tag;
+
+/*            +--> CREATING -> ALLOCATING -> ZEROING -> SYNCING -> NAMING -> READY -> CURRENT -> FINISHING -> ENDING --+
+ *            |       |            |            |          |          |                                               |
+ *            |       +------------+-----+------+----------+----------+  (disk full)                                  |
+ *            |                          v                                                                            |
+ * FREE ------+                       REMOVING --> FREE                                              FREE <-----------+
+ *
+ * CREATING .. NAMING make a file of zeros that is safe to use (J3); REMOVING takes a half-made one away again.
+ * FINISHING waits for the last acknowledgement of a batch in it (mode written: and flushes), ENDING writes the trailer. */
+typedef enum {
+    SEGMENT_FREE,
+    SEGMENT_CREATING,
+    SEGMENT_ALLOCATING,
+    SEGMENT_ZEROING,
+    SEGMENT_SYNCING,
+    SEGMENT_NAMING,
+    SEGMENT_PREPARED, /* READY in the drawing */
+    SEGMENT_CURRENT,
+    SEGMENT_FINISHING,
+    SEGMENT_ENDING,
+    SEGMENT_REMOVING,
+    SEGMENT_STATES,
+} journal_segment_state;
+
+typedef struct {
+    journal_segment_state state;
+    baton_io_op step; /* the one operation of the state machine */
+    bool step_busy;   /* step is queued or in flight */
+    baton_io_op header_op;
+    bool header_busy;
+    bool header_durable; /* nothing in the segment is acknowledged before (J2) */
+    bool flushed;        /* mode written: all of a finished segment is on stable storage */
+    baton_io_file file;
+    uint64_t index;
+    uint64_t bytes;
+    uint64_t offset; /* where the next batch goes */
+    uint64_t zeroed_bytes;
+    uint32_t unacked;    /* batches submitted to it and not acknowledged */
+    baton_position last; /* of the last batch submitted to it, or of the one before it */
+    baton_digest last_digest;
+    baton_position flushing;      /* mode written: what a running flush will have made durable */
+    baton_segment_header *header; /* one unit each, in the region */
+    baton_segment_trailer *trailer;
+    char path[JOURNAL_PATH_BYTES];
+} journal_segment;
+
+/* One batch buffer. The ring of slots is in submission order: in flight first, then the open one. */
+typedef struct {
+    baton_io_op op;
+    uint8_t *buffer;
+    bool done;
+    journal_segment *segment;
+    uint64_t end_offset;
+    baton_position position;
+    uint32_t entries_count;
+    uint64_t submitted_ns;
+} journal_slot;
+
+/* The end of what was submitted: what the next batch or header goes on from. */
+typedef struct {
+    baton_position position;
+    baton_digest digest;
+    uint64_t index; /* its segment, and the byte after it */
+    uint64_t offset;
+    uint64_t last_time_ns;
+    baton_facts facts; /* as of that batch */
+} journal_chain;
+
+typedef struct {
+    baton_metric *durable_seq;
+    baton_metric *entries_total;
+    baton_metric *batches_total;
+    baton_metric *bytes_total;
+    baton_metric *marks_total;
+    baton_metric *segments_total;
+    baton_metric *no_space_total;
+    baton_metric *clock_steps_total;
+    baton_metric *broken;
+    baton_metric *commit_ns_total;
+    baton_metric *commit_bucket[JOURNAL_LATENCY_BUCKETS];
+} journal_metrics;
+
+typedef enum {
+    BALLAST_UNWANTED,
+    BALLAST_MISSING,
+    BALLAST_OPENING,
+    BALLAST_ALLOCATING,
+    BALLAST_REMOVING,
+    BALLAST_THERE,
+} journal_ballast_state;
+
+struct baton_journal {
+    /* set in open, constant afterwards */
+    baton_io *io;
+    const baton_clock *clock;
+    baton_mode mode;
+    uint64_t segment_bytes;
+    uint64_t first_segment_bytes;
+    uint32_t batch_bytes_max;
+    uint32_t in_flight_max;
+    uint64_t idle_mark_ns;
+    int (*archive)(void *context, const char *path);
+    void *archive_context;
+    baton_io_probe probe;
+    char directory[JOURNAL_DIRECTORY_BYTES];
+    char service[BATON_SERVICE_NAME_BYTES];
+    char primitive[256];
+    journal_metrics metrics;
+    uint8_t *zeros; /* JOURNAL_ZERO_STEP_BYTES in the region; never written to */
+
+    /* open and begin */
+    baton_io_file lock_file;
+    baton_io_file directory_file;
+    baton_recovery recovery;
+    bool recovery_kept;
+    uint64_t epoch_highest; /* burnt */
+    uint64_t index_highest;
+
+    /* standing facts of this term: set in begin */
+    baton_digest id;
+    uint64_t epoch;
+    uint64_t time_base_wall_ns;
+    uint64_t time_base_monotonic_ns;
+    baton_hint *hint;
+    uint64_t oldest_index;
+
+    /* appending: append.c, and commit.c when it seals */
+    uint32_t
+        open_used; /* bytes of the open batch; sizeof(baton_batch_header) when there are no frames */
+    uint32_t open_entries;
+    uint32_t open_records;
+    uint64_t last_seq;
+    uint64_t last_time_ns;
+    baton_facts facts; /* as of the last record appended */
+    bool sealed;
+    bool claimed;
+    uint32_t claim_bytes_max;
+    uint64_t applied_seq;
+    uint64_t effect_digest;
+
+    /* committing: commit.c */
+    journal_slot *slots; /* in_flight_max + 1 */
+    uint32_t slots_first;
+    uint32_t slots_in_flight;
+    journal_chain chain;
+    baton_position durable; /* acknowledged: durable, or written in mode written */
+    uint64_t durable_index; /* segment of the acknowledged end, and the byte after it */
+    uint64_t durable_offset;
+    baton_position
+        proven; /* what headers may carry as durable; in mode durable the same as `durable` */
+    bool tail_unproven; /* entries or records since the last mark */
+    uint64_t idle_since_ns;
+    uint64_t flush_due_ns; /* mode written */
+    int broken;            /* 0, or the first failure (J6) */
+    bool closing;          /* no new segment is started any more */
+
+    /* segments: prepare.c */
+    journal_segment segments[JOURNAL_SEGMENTS_MAX];
+    journal_segment *current;
+    journal_segment *next; /* CREATING .. READY, or REMOVING; NULL: to be started */
+    uint64_t retry_ns;     /* not before, after a full disk */
+    int space_error;       /* 0, or why the next segment could not be made */
+    journal_ballast_state ballast;
+    baton_io_op ballast_op;
+    bool ballast_busy;
+    uint64_t ballast_retry_ns;
+    char ballast_path[JOURNAL_PATH_BYTES];
+
+    uint64_t wall_check_ns;
+    int64_t wall_offset_ns; /* wall clock minus entry clock, at the last check */
+};
+
+/* open.c: fill *error for a failed system call; a full disk becomes BATON_E_NO_SPACE. Returns the status. */
+int journal_error_system(baton_error *error, int r, const char *what, const char *path);
+bool journal_is_full_disk(int r); /* ENOSPC, EDQUOT */
+static inline void journal_ignore(int r) /* where a failure changes nothing that is promised */
+{
+    (void)r;
+}
+
+/* segment.c */
+void journal_path(const baton_journal *journal, const char *name, char path[JOURNAL_PATH_BYTES]);
+void journal_segment_set_state(journal_segment *segment, journal_segment_state state);
+void journal_segment_start(baton_journal *journal, journal_segment *segment, uint64_t epoch,
+                           uint64_t index, uint64_t bytes);
+void journal_segment_fill_header(const baton_journal *journal, journal_segment *segment);
+void journal_segment_fill_trailer(const baton_journal *journal, journal_segment *segment,
+                                  uint32_t flags);
+uint32_t journal_segment_open_flags(const baton_journal *journal);
+baton_io_kind journal_write_kind(const baton_journal *journal);
+static inline bool journal_segment_fits(const journal_segment *segment, uint64_t bytes,
+                                        journal_kind kind)
+{
+    return segment->offset + bytes + journal_reserve_bytes(kind) <= segment->bytes;
+}
+
+/* append.c */
+uint64_t journal_entry_time(baton_journal *journal);
+
+/* commit.c */
+static inline bool journal_open_empty(const baton_journal *journal)
+{
+    return journal->open_used == sizeof(baton_batch_header);
+}
+static inline bool journal_slot_free(const baton_journal *journal)
+{
+    return journal->slots_in_flight < journal->in_flight_max;
+}
+void journal_commit_open(
+    baton_journal *journal); /* seal and queue the open batch; a slot is free */
+bool journal_commit_mark(baton_journal *journal, uint16_t flags); /* false: no room for it now */
+bool journal_mark_fits(const baton_journal *journal);
+void journal_commit_done(baton_journal *journal, journal_slot *slot);
+void journal_acknowledge(baton_journal *journal);
+void journal_publish(baton_journal *journal, bool open);
+void journal_break(baton_journal *journal, int r, const char *what, const char *path);
+void journal_queue(baton_journal *journal,
+                   baton_io_op *op); /* submit; a failure breaks the journal */
+
+/* drive.c */
+int journal_turn(baton_journal *journal);
+int journal_wait_io(baton_journal *journal,
+                    uint64_t timeout_ns); /* enter and sleep; a failure breaks the journal */
+
+/* prepare.c */
+void journal_segments_act(baton_journal *journal, uint64_t now_ns);
+void journal_flush_start(baton_journal *journal, uint64_t now_ns);
+bool journal_flush_busy(const baton_journal *journal);
+
+/* ballast.c */
+int journal_ballast_find(baton_journal *journal);
+bool journal_ballast_give_up(baton_journal *journal);
+void journal_ballast_act(baton_journal *journal, uint64_t now_ns);
+
+/* observe.c */
+int journal_metrics_open(baton_journal *journal, baton_metrics *metrics);
+void journal_metrics_commit(baton_journal *journal, uint64_t latency_ns);
+void journal_watch_wall_clock(baton_journal *journal, uint64_t now_ns);

@@ -1,0 +1,261 @@
+/* journal/prepare.c: the life of a segment off the commit path, one small asynchronous step after the other (J3, J6).
+ * The drawing is in journal_private.h. A full disk here is back-pressure; any other failure breaks the journal. */
+#include <errno.h>
+
+#include <baton/log.h>
+
+#include "journal/journal_private.h"
+
+static void step(baton_journal *journal, journal_segment *segment, baton_io_op op)
+{
+    segment->step = op;
+    segment->step.tag = TAG_STEP;
+    journal_queue(journal, &segment->step);
+    segment->step_busy = journal->broken == 0;
+}
+
+/* Nothing acknowledged depends on a segment that is only being made, so what passes by itself is tried again. */
+static bool passes_by_itself(int r)
+{
+    return journal_is_full_disk(r) || r == -EMFILE || r == -ENFILE || r == -ENOMEM;
+}
+
+static void free_next(baton_journal *journal, journal_segment *segment)
+{
+    journal_segment_set_state(segment, SEGMENT_FREE);
+    journal->next = NULL;
+}
+
+static void prepare_failed(baton_journal *journal, journal_segment *segment, int r, uint64_t now_ns)
+{
+    bool leftover =
+        segment->state == SEGMENT_CREATING && r == -EEXIST; /* an unlink of ours failed before */
+    if (!passes_by_itself(r) && !leftover) {
+        journal_break(journal, r, "make the next segment", segment->path);
+        return;
+    }
+    journal->retry_ns = now_ns + JOURNAL_RETRY_NS;
+    if (!leftover && journal->space_error == 0) {
+        baton_metric_add(journal->metrics.no_space_total, 1);
+        baton_log(WARN, "journal.no_space", BATON_LOG_TEXT("path", segment->path),
+                  BATON_LOG_TEXT("why", baton_status_text(r)),
+                  BATON_LOG_NUMBER("segment_bytes", segment->bytes));
+    }
+    if (!leftover)
+        journal->space_error = r;
+    if (segment->state == SEGMENT_CREATING && !leftover) {
+        free_next(journal, segment);
+        return;
+    }
+    baton_io_file_close(journal->io, segment->file);
+    segment->file = BATON_IO_NO_FILE;
+    journal_segment_set_state(segment, SEGMENT_REMOVING);
+    step(journal, segment, (baton_io_op){.kind = BATON_IO_UNLINK, .path = segment->path});
+}
+
+static void zero_more(baton_journal *journal, journal_segment *segment)
+{
+    uint64_t left = segment->bytes - segment->zeroed_bytes;
+    step(journal, segment,
+         (baton_io_op){.kind = BATON_IO_WRITE,
+                       .file = segment->file,
+                       .buffer = journal->zeros,
+                       .bytes = left < JOURNAL_ZERO_STEP_BYTES ? left : JOURNAL_ZERO_STEP_BYTES,
+                       .offset = segment->zeroed_bytes});
+}
+
+static void zeroed(baton_journal *journal, journal_segment *segment)
+{
+    segment->zeroed_bytes += segment->step.bytes;
+    if (segment->zeroed_bytes < segment->bytes) {
+        zero_more(journal, segment);
+        return;
+    }
+    journal_segment_set_state(segment, SEGMENT_SYNCING);
+    step(journal, segment, (baton_io_op){.kind = BATON_IO_SYNC_DATA, .file = segment->file});
+}
+
+static void ready(baton_journal *journal, journal_segment *segment)
+{
+    journal_segment_set_state(segment, SEGMENT_PREPARED);
+    baton_io_file_register(journal->io, segment->file);
+    if (journal->space_error)
+        baton_log(INFO, "journal.space_again", BATON_LOG_TEXT("path", segment->path));
+    journal->space_error = 0;
+}
+
+/* The step of a segment that is being made has finished. */
+static void prepare_act(baton_journal *journal, journal_segment *segment, uint64_t now_ns)
+{
+    int64_t result = segment->step.result;
+    bool short_write =
+        segment->state == SEGMENT_ZEROING && result >= 0 && result != (int64_t)segment->step.bytes;
+    if (result < 0 || short_write) {
+        prepare_failed(journal, segment, result < 0 ? (int)result : -EIO, now_ns);
+        return;
+    }
+    if (segment->state == SEGMENT_CREATING) {
+        segment->file = (baton_io_file)result;
+        journal_segment_set_state(segment, SEGMENT_ALLOCATING);
+        step(journal, segment,
+             (baton_io_op){
+                 .kind = BATON_IO_ALLOCATE, .file = segment->file, .bytes = segment->bytes});
+    } else if (segment->state == SEGMENT_ALLOCATING) {
+        journal_segment_set_state(segment, SEGMENT_ZEROING);
+        zero_more(journal, segment);
+    } else if (segment->state == SEGMENT_ZEROING) {
+        zeroed(journal, segment);
+    } else if (segment->state == SEGMENT_SYNCING) {
+        journal_segment_set_state(segment, SEGMENT_NAMING);
+        step(journal, segment,
+             (baton_io_op){.kind = BATON_IO_SYNC, .file = journal->directory_file});
+    } else {
+        baton_assert(segment->state == SEGMENT_NAMING);
+        ready(journal, segment);
+    }
+}
+
+/* ---- mode written: flushes, so that evidence follows ---- */
+
+bool journal_flush_busy(const baton_journal *journal)
+{
+    return journal->current->flushing.batch != 0;
+}
+
+static void flush(baton_journal *journal, journal_segment *segment, baton_position position)
+{
+    segment->flushing = position;
+    step(journal, segment, (baton_io_op){.kind = BATON_IO_SYNC_DATA, .file = segment->file});
+}
+
+void journal_flush_start(baton_journal *journal, uint64_t now_ns)
+{
+    journal->flush_due_ns = now_ns + JOURNAL_FLUSH_NS;
+    flush(journal, journal->current, journal->durable);
+}
+
+/* A flush of one file proves only that file: what stands in an older, unflushed segment has to come first. */
+static bool older_unflushed(const baton_journal *journal, const journal_segment *segment)
+{
+    for (uint32_t i = 0; i < JOURNAL_SEGMENTS_MAX; i++) {
+        const journal_segment *other = &journal->segments[i];
+        if (other->state == SEGMENT_FINISHING && other->index < segment->index)
+            return true;
+    }
+    return false;
+}
+
+static void flushed(baton_journal *journal, journal_segment *segment)
+{
+    if (segment->step.result <
+        0) { /* never tried again: the kernel may have dropped the pages (J6) */
+        journal_break(journal, (int)segment->step.result, "flush", segment->path);
+        return;
+    }
+    if (!older_unflushed(journal, segment) &&
+        baton_position_compare(segment->flushing, journal->proven) > 0)
+        journal->proven = segment->flushing;
+    segment->flushed =
+        segment->state == SEGMENT_FINISHING && segment->flushing.batch == segment->last.batch;
+    segment->flushing = (baton_position){0};
+}
+
+/* ---- a segment that is full ---- */
+
+static void finish_act(baton_journal *journal, journal_segment *segment)
+{
+    if (segment->unacked > 0 || !segment->header_durable || older_unflushed(journal, segment))
+        return;
+    if (journal->mode == BATON_MODE_WRITTEN && !segment->flushed) {
+        flush(journal, segment, segment->last);
+        return;
+    }
+    journal_segment_fill_trailer(journal, segment, 0);
+    journal_segment_set_state(segment, SEGMENT_ENDING);
+    step(journal, segment,
+         (baton_io_op){.kind = journal_write_kind(journal),
+                       .file = segment->file,
+                       .buffer = segment->trailer,
+                       .bytes = BATON_IO_UNIT,
+                       .offset = segment->bytes - BATON_IO_UNIT});
+}
+
+static void ended(baton_journal *journal, journal_segment *segment)
+{
+    int64_t result = segment->step.result;
+    if (result != BATON_IO_UNIT) {
+        journal_break(journal, result < 0 ? (int)result : -EIO, "write a trailer", segment->path);
+        return;
+    }
+    baton_io_file_close(journal->io, segment->file);
+    segment->file = BATON_IO_NO_FILE;
+    journal_segment_set_state(segment, SEGMENT_FREE);
+}
+
+/* ---- the loop's part ---- */
+
+static void act(baton_journal *journal, journal_segment *segment, uint64_t now_ns)
+{
+    if (segment->step_busy || (journal->closing && segment == journal->next))
+        return;
+    if (segment->flushing.batch != 0) {
+        flushed(journal, segment);
+        if (journal->broken)
+            return;
+    }
+    switch (segment->state) {
+    case SEGMENT_CREATING:
+    case SEGMENT_ALLOCATING:
+    case SEGMENT_ZEROING:
+    case SEGMENT_SYNCING:
+    case SEGMENT_NAMING:
+        prepare_act(journal, segment, now_ns);
+        break;
+    case SEGMENT_REMOVING:
+        free_next(journal, segment); /* a file that stayed shows as -EEXIST at the next try */
+        break;
+    case SEGMENT_CURRENT:
+        if (journal->mode == BATON_MODE_WRITTEN && now_ns >= journal->flush_due_ns &&
+            baton_position_compare(journal->proven, journal->durable) < 0)
+            journal_flush_start(journal, now_ns);
+        break;
+    case SEGMENT_FINISHING:
+        finish_act(journal, segment);
+        break;
+    case SEGMENT_ENDING:
+        ended(journal, segment);
+        break;
+    case SEGMENT_FREE:
+    case SEGMENT_PREPARED:
+    case SEGMENT_STATES:
+        break;
+    }
+}
+
+static void start_next(baton_journal *journal)
+{
+    for (uint32_t i = 0; i < JOURNAL_SEGMENTS_MAX; i++) {
+        journal_segment *segment = &journal->segments[i];
+        if (segment->state != SEGMENT_FREE)
+            continue;
+        uint64_t bytes = journal->current->bytes * JOURNAL_SEGMENT_GROWTH;
+        if (bytes > journal->segment_bytes)
+            bytes = journal->segment_bytes;
+        journal_segment_start(journal, segment, journal->epoch, journal->current->index + 1, bytes);
+        journal_segment_set_state(segment, SEGMENT_CREATING);
+        journal->next = segment;
+        step(journal, segment,
+             (baton_io_op){.kind = BATON_IO_OPEN,
+                           .path = segment->path,
+                           .open_flags = journal_segment_open_flags(journal)});
+        return;
+    }
+}
+
+void journal_segments_act(baton_journal *journal, uint64_t now_ns)
+{
+    for (uint32_t i = 0; i < JOURNAL_SEGMENTS_MAX && !journal->broken; i++)
+        act(journal, &journal->segments[i], now_ns);
+    if (!journal->next && !journal->broken && !journal->closing && now_ns >= journal->retry_ns)
+        start_next(journal);
+}

@@ -1,0 +1,380 @@
+/* journal/walk.c: where does the accepted journal end? Batch after batch, each in its epoch's
+ * segment, with the next number, the next seq and the digest of the one before (J4). */
+#include "journal/walk.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+
+int baton_walk_open(baton_walk *walk, baton_io *io, const char *directory, baton_error *error)
+{
+    *walk = (baton_walk){.io = io, .file = BATON_IO_NO_FILE};
+    int length = snprintf(walk->directory, sizeof(walk->directory), "%s", directory);
+    if (length < 0 || (size_t)length >= sizeof(walk->directory) - BATON_SEGMENT_NAME_BYTES)
+        return baton_segment_error(error, -ENAMETOOLONG, "open journal", directory);
+    if (posix_memalign(&walk->unit, BATON_IO_UNIT, BATON_IO_UNIT) != 0)
+        return baton_segment_error(error, -ENOMEM, "open journal", directory);
+    int r = baton_cursor_init(&walk->cursor, io);
+    return r < 0 ? baton_segment_error(error, r, "open journal", directory) : 0;
+}
+
+static int leave(baton_walk *walk)
+{
+    if (walk->file == BATON_IO_NO_FILE)
+        return 0;
+    int r = baton_cursor_stop(&walk->cursor);
+    if (r < 0)
+        return r; /* the kernel may still read from the file */
+    baton_io_file_close(walk->io, walk->file);
+    walk->file = BATON_IO_NO_FILE;
+    walk->inside = false;
+    return 0;
+}
+
+void baton_walk_close(baton_walk *walk)
+{
+    (void)leave(walk);
+    baton_cursor_fini(&walk->cursor);
+    baton_segments_fini(&walk->segments);
+    free(walk->unit);
+    walk->unit = NULL;
+}
+
+static void reset(baton_walk *walk, const baton_walk_options *options)
+{
+    baton_segments_fini(&walk->segments);
+    walk->options = *options;
+    walk->inside = false;
+    walk->closed = false;
+    walk->finished = false;
+    walk->result = 0;
+    walk->end = options->resume ? options->from : (baton_chain_end){0};
+    walk->evidence = (baton_evidence){.from = ""};
+    walk->tail = (baton_tail){0};
+    walk->lost = (baton_position){0};
+    walk->stop_why = "the journal begins here";
+    walk->stop_is_zero = true;
+    walk->stop_offset = BATON_IO_UNIT;
+    walk->done_bytes = walk->all_bytes = 0;
+}
+
+int baton_walk_begin(baton_walk *walk, const baton_walk_options *options, baton_error *error)
+{
+    baton_segments_range range = {0};
+
+    int r = leave(walk);
+    if (r < 0)
+        return baton_segment_error(error, r, "read journal", walk->directory);
+    reset(walk, options);
+    if (options->resume) {
+        range.first_epoch = options->from.position.epoch;
+        range.first_index = options->from.index;
+    }
+    if (options->published)
+        range.last_index = options->until.index;
+    r = baton_segments_read(walk->io, walk->directory, &range, walk->unit, &walk->segments, error);
+    if (r == 0)
+        r = baton_walk_start(walk, error);
+    walk->current = walk->start;
+    for (uint32_t at = walk->start; r == 0 && at < walk->segments.count; at++)
+        walk->all_bytes +=
+            walk->segments.list[at].live ? walk->segments.list[at].info.file_bytes : 0;
+    return r;
+}
+
+/* ---- from segment to segment ---- */
+
+static uint64_t segment_limit(const baton_walk *walk, const baton_segment *segment)
+{
+    uint64_t limit = segment->segment_bytes - BATON_IO_UNIT;
+    const baton_chain_end *until = &walk->options.until;
+
+    if (segment->cut_offset < limit)
+        limit = segment->cut_offset;
+    if (walk->options.published && segment->info.index == until->index && until->offset < limit)
+        limit = until->offset / BATON_IO_UNIT * BATON_IO_UNIT;
+    return limit;
+}
+
+/* Open it, read the standing facts from its header, and stand at its first batch, or where a
+ * resumed walk goes on. */
+static int enter(baton_walk *walk, uint32_t at, bool resumed, baton_error *error)
+{
+    const baton_segment *segment = &walk->segments.list[at];
+    const baton_segment_header *header = walk->unit;
+    char path[BATON_JOURNAL_PATH_BYTES];
+
+    baton_segment_path(walk->directory, segment->info.epoch, segment->info.index, path);
+    int r = baton_segment_open(walk->io, path, &walk->file);
+    if (r == -ENOENT) {
+        baton_error_set(error, BATON_E_GONE, "read the journal",
+                        "the segment was retired meanwhile",
+                        "take a newer snapshot and read from there");
+        baton_error_at(error, path, UINT64_MAX);
+        return BATON_E_GONE;
+    }
+    if (r == 0) {
+        int64_t got = baton_io_file_read(walk->io, walk->file, walk->unit, BATON_IO_UNIT, 0);
+        r = got < 0 ? (int)got : 0;
+    }
+    if (r < 0)
+        return baton_segment_error(error, r, "read a segment", path);
+    walk->current = at;
+    if (baton_segment_header_check(header) != BATON_UNIT_VALID) {
+        walk->stop_offset = 0;
+        walk->stop_why = "its header was valid a moment ago and is not any more";
+        return baton_walk_damaged(walk, error, segment->continues, "segment header");
+    }
+    walk->facts.finalized_schema = baton_le32_get(header->finalized_schema);
+    walk->facts.roots_count = baton_le32_get(header->roots_count);
+    walk->facts.handover = header->handover;
+    memcpy(walk->facts.roots, header->roots, sizeof(walk->facts.roots));
+    if (segment->last_time_ns > walk->last_time_ns)
+        walk->last_time_ns = segment->last_time_ns;
+    if (segment->begins_epoch)
+        baton_evidence_add(&walk->evidence, segment->continues, "segment header");
+
+    uint64_t offset = resumed ? walk->end.offset : BATON_IO_UNIT;
+    r = baton_cursor_seek(&walk->cursor, walk->file, offset, segment_limit(walk, segment));
+    if (r < 0)
+        return baton_segment_error(error, r, "read a segment", path);
+    walk->closed = false;
+    walk->inside = true;
+    return 0;
+}
+
+/* 1: inside the next live segment. 0: none goes on from here. */
+static int enter_next(baton_walk *walk, baton_error *error)
+{
+    const baton_segments *segments = &walk->segments;
+    uint32_t at = walk->current;
+
+    if (walk->start >= segments->count)
+        return 0;
+    const baton_segment *segment = &segments->list[at];
+    bool began = walk->file != BATON_IO_NO_FILE;
+    if (!began && at == walk->start) {
+        const baton_chain_end *from = &walk->options.from;
+        bool resumed = walk->options.resume && segment->info.index == from->index &&
+                       segment->info.epoch == from->position.epoch;
+        if (!resumed)
+            walk->end = (baton_chain_end){.position = segment->continues,
+                                          .digest = segment->continues_digest,
+                                          .index = segment->continues_index,
+                                          .offset = segment->continues_offset};
+        int r = enter(walk, at, resumed, error);
+        return r < 0 ? r : 1;
+    }
+
+    at = baton_walk_live_from(segments, at + 1);
+    if (at >= segments->count)
+        return 0;
+    segment = &segments->list[at];
+    if (!baton_walk_continues_end(segment, &walk->end)) {
+        if (segment->begins_epoch) /* it names what was durable when it was written (J10) */
+            return baton_walk_damaged(walk, error, segment->continues, "segment header");
+        return 0;
+    }
+    walk->done_bytes += segments->list[walk->current].info.file_bytes;
+    int r = leave(walk);
+    if (r < 0)
+        return baton_segment_error(error, r, "read a segment", walk->directory);
+    r = enter(walk, at, false, error);
+    return r < 0 ? r : 1;
+}
+
+/* ---- from batch to batch ---- */
+
+static bool batch_fits(const baton_walk *walk, const baton_batch_header *batch)
+{
+    const baton_segment *segment = &walk->segments.list[walk->current];
+    baton_position carried;
+
+    return memcmp(batch->journal_id, walk->segments.id.bytes, 16) == 0 &&
+           baton_le64_get(batch->epoch) == segment->info.epoch &&
+           baton_le64_get(batch->batch) == walk->end.position.batch + 1 &&
+           baton_le64_get(batch->first_seq) == walk->end.position.seq + 1 &&
+           memcmp(batch->previous_digest, walk->end.digest.bytes, 16) == 0 &&
+           baton_evidence_carried(batch, &carried);
+}
+
+/* Count, apply Baton's own records to the facts, refuse unknown ones (E7). */
+static int take_frames(baton_walk *walk, const baton_batch_header *batch, baton_error *error)
+{
+    uint32_t offset = sizeof(*batch);
+    uint64_t next_seq = baton_le64_get(batch->first_seq);
+    baton_entry entry;
+
+    while (baton_batch_next(batch, &offset, &next_seq, &entry)) {
+        if (entry.time_ns > walk->last_time_ns)
+            walk->last_time_ns = entry.time_ns;
+        if (!entry.is_record) {
+            walk->entries_count++;
+            walk->payload_bytes += entry.payload_bytes;
+            continue;
+        }
+        if (!baton_record_check(entry.type, entry.payload, entry.payload_bytes)) {
+            const baton_segment *segment = &walk->segments.list[walk->current];
+            char path[BATON_JOURNAL_PATH_BYTES];
+            baton_error_setf(error, BATON_E_NEWER_FORMAT, "read the journal",
+                             "read it with the version that wrote it, or a newer one",
+                             "a record of kind %u and %u bytes is not known to format version %u",
+                             entry.type, entry.payload_bytes, BATON_JOURNAL_VERSION);
+            baton_segment_path(walk->directory, segment->info.epoch, segment->info.index, path);
+            baton_error_at(error, path, walk->cursor.position);
+            return BATON_E_NEWER_FORMAT;
+        }
+        walk->records_count++;
+        baton_facts_apply(&walk->facts, entry.type, entry.payload, entry.payload_bytes);
+    }
+    return 0;
+}
+
+static int accept(baton_walk *walk, const baton_batch_header *batch, baton_digest digest,
+                  baton_error *error)
+{
+    const baton_segment *segment = &walk->segments.list[walk->current];
+    baton_position carried;
+
+    const baton_position *known = &walk->options.evidence;
+    if (known->batch == baton_le64_get(batch->batch) && known->epoch != 0 &&
+        known->epoch != segment->info.epoch) {
+        walk->stop_offset = walk->cursor.position;
+        walk->stop_is_zero = false;
+        walk->stop_why = "another epoch's batch stands in its place";
+        return baton_walk_damaged(walk, error, *known, "caller");
+    }
+    int r = take_frames(walk, batch, error);
+    if (r < 0)
+        return r;
+
+    if (!segment->follower && baton_evidence_carried(batch, &carried))
+        baton_evidence_add(&walk->evidence, carried,
+                           baton_le16_get(batch->flags) & BATON_BATCH_MARK ? "mark" : "batch");
+    walk->end.position.epoch = segment->info.epoch;
+    walk->end.position.batch++;
+    walk->end.position.seq += baton_le32_get(batch->entry_count);
+    walk->end.digest = digest;
+    walk->end.index = segment->info.index;
+    walk->end.offset = walk->cursor.position + baton_le32_get(batch->batch_bytes);
+    walk->closed = (baton_le16_get(batch->flags) & BATON_BATCH_CLOSE) != 0;
+    walk->batches_count++;
+
+    baton_cursor_skip(&walk->cursor, baton_le32_get(batch->batch_bytes));
+    return 1;
+}
+
+static int stop(baton_walk *walk, bool is_zero, const char *why)
+{
+    walk->stop_offset = walk->cursor.position;
+    walk->stop_is_zero = is_zero;
+    walk->stop_why = why;
+    return 0;
+}
+
+static int batch_newer(const baton_walk *walk, const baton_batch_header *batch, baton_error *error)
+{
+    const baton_segment *segment = &walk->segments.list[walk->current];
+    char path[BATON_JOURNAL_PATH_BYTES];
+    baton_error_setf(error, BATON_E_NEWER_FORMAT, "read the journal",
+                     "read it with the version that wrote it, or a newer one",
+                     "the batch has version %u and flags 0x%x, this build reads up to version %u",
+                     baton_le16_get(batch->version), baton_le16_get(batch->flags),
+                     BATON_JOURNAL_VERSION);
+    baton_segment_path(walk->directory, segment->info.epoch, segment->info.index, path);
+    baton_error_at(error, path, walk->cursor.position);
+    return BATON_E_NEWER_FORMAT;
+}
+
+/* 1: accepted. 0: the segment has no further batch of the chain. */
+static int next_batch(baton_walk *walk, const baton_batch_header **ret_batch, baton_error *error)
+{
+    const void *bytes;
+    uint64_t available;
+    uint32_t batch_bytes;
+    baton_digest digest;
+    uint64_t room = segment_limit(walk, &walk->segments.list[walk->current]);
+
+    if (walk->cursor.position >= room)
+        return stop(walk, true, "the segment is full here");
+    int r = baton_cursor_peek(&walk->cursor, BATON_IO_UNIT, &bytes, &available);
+    if (r == 0 && available == BATON_IO_UNIT && baton_batch_plausible(bytes, &batch_bytes))
+        r = baton_cursor_peek(&walk->cursor, batch_bytes, &bytes, &available);
+    if (r < 0) {
+        const baton_segment_info *info = &walk->segments.list[walk->current].info;
+        char path[BATON_JOURNAL_PATH_BYTES];
+        baton_segment_path(walk->directory, info->epoch, info->index, path);
+        baton_segment_error(error, r, "read a segment", path);
+        baton_error_at(error, path, walk->cursor.position);
+        return r;
+    }
+    if (available < BATON_IO_UNIT)
+        return stop(walk, false, "the file ends here, shorter than its header says");
+
+    switch (baton_batch_check(bytes, available, &digest)) {
+    case BATON_UNIT_VALID:
+        if (!batch_fits(walk, bytes))
+            return stop(walk, false, "a valid batch stands here that does not continue the chain");
+        *ret_batch = bytes;
+        return accept(walk, bytes, digest, error);
+    case BATON_UNIT_ZERO:
+        return stop(walk, true, "zeros stand here");
+    case BATON_UNIT_INVALID:
+        return stop(walk, false, "the bytes here are no valid batch");
+    case BATON_UNIT_NEWER:
+        return batch_newer(walk, bytes, error);
+    }
+    return stop(walk, false, "the bytes here are no valid batch");
+}
+
+static int step(baton_walk *walk, const baton_batch_header **ret_batch, baton_error *error)
+{
+    const baton_walk_options *options = &walk->options;
+
+    for (;;) {
+        if (options->published && walk->end.position.batch >= options->until.position.batch)
+            return 0; /* as far as the writer said; stay inside, it may say more */
+        int r = walk->inside ? next_batch(walk, ret_batch, error) : 0;
+        if (r != 0)
+            return r;
+        if (walk->inside && options->progress != NULL)
+            options->progress(options->progress_context, walk->done_bytes + walk->stop_offset,
+                              walk->all_bytes);
+        walk->inside = false;
+        r = enter_next(walk, error);
+        if (r < 0)
+            return r;
+        if (r == 0)
+            return baton_walk_judge(walk, error);
+    }
+}
+
+int baton_walk_next(baton_walk *walk, const baton_batch_header **ret_batch, baton_error *error)
+{
+    if (walk->finished)
+        return walk->result;
+    int r = step(walk, ret_batch, error);
+    if (r == 1)
+        return 1;
+    walk->finished = true;
+    walk->result = r;
+    return r;
+}
+
+bool baton_walk_extend(baton_walk *walk, const baton_chain_end *until)
+{
+    if (!walk->finished || walk->result != 0 || !walk->inside || !walk->options.published)
+        return false;
+    const baton_segment *segment = &walk->segments.list[walk->current];
+    if (segment->info.index != until->index || walk->end.index != until->index)
+        return false;
+    walk->options.until = *until;
+    if (baton_cursor_seek(&walk->cursor, walk->file, walk->end.offset,
+                          segment_limit(walk, segment)) < 0)
+        return false;
+    walk->finished = false;
+    return true;
+}

@@ -1,0 +1,26 @@
+/* journal/watch.h: is a writer alive, and what has it published? For everybody who looks at a
+ * journal without its lock. */
+#pragma once
+
+#include "journal/hint.h"
+#include "journal/segments.h"
+#include "journal/walk.h"
+
+typedef struct {
+    baton_io *io;
+    char directory[BATON_JOURNAL_PATH_BYTES];
+    baton_io_file lock_file;
+    baton_hint *hint;
+} baton_watch;
+
+BATON_MUST_USE int baton_watch_open(baton_watch *watch, baton_io *io, const char *directory);
+void baton_watch_close(baton_watch *watch); /* before its io */
+/* 1: a writer holds LOCK. 0: nobody does, or there is none. -errno. */
+BATON_MUST_USE int baton_watch_locked(baton_watch *watch);
+/* What was last published, if anything. False leaves zeros. */
+bool baton_watch_view(baton_watch *watch, baton_hint_view *ret_view);
+bool baton_watch_view_same(const baton_hint_view *a, const baton_hint_view *b);
+/* Everything up to here is durable: where a walk has to stop beside a living writer. */
+baton_chain_end baton_watch_end(const baton_hint_view *view);
+
+baton_io_choice baton_watch_io_choice(baton_backend backend);

@@ -1,0 +1,337 @@
+"""A second reader of journal format v1, written from docs/format/journal.md in Python and sharing no code with the first.
+
+    python3 journal_verify.py DIR        one JSON object: verdict, end, evidence, entries
+
+It is slow and means to be plain. It reads whole files; the first reader streams.
+"""
+import json
+import os
+import re
+import struct
+import sys
+
+UNIT = 4096
+MASK = (1 << 64) - 1
+
+# ---- XXH3-128, seed 0, inputs above 240 bytes (every digest of the format covers more) ----
+
+SECRET = bytes.fromhex(
+    "b8fe6c3923a44bbe7c01812cf721ad1cded46de9839097db7240a4a4b7b3671fcb79e64eccc0e578825ad07dccff7221"
+    "b8084674f743248ee03590e6813a264c3c2852bb91c300cb88d0658b1b532ea371644897a20df94e3819ef46a9deacd8"
+    "a8fa763fe39c343ff9dcbbc7c70b4f1d8a51e04bcdb45931c89f7ec9d9787364eac5ac8334d3ebc3c581a0fffa1363eb"
+    "170ddd51b7f0da49d316552629d4689e2b16be587d47a1fc8ff8b8d17ad031ce45cb3a8f95160428afd7fbcabb4b407e")
+P32_1, P32_2, P32_3 = 0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D
+P64_1, P64_2, P64_3 = 0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9
+P64_4, P64_5 = 0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5
+STRIPES_PER_BLOCK = 16
+
+
+def words(data, at):
+    return struct.unpack_from("<8Q", data, at)
+
+
+SECRET_AT = [words(SECRET, at) for at in range(len(SECRET) - 63)]
+
+
+def accumulate(acc, stripe, key):
+    for i in range(8):
+        mixed = stripe[i] ^ key[i]
+        acc[i ^ 1] = (acc[i ^ 1] + stripe[i]) & MASK
+        acc[i] = (acc[i] + (mixed & 0xFFFFFFFF) * (mixed >> 32)) & MASK
+
+
+def merge(acc, at, start):
+    key = SECRET_AT[at]
+    result = start
+    for i in range(4):
+        product = (acc[2 * i] ^ key[2 * i]) * (acc[2 * i + 1] ^ key[2 * i + 1])
+        result += (product ^ product >> 64) & MASK
+    result &= MASK
+    result = (result ^ result >> 37) * 0x165667919E3779F9 & MASK
+    return result ^ result >> 32
+
+
+def xxh3_128(data):
+    assert len(data) > 240
+    acc = [P32_3, P64_1, P64_2, P64_3, P64_4, P32_2, P64_5, P32_1]
+    size = len(data)
+    blocks = (size - 1) // 1024
+    for block in range(blocks):
+        for stripe in range(STRIPES_PER_BLOCK):
+            accumulate(acc, words(data, block * 1024 + stripe * 64), SECRET_AT[8 * stripe])
+        key = SECRET_AT[128]
+        for i in range(8):
+            acc[i] = (acc[i] ^ acc[i] >> 47 ^ key[i]) * P32_1 & MASK
+    for stripe in range((size - 1 - blocks * 1024) // 64):
+        accumulate(acc, words(data, blocks * 1024 + stripe * 64), SECRET_AT[8 * stripe])
+    accumulate(acc, words(data, size - 64), SECRET_AT[121])
+    low = merge(acc, 11, size * P64_1 & MASK)
+    high = merge(acc, 117, ~(size * P64_2) & MASK)
+    return struct.pack(">QQ", high, low)
+
+
+# ---- units ----
+
+def le32(data, at):
+    return struct.unpack_from("<I", data, at)[0]
+
+
+def le64(data, at):
+    return struct.unpack_from("<Q", data, at)[0]
+
+
+def position(data, at):
+    return struct.unpack_from("<3Q", data, at)
+
+
+class Newer(Exception):
+    pass
+
+
+def sealed_unit(unit, magic, known_flags):
+    if len(unit) < UNIT or unit[:8] != magic or xxh3_128(unit[:UNIT - 16]) != unit[UNIT - 16:]:
+        return False
+    if le32(unit, 8) > 1 or le32(unit, 12) & ~known_flags:
+        raise Newer
+    return True
+
+
+class Segment:
+    def __init__(self, path, epoch, index):
+        with open(path, "rb") as file:
+            self.data = file.read()
+        self.path, self.epoch, self.index = path, epoch, index
+        self.cut = None
+        self.live = False
+        unit = self.data[:UNIT].ljust(UNIT, b"\0")
+        self.zero = unit == bytes(UNIT)
+        self.valid = (sealed_unit(unit, b"BATONSEG", 3) and le64(unit, 32) == epoch and le64(unit, 40) == index)
+        self.size = len(self.data) // UNIT * UNIT
+        if not self.valid:
+            return
+        self.follower = bool(le32(unit, 12) & 2)
+        self.id = unit[16:32]
+        self.bytes = le64(unit, 48)
+        self.first_batch, self.first_seq = le64(unit, 56), le64(unit, 64)
+        self.continues = position(unit, 72)
+        self.continues_digest = unit[96:112]
+        self.continues_index, self.continues_offset = le64(unit, 112), le64(unit, 120)
+        self.begins_epoch = self.continues[0] != epoch
+        self.size = min(self.size, self.bytes)
+
+    def trailer(self, journal_id, at):
+        unit = self.data[at:at + UNIT]
+        if (sealed_unit(unit, b"BATONEND", 2) and le64(unit, 32) == self.epoch and le64(unit, 40) == self.index
+                and (journal_id is None or unit[16:32] == journal_id)):
+            return position(unit, 48)
+        return None
+
+
+class Batch:
+    """The valid batch at an offset. Frames are (seq, type, time_ns, payload, is_record)."""
+
+    def __init__(self, data):
+        self.flags = struct.unpack_from("<H", data, 2)[0]
+        self.entry_count, self.bytes, self.used = struct.unpack_from("<3I", data, 4)
+        self.epoch, self.batch, self.first_seq, seq, epoch, batch = struct.unpack_from("<6Q", data, 16)
+        self.durable = (epoch, batch, seq)
+        self.previous, self.id, self.digest = data[80:96], data[96:112], data[112:128]
+        self.frames = []
+
+
+def batch_at(data, at, end):
+    head = data[at:at + UNIT]
+    if len(head) < UNIT or at + UNIT > end:
+        return None
+    batch = Batch(head)
+    if (batch.bytes == 0 or batch.bytes % UNIT or batch.bytes > 4 << 20 or at + batch.bytes > min(end, len(data))
+            or not 128 <= batch.used <= batch.bytes or batch.used % 8):
+        return None
+    whole = bytearray(data[at:at + batch.bytes])
+    whole[112:128] = bytes(16)
+    if xxh3_128(bytes(whole)) != batch.digest:
+        return None
+    if struct.unpack_from("<H", head)[0] > 1 or batch.flags & ~3:
+        raise Newer
+    if not batch.epoch or not batch.batch or not batch.first_seq or (batch.flags and batch.entry_count):
+        return None
+    offset, seq = 128, batch.first_seq
+    while offset < batch.used:
+        size, kind, flags, time_ns = struct.unpack_from("<IHHQ", whole, offset)
+        stored = 16 + (size + 7) // 8 * 8
+        if size > 65536 or offset + stored > batch.used or any(whole[offset + 16 + size:offset + stored]):
+            return None
+        if flags & ~1:
+            raise Newer
+        batch.frames.append((seq, kind, time_ns, bytes(whole[offset + 16:offset + 16 + size]), bool(flags & 1)))
+        seq += 0 if flags & 1 else 1
+        offset += stored
+    if seq - batch.first_seq != batch.entry_count or any(whole[batch.used:]):
+        return None
+    return batch
+
+
+def carried(batch):
+    epoch, number, seq = batch.durable
+    return epoch <= batch.epoch and number < batch.batch and seq < batch.first_seq
+
+
+# ---- the journal ----
+
+NAME = re.compile(r"^([0-9a-f]{16})-([0-9a-f]{16})\.seg$")
+
+
+def segments_of(directory):
+    found = []
+    for name in os.listdir(directory) if os.path.isdir(directory) else []:
+        match = NAME.match(name)
+        if match and int(match[1], 16) and int(match[2], 16):
+            found.append(Segment(os.path.join(directory, name), int(match[1], 16), int(match[2], 16)))
+    return sorted(found, key=lambda s: (s.epoch, s.index))
+
+
+def mark_live(segments):
+    """Back from the highest epoch. Returns the first live segment and whether its predecessor is missing."""
+    valid = [s for s in segments if s.valid]
+    if not valid:
+        return None, False
+    epoch, cut_index, cut_offset, oldest = valid[-1].epoch, None, None, None
+    while True:
+        part = [s for s in valid if s.epoch == epoch and (cut_index is None or s.index <= cut_index)]
+        if not part:
+            break
+        for s in part:
+            s.live = True
+            if s.index == cut_index:
+                s.cut = cut_offset
+        oldest = part[0]
+        if not oldest.begins_epoch or oldest.continues[1] == 0:
+            break
+        epoch, cut_index, cut_offset = oldest.continues[0], oldest.continues_index, oldest.continues_offset
+    missing = oldest.continues[1] != 0 and any(
+        (s.epoch, s.index) == (oldest.continues[0], oldest.continues_index)
+        or (s.valid and s.epoch <= oldest.continues[0] and s.index < oldest.continues_index)
+        for s in segments[:segments.index(oldest)])
+    return oldest, missing
+
+
+class Journal:
+    def __init__(self, directory):
+        self.segments = segments_of(directory)
+        self.entries, self.records = [], 0
+        self.last, self.digest = (0, 0, 0), bytes(16)
+        self.end = (0, 0)
+        self.evidence = (0, 0, 0)
+        self.torn_cut, self.closed = 0, False
+        self.first_seq = 0
+        ids = {s.id for s in self.segments if s.valid}
+        self.id = ids.pop() if len(ids) == 1 else None
+        self.verdict = "other journal" if ids else self.judge()
+
+    def prove(self, found):
+        if (found[1], found[2]) > (self.evidence[1], self.evidence[2]):
+            self.evidence = found
+
+    def accept(self, segment):
+        """Every batch of one segment that continues the chain. Returns the offset where that ends."""
+        at, end = UNIT, segment.bytes - UNIT
+        if segment.cut is not None:
+            end = min(end, segment.cut)
+        while at < end:
+            batch = batch_at(segment.data, at, end)
+            if (batch is None or batch.id != self.id or batch.epoch != segment.epoch
+                    or batch.batch != self.last[1] + 1 or batch.first_seq != self.last[2] + 1
+                    or batch.previous != self.digest or not carried(batch)):
+                break
+            for frame in batch.frames:
+                self.records += frame[4]
+                if not frame[4]:
+                    self.entries.append(frame)
+            if not segment.follower:
+                self.prove(batch.durable)
+            self.last = (segment.epoch, batch.batch, self.last[2] + batch.entry_count)
+            self.digest, self.closed = batch.digest, bool(batch.flags & 2)
+            at += batch.bytes
+            self.end = (segment.index, at)
+        return at
+
+    def search(self, segment, at):
+        """Evidence and torn bytes behind the end."""
+        first = last = None
+        while at + UNIT <= segment.size:
+            unit = segment.data[at:at + UNIT]
+            step = UNIT
+            trailer = segment.trailer(self.id, at)
+            is_last = segment.valid and at + UNIT == segment.size
+            if trailer:
+                self.prove(trailer)
+            elif any(unit) and not is_last:
+                batch = batch_at(segment.data, at, segment.size)
+                if batch and batch.epoch == segment.epoch and self.id in (None, batch.id):
+                    step = batch.bytes
+                    if carried(batch) and not (segment.valid and segment.follower):
+                        self.prove(batch.durable)
+                first = at if first is None else first
+                last = at + step
+            at += step
+        if first is not None:
+            self.torn_cut += last - first
+
+    def judge(self):
+        oldest, missing = mark_live(self.segments)
+        stop, stop_at = 0, UNIT
+        if oldest:
+            self.first_seq = oldest.first_seq
+            if missing:
+                return "damaged"
+            self.last, self.digest = oldest.continues, oldest.continues_digest
+            self.end = (oldest.continues_index, oldest.continues_offset)
+            for segment in [s for s in self.segments if s.live]:
+                if (segment.continues, segment.continues_digest) != (self.last, self.digest) or \
+                        (segment.continues_index, segment.continues_offset) != self.end:
+                    if segment.begins_epoch:
+                        return "damaged"
+                    break
+                if segment.begins_epoch:
+                    self.prove(segment.continues)
+                self.closed = False
+                stop, stop_at = self.segments.index(segment), self.accept(segment)
+        for at, segment in enumerate(self.segments[stop:], stop):
+            if self.closed and segment.epoch == self.segments[stop].epoch:
+                continue
+            self.search(segment, stop_at if at == stop else UNIT)
+        if self.evidence[1] > self.last[1] or self.evidence[2] > self.last[2]:
+            return "damaged"
+        return "torn" if self.torn_cut else "whole"
+
+
+def fnv(entries):
+    value = 0xCBF29CE484222325
+    for seq, kind, time_ns, payload, _ in entries:
+        for byte in struct.pack("<QHQ", seq, kind, time_ns) + payload:
+            value = (value ^ byte) * 0x100000001B3 & MASK
+    return f"{value:016x}"
+
+
+def look(directory):
+    try:
+        journal = Journal(directory)
+    except Newer:
+        return {"verdict": "newer format"}
+    return {
+        "verdict": journal.verdict,
+        "last": list(journal.last),
+        "last_digest": journal.digest.hex(),
+        "first_seq": journal.first_seq if journal.first_seq <= journal.last[2] else 0,
+        "evidence_batch": journal.evidence[1],
+        "torn_cut": journal.torn_cut,
+        "entries": len(journal.entries),
+        "records": journal.records,
+        "hash": fnv(journal.entries),
+    }
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+        sys.exit(__doc__)
+    print(json.dumps(look(sys.argv[1])))

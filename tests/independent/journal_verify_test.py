@@ -1,0 +1,79 @@
+"""The library's verdict on hundreds of journals, against the second implementation's (journal_verify.py)."""
+import json
+import os
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import journal_verify  # noqa: E402
+import workdir  # noqa: E402
+
+ROUNDS = 120
+VERDICTS = {"OK": ("whole", "torn"), "BATON_E_DAMAGED": ("damaged",)}
+
+
+class Independent(workdir.TestCase):
+    def test_xxh3_of_known_inputs(self):
+        # From the reference implementation: bytes 0, 1, 2, ... modulo 251.
+        for size, digest in json.loads(KNOWN).items():
+            data = bytes(i % 251 for i in range(int(size)))
+            self.assertEqual(journal_verify.xxh3_128(data).hex(), digest, size)
+
+    def test_the_golden_journal_reads_as_it_was_written(self):
+        golden = workdir.SOURCE / "tests" / "golden" / "journal-v1"
+        root = self.workdir()
+        for line in (golden / "segments.txt").read_text().splitlines():
+            first, second, third = line.split()
+            if first == "file":
+                path = root / second
+                path.write_bytes(bytes(int(third)))
+                continue
+            with open(path, "r+b") as file:
+                file.seek(int(first))
+                file.write(int(second) * bytes.fromhex(third))
+        journal = journal_verify.Journal(root)
+        self.assertEqual(journal.verdict, "whole")
+        lines = (golden / "expected.txt").read_text().splitlines()
+        entries = [line.split() for line in lines if line.startswith("entry")]
+        self.assertEqual([(int(e[2]), int(e[4]), int(e[8]), int(e[10])) for e in entries],
+                         [(seq, kind, time_ns, len(payload)) for seq, kind, time_ns, payload, _ in journal.entries])
+        self.assertEqual(lines[-1], "end epoch %d batch %d seq %d digest %s" % (*journal.last, journal.digest.hex()))
+
+    def test_both_readers_mean_the_same_journal(self):
+        program = os.path.join(os.environ.get("BATON_BUILD", "build/release"), "tests", "journal_scenarios")
+        root = self.workdir()
+        done = subprocess.run([program, str(root), str(workdir.seed()), str(ROUNDS)], stdout=subprocess.PIPE,
+                              check=True, timeout=4 * workdir.DEADLINE_S)
+        seen = {}
+        for line in done.stdout.decode().splitlines():
+            first = json.loads(line)
+            second = journal_verify.look(first["directory"])
+            note = f"{first}\n{second}"
+            self.assertIn(first["status"], VERDICTS, note)
+            self.assertIn(second["verdict"], VERDICTS[first["status"]], note)
+            seen[second["verdict"]] = seen.get(second["verdict"], 0) + 1
+            for key in ("last", "last_digest", "entries", "records", "hash", "evidence_batch"):
+                self.assertEqual(first[key], second[key], f"{key}\n{note}")
+            if first["status"] == "OK":
+                for key in ("torn_cut", "first_seq"):
+                    self.assertEqual(first[key], second[key], f"{key}\n{note}")
+        self.assertEqual(sum(seen.values()), ROUNDS)
+        self.assertTrue(seen["whole"] and seen["damaged"], seen)
+
+
+KNOWN = """{"241": "1da1cb61bcb8a2a102e8cd95421c6d02",
+         "256": "96c36c85d00e5bc544f5d90dacde463a",
+         "1023": "4325711b0ed4d742d3d91d80ac495685",
+         "1024": "d0ac1f7b93bf57b9e5d78bafa45b2aa5",
+         "1025": "2882ebca04ec915ce95c42288f28186e",
+         "1088": "295519bc52981c5c1a848d807034c403",
+         "4080": "e400b276e354caf703ceee8d7cd54d79",
+         "4096": "e12cd72144990fe57135ffa504f1bc71",
+         "8192": "d481c9ee8a8fe42940a71c16bbe37322",
+         "12345": "745eacf7dc6381c2200f18cc6ea11a79",
+         "20000": "80f2a30f4e268b1d1d7286988c9c84ad"}"""
+
+if __name__ == "__main__":
+    workdir.main()
