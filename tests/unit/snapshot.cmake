@@ -1,0 +1,13 @@
+# The snapshot module's tests. fixture: a made-up service's state that most of them pack and read.
+set(fixture unit/snapshot_fixture.c)
+foreach(topic pack chunk manifest publish publish_fault load catalogue golden)
+    baton_test(snapshot_${topic}_test SOURCES unit/snapshot_${topic}_test.c ${fixture}
+        MODULES snapshot base LIBRARIES PkgConfig::MSGPACK)
+endforeach()
+# The command is a part of the program baton; here it is linked alone and called in the test's process.
+if(EXISTS "${PROJECT_SOURCE_DIR}/orchestrator-shim/command.h")
+    baton_test(snapshot_command_test
+        SOURCES unit/snapshot_command_test.c ${fixture}
+            ../orchestrator-shim/snapshot_command.c ../orchestrator-shim/arguments.c ../orchestrator-shim/output.c
+        MODULES journal snapshot base LIBRARIES PkgConfig::JANSSON)
+endif()
