@@ -1,0 +1,137 @@
+/* engine/engine_private.h: a running engine, as its own files see it. Nobody else includes this.
+ *
+ * Life: open.c -> (loop.c -> turn.c -> submit.c, records.c, snapshot_task.c)* -> open.c (close).
+ * One thread. */
+#pragma once
+
+#include "engine/hydrate.h"
+#include "engine/loop.h"
+
+#define ENGINE_HELD_EFFECTS_MAX UINT64_C(65536) /* held back; past it submit answers BATON_E_FULL */
+#define ENGINE_HELD_BYTES_MAX   (UINT64_C(64) << 20)
+#define ENGINE_HELD_BYTES_READY (UINT64_C(4) << 20)  /* made at open */
+#define ENGINE_OUTBOX_BYTES_MAX (UINT64_C(64) << 20) /* default */
+#define ENGINE_CHECKPOINT_EVERY UINT64_C(10000)      /* default */
+#define ENGINE_SNAPSHOTS_KEEP   2u                   /* default and least: S1 */
+#define ENGINE_SNAPSHOT_OPS_MAX 32u
+#define ENGINE_TICK_NS_MIN      UINT64_C(1000000)
+#define ENGINE_RETRY_NS         UINT64_C(10000000)
+
+/* A snapshot on disk that this engine looks after. */
+typedef struct {
+    uint64_t seq;
+    uint64_t epoch;
+    baton_digest root;
+    bool good; /* named by the journal and not known to be damaged: a generation to fall back on */
+} engine_generation;
+
+/* One snapshot at a time. The drawing and the steps: snapshot_task.c. */
+typedef enum {
+    TASK_IDLE,
+    TASK_PACKED, /* waits until its seq is durable */
+    TASK_PUBLISHING,
+    TASK_NAMING, /* published; its root is not in the journal yet */
+} engine_task_state;
+
+typedef struct {
+    engine_task_state state;
+    baton_io *io;
+    baton_snapshot_writer *writer;
+    baton_snapshot_publisher *publisher;
+    baton_snapshot_info info;
+    bool retry; /* the kernel did not take an operation; no event will come for it */
+    uint64_t begin_ns;
+    uint64_t
+        attempt_seq; /* of the last attempt, good or bad: the next scheduled one counts from here */
+    engine_generation *generations; /* newest first */
+    uint32_t generations_count;
+    uint32_t generations_max;
+    bool prune_due;
+    uint64_t
+        prune_after_seq; /* an entry after it is durable: then the newest root's record is, too */
+    baton_engine_snapshot_state status;
+} engine_snapshot_task;
+
+typedef struct {
+    baton_metric *applied_seq;
+    baton_metric *durable_seq;
+    baton_metric *released_seq;
+    baton_metric *effects_total;
+    baton_metric *effects_held;
+    baton_metric *effect_blocks;
+    baton_metric *outbox_effects;
+    baton_metric *outbox_bytes;
+    baton_metric *checkpoints_total;
+    baton_metric *snapshots_total;
+    baton_metric *snapshots_failed_total;
+    baton_metric *snapshot_seconds;
+} engine_metrics;
+
+struct baton_engine {
+    /* set in open, constant afterwards */
+    const baton_service *service;
+    baton_engine_paths paths;
+    baton_engine_hooks hooks;
+    baton_compress compress;
+    uint64_t checkpoint_every;
+    uint64_t snapshot_every;
+    uint32_t snapshots_keep;
+    uint64_t outbox_bytes_max;
+    baton_mode mode;
+    bool retire;
+    baton_metrics *metrics;
+    engine_metrics metric;
+    baton_journal *journal;
+
+    /* the state: submit.c alone changes it */
+    baton_machine machine;
+    uint32_t schema;         /* pinned: of what is written, of digests; E4 */
+    bool applying;           /* inside apply: nothing may be submitted */
+    uint64_t checkpoint_seq; /* of the last checkpoint */
+
+    /* the turn */
+    baton_loop loop;
+    uint64_t released_seq;
+    bool unpolled;      /* something was appended since the journal was polled */
+    bool released_some; /* since the program's last turn: it must not sleep before the next one */
+    bool sealed;
+    uint64_t tick_interval_ns; /* 0: none */
+    uint64_t tick_next_ns;
+    void (*tick)(void *context);
+    void *tick_context;
+
+    /* records */
+    bool handover_queued;
+    bool handover_durable;
+
+    engine_snapshot_task snapshot;
+
+    int failed;    /* sticky: only close is useful */
+    bool poisoned; /* apply failed: the entry must not reach the disk */
+    baton_error failure;
+};
+
+/* turn.c */
+int baton_engine_fail(baton_engine *engine, int r, const char *what, const char *why,
+                      const char *todo);
+
+/* records.c */
+BATON_MUST_USE int baton_engine_append_root(baton_engine *engine, baton_record_kind kind,
+                                            uint64_t seq, baton_digest root);
+void baton_engine_checkpoint(baton_engine *engine);
+
+/* status.c */
+BATON_MUST_USE int baton_engine_metrics_open(baton_engine *engine,
+                                             const baton_hydrate_report *report);
+void baton_engine_metrics_update(baton_engine *engine);
+
+/* snapshot_task.c */
+BATON_MUST_USE int baton_snapshot_task_open(engine_snapshot_task *task,
+                                            const baton_engine_options *options,
+                                            baton_error *error);
+/* After a hydrate: what is there, and what it is worth. */
+BATON_MUST_USE int baton_snapshot_task_adopt(baton_engine *engine, const baton_catalogue *catalogue,
+                                             const baton_journal_view *view, uint32_t chosen,
+                                             baton_error *error);
+void baton_snapshot_task_turn(baton_engine *engine);
+void baton_snapshot_task_close(engine_snapshot_task *task);

@@ -1,0 +1,250 @@
+/* engine/hydrate.c: choose the snapshot, load it or fall back one generation, replay the rest (S1,
+ * S2, E2). */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <baton/clock.h>
+#include <baton/log.h>
+
+#include "engine/hydrate.h"
+
+/* What came of one snapshot. */
+typedef enum { TRIED_LOADED, TRIED_SKIPPED, TRIED_STOP } tried;
+
+static const char *const hydrate_what = "rebuild the state";
+
+int baton_check_facts(const baton_service *service, const baton_journal_view *view,
+                      baton_error *error)
+{
+    static const char *const what = "go on with this data";
+    uint32_t schema = view->facts->finalized_schema;
+    if (schema > service->schema.write)
+        return baton_error_setf(error, BATON_E_SCHEMA, what,
+                                "start the newer build: its data was finalized",
+                                "its schema is %u, %s %s reads %u to %u", schema, service->name,
+                                service->version, service->schema.read_min, service->schema.write);
+    if (schema != 0 && schema < service->schema.read_min)
+        return baton_error_setf(error, BATON_E_SCHEMA, what,
+                                "upgrade through a build that reads both, and finalize there",
+                                "its schema is %u, %s %s reads %u to %u", schema, service->name,
+                                service->version, service->schema.read_min, service->schema.write);
+    return 0;
+}
+
+/* ---- one snapshot ---- */
+
+static tried skip(baton_hydrate_report *report, const baton_snapshot_listed *listed, int status,
+                  const char *why, baton_error *first)
+{
+    baton_log(WARN, "engine.snapshot_skipped", BATON_LOG_NUMBER("seq", listed->info.seq),
+              BATON_LOG_TEXT("path", listed->manifest_path),
+              BATON_LOG_TEXT("status", baton_status_name(status)), BATON_LOG_TEXT("why", why));
+    report->snapshots_skipped++;
+    if (report->snapshots_skipped > 1)
+        return TRIED_SKIPPED;
+    snprintf(report->snapshot_skipped_why, sizeof(report->snapshot_skipped_why), "%.190s", why);
+    baton_error_set(first, status, hydrate_what, why, NULL);
+    baton_error_at(first, listed->manifest_path, UINT64_MAX);
+    return TRIED_SKIPPED;
+}
+
+static tried stop_here(baton_error *error, const baton_snapshot_listed *listed)
+{
+    if (error != NULL && error->path[0] == '\0')
+        baton_error_at(error, listed->manifest_path, UINT64_MAX);
+    return TRIED_STOP;
+}
+
+/* The state that was handed over is the one that this snapshot gives: recomputed, not believed
+ * (S1). */
+static bool fits_handover(const baton_machine *machine, const baton_handover_wire *handover)
+{
+    uint32_t schema = baton_le32_get(handover->state_schema);
+    baton_digest digest;
+    if (schema < machine->service->schema.read_min || schema > machine->service->schema.write)
+        return false;
+    if (baton_machine_digest(machine, schema, &digest) < 0)
+        return false;
+    return memcmp(digest.bytes, handover->state_digest, sizeof(digest.bytes)) == 0 &&
+           memcmp(machine->effect_digest.bytes, handover->effect_digest, sizeof(digest.bytes)) == 0;
+}
+
+/* An error of this kind means that the machine is in trouble, not the snapshot. */
+static bool is_fatal(int r)
+{
+    return baton_status_class(r) == BATON_CLASS_SYSTEM && r != -EIO && r != -ENOENT;
+}
+
+static tried load(const baton_hydrate_options *options, const baton_snapshot_listed *listed,
+                  baton_trust trust, baton_machine *machine, baton_hydrate_report *report,
+                  baton_error *first, baton_error *error)
+{
+    baton_error why = {0};
+    baton_snapshot_reader *reader = NULL;
+    int r =
+        baton_snapshot_reader_open(options->io, options->paths->snapshots, listed, &reader, &why);
+    if (r == 0) {
+        r = baton_machine_unpack(machine, reader, &why);
+        baton_snapshot_reader_close(reader);
+    }
+    if (r == 0 && trust == BATON_TRUST_HANDED_OVER &&
+        !fits_handover(machine, &options->view->facts->handover))
+        r = baton_error_set(
+            &why, BATON_E_UNTRUSTED, "trust a snapshot",
+            "the journal does not name it, and its state is not the one handed over", NULL);
+    if (r == 0)
+        return TRIED_LOADED;
+    if (is_fatal(r)) {
+        if (error != NULL)
+            *error = why;
+        return stop_here(error, listed);
+    }
+    if (baton_machine_reset(machine, error) < 0)
+        return TRIED_STOP;
+    char text[600];
+    return skip(report, listed, r, baton_error_text(&why, text, sizeof(text)), first);
+}
+
+static tried check_service(const baton_snapshot_listed *listed, const baton_service *service,
+                           baton_error *error)
+{
+    const baton_snapshot_info *info = &listed->info;
+    if (strcmp(info->service, service->name) == 0)
+        return TRIED_LOADED;
+    baton_error_setf(error, BATON_E_OTHER_SERVICE, "use the snapshots of this directory",
+                     "start that service here, or use another directory",
+                     "they are of %s, this is %s", info->service, service->name);
+    return stop_here(error, listed);
+}
+
+static tried check_schema(const baton_snapshot_listed *listed, const baton_service *service,
+                          baton_error *error)
+{
+    const baton_snapshot_info *info = &listed->info;
+    if (info->schema >= service->schema.read_min && info->schema <= service->schema.write)
+        return TRIED_LOADED;
+    baton_error_setf(
+        error, BATON_E_SCHEMA, "load the newest snapshot",
+        info->schema > service->schema.write ? "start the newer build that took it"
+                                             : "upgrade through a build that reads both",
+        "its schema is %u (version %s), %s %s reads %u to %u", info->schema, info->version,
+        service->name, service->version, service->schema.read_min, service->schema.write);
+    return stop_here(error, listed);
+}
+
+/* Are all entries after it still there? */
+static bool journal_covers(const baton_recovery_report *recovery, uint64_t seq)
+{
+    if (seq > recovery->last.seq)
+        return false;
+    return seq == recovery->last.seq ||
+           (recovery->first_seq != 0 && recovery->first_seq <= seq + 1);
+}
+
+static tried try_snapshot(const baton_hydrate_options *options, const baton_snapshot_listed *listed,
+                          baton_machine *machine, baton_hydrate_report *report, baton_error *first,
+                          baton_error *error)
+{
+    const baton_journal_view *view = options->view;
+    if (listed->status != 0)
+        return skip(report, listed, listed->status, baton_status_text(listed->status), first);
+    if (check_service(listed, machine->service, error) == TRIED_STOP)
+        return TRIED_STOP;
+    if (!baton_digest_equal(listed->info.journal_id, view->id))
+        return skip(report, listed, BATON_E_OTHER_JOURNAL, "it belongs to another journal", first);
+    baton_trust trust = baton_snapshot_trust(&listed->info, view);
+    if (trust == BATON_TRUST_NONE)
+        return skip(report, listed, BATON_E_UNTRUSTED, "nothing durable in the journal names it",
+                    first);
+    if (check_schema(listed, machine->service, error) == TRIED_STOP)
+        return TRIED_STOP;
+    if (!journal_covers(&view->recovery, listed->info.seq))
+        return skip(report, listed, BATON_E_GONE, "the journal does not hold the entries after it",
+                    first);
+    return load(options, listed, trust, machine, report, first, error);
+}
+
+/* ---- all of them ---- */
+
+static int refuse(const baton_hydrate_options *options, const baton_error *first,
+                  baton_error *error)
+{
+    const baton_recovery_report *recovery = &options->view->recovery;
+    if (baton_digest_is_zero(options->view->id)) {
+        baton_error_set(error, BATON_E_UNTRUSTED, hydrate_what,
+                        "there are snapshots, but the journal that names them is missing or empty",
+                        "put the journal back beside them, or move both away to begin anew");
+        baton_error_at(error, options->paths->snapshots, UINT64_MAX);
+        return BATON_E_UNTRUSTED;
+    }
+    int status = first->status != 0 ? first->status : BATON_E_DAMAGED;
+    baton_error_setf(
+        error, status, hydrate_what,
+        "put back a snapshot that the journal names, or the older segments from an archive",
+        "the journal begins at entry %" PRIu64
+        " and no usable snapshot covers what was before%s%.140s",
+        recovery->first_seq, first->status != 0 ? "; the newest: " : "", first->why);
+    baton_error_at(error, first->status != 0 ? first->path : options->paths->snapshots, UINT64_MAX);
+    return status;
+}
+
+static int choose(const baton_hydrate_options *options, baton_catalogue *catalogue,
+                  baton_machine *machine, baton_hydrate_report *report, uint32_t *ret_chosen,
+                  baton_error *error)
+{
+    const baton_recovery_report *recovery = &options->view->recovery;
+    baton_error first = {.offset = UINT64_MAX};
+    baton_error stop = {.offset = UINT64_MAX};
+    *ret_chosen = UINT32_MAX;
+    for (uint32_t i = 0; !options->ignore_snapshots && i < catalogue->count; i++) {
+        const baton_snapshot_listed *listed = &catalogue->listed[i];
+        if (options->to_seq != 0 && listed->info.seq > options->to_seq)
+            continue;
+        if (baton_digest_is_zero(options->view->id))
+            return refuse(options, &first, error);
+        switch (try_snapshot(options, listed, machine, report, &first, &stop)) {
+        case TRIED_LOADED:
+            report->from_snapshot = true;
+            report->snapshot_seq = listed->info.seq;
+            report->snapshot_schema = listed->info.schema;
+            *ret_chosen = i;
+            return 0;
+        case TRIED_SKIPPED:
+            catalogue->bad[i] = true;
+            break;
+        case TRIED_STOP:
+            if (error != NULL)
+                *error = stop;
+            return stop.status;
+        }
+    }
+    if (recovery->last.seq > 0 && recovery->first_seq != 1)
+        return refuse(options, &first, error);
+    return 0; /* every entry is still there */
+}
+
+int baton_hydrate(const baton_hydrate_options *options, baton_catalogue *catalogue,
+                  baton_machine *machine, baton_hydrate_report *report, uint32_t *ret_chosen,
+                  baton_error *error)
+{
+    const baton_clock *clock = baton_clock_system();
+    uint64_t begin_ns = baton_clock_monotonic_ns(clock);
+    report->recovery = options->view->recovery;
+
+    int r = baton_check_facts(machine->service, options->view, error);
+    if (r == 0)
+        r = choose(options, catalogue, machine, report, ret_chosen, error);
+    if (r < 0)
+        return r;
+    uint64_t loaded_ns = baton_clock_monotonic_ns(clock);
+    report->load_ns = loaded_ns - begin_ns;
+
+    r = baton_machine_replay(machine, options, report, error);
+    if (r < 0)
+        return r;
+    report->replay_ns = baton_clock_monotonic_ns(clock) - loaded_ns;
+    baton_outbox_all_released(&machine->outbox);
+    return 0;
+}

@@ -1,0 +1,89 @@
+/* engine/hydrate.h: snapshot + the journal after it -> the state at the journal's end. Changes
+ * nothing on disk.
+ *
+ *   catalogue    which snapshots there are, and which of them may be used (S1)         catalogue.c
+ *   load         the newest of those that proves whole, or the one before (S2)         hydrate.c
+ *   replay       the entries after it, every checkpoint compared (E2)                  replay.c */
+#pragma once
+
+#include "base/io.h"
+#include "engine/machine.h"
+#include "engine/run.h"
+#include "journal/records.h"
+#include "snapshot/store.h"
+
+#define BATON_ENGINE_PATH_BYTES 1024u
+
+typedef struct {
+    char root[BATON_ENGINE_PATH_BYTES];
+    char journal[BATON_ENGINE_PATH_BYTES + 16];
+    char snapshots[BATON_ENGINE_PATH_BYTES + 16];
+} baton_engine_paths;
+/* -ENAMETOOLONG; BATON_E_INVALID for "". */
+BATON_MUST_USE int baton_engine_paths_set(baton_engine_paths *paths, const char *directory,
+                                          baton_error *error);
+
+/* What a journal at rest said when it was recovered. */
+typedef struct {
+    baton_digest id; /* zero: nothing was ever written */
+    const baton_facts *facts;
+    baton_recovery_report recovery;
+} baton_journal_view;
+
+baton_io_choice baton_engine_io_choice(baton_backend backend);
+
+/* ---- catalogue.c ---- */
+
+typedef enum {
+    BATON_TRUST_NONE,
+    BATON_TRUST_NAMED,       /* the journal names its root */
+    BATON_TRUST_HANDED_OVER, /* it fits the handover record, if the loaded state does too */
+} baton_trust;
+
+typedef struct {
+    baton_snapshot_listed *listed; /* newest first; malloc'ed */
+    uint32_t count;
+    bool *bad; /* by the same index: tried, and found damaged */
+} baton_catalogue;
+
+BATON_MUST_USE int baton_catalogue_read(const char *directory, baton_catalogue *ret_catalogue,
+                                        baton_error *error);
+void baton_catalogue_fini(baton_catalogue *catalogue);
+/* Highest durable position that a manifest of this journal proves (J5). All 0: none. */
+baton_position baton_catalogue_evidence(const baton_catalogue *catalogue, baton_digest journal_id);
+/* The seq of the second newest readable snapshot: a start looks at no older entry. 0: it may need
+ * every one. */
+uint64_t baton_catalogue_from_seq(const baton_catalogue *catalogue);
+/* Is it trusted by what the journal says? Says nothing about its chunks. */
+baton_trust baton_snapshot_trust(const baton_snapshot_info *info, const baton_journal_view *view);
+
+/* ---- hydrate.c ---- */
+
+typedef struct {
+    const baton_engine_paths *paths;
+    baton_io *io; /* snapshots are read with it */
+    const baton_journal_view *view;
+    baton_backend backend; /* of the reader of the journal */
+    uint64_t to_seq;       /* 0: the end */
+    bool ignore_snapshots;
+    void (*on_entry)(void *context, const baton_entry *entry);
+    void *context;
+} baton_hydrate_options;
+
+/* machine is fresh from init. On success *ret_chosen is the index of the snapshot used, UINT32_MAX
+ * when none was. Errors: BATON_E_SCHEMA, BATON_E_OTHER_SERVICE, BATON_E_UNTRUSTED, BATON_E_DAMAGED,
+ * BATON_E_DIVERGED, BATON_E_UNKNOWN_TYPE, what apply said. */
+BATON_MUST_USE int baton_hydrate(const baton_hydrate_options *options, baton_catalogue *catalogue,
+                                 baton_machine *machine, baton_hydrate_report *report,
+                                 uint32_t *ret_chosen, baton_error *error);
+/* Can this build go on with data that was written so? BATON_E_SCHEMA names both sides (E4, E7). */
+BATON_MUST_USE int baton_check_facts(const baton_service *service, const baton_journal_view *view,
+                                     baton_error *error);
+
+/* ---- replay.c ---- */
+
+/* Apply what follows machine->seq up to to_seq (0: the end) and compare every checkpoint on the
+ * way. */
+BATON_MUST_USE int baton_machine_replay(baton_machine *machine,
+                                        const baton_hydrate_options *options,
+                                        baton_hydrate_report *report, baton_error *error);

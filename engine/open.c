@@ -1,0 +1,341 @@
+/* engine/open.c: from a directory to a running engine, and back. Until the journal's begin nothing
+ * on disk changes: every refusal comes before it. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <baton/clock.h>
+#include <baton/log.h>
+
+#include "engine/engine_private.h"
+
+typedef struct {
+    baton_engine *engine;
+    const baton_engine_options *options;
+    baton_catalogue catalogue;
+    baton_journal_view view;
+    uint32_t chosen;
+    bool fresh; /* the data names no schema yet */
+    baton_hydrate_report *report;
+    baton_error *error;
+} opening;
+
+static void no_event(void *context, int fd, uint32_t events)
+{
+    (void)context; /* the turn that was woken does what there is to do */
+    (void)fd;
+    (void)events;
+}
+
+static int open_journal_with(opening *self, baton_position evidence)
+{
+    baton_engine *engine = self->engine;
+    const baton_journal_options options = {
+        .mode = self->options->mode,
+        .backend = self->options->backend,
+        .service = engine->service->name,
+        .evidence = evidence,
+        .from_seq = baton_catalogue_from_seq(&self->catalogue),
+        .segment_bytes = self->options->segment_bytes,
+        .metrics = engine->metrics,
+        .io_backend = self->options->io_backend,
+        .io_context = self->options->io_context,
+    };
+    return baton_journal_open(engine->paths.journal, &options, &engine->journal,
+                              &self->view.recovery, self->error);
+}
+
+/* Lock and recover. A manifest of this journal may prove more than the journal itself can: then it
+ * has lost entries, and the second open says which file. */
+static int open_journal(opening *self)
+{
+    baton_engine *engine = self->engine;
+    int r = open_journal_with(self, (baton_position){0});
+    if (r < 0)
+        return r;
+    baton_position evidence =
+        baton_catalogue_evidence(&self->catalogue, baton_journal_id(engine->journal));
+    if (baton_position_compare(evidence, self->view.recovery.last) > 0) {
+        baton_journal_abandon(engine->journal);
+        engine->journal = NULL;
+        r = open_journal_with(self, evidence);
+        if (r < 0)
+            return r;
+    }
+    self->view.id = baton_journal_id(engine->journal);
+    self->view.facts = baton_journal_facts(engine->journal);
+    return 0;
+}
+
+/* H2: a record that names a successor has granted the authority away; this version can not take it
+ * back. */
+static int check_authority(const opening *self)
+{
+    static const uint8_t nobody[16];
+    const baton_handover_wire *handover = &self->view.facts->handover;
+    if (memcmp(handover->successor_nonce, nobody, sizeof(nobody)) == 0 ||
+        baton_le64_get(handover->epoch) != self->view.recovery.last.epoch)
+        return 0;
+    return baton_error_setf(self->error, BATON_E_REFUSED, "take over this directory",
+                            "start the successor",
+                            "its last writer (epoch %" PRIu64 ") handed over to another instance",
+                            self->view.recovery.last.epoch);
+}
+
+/* E4: not finalized is pinned. */
+static int pin_schema(opening *self)
+{
+    const baton_service *service = self->engine->service;
+    const uint32_t wanted = self->options->pin_schema;
+    uint32_t finalized = self->view.facts->finalized_schema;
+    self->fresh = finalized == 0;
+    if (self->fresh)
+        finalized = service->schema.write;
+    self->engine->schema = wanted != 0 ? wanted : finalized;
+    if (wanted == 0 || (wanted >= service->schema.read_min && wanted <= finalized))
+        return 0;
+    return baton_error_setf(
+        self->error, BATON_E_SCHEMA, "pin the schema", "choose one in between",
+        "%u was asked for; %s %s can go back to %u, and this data to at most %u", wanted,
+        service->name, service->version, service->schema.read_min, finalized);
+}
+
+static int hydrate(opening *self)
+{
+    baton_engine *engine = self->engine;
+    int r = check_authority(self);
+    if (r == 0)
+        r = baton_check_facts(engine->service, &self->view, self->error);
+    if (r == 0)
+        r = pin_schema(self);
+    if (r < 0)
+        return r;
+    const baton_hydrate_options options = {
+        .paths = &engine->paths,
+        .io = engine->snapshot.io,
+        .view = &self->view,
+        .backend = self->options->backend,
+    };
+    r = baton_hydrate(&options, &self->catalogue, &engine->machine, self->report, &self->chosen,
+                      self->error);
+    if (r < 0)
+        return r;
+    return baton_snapshot_task_adopt(engine, &self->catalogue, &self->view, self->chosen,
+                                     self->error);
+}
+
+/* The first records of this term. The open batch is empty: there is room for them. */
+static int first_records(opening *self)
+{
+    static const char *const what = "write the first records of a term";
+    baton_engine *engine = self->engine;
+    int r = 0;
+    if (self->fresh) {
+        const baton_finalize_wire wire = {.schema = baton_le32_put(engine->schema)};
+        r = baton_journal_append_record(engine->journal, BATON_RECORD_FINALIZE, &wire,
+                                        sizeof(wire));
+    }
+    if (r == 0 &&
+        self->chosen !=
+            UINT32_MAX) { /* S1: a successor names what it trusted by the handover record */
+        const baton_snapshot_info *info = &self->catalogue.listed[self->chosen].info;
+        const baton_journal_view now = {.id = self->view.id,
+                                        .facts = baton_journal_facts(engine->journal)};
+        if (baton_snapshot_trust(info, &now) != BATON_TRUST_NAMED)
+            r = baton_engine_append_root(engine, BATON_RECORD_ROOT, info->seq, info->root);
+    }
+    engine->unpolled = true;
+    return r < 0 ? baton_error_set(self->error, r, what, NULL, "free disk space, then start again")
+                 : 0;
+}
+
+/* Partial files of a writer that died; the lock is ours. */
+static void remove_leftovers(const baton_engine *engine)
+{
+    uint32_t removed = 0;
+    baton_error why;
+    int r = baton_snapshot_prune(engine->paths.snapshots, UINT32_MAX, &removed, &why);
+    if (r < 0 && r != -ENOENT)
+        baton_log(WARN, "engine.leftovers_stay", BATON_LOG_TEXT("status", baton_status_name(r)),
+                  BATON_LOG_TEXT("why", why.why));
+}
+
+static int begin(opening *self)
+{
+    baton_engine *engine = self->engine;
+    int r = baton_journal_begin(engine->journal, &self->view.recovery, self->error);
+    if (r < 0)
+        return r;
+    self->report->recovery = self->view.recovery;
+    r = first_records(self);
+    if (r < 0)
+        return r;
+    remove_leftovers(engine);
+
+    engine->machine.hold = true;
+    engine->released_seq = engine->machine.seq;
+    engine->checkpoint_seq = engine->machine.seq;
+    r = baton_effect_queue_reserve(&engine->machine.held, ENGINE_HELD_BYTES_READY);
+    if (r == 0)
+        r = baton_loop_watch_fd(&engine->loop, baton_journal_fd(engine->journal), 1 /* EPOLLIN */,
+                                no_event, NULL);
+    if (r == 0)
+        r = baton_loop_watch_fd(&engine->loop, baton_io_event_fd(engine->snapshot.io), 1, no_event,
+                                NULL);
+    if (r < 0)
+        return baton_error_set(self->error, r, "set up the engine's loop", NULL, NULL);
+    return 0;
+}
+
+static int check_options(const baton_engine_options *options, baton_error *error)
+{
+    if (options->snapshots_keep == 0 || options->snapshots_keep >= ENGINE_SNAPSHOTS_KEEP)
+        return 0;
+    return baton_error_set(error, BATON_E_INVALID, "open the engine",
+                           "fewer than two snapshots can not be kept",
+                           "keep two or more: one to fall back on (S1)");
+}
+
+static void set_options(baton_engine *engine, const baton_engine_options *options,
+                        const baton_engine_hooks *hooks)
+{
+    if (hooks != NULL)
+        engine->hooks = *hooks;
+    engine->compress = options->compress;
+    engine->mode = options->mode;
+    engine->retire = options->retire;
+    engine->snapshot_every = options->snapshot_every;
+    engine->checkpoint_every =
+        options->checkpoint_every != 0 ? options->checkpoint_every : ENGINE_CHECKPOINT_EVERY;
+    engine->snapshots_keep =
+        options->snapshots_keep != 0 ? options->snapshots_keep : ENGINE_SNAPSHOTS_KEEP;
+    engine->outbox_bytes_max =
+        options->outbox_bytes_max != 0 ? options->outbox_bytes_max : ENGINE_OUTBOX_BYTES_MAX;
+}
+
+/* What costs nothing on disk: paths, an empty state, I/O, the loop. */
+static int prepare(opening *self, const char *directory)
+{
+    baton_engine *engine = self->engine;
+    baton_error *error = self->error;
+    int r = baton_machine_init(&engine->machine, engine->service, &self->options->config, error);
+    if (r == 0)
+        r = check_options(self->options, error);
+    if (r == 0)
+        r = baton_engine_paths_set(&engine->paths, directory, error);
+    if (r < 0)
+        return r;
+    r = baton_metrics_create(&engine->metrics);
+    if (r == 0)
+        r = baton_loop_init(&engine->loop);
+    if (r < 0)
+        return baton_error_set(error, r, "set up the engine", NULL, NULL);
+    r = baton_snapshot_task_open(&engine->snapshot, self->options, error);
+    if (r < 0)
+        return r;
+    r = baton_io_directory_make(engine->snapshot.io, engine->paths.root);
+    if (r < 0) {
+        baton_error_set(error, r, "make the service's directory", NULL,
+                        "make its parent, and check the rights");
+        baton_error_at(error, engine->paths.root, UINT64_MAX);
+        return r;
+    }
+    return baton_catalogue_read(engine->paths.snapshots, &self->catalogue, error);
+}
+
+static void log_opened(const baton_engine *engine, const baton_hydrate_report *report)
+{
+    baton_log(INFO, "engine.opened", BATON_LOG_TEXT("service", engine->service->name),
+              BATON_LOG_TEXT("version", engine->service->version),
+              BATON_LOG_TEXT("dir", engine->paths.root),
+              BATON_LOG_NUMBER("epoch", baton_journal_epoch(engine->journal)),
+              BATON_LOG_NUMBER("seq", engine->machine.seq),
+              BATON_LOG_NUMBER("schema", engine->schema),
+              BATON_LOG_NUMBER("snapshot_seq", report->from_snapshot ? report->snapshot_seq : 0),
+              BATON_LOG_NUMBER("replayed", report->replayed_entries),
+              BATON_LOG_NUMBER("checkpoints", report->checkpoints_compared),
+              BATON_LOG_NUMBER("took_ns", report->total_ns));
+}
+
+static void destroy(baton_engine *engine)
+{
+    baton_snapshot_task_close(&engine->snapshot);
+    baton_loop_fini(&engine->loop);
+    baton_machine_fini(&engine->machine);
+    baton_metrics_destroy(engine->metrics);
+    free(engine);
+}
+
+int baton_engine_open(const baton_service *service, const char *directory,
+                      const baton_engine_options *options, const baton_engine_hooks *hooks,
+                      baton_engine **ret_engine, baton_hydrate_report *ret_report,
+                      baton_error *error)
+{
+    static const baton_engine_options no_options;
+    const uint64_t begin_ns = baton_clock_monotonic_ns(baton_clock_system());
+    if (options == NULL)
+        options = &no_options;
+    memset(ret_report, 0, sizeof(*ret_report));
+
+    baton_engine *engine = calloc(1, sizeof(*engine));
+    if (engine == NULL)
+        return baton_error_set(error, -ENOMEM, "open the engine", NULL, "free memory");
+    engine->service = service;
+    engine->loop.epoll_fd = -1;
+    set_options(engine, options, hooks);
+    opening self = {.engine = engine,
+                    .options = options,
+                    .chosen = UINT32_MAX,
+                    .report = ret_report,
+                    .error = error};
+
+    int r = prepare(&self, directory);
+    if (r == 0)
+        r = open_journal(&self);
+    ret_report->recovery = self.view.recovery;
+    if (r == 0)
+        r = hydrate(&self);
+    if (r == 0)
+        r = begin(&self);
+    if (r < 0)
+        goto fail;
+    ret_report->total_ns = baton_clock_monotonic_ns(baton_clock_system()) - begin_ns;
+    r = baton_engine_metrics_open(engine, ret_report);
+    if (r < 0) {
+        baton_error_set(error, r, "register the engine's metrics", NULL, NULL);
+        goto fail;
+    }
+    baton_catalogue_fini(&self.catalogue);
+    log_opened(engine, ret_report);
+    *ret_engine = engine;
+    return 0;
+
+fail:
+    baton_catalogue_fini(&self.catalogue);
+    if (engine->journal != NULL)
+        baton_journal_abandon(engine->journal);
+    destroy(engine);
+    return r;
+}
+
+int baton_engine_close(baton_engine *engine)
+{
+    if (engine == NULL)
+        return 0;
+    int r = 0;
+    baton_snapshot_publish_end(
+        engine->snapshot.publisher); /* before the journal: its writes are the older ones */
+    engine->snapshot.publisher = NULL;
+    if (engine->poisoned)
+        baton_journal_abandon(
+            engine->journal); /* the entry that apply refused is in the open batch: drop it */
+    else
+        r = baton_journal_close(engine->journal);
+    if (engine->failed != 0)
+        r = engine->failed;
+    baton_log(INFO, "engine.closed", BATON_LOG_NUMBER("seq", engine->machine.seq),
+              BATON_LOG_TEXT("status", baton_status_name(r)));
+    destroy(engine);
+    return r;
+}

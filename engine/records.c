@@ -1,0 +1,118 @@
+/* engine/records.c: what the engine itself writes into the journal: checkpoints (E2), roots (S1),
+ * finalize (E4), handover (H1). Records take no seq: they stand after the last entry. */
+#include <string.h>
+
+#include <baton/log.h>
+
+#include "engine/engine_private.h"
+
+static int append(baton_engine *engine, baton_record_kind kind, const void *wire,
+                  uint32_t wire_bytes)
+{
+    int r = baton_journal_append_record(engine->journal, kind, wire, wire_bytes);
+    if (r == 0)
+        engine->unpolled = true;
+    return r;
+}
+
+/* Right after its entry, or not at all: where there is no room now, the next entry gets it. */
+void baton_engine_checkpoint(baton_engine *engine)
+{
+    baton_machine *machine = &engine->machine;
+    baton_digest digest;
+    if (baton_machine_digest(machine, engine->schema, &digest) < 0) {
+        baton_log(ERROR, "engine.checkpoint_failed", BATON_LOG_NUMBER("seq", machine->seq));
+        engine->checkpoint_seq = machine->seq;
+        return;
+    }
+    baton_checkpoint_wire wire = {
+        .seq = baton_le64_put(machine->seq),
+        .state_schema = baton_le32_put(engine->schema),
+    };
+    memcpy(wire.state_digest, digest.bytes, sizeof(wire.state_digest));
+    memcpy(wire.effect_digest, machine->effect_digest.bytes, sizeof(wire.effect_digest));
+    if (append(engine, BATON_RECORD_CHECKPOINT, &wire, sizeof(wire)) < 0)
+        return;
+    engine->checkpoint_seq = machine->seq;
+    baton_metric_add(engine->metric.checkpoints_total, 1);
+}
+
+int baton_engine_append_root(baton_engine *engine, baton_record_kind kind, uint64_t seq,
+                             baton_digest root)
+{
+    baton_root_wire wire = {.seq = baton_le64_put(seq)};
+    memcpy(wire.root, root.bytes, sizeof(wire.root));
+    return append(engine, kind, &wire, sizeof(wire));
+}
+
+int baton_engine_finalize(baton_engine *engine, baton_error *error)
+{
+    static const char *const what = "finalize";
+    const uint32_t newest = engine->service->schema.write;
+    if (engine->failed != 0)
+        return baton_error_set(error, BATON_E_BROKEN, what, engine->failure.why,
+                               engine->failure.todo);
+    if (engine->schema == newest)
+        return 0;
+    const baton_finalize_wire wire = {.schema = baton_le32_put(newest)};
+    int r = append(engine, BATON_RECORD_FINALIZE, &wire, sizeof(wire));
+    if (r < 0)
+        return baton_error_set(error, r, what, NULL, "try again");
+    baton_log(INFO, "engine.finalized", BATON_LOG_NUMBER("from_schema", engine->schema),
+              BATON_LOG_NUMBER("schema", newest), BATON_LOG_NUMBER("seq", engine->machine.seq));
+    engine->schema = newest;
+    return 0;
+}
+
+/* ---- the drain ---- */
+
+void baton_engine_seal(baton_engine *engine)
+{
+    if (engine->sealed)
+        return;
+    engine->sealed = true;
+    baton_journal_seal(engine->journal);
+}
+
+bool baton_engine_all_released(const baton_engine *engine)
+{
+    return engine->released_seq == engine->machine.seq && engine->machine.held.count == 0;
+}
+
+int baton_engine_handover_record(baton_engine *engine, baton_error *error)
+{
+    static const char *const what = "write the handover record";
+    if (engine->failed != 0)
+        return baton_error_set(error, BATON_E_BROKEN, what, engine->failure.why,
+                               engine->failure.todo);
+    if (engine->handover_queued)
+        return 0;
+    if (!engine->sealed)
+        return baton_error_set(error, BATON_E_INVALID, what, "intake is not stopped", "seal first");
+    if (!baton_engine_all_released(engine))
+        return baton_error_set(error, BATON_E_AGAIN, what, "entries are still on their way",
+                               "turn the engine");
+
+    baton_machine *machine = &engine->machine;
+    baton_digest digest;
+    int r = baton_machine_digest(machine, engine->schema, &digest);
+    if (r < 0)
+        return baton_error_set(error, r, what, "the state's digest could not be computed", NULL);
+    baton_handover_wire wire = {
+        .epoch = baton_le64_put(baton_journal_epoch(engine->journal)),
+        .last_seq = baton_le64_put(machine->seq),
+        .state_schema = baton_le32_put(engine->schema),
+    };
+    memcpy(wire.state_digest, digest.bytes, sizeof(wire.state_digest));
+    memcpy(wire.effect_digest, machine->effect_digest.bytes, sizeof(wire.effect_digest));
+    r = append(engine, BATON_RECORD_HANDOVER, &wire, sizeof(wire));
+    if (r < 0)
+        return baton_error_set(error, r, what, NULL, "turn the engine, then try again");
+    engine->handover_queued = true;
+    return 0;
+}
+
+bool baton_engine_handover_durable(const baton_engine *engine)
+{
+    return engine->handover_durable;
+}

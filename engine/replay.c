@@ -1,0 +1,202 @@
+/* engine/replay.c: the journal through the machine, and what each checkpoint says about it (E2). */
+#include <inttypes.h>
+#include <string.h>
+
+#include "engine/hydrate.h"
+
+typedef struct {
+    baton_machine *machine;
+    const baton_hydrate_options *options;
+    baton_hydrate_report *report;
+    baton_error *error;
+    uint64_t begin_seq;     /* of the snapshot */
+    uint64_t last_good_seq; /* digests were equal here, or the snapshot's were */
+} replaying;
+
+static const char *const replay_what = "replay the journal";
+
+/* ---- comparing ---- */
+
+static int diverged(const replaying *self, const char *kind, uint64_t seq, baton_digest is,
+                    const uint8_t was_bytes[16])
+{
+    char is_text[BATON_DIGEST_TEXT_BYTES];
+    char was_text[BATON_DIGEST_TEXT_BYTES];
+    baton_digest was;
+    memcpy(was.bytes, was_bytes, sizeof(was.bytes));
+    baton_error_setf(
+        self->error, BATON_E_DIVERGED, replay_what,
+        "run the build that wrote it; then find out what in apply depends on more than the entries",
+        "entries %" PRIu64 " to %" PRIu64 ": the %s digest is %s now, it was %s",
+        self->last_good_seq + 1, seq, kind, baton_digest_text(is, is_text),
+        baton_digest_text(was, was_text));
+    baton_error_at(self->error, self->options->paths->journal, UINT64_MAX);
+    return BATON_E_DIVERGED;
+}
+
+/* A checkpoint or a handover record: what the writer had computed after entry `seq`. */
+static int compare(replaying *self, uint64_t seq, uint32_t schema, const uint8_t state_digest[16],
+                   const uint8_t effect_digest[16])
+{
+    baton_machine *machine = self->machine;
+    if (seq != machine->seq) {
+        baton_error_setf(self->error, BATON_E_DAMAGED, replay_what, "run `baton journal verify`",
+                         "a checkpoint of entry %" PRIu64 " stands after entry %" PRIu64, seq,
+                         machine->seq);
+        baton_error_at(self->error, self->options->paths->journal, UINT64_MAX);
+        return BATON_E_DAMAGED;
+    }
+    if (memcmp(machine->effect_digest.bytes, effect_digest, 16) != 0)
+        return diverged(self, "effect", seq, machine->effect_digest, effect_digest);
+    if (schema < machine->service->schema.read_min || schema > machine->service->schema.write)
+        return 0; /* fields that this build does not know can't be compared */
+    baton_digest state_is;
+    int r = baton_machine_digest(machine, schema, &state_is);
+    if (r < 0)
+        return baton_error_set(self->error, r, replay_what,
+                               "the state's digest could not be computed", NULL);
+    if (memcmp(state_is.bytes, state_digest, 16) != 0)
+        return diverged(self, "state", seq, state_is, state_digest);
+    self->report->checkpoints_compared++;
+    self->last_good_seq = seq;
+    return 0;
+}
+
+static int take_record(replaying *self, const baton_entry *record)
+{
+    if (!baton_record_check(record->type, record->payload, record->payload_bytes))
+        return baton_error_setf(self->error, BATON_E_UNKNOWN_TYPE, replay_what,
+                                "use the build that wrote it",
+                                "after entry %" PRIu64 " stands a record of kind %u with %u bytes",
+                                record->seq, record->type, record->payload_bytes);
+    if (record->seq < self->begin_seq)
+        return 0; /* the snapshot holds what it did */
+    switch ((baton_record_kind)record->type) {
+    case BATON_RECORD_CHECKPOINT: {
+        const baton_checkpoint_wire *wire = record->payload;
+        return compare(self, baton_le64_get(wire->seq), baton_le32_get(wire->state_schema),
+                       wire->state_digest, wire->effect_digest);
+    }
+    case BATON_RECORD_HANDOVER: {
+        const baton_handover_wire *wire = record->payload;
+        return compare(self, baton_le64_get(wire->last_seq), baton_le32_get(wire->state_schema),
+                       wire->state_digest, wire->effect_digest);
+    }
+    case BATON_RECORD_CONFIRM: {
+        const baton_confirm_wire *wire = record->payload;
+        uint32_t consumer = baton_le32_get(wire->consumer);
+        baton_effect_key key = {.epoch = baton_le64_get(wire->epoch),
+                                .seq = baton_le64_get(wire->seq),
+                                .index = baton_le32_get(wire->index)};
+        if (consumer < 1 || consumer > BATON_CONSUMERS_MAX)
+            return baton_error_setf(
+                self->error, BATON_E_UNKNOWN_TYPE, replay_what, "use the build that wrote it",
+                "after entry %" PRIu64 " consumer %u confirms", record->seq, consumer);
+        baton_outbox_confirm(&self->machine->outbox, consumer, key);
+        return 0;
+    }
+    case BATON_RECORD_ROOT:
+    case BATON_RECORD_ROOT_GONE:
+    case BATON_RECORD_FINALIZE:
+        return 0; /* standing facts: taken from the end of the journal */
+    }
+    return 0;
+}
+
+static int take_entry(replaying *self, const baton_entry *entry)
+{
+    baton_machine *machine = self->machine;
+    if (entry->seq <= machine->seq)
+        return 0; /* the snapshot holds it */
+    if (entry->seq != machine->seq + 1) {
+        baton_error_setf(self->error, BATON_E_DAMAGED, replay_what, "run `baton journal verify`",
+                         "entry %" PRIu64 " follows entry %" PRIu64, entry->seq, machine->seq);
+        baton_error_at(self->error, self->options->paths->journal, UINT64_MAX);
+        return BATON_E_DAMAGED;
+    }
+    if (baton_service_entry_type(machine->service, entry->type) == NULL) /* E7 */
+        return baton_error_setf(
+            self->error, BATON_E_UNKNOWN_TYPE, replay_what, "start the build that wrote it",
+            "%s %s does not know type %u of entry %" PRIu64, machine->service->name,
+            machine->service->version, entry->type, entry->seq);
+    if (self->options->on_entry != NULL)
+        self->options->on_entry(self->options->context, entry);
+    int r = baton_machine_apply(machine, entry);
+    if (r < 0)
+        return baton_error_setf(self->error, r, replay_what, "start the build that wrote it",
+                                "entry %" PRIu64 " (type %u) can not be applied: %s", entry->seq,
+                                entry->type, baton_status_text(r));
+    self->report->replayed_entries++;
+    return 0;
+}
+
+/* ---- the loop ---- */
+
+static int read_on(replaying *self, baton_reader *reader)
+{
+    uint64_t to_seq = self->options->to_seq;
+    baton_entry entry;
+    int r;
+    while ((r = baton_reader_next(reader, &entry, self->error)) > 0) {
+        if (to_seq != 0 && !entry.is_record && entry.seq > to_seq)
+            return 0;
+        r = entry.is_record ? take_record(self, &entry) : take_entry(self, &entry);
+        if (r < 0)
+            return r;
+    }
+    return r;
+}
+
+/* From the snapshot's own entry on, where it is still there: a confirmation may stand between it
+ * and the next one. */
+static uint64_t read_from_seq(uint64_t snapshot_seq, const baton_recovery_report *recovery)
+{
+    if (recovery->first_seq == 0)
+        return 0;
+    return snapshot_seq > recovery->first_seq ? snapshot_seq : recovery->first_seq;
+}
+
+static int check_end(const replaying *self)
+{
+    const baton_recovery_report *recovery = &self->options->view->recovery;
+    uint64_t want = recovery->last.seq;
+    if (self->options->to_seq != 0 && self->options->to_seq < want)
+        want = self->options->to_seq;
+    if (self->machine->seq == want)
+        return 0;
+    baton_error_setf(self->error, BATON_E_DAMAGED, replay_what, "run `baton journal verify`",
+                     "it ends at entry %" PRIu64 ", recovery had found entry %" PRIu64,
+                     self->machine->seq, want);
+    baton_error_at(self->error, self->options->paths->journal, UINT64_MAX);
+    return BATON_E_DAMAGED;
+}
+
+int baton_machine_replay(baton_machine *machine, const baton_hydrate_options *options,
+                         baton_hydrate_report *report, baton_error *error)
+{
+    const baton_journal_view *view = options->view;
+    replaying self = {
+        .machine = machine,
+        .options = options,
+        .report = report,
+        .error = error,
+        .begin_seq = machine->seq,
+        .last_good_seq = machine->seq,
+    };
+    if (baton_digest_is_zero(view->id))
+        return check_end(&self); /* nothing was ever written */
+
+    baton_reader_options reader_options = {
+        .from_seq = read_from_seq(machine->seq, &view->recovery),
+        .with_records = true,
+        .backend = options->backend,
+        .evidence = view->recovery.last, /* all that recovery adopted: a dead writer's HINT may say less */
+    };
+    baton_reader *reader = NULL;
+    int r = baton_reader_open(options->paths->journal, &reader_options, &reader, error);
+    if (r < 0)
+        return r;
+    r = read_on(&self, reader);
+    baton_reader_close(reader);
+    return r < 0 ? r : check_end(&self);
+}

@@ -1,0 +1,188 @@
+/* tests/unit/engine_schema_test.c: pinned until finalized (E4), and what is refused by name
+ * (E7). */
+#include "tests/unit/engine_fixture.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static int add_extra(engine_fixture *f, uint32_t amount)
+{
+    const toy_extra extra = {baton_le32_put(amount)};
+    uint64_t seq;
+    return baton_engine_submit(f->engine, TOY_EXTRA, &extra, sizeof(extra), &seq);
+}
+
+static uint32_t newest_snapshot_schema(const engine_fixture *f)
+{
+    char path[TEST_PATH_BYTES + 32];
+    baton_snapshot_listed *listed;
+    uint32_t count;
+    snprintf(path, sizeof(path), "%s/snapshots", f->path);
+    assert_int_equal(baton_snapshot_list(path, &listed, &count, NULL), 0);
+    assert_true(count > 0);
+    const uint32_t schema = listed[0].info.schema;
+    free(listed);
+    return schema;
+}
+
+/* Old data under the new build: 100 entries by version 1, then 100 by version 2. */
+static void begin_old_go_on_new(engine_fixture *f)
+{
+    engine_fixture_open(f, &toy_service_v1);
+    engine_fixture_submit_stream(f, 1, 100);
+    engine_fixture_hand_over(f);
+    assert_int_equal(engine_fixture_snapshot(f), 0);
+    engine_fixture_close(f);
+    engine_fixture_open(f, &toy_service_v2);
+    engine_fixture_submit_stream(f, 101, 200);
+    engine_fixture_settle(f);
+}
+
+static void not_finalized_is_pinned_and_the_old_build_can_come_back(void **unused)
+{
+    (void)unused;
+    engine_expected *expected = engine_stream_expected(300);
+    engine_fixture f;
+    engine_fixture_make(&f, "schema_back");
+    begin_old_go_on_new(&f);
+    assert_int_equal(engine_fixture_status(&f).schema, 1);
+    engine_assert_expected(&f, expected);
+    assert_int_equal(add_extra(&f, 1), BATON_E_SCHEMA);
+    assert_int_equal(engine_fixture_snapshot(&f), 0);
+    assert_int_equal(newest_snapshot_schema(&f), 1);
+    engine_fixture_submit_stream(&f, 201, 250);
+    engine_fixture_hand_over(&f);
+    engine_fixture_close(&f);
+
+    engine_fixture_open(&f, &toy_service_v1);
+    assert_true(f.report.from_snapshot);
+    assert_int_equal(f.report.snapshot_seq, 200);
+    engine_assert_expected(&f, expected);
+    engine_fixture_submit_stream(&f, 251, 300);
+    engine_fixture_close(&f);
+    engine_fixture_open(&f, &toy_service_v2);
+    engine_assert_expected(&f, expected);
+    engine_fixture_close(&f);
+    engine_fixture_remove(&f);
+    free(expected);
+}
+
+static void finalize_opens_the_new_schema_and_shuts_the_old_build_out(void **unused)
+{
+    (void)unused;
+    engine_fixture f;
+    baton_replay_result result;
+    engine_fixture_make(&f, "schema_finalize");
+    begin_old_go_on_new(&f);
+    assert_int_equal(baton_engine_finalize(f.engine, &f.error), 0);
+    assert_int_equal(baton_engine_finalize(f.engine, &f.error), 0);
+    assert_int_equal(engine_fixture_status(&f).schema, 2);
+    assert_int_equal(add_extra(&f, 5), 0);
+    assert_int_equal(engine_fixture_snapshot(&f), 0);
+    assert_int_equal(newest_snapshot_schema(&f), 2);
+    const baton_engine_status before = engine_fixture_status(&f);
+    engine_fixture_close(&f);
+
+    assert_int_equal(engine_fixture_try_open(&f, &toy_service_v1), BATON_E_SCHEMA);
+    assert_non_null(strstr(f.error.why, "schema is 2"));
+    assert_non_null(strstr(f.error.why, "reads 1 to 1"));
+    assert_int_equal(baton_replay(&toy_service_v1, f.path, NULL, 0, &result, &f.error),
+                     BATON_E_SCHEMA);
+
+    engine_fixture_open(&f, &toy_service_v2); /* a restarted build obeys the fact */
+    const baton_engine_status after = engine_fixture_status(&f);
+    assert_int_equal(after.schema, 2);
+    assert_memory_equal(&after.state_digest, &before.state_digest, sizeof(baton_digest));
+    assert_int_equal(toy_extra_sum(baton_engine_state(f.engine)), 5);
+    assert_int_equal(add_extra(&f, 5), 0);
+    engine_fixture_close(&f);
+    engine_fixture_open(&f, &toy_service_v3);
+    assert_int_equal(toy_extra_sum(baton_engine_state(f.engine)), 10);
+    engine_fixture_close(&f);
+    engine_fixture_remove(&f);
+}
+
+static void a_build_that_no_longer_reads_the_schema_refuses_by_name(void **unused)
+{
+    (void)unused;
+    engine_fixture f;
+    engine_fixture_make(&f, "schema_too_old");
+    engine_fixture_open(&f, &toy_service_v1);
+    engine_fixture_submit_stream(&f, 1, 10);
+    engine_fixture_close(&f);
+    assert_int_equal(engine_fixture_try_open(&f, &toy_service_v3), BATON_E_SCHEMA);
+    assert_non_null(strstr(f.error.why, "schema is 1"));
+    assert_non_null(strstr(f.error.why, "reads 2 to 2"));
+    engine_fixture_open(&f, &toy_service_v1);
+    assert_int_equal(baton_engine_epoch(f.engine), 2);
+    engine_fixture_close(&f);
+    engine_fixture_remove(&f);
+}
+
+static void fresh_data_of_a_new_build_is_written_in_its_newest_schema(void **unused)
+{
+    (void)unused;
+    engine_fixture f;
+    engine_fixture_make(&f, "schema_fresh");
+    engine_fixture_open(&f, &toy_service_v2);
+    assert_int_equal(engine_fixture_status(&f).schema, 2);
+    assert_int_equal(add_extra(&f, 3), 0);
+    engine_fixture_close(&f);
+    assert_int_equal(engine_fixture_try_open(&f, &toy_service_v1), BATON_E_SCHEMA);
+    engine_fixture_remove(&f);
+}
+
+static void fresh_data_can_be_pinned_for_an_older_build(void **unused)
+{
+    (void)unused;
+    engine_fixture f;
+    engine_fixture_make(&f, "schema_pin");
+    f.options.pin_schema = 3;
+    assert_int_equal(engine_fixture_try_open(&f, &toy_service_v2), BATON_E_SCHEMA);
+    f.options.pin_schema = 1;
+    engine_fixture_open(&f, &toy_service_v2);
+    assert_int_equal(engine_fixture_status(&f).schema, 1);
+    assert_int_equal(add_extra(&f, 3), BATON_E_SCHEMA);
+    engine_fixture_submit_stream(&f, 1, 10);
+    engine_fixture_close(&f);
+    f.options.pin_schema = 0;
+    engine_fixture_open(&f, &toy_service_v1);
+    assert_int_equal(baton_engine_applied_seq(f.engine), 10);
+    engine_fixture_close(&f);
+    f.options.pin_schema = 2; /* only downward: what is not finalized can not be pinned open */
+    assert_int_equal(engine_fixture_try_open(&f, &toy_service_v2), BATON_E_SCHEMA);
+    engine_fixture_remove(&f);
+}
+
+static void a_table_that_is_not_whole_is_refused(void **unused)
+{
+    (void)unused;
+    engine_fixture f;
+    engine_fixture_make(&f, "schema_table");
+    baton_service bad = toy_service_v1;
+    bad.name = "Bad Name";
+    assert_int_equal(engine_fixture_try_open(&f, &bad), BATON_E_INVALID);
+    bad = toy_service_v1;
+    bad.schema.read_min = 2;
+    assert_int_equal(engine_fixture_try_open(&f, &bad), BATON_E_INVALID);
+    bad = toy_service_v1;
+    bad.digest = NULL;
+    assert_int_equal(engine_fixture_try_open(&f, &bad), BATON_E_INVALID);
+    bad = toy_service_v1;
+    bad.entry_types_count = 0;
+    assert_int_equal(engine_fixture_try_open(&f, &bad), BATON_E_INVALID);
+    engine_fixture_remove(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(not_finalized_is_pinned_and_the_old_build_can_come_back),
+        cmocka_unit_test(finalize_opens_the_new_schema_and_shuts_the_old_build_out),
+        cmocka_unit_test(a_build_that_no_longer_reads_the_schema_refuses_by_name),
+        cmocka_unit_test(fresh_data_of_a_new_build_is_written_in_its_newest_schema),
+        cmocka_unit_test(fresh_data_can_be_pinned_for_an_older_build),
+        cmocka_unit_test(a_table_that_is_not_whole_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
