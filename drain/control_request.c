@@ -1,0 +1,228 @@
+/* drain/control_request.c: the words of control protocol 1.
+ *
+ *   {"baton":1,"do":"status"}    {"baton":1,"ok":true,"do":"status","instance":{...},"seq":...}
+ *   {"baton":1,"do":"drain"}     "accepted" at once, and a report line at the end of the process
+ *   {"baton":1,"do":"snapshot"}  when it is published
+ *   {"baton":1,"do":"finalize"}  the schema that is written from here on
+ *
+ * With "nonce":"...", a request is refused unless it names this very instance. Unknown words and
+ * fields are refused, never skipped (E7). */
+#include "drain/control_client.h"
+
+#include <string.h>
+
+static const char *const words[] = {"status", "drain",    "snapshot", "finalize",
+                                    "follow", "handover", NULL};
+enum { WORD_STATUS, WORD_DRAIN, WORD_SNAPSHOT, WORD_FINALIZE, WORD_FOLLOW, WORD_HANDOVER, WORDS };
+
+static json_t *envelope(const baton_control *control, const char *word, bool ok)
+{
+    return json_pack("{s:i, s:b, s:o*, s:o}", "baton", BATON_CONTROL_PROTOCOL, "ok", (int)ok, "do",
+                     word != NULL ? json_string(word) : NULL, "instance",
+                     baton_describe_instance(&control->instance));
+}
+
+json_t *baton_control_refusal(const baton_control *control, const char *word,
+                              const baton_error *error)
+{
+    json_t *answer = envelope(control, word, false);
+    if (answer != NULL)
+        json_object_set_new(answer, "error", baton_describe_error(error));
+    return answer;
+}
+
+static void refuse(baton_control_client *client, const char *word, int status, const char *why,
+                   const char *todo)
+{
+    baton_error error;
+    baton_error_set(&error, status, "control request", why, todo);
+    baton_control_answer(client, baton_control_refusal(client->control, word, &error));
+}
+
+static void answer_status(baton_control_client *client)
+{
+    const baton_control *control = client->control;
+    json_t *answer = envelope(control, words[WORD_STATUS], true);
+    json_t *status = control->actions.status(control->actions.context);
+    if (answer != NULL && status != NULL)
+        json_object_update(answer, status);
+    json_decref(status);
+    baton_control_answer(client, answer);
+}
+
+static void begin_drain(baton_control_client *client)
+{
+    const baton_control *control = client->control;
+    const bool began = control->actions.drain(control->actions.context);
+    json_t *answer = envelope(control, words[WORD_DRAIN], true);
+    if (answer != NULL) {
+        json_object_set_new(answer, "accepted", json_true());
+        json_object_set_new(answer, "already", json_boolean(!began));
+    }
+    baton_control_answer(client, answer);
+    client->waits = BATON_CONTROL_WAITS_DRAIN;
+}
+
+/* The fact is journaled, in front of everything that relies on it: entries, roots and records
+ * that come later are durable only together with it. So the answer need not wait for the disk. */
+static void answer_finalize(baton_control_client *client)
+{
+    const baton_control *control = client->control;
+    baton_error error = {0};
+    baton_engine_status status;
+    int r = baton_engine_finalize(control->engine, &error);
+    if (r == 0)
+        r = baton_engine_status_get(control->engine, &status);
+    if (r < 0) {
+        baton_control_answer(client, baton_control_refusal(control, words[WORD_FINALIZE], &error));
+        return;
+    }
+    json_t *answer = envelope(control, words[WORD_FINALIZE], true);
+    if (answer != NULL)
+        json_object_set_new(answer, "schema", baton_describe_number(status.schema));
+    baton_control_answer(client, answer);
+}
+
+/* The request's own checks; -1 when it was answered with a refusal. */
+static int check(baton_control_client *client, json_t *request)
+{
+    const json_t *protocol = json_object_get(request, "baton");
+    const char *word = json_string_value(json_object_get(request, "do"));
+    const json_t *nonce = json_object_get(request, "nonce");
+    const char *key;
+    json_t *value;
+
+    if (!json_is_integer(protocol) || word == NULL) {
+        refuse(client, NULL, BATON_E_INVALID, "it is no {\"baton\":1,\"do\":\"...\"}",
+               "send one JSON object per line");
+        return -1;
+    }
+    if (json_integer_value(protocol) != BATON_CONTROL_PROTOCOL) {
+        refuse(client, NULL, BATON_E_NEWER_FORMAT, "this service speaks control protocol 1",
+               "use the baton command of its version");
+        return -1;
+    }
+    json_object_foreach(request, key, value)
+    {
+        if (strcmp(key, "baton") != 0 && strcmp(key, "do") != 0 && strcmp(key, "nonce") != 0) {
+            refuse(client, NULL, BATON_E_UNKNOWN_TYPE,
+                   "it has a field that this service does not know",
+                   "use the baton command of its version");
+            return -1;
+        }
+    }
+    if (nonce != NULL && (!json_is_string(nonce) ||
+                          strcmp(json_string_value(nonce), client->control->instance.nonce) != 0)) {
+        refuse(client, NULL, BATON_E_REFUSED, "another instance is meant: the nonce differs",
+               "ask for status, and look what runs here now");
+        return -1;
+    }
+    for (int i = 0; i < WORDS; i++)
+        if (strcmp(word, words[i]) == 0)
+            return i;
+    refuse(client, NULL, BATON_E_UNKNOWN_TYPE,
+           "it asks for something that this service does not know",
+           "ask for status, drain, snapshot or finalize");
+    return -1;
+}
+
+void baton_control_request(baton_control_client *client, const char *line, size_t line_bytes)
+{
+    const baton_control *control = client->control;
+    json_t *request = json_loadb(line, line_bytes, JSON_REJECT_DUPLICATES, NULL);
+    if (!json_is_object(request)) {
+        refuse(client, NULL, BATON_E_INVALID, "it is no JSON object",
+               "send one JSON object per line");
+        json_decref(request);
+        return;
+    }
+    const int word = check(client, request);
+    json_decref(request);
+    switch (word) {
+    case WORD_STATUS:
+        answer_status(client);
+        break;
+    case WORD_DRAIN:
+        begin_drain(client);
+        break;
+    case WORD_SNAPSHOT:
+        if (control->actions.draining(control->actions.context))
+            refuse(client, words[word], BATON_E_SEALED, "the service drains",
+                   "the drain takes a snapshot by itself, unless told not to");
+        else
+            client->waits = BATON_CONTROL_WAITS_SNAPSHOT_BEGIN;
+        break;
+    case WORD_FINALIZE:
+        if (control->actions.draining(control->actions.context))
+            refuse(client, words[word], BATON_E_SEALED, "the service drains", "ask its successor");
+        else
+            answer_finalize(client);
+        break;
+    case WORD_FOLLOW:
+    case WORD_HANDOVER:
+        refuse(client, words[word], BATON_E_REFUSED, "it is not built in this version",
+               "drain this instance and start the next one on the same directory");
+        break;
+    default:
+        break; /* answered by check */
+    }
+}
+
+static bool snapshot_begin_step(baton_control_client *client)
+{
+    baton_control *control = client->control;
+    baton_error error = {0};
+    if (control->actions.draining(control->actions.context)) {
+        client->waits = BATON_CONTROL_WAITS_NONE;
+        refuse(client, words[WORD_SNAPSHOT], BATON_E_SEALED, "the service drains",
+               "the drain takes a snapshot by itself, unless told not to");
+        return true;
+    }
+    const uint64_t before = baton_engine_snapshot_status(control->engine)->taken_count;
+    int r = baton_engine_snapshot_begin(control->engine, &error);
+    if (baton_status_class(r) == BATON_CLASS_RETRY)
+        return false;
+    if (r < 0) {
+        client->waits = BATON_CONTROL_WAITS_NONE;
+        baton_control_answer(client, baton_control_refusal(control, words[WORD_SNAPSHOT], &error));
+        return true;
+    }
+    client->snapshots_before = before;
+    client->waits = BATON_CONTROL_WAITS_SNAPSHOT_END;
+    return false;
+}
+
+static bool snapshot_end_step(baton_control_client *client)
+{
+    const baton_control *control = client->control;
+    const baton_engine_snapshot_state *state = baton_engine_snapshot_status(control->engine);
+    const bool published = state->taken_count > client->snapshots_before;
+    if (!published && state->running)
+        return false;
+
+    json_t *answer;
+    if (published || state->last_status == 0) { /* 0 alone: the newest one held this very state */
+        answer = envelope(control, words[WORD_SNAPSHOT], true);
+        if (answer != NULL)
+            json_object_set_new(answer, "snapshot", baton_describe_snapshots(state));
+    } else {
+        answer = baton_control_refusal(control, words[WORD_SNAPSHOT], &state->last_error);
+    }
+    client->waits = BATON_CONTROL_WAITS_NONE;
+    baton_control_answer(client, answer);
+    return true;
+}
+
+bool baton_control_waiting_step(baton_control_client *client)
+{
+    switch (client->waits) {
+    case BATON_CONTROL_WAITS_SNAPSHOT_BEGIN:
+        return snapshot_begin_step(client);
+    case BATON_CONTROL_WAITS_SNAPSHOT_END:
+        return snapshot_end_step(client);
+    case BATON_CONTROL_WAITS_DRAIN:
+    case BATON_CONTROL_WAITS_NONE:
+        return false;
+    }
+    return false;
+}

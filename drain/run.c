@@ -1,0 +1,459 @@
+/* drain/run.c: `SERVICE run`: hydrate, serve until SIGTERM, drain. One thread, one loop (the
+ * engine's). */
+#include "drain/program.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <baton/clock.h>
+
+#include "drain/control.h"
+
+#define DRAIN_TURN_NS UINT64_C(1000000) /* all_sent and a snapshot may change without an event */
+
+typedef struct {
+    const baton_doors *doors;
+    const baton_run_options *options;
+    baton_instance instance;
+    baton_engine *engine;
+    baton_control *control;
+    baton_hydrate_report hydrate;
+    baton_drain_actions drain_actions;
+    baton_drain_plan plan;
+    int signal_fd;
+    bool program_started;
+    bool drain_snapshot_begun;
+    uint64_t started_ns;
+} service_run;
+
+static uint64_t now_ns(void *context)
+{
+    (void)context;
+    return baton_clock_monotonic_ns(baton_clock_system());
+}
+
+/* ---- what the drain plan asks for ---- */
+
+static void plan_stop_intake(void *context)
+{
+    service_run *run = context;
+    if (run->doors->program->stop_intake != NULL)
+        run->doors->program->stop_intake(run->doors->context);
+    baton_engine_seal(run->engine);
+}
+
+static bool plan_all_released(void *context)
+{
+    const service_run *run = context;
+    return baton_engine_all_released(run->engine);
+}
+
+static bool plan_all_sent(void *context)
+{
+    const service_run *run = context;
+    return run->doors->program->all_sent == NULL ||
+           run->doors->program->all_sent(run->doors->context);
+}
+
+static int plan_handover_record(void *context, baton_error *error)
+{
+    const service_run *run = context;
+    return baton_engine_handover_record(run->engine, error);
+}
+
+static bool plan_handover_durable(void *context)
+{
+    const service_run *run = context;
+    return baton_engine_handover_durable(run->engine);
+}
+
+/* Is there a snapshot of exactly this state already, or nothing to take one of? */
+static bool snapshot_is_current(const service_run *run)
+{
+    const baton_engine_snapshot_state *state = baton_engine_snapshot_status(run->engine);
+    const uint64_t applied = baton_engine_applied_seq(run->engine);
+    if (applied == 0)
+        return true;
+    if (state->taken_count > 0)
+        return state->last_seq == applied;
+    return run->hydrate.from_snapshot && run->hydrate.snapshot_seq == applied;
+}
+
+static int plan_snapshot_step(void *context, bool *ret_was_current, baton_error *error)
+{
+    service_run *run = context;
+    const baton_engine_snapshot_state *state = baton_engine_snapshot_status(run->engine);
+    if (state->running)
+        return 0; /* its own, or one that began before the drain */
+    if (!run->drain_snapshot_begun) {
+        *ret_was_current = snapshot_is_current(run);
+        if (*ret_was_current)
+            return 1;
+        int r = baton_engine_snapshot_begin(run->engine, error);
+        if (r < 0)
+            return baton_status_class(r) == BATON_CLASS_RETRY ? 0 : r;
+        run->drain_snapshot_begun = true;
+        return 0;
+    }
+    if (state->last_status < 0) {
+        *error = state->last_error;
+        return state->last_status;
+    }
+    return 1;
+}
+
+static void plan_reached(void *context, baton_drain_state state, uint64_t since_begin_ns)
+{
+    (void)context;
+    baton_log(INFO, "drain.step", BATON_LOG_TEXT("reached", baton_drain_state_name(state)),
+              BATON_LOG_NUMBER("after_us", since_begin_ns / 1000));
+}
+
+static void begin_drain(service_run *run, const char *because)
+{
+    const bool draining = run->plan.state != BATON_DRAIN_RUNNING;
+    baton_log(INFO, draining ? "drain.already_begun" : "drain.begin",
+              BATON_LOG_TEXT("because", because),
+              BATON_LOG_NUMBER("deadline_ms", run->options->drain_deadline_ns / 1000000));
+    (void)baton_drain_plan_begin(&run->plan);
+}
+
+/* ---- what the control socket asks for ---- */
+
+static json_t *control_status(void *context)
+{
+    const service_run *run = context;
+    const bool draining = run->plan.state != BATON_DRAIN_RUNNING;
+    baton_engine_status status;
+    json_t *answer = json_object();
+    if (answer == NULL || baton_engine_status_get(run->engine, &status) < 0)
+        return answer;
+    json_object_set_new(answer, "phase", json_string(draining ? "draining" : "running"));
+    json_t *engine = baton_describe_engine(&status);
+    if (engine != NULL)
+        json_object_update(answer, engine);
+    json_decref(engine);
+    json_object_set_new(answer, "uptime_ms",
+                        baton_describe_number((now_ns(NULL) - run->started_ns) / 1000000));
+    json_object_set_new(answer, "snapshot",
+                        baton_describe_snapshots(baton_engine_snapshot_status(run->engine)));
+    json_object_set_new(answer, "hydrate", baton_describe_hydrate(&run->hydrate));
+    json_object_set_new(answer, "drain", draining ? baton_describe_drain(&run->plan) : json_null());
+    return answer;
+}
+
+static bool control_drain(void *context)
+{
+    service_run *run = context;
+    const bool first = run->plan.state == BATON_DRAIN_RUNNING;
+    begin_drain(run, "control socket");
+    return first;
+}
+
+static bool control_draining(void *context)
+{
+    const service_run *run = context;
+    return run->plan.state != BATON_DRAIN_RUNNING;
+}
+
+/* ---- the engine's hooks ---- */
+
+static void on_release(void *context, const baton_effect *effect)
+{
+    service_run *run = context;
+    if (run->doors->program->release != NULL && run->program_started)
+        run->doors->program->release(run->doors->context, effect);
+}
+
+static void on_turn(void *context)
+{
+    service_run *run = context;
+    if (run->doors->program->turn != NULL && run->program_started)
+        run->doors->program->turn(run->doors->context);
+    if (run->control != NULL)
+        baton_control_turn(run->control);
+}
+
+static void on_signal(void *context, int fd, uint32_t events)
+{
+    service_run *run = context;
+    struct signalfd_siginfo info;
+    (void)events;
+    while (read(fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
+        begin_drain(run, info.ssi_signo == (uint32_t)SIGINT ? "SIGINT" : "SIGTERM");
+}
+
+/* ---- the life ---- */
+
+/* Before anything that makes threads, so that all of them leave the signals to the signalfd. */
+static int take_signals(service_run *run, baton_error *error)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigprocmask(SIG_BLOCK, &signals, NULL);
+    run->signal_fd = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (run->signal_fd < 0)
+        return baton_error_set(error, -errno, "signals", "no signalfd",
+                               "raise the limit of open files");
+    return 0;
+}
+
+static int name_instance(service_run *run, baton_error *error)
+{
+    uint8_t nonce[BATON_NONCE_BYTES];
+    run->instance = (baton_instance){
+        .service = run->doors->service->name,
+        .version = run->doors->service->version,
+        .pid = getpid(),
+    };
+    if (getrandom(nonce, sizeof(nonce), 0) != (ssize_t)sizeof(nonce))
+        return baton_error_set(error, -errno, "start nonce", "no random bytes",
+                               "look at the kernel's log");
+    for (uint32_t i = 0; i < BATON_NONCE_BYTES; i++)
+        snprintf(run->instance.nonce + 2 * i, 3, "%02x", nonce[i]);
+    return 0;
+}
+
+/* What was cut or skipped on the way, the layers below have logged. */
+static void log_hydrated(const service_run *run)
+{
+    const baton_hydrate_report *report = &run->hydrate;
+    baton_log(INFO, "service.hydrated",
+              BATON_LOG_NUMBER("seq", baton_engine_applied_seq(run->engine)),
+              BATON_LOG_NUMBER("epoch", baton_engine_epoch(run->engine)),
+              BATON_LOG_NUMBER("from_snapshot", report->from_snapshot ? report->snapshot_seq : 0),
+              BATON_LOG_NUMBER("replayed", report->replayed_entries),
+              BATON_LOG_NUMBER("checkpoints", report->checkpoints_compared),
+              BATON_LOG_NUMBER("load_us", report->load_ns / 1000),
+              BATON_LOG_NUMBER("replay_us", report->replay_ns / 1000),
+              BATON_LOG_NUMBER("total_us", report->total_ns / 1000));
+}
+
+static int write_line_to_fd(int fd, json_t *object)
+{
+    FILE *file = object != NULL ? fdopen(fd, "w") : NULL;
+    if (file == NULL) {
+        close(fd);
+        json_decref(object);
+        return -EBADF;
+    }
+    int r = baton_describe_write(file, object);
+    return fclose(file) != 0 && r == 0 ? -errno : r;
+}
+
+static void tell_ready(const service_run *run)
+{
+    baton_log(INFO, "service.ready", BATON_LOG_TEXT("service", run->instance.service),
+              BATON_LOG_TEXT("version", run->instance.version),
+              BATON_LOG_TEXT("control", run->options->control_path),
+              BATON_LOG_TEXT("nonce", run->instance.nonce));
+    if (run->options->ready_fd < 0)
+        return;
+    json_t *line = baton_describe_instance(&run->instance);
+    if (line != NULL) {
+        json_object_set_new(line, "ready", json_true());
+        json_object_set_new(line, "epoch", baton_describe_number(baton_engine_epoch(run->engine)));
+        json_object_set_new(line, "seq",
+                            baton_describe_number(baton_engine_applied_seq(run->engine)));
+        json_object_set_new(line, "control", baton_describe_text(run->options->control_path));
+        json_object_set_new(line, "hydrate", baton_describe_hydrate(&run->hydrate));
+    }
+    int r = write_line_to_fd(run->options->ready_fd, line);
+    if (r < 0)
+        baton_log(WARN, "service.ready_fd", BATON_LOG_TEXT("error", baton_status_text(r)));
+}
+
+static int start(service_run *run, baton_error *error)
+{
+    const baton_engine_hooks hooks = {.release = on_release, .turn = on_turn, .context = run};
+    const baton_control_actions actions = {.status = control_status,
+                                           .drain = control_drain,
+                                           .draining = control_draining,
+                                           .context = run};
+    const baton_program *program = run->doors->program;
+
+    int r = baton_engine_open(run->doors->service, run->options->directory, &run->options->engine,
+                              &hooks, &run->engine, &run->hydrate, error);
+    if (r < 0)
+        return r;
+    log_hydrated(run);
+    r = baton_engine_watch(run->engine, run->signal_fd, EPOLLIN, on_signal, run);
+    if (r < 0)
+        return baton_error_set(error, r, "signals", "they can't be watched", "report this");
+    r = baton_control_open(run->options->control_path, &run->instance, run->engine, &actions,
+                           &run->control, error);
+    if (r < 0)
+        return r;
+    if (program->start != NULL)
+        r = program->start(run->doors->context, run->engine, run->options->program_values, error);
+    run->program_started = r >= 0;
+    return r < 0 ? r : 0;
+}
+
+/* The loop, from ready to CLOSING. A negative result is the engine's, and is in *error. */
+static int serve(service_run *run, baton_error *error)
+{
+    for (;;) {
+        uint64_t sleep_ns = baton_drain_plan_step(&run->plan);
+        if (run->plan.state == BATON_DRAIN_CLOSING)
+            return 0;
+        if (run->plan.state != BATON_DRAIN_RUNNING && sleep_ns > DRAIN_TURN_NS)
+            sleep_ns = DRAIN_TURN_NS;
+        int r = baton_engine_turn(run->engine, sleep_ns, error);
+        if (r < 0) {
+            error->status = r;
+            baton_drain_plan_fail(&run->plan, error);
+            if (run->plan.status < 0)
+                return r;
+        }
+    }
+}
+
+static void tell_drained(const service_run *run)
+{
+    const baton_drain_plan *plan = &run->plan;
+    baton_log(INFO, "drain.end",
+              BATON_LOG_TEXT("outcome", plan->status == 0 ? "clean" : "not clean"),
+              BATON_LOG_NUMBER("all_sent", plan->all_sent),
+              BATON_LOG_NUMBER("handover_durable", plan->handover_durable),
+              BATON_LOG_TEXT("snapshot", baton_drain_snapshot_name(plan->snapshot)),
+              BATON_LOG_NUMBER("total_us", plan->reached_ns[BATON_DRAIN_CLOSED] / 1000));
+    if (plan->snapshot == BATON_DRAIN_SNAPSHOT_FAILED)
+        baton_log(WARN, "drain.snapshot_failed", BATON_LOG_TEXT("what", plan->snapshot_error.what),
+                  BATON_LOG_TEXT("why", plan->snapshot_error.why));
+}
+
+/* Whatever has been built is taken down; the lock goes last but for the control socket, whose
+ * waiting clients get the report. Returns the final status. */
+static int finish(service_run *run, int status, baton_error *error)
+{
+    const uint64_t last_seq = run->engine != NULL ? baton_engine_applied_seq(run->engine) : 0;
+    if (run->program_started && run->doors->program->stop != NULL)
+        run->doors->program->stop(run->doors->context);
+    if (run->control != NULL)
+        baton_control_detach(run->control);
+    if (run->engine != NULL)
+        baton_engine_unwatch(run->engine, run->signal_fd);
+    int r = baton_engine_close(run->engine);
+    run->engine = NULL;
+    baton_drain_plan_closed(&run->plan, r);
+
+    json_t *report = NULL;
+    if (run->plan.state != BATON_DRAIN_RUNNING) {
+        tell_drained(run);
+        report =
+            json_pack("{s:i, s:b, s:s, s:o, s:o, s:o}", "baton", BATON_CONTROL_PROTOCOL, "ok",
+                      (int)(run->plan.status == 0), "do", "drain", "instance",
+                      baton_describe_instance(&run->instance), "seq",
+                      baton_describe_number(last_seq), "drain", baton_describe_drain(&run->plan));
+        if (run->options->report_fd >= 0)
+            (void)write_line_to_fd(run->options->report_fd, json_incref(report));
+        if (run->plan.status < 0 && status >= 0) {
+            status = run->plan.status;
+            *error = run->plan.error;
+        }
+    }
+    baton_control_close(run->control, report);
+    if (run->signal_fd >= 0)
+        close(run->signal_fd);
+    return status;
+}
+
+static int run_service(const baton_doors *doors, const baton_run_options *options)
+{
+    baton_error error = {.offset = UINT64_MAX};
+    service_run run = {
+        .doors = doors,
+        .options = options,
+        .signal_fd = -1,
+        .started_ns = now_ns(NULL),
+        .drain_actions = {.now_ns = now_ns,
+                          .stop_intake = plan_stop_intake,
+                          .all_released = plan_all_released,
+                          .all_sent = plan_all_sent,
+                          .handover_record = plan_handover_record,
+                          .handover_durable = plan_handover_durable,
+                          .snapshot_step = plan_snapshot_step,
+                          .reached = plan_reached},
+    };
+    run.drain_actions.context = &run;
+    baton_drain_plan_init(&run.plan, &run.drain_actions, options->drain_deadline_ns,
+                          options->snapshot_at_drain);
+
+    int r = take_signals(&run, &error);
+    if (r == 0)
+        r = name_instance(&run, &error);
+    if (r == 0)
+        r = start(&run, &error);
+    if (r == 0) {
+        tell_ready(&run);
+        r = serve(&run, &error);
+    }
+    if (r < 0)
+        error.status = r;
+    r = finish(&run, r, &error);
+    if (r < 0)
+        baton_describe_failure(stderr, &error);
+    return baton_exit_code(r);
+}
+
+static void print_help(const baton_doors *doors, const baton_option_set *set)
+{
+    printf("%s run --dir DIR [options]\n\nServe until SIGTERM or SIGINT, then drain: stop intake, "
+           "finish what was taken "
+           "in, make it\ndurable, hand over, take a snapshot. kill -9 loses nothing "
+           "acknowledged.\n\nOptions:\n",
+           doors->path);
+    baton_options_print(stdout, set->options, baton_run_option_count);
+    if (set->options_count > baton_run_option_count) {
+        printf("\nOf %s:\n", doors->service->name);
+        baton_options_print(stdout, set->options + baton_run_option_count,
+                            set->options_count - baton_run_option_count);
+    }
+    printf("\nExamples:\n  %s run --dir /var/lib/%s --snapshot-every 1000000\n"
+           "  baton service status /var/lib/%s/control.sock\n",
+           doors->path, doors->service->name, doors->service->name);
+}
+
+int baton_run_command(const baton_doors *doors, int argc, char **argv)
+{
+    static int log_fd = STDERR_FILENO;
+    baton_error error = {.offset = UINT64_MAX};
+    baton_option_set set = {0};
+    baton_run_options *options = calloc(1, sizeof(*options));
+    int code = 1;
+    int r = options != NULL
+                ? baton_option_set_init(&set, baton_run_option_table, baton_run_option_count, doors,
+                                        true, &error)
+                : baton_error_set(&error, -ENOMEM, "options", NULL, "give the process more memory");
+    baton_arguments arguments = {
+        .options = set.options, .options_count = set.options_count, .values = set.values};
+    if (r == 0)
+        r = baton_options_parse(&arguments, argc, argv, &error);
+    if (r == 0 && arguments.help) {
+        print_help(doors, &set);
+        code = 0;
+    } else if (r == 0 && arguments.positionals_count > 0) {
+        r = baton_error_set(&error, BATON_E_INVALID, arguments.positionals[0],
+                            "`run` takes options only", "name the directory with --dir");
+    } else if (r == 0) {
+        r = baton_run_options_read(options, &set, &error);
+        if (r == 0) {
+            baton_log_set_sink(baton_log_to_fd, &log_fd, options->log_level);
+            code = run_service(doors, options);
+        }
+    }
+    if (r < 0)
+        baton_describe_failure(stderr, &error);
+    baton_option_set_fini(&set);
+    free(options);
+    return code;
+}

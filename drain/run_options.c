@@ -1,0 +1,237 @@
+/* drain/run_options.c: the options of `run`, as one table, and what they mean. */
+#include "drain/program.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SNAPSHOTS_KEEP_MIN 2u /* S1: two generations */
+#define SNAPSHOTS_KEEP_MAX 64u
+#define DEADLINE_NS_MIN    UINT64_C(100000000)
+
+/* Indices of the table below, in its order. */
+enum {
+    RUN_DIR,
+    RUN_CONTROL,
+    RUN_IO,
+    RUN_MODE,
+    RUN_DRAIN_DEADLINE,
+    RUN_SNAPSHOT_EVERY,
+    RUN_SNAPSHOT_AT_DRAIN,
+    RUN_KEEP_SNAPSHOTS,
+    RUN_COMPRESS,
+    RUN_CHECKPOINT_EVERY,
+    RUN_SEGMENT_SIZE,
+    RUN_RETIRE,
+    RUN_OUTBOX_SIZE,
+    RUN_READY_FD,
+    RUN_REPORT_FD,
+    RUN_LOG_LEVEL,
+    RUN_OPTIONS,
+};
+
+const baton_option baton_run_option_table[] = {
+    [RUN_DIR] = {"dir", "DIR", NULL,
+                 "where the data is: journal/ and snapshots/ (required; made when missing)"},
+    [RUN_CONTROL] = {"control", "PATH", NULL, "the control socket (default: DIR/control.sock)"},
+    [RUN_IO] = {"io", "auto|uring|threads", "auto", "how files are written"},
+    [RUN_MODE] =
+        {"mode", "durable|written", "durable",
+         "what an acknowledged entry survives: power loss, or only the end of the process"},
+    [RUN_DRAIN_DEADLINE] = {"drain-deadline", "TIME", "25s", "from SIGTERM to the end"},
+    [RUN_SNAPSHOT_EVERY] = {"snapshot-every", "N", "0",
+                            "entries between snapshots; 0: on request and at drain"},
+    [RUN_SNAPSHOT_AT_DRAIN] = {"snapshot-at-drain", "yes|no", "yes",
+                               "the last step of a drain, if there is time"},
+    [RUN_KEEP_SNAPSHOTS] = {"keep-snapshots", "N", "2", "generations to keep, 2 or more"},
+    [RUN_COMPRESS] = {"compress", "auto|lz4|raw", "auto", "snapshot chunks"},
+    [RUN_CHECKPOINT_EVERY] = {"checkpoint-every", "N", "10000",
+                              "entries between digests that every replay compares"},
+    [RUN_SEGMENT_SIZE] = {"segment-size", "SIZE", "64MiB", "of a journal file"},
+    [RUN_RETIRE] = {"retire", "yes|no", "no", "remove journal files that no kept snapshot needs"},
+    [RUN_OUTBOX_SIZE] = {"outbox-size", "SIZE", "64MiB",
+                         "unconfirmed effects; past it intake stops"},
+    [RUN_READY_FD] = {"ready-fd", "FD", NULL,
+                      "write one JSON line there when ready, then close it"},
+    [RUN_REPORT_FD] = {"report-fd", "FD", NULL, "write the drain report there as one JSON line"},
+    [RUN_LOG_LEVEL] = {"log-level", "debug|info|warn|error", "info", "lowest level on stderr"},
+};
+const uint32_t baton_run_option_count = RUN_OPTIONS;
+
+static void add(baton_option_set *set, const baton_service_option *options, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        set->options[set->options_count++] = (baton_option){
+            .name = options[i].name,
+            .value_name = "VALUE",
+            .default_value = options[i].default_value,
+            .help = options[i].help != NULL ? options[i].help : "",
+        };
+}
+
+int baton_option_set_init(baton_option_set *set, const baton_option *own, uint32_t own_count,
+                          const baton_doors *doors, bool with_program, baton_error *error)
+{
+    const uint32_t program_count = with_program ? doors->program->options_count : 0;
+    const size_t count = (size_t)own_count + doors->service->options_count + program_count;
+    *set = (baton_option_set){
+        .options = calloc(count + 1, sizeof(*set->options)),
+        .values = calloc(count + 1, sizeof(*set->values)),
+    };
+    if (set->options == NULL || set->values == NULL) {
+        baton_option_set_fini(set);
+        return baton_error_set(error, -ENOMEM, "options", NULL, "give the process more memory");
+    }
+    memcpy(set->options, own, own_count * sizeof(*own));
+    set->options_count = own_count;
+    set->service_first = own_count;
+    add(set, doors->service->options, doors->service->options_count);
+    set->program_first = set->options_count;
+    add(set, doors->program->options, program_count);
+
+    for (uint32_t i = own_count; i < set->options_count; i++)
+        for (uint32_t j = 0; j < i; j++)
+            if (strcmp(set->options[i].name, set->options[j].name) == 0) {
+                const char *name = set->options[j].name;
+                baton_error_setf(error, BATON_E_INVALID, "options",
+                                 "rename it in the service's table", "--%s is defined twice", name);
+                baton_option_set_fini(set);
+                return BATON_E_INVALID;
+            }
+    return 0;
+}
+
+void baton_option_set_fini(baton_option_set *set)
+{
+    free(set->options);
+    free(set->values);
+    *set = (baton_option_set){0};
+}
+
+static int read_yes_no(const baton_option_set *set, uint32_t option, bool *ret_yes,
+                       baton_error *error)
+{
+    static const char *const choices[] = {"no", "yes", NULL};
+    uint32_t index = 0;
+    int r =
+        baton_option_choice(set->options[option].name, set->values[option], choices, &index, error);
+    *ret_yes = index == 1;
+    return r;
+}
+
+static int read_choice(const baton_option_set *set, uint32_t option, const char *const *choices,
+                       uint32_t *ret_index, baton_error *error)
+{
+    return baton_option_choice(set->options[option].name, set->values[option], choices, ret_index,
+                               error);
+}
+
+static int read_count(const baton_option_set *set, uint32_t option, uint64_t max,
+                      uint64_t *ret_count, baton_error *error)
+{
+    return baton_option_count(set->options[option].name, set->values[option], max, ret_count,
+                              error);
+}
+
+/* A descriptor that the parent left open for us; not to be inherited further. */
+static int read_fd(const baton_option_set *set, uint32_t option, int *ret_fd, baton_error *error)
+{
+    uint64_t number = 0;
+    *ret_fd = -1;
+    if (set->values[option] == NULL)
+        return 0;
+    int r = read_count(set, option, INT32_MAX, &number, error);
+    if (r < 0)
+        return r;
+    if (fcntl((int)number, F_SETFD, FD_CLOEXEC) < 0) {
+        char what[64];
+        snprintf(what, sizeof(what), "option --%s", set->options[option].name);
+        return baton_error_setf(error, BATON_E_INVALID, what,
+                                "leave it open when starting the service",
+                                "descriptor %d is not open", (int)number);
+    }
+    *ret_fd = (int)number;
+    return 0;
+}
+
+static int read_choices(baton_run_options *options, const baton_option_set *set, baton_error *error)
+{
+    static const char *const backends[] = {"auto", "uring", "threads", NULL};
+    static const char *const modes[] = {"durable", "written", NULL};
+    static const char *const codecs[] = {"auto", "lz4", "raw", NULL};
+    static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
+    uint32_t backend = 0, mode = 0, codec = 0, level = 0;
+    int r;
+    if ((r = read_choice(set, RUN_IO, backends, &backend, error)) < 0 ||
+        (r = read_choice(set, RUN_MODE, modes, &mode, error)) < 0 ||
+        (r = read_choice(set, RUN_COMPRESS, codecs, &codec, error)) < 0 ||
+        (r = read_choice(set, RUN_LOG_LEVEL, levels, &level, error)) < 0 ||
+        (r = read_yes_no(set, RUN_SNAPSHOT_AT_DRAIN, &options->snapshot_at_drain, error)) < 0 ||
+        (r = read_yes_no(set, RUN_RETIRE, &options->engine.retire, error)) < 0)
+        return r;
+    options->engine.backend = (baton_backend)backend;
+    options->engine.mode = (baton_mode)mode;
+    options->engine.compress = (baton_compress)codec;
+    options->log_level = (baton_log_level)level;
+    return 0;
+}
+
+static int read_numbers(baton_run_options *options, const baton_option_set *set, baton_error *error)
+{
+    uint64_t keep = 0;
+    int r;
+    if ((r = baton_option_duration("drain-deadline", set->values[RUN_DRAIN_DEADLINE],
+                                   &options->drain_deadline_ns, error)) < 0 ||
+        (r = read_count(set, RUN_SNAPSHOT_EVERY, INT64_MAX, &options->engine.snapshot_every,
+                        error)) < 0 ||
+        (r = read_count(set, RUN_KEEP_SNAPSHOTS, SNAPSHOTS_KEEP_MAX, &keep, error)) < 0 ||
+        (r = read_count(set, RUN_CHECKPOINT_EVERY, INT64_MAX, &options->engine.checkpoint_every,
+                        error)) < 0 ||
+        (r = baton_option_size("segment-size", set->values[RUN_SEGMENT_SIZE],
+                               &options->engine.segment_bytes, error)) < 0 ||
+        (r = baton_option_size("outbox-size", set->values[RUN_OUTBOX_SIZE],
+                               &options->engine.outbox_bytes_max, error)) < 0)
+        return r;
+    if (keep < SNAPSHOTS_KEEP_MIN)
+        return baton_error_set(error, BATON_E_INVALID, "option --keep-snapshots",
+                               "one generation alone can't fall back when a chunk is damaged",
+                               "give 2 or more");
+    if (options->drain_deadline_ns < DEADLINE_NS_MIN)
+        return baton_error_set(error, BATON_E_INVALID, "option --drain-deadline",
+                               "no drain finishes in that time", "give 100ms or more");
+    options->engine.snapshots_keep = (uint32_t)keep;
+    return 0;
+}
+
+int baton_run_options_read(baton_run_options *options, const baton_option_set *set,
+                           baton_error *error)
+{
+    *options = (baton_run_options){
+        .directory = set->values[RUN_DIR],
+        .program_values = set->values + set->program_first,
+        .engine.config.values = set->values + set->service_first,
+        .ready_fd = -1,
+        .report_fd = -1,
+    };
+    if (options->directory == NULL || options->directory[0] == '\0')
+        return baton_error_set(error, BATON_E_INVALID, "option --dir", "it is missing",
+                               "name the directory of the service's data");
+    int n = set->values[RUN_CONTROL] != NULL
+                ? snprintf(options->control_path, sizeof(options->control_path), "%s",
+                           set->values[RUN_CONTROL])
+                : snprintf(options->control_path, sizeof(options->control_path), "%s/control.sock",
+                           options->directory);
+    if (n < 0 || (size_t)n >= sizeof(options->control_path))
+        return baton_error_set(error, -ENAMETOOLONG, "option --control", NULL,
+                               "give a shorter path");
+
+    int r = read_choices(options, set, error);
+    if (r == 0)
+        r = read_numbers(options, set, error);
+    if (r == 0)
+        r = read_fd(set, RUN_READY_FD, &options->ready_fd, error);
+    if (r == 0)
+        r = read_fd(set, RUN_REPORT_FD, &options->report_fd, error);
+    return r;
+}

@@ -1,0 +1,102 @@
+/* orchestrator-shim/arguments.c: command lines. */
+#include "orchestrator-shim/command.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+int next_option(int argc, char **argv, const struct option *options, const char *help)
+{
+    char what[160];
+    opterr = 0;
+    const int option = getopt_long(argc, argv, ":o:h", options, NULL);
+    switch (option) {
+    case 'h':
+        fputs(help, stdout);
+        return OPTION_HELP;
+    case ':':
+        snprintf(what, sizeof(what), "option %.120s", argv[optind - 1]);
+        fail_usage(what, "its value is missing", "see --help");
+        return OPTION_WRONG;
+    case '?':
+        snprintf(what, sizeof(what), "option %.120s", argv[optind - 1]);
+        fail_usage(what, "there is no such option, or not with a value", "see --help");
+        return OPTION_WRONG;
+    default:
+        return option;
+    }
+}
+
+static bool refuse_value(const char *option, const char *text, const char *wanted)
+{
+    char what[160], why[160];
+    snprintf(what, sizeof(what), "option %s", option);
+    snprintf(why, sizeof(why), "'%.100s' does not fit", text);
+    fail_usage(what, why, wanted);
+    return false;
+}
+
+static bool parse_number(const char *text, char **ret_rest, uint64_t *ret_number)
+{
+    if (text[0] < '0' || text[0] > '9')
+        return false;
+    errno = 0;
+    *ret_number = strtoull(text, ret_rest, 10);
+    return errno == 0;
+}
+
+bool read_number(const char *option, const char *text, uint64_t *ret_number)
+{
+    char *rest = NULL;
+    if (parse_number(text, &rest, ret_number) && *rest == '\0')
+        return true;
+    return refuse_value(option, text, "give a whole number");
+}
+
+bool read_duration(const char *option, const char *text, uint64_t *ret_ns)
+{
+    static const struct {
+        const char *suffix;
+        uint64_t factor;
+    } units[] = {{"ms", 1000000}, {"s", 1000000000}, {"m", UINT64_C(60000000000)}};
+    char *rest = NULL;
+    uint64_t number;
+    if (parse_number(text, &rest, &number))
+        for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
+            if (strcmp(rest, units[i].suffix) == 0 &&
+                !__builtin_mul_overflow(number, units[i].factor, ret_ns))
+                return true;
+    return refuse_value(option, text, "give a time like 30s, 500ms or 2m");
+}
+
+bool read_output(const char *text, bool *ret_json)
+{
+    *ret_json = strcmp(text, "json") == 0;
+    if (*ret_json || strcmp(text, "text") == 0)
+        return true;
+    return refuse_value("-o", text, "give text or json");
+}
+
+bool read_backend(const char *text, baton_backend *ret_backend)
+{
+    static const char *const names[] = {[BATON_BACKEND_AUTO] = "auto",
+                                        [BATON_BACKEND_URING] = "uring",
+                                        [BATON_BACKEND_THREADS] = "threads"};
+    for (int i = BATON_BACKEND_AUTO; i <= BATON_BACKEND_THREADS; i++)
+        if (strcmp(text, names[i]) == 0) {
+            *ret_backend = (baton_backend)i;
+            return true;
+        }
+    return refuse_value("--io", text, "give auto, uring or threads");
+}
+
+const char *one_directory(int argc, char **argv)
+{
+    if (argc - optind == 1)
+        return argv[optind];
+    if (argc == optind)
+        fail_usage("journal", "the directory is missing", "see --help");
+    else
+        fail_usage(argv[optind + 1], "one directory at a time", "see --help");
+    return NULL;
+}

@@ -1,0 +1,59 @@
+/* orchestrator-shim/command.h: the commands, and what they share. A command gets argv from its
+ * own word on, prints its own errors and returns the exit code. stdout is for results only. */
+#pragma once
+
+#include <getopt.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <baton/journal.h>
+
+int journal_command(int argc, char **argv);
+int snapshot_command(int argc, char **argv);
+int service_command(int argc, char **argv);
+
+/* journal_*.c; argv[0] is the verb. */
+int journal_append(int argc, char **argv);
+int journal_dump(int argc, char **argv);
+int journal_verify(int argc, char **argv);
+int journal_stat(int argc, char **argv);
+int journal_repair(int argc, char **argv);
+
+/* ---- output.c ---- */
+
+/* `baton: what: why: what to do` on stderr; returns the exit code that fits: 7 locked, 8 timed
+ * out, 10 torn, 11 damaged, else 1. */
+int fail_with(const baton_error *error);
+int fail_usage(const char *what, const char *why, const char *todo); /* 1 */
+int exit_code(int status);
+/* One compact line on stdout, flushed; takes over object. 0, or 1 with the error printed. */
+int print_json(json_t *object);
+/* The same for people: `key  value` lines, nested ones indented. Takes over object. */
+int print_text(json_t *object);
+json_t *json_text(const char *text); /* any bytes; what is no UTF-8 becomes '?' */
+json_t *json_number(uint64_t number);
+json_t *json_digest(baton_digest digest);
+json_t *json_error(const baton_error *error);
+json_t *json_recovery(const baton_recovery_report *report);
+/* A line that overwrites itself, on stderr and only when that is a terminal; for
+ * baton_journal_verify. context: what is done. */
+void show_progress(void *context, uint64_t done_bytes, uint64_t all_bytes);
+void end_progress(void);
+
+/* ---- arguments.c ---- */
+
+/* Options of one verb: getopt_long with our own words for what is wrong. Returns an option's
+ * val, -1 after the last, -2 when it was wrong and that was told. help is printed to stdout for
+ * --help; then -3. */
+int next_option(int argc, char **argv, const struct option *options, const char *help);
+#define OPTION_WRONG (-2)
+#define OPTION_HELP  (-3)
+/* False when it does not fit, and that was told. */
+bool read_number(const char *option, const char *text, uint64_t *ret_number);
+bool read_duration(const char *option, const char *text, uint64_t *ret_ns); /* 30s, 500ms, 2m */
+bool read_output(const char *text, bool *ret_json);
+bool read_backend(const char *text, baton_backend *ret_backend);
+/* The one directory that must be left after the options; NULL when that was told. */
+const char *one_directory(int argc, char **argv);

@@ -1,0 +1,189 @@
+"""A service's doors: run, info, replay, verify, digest; and what a start refuses."""
+import json
+import subprocess
+
+from cli_case import BLOCK, COUNTER, TOY, TOY_NEXT, ServiceCase, flip, process, segments, tree_digest
+from workdir import main
+
+
+class Doors(ServiceCase):
+    def run_once(self, count=20, *options, program=TOY):
+        """Start, add, SIGTERM; returns the answers."""
+        child = self.start(*options, program=program)
+        client = self.client()
+        answers = [client.add(i % 3, i) for i in range(count)]
+        client.close()
+        self.assertEqual(child.terminate(), 0, child.err())
+        return answers
+
+    def test_what_was_answered_is_what_a_replay_says(self):
+        answers = self.run_once()
+        self.assertEqual(answers[4], "5 1 5")
+        lines = self.door("replay", self.data, "--effects", "-", "--from-start", check=0).stdout.splitlines()
+        effects = [json.loads(line) for line in lines if line.startswith("{")]
+        self.assertEqual([bytes.fromhex(e["payload_hex"]).decode() for e in effects], answers)
+        self.assertEqual([e["seq"] for e in effects], list(range(1, 21)))
+        found = self.door("replay", self.data, "-o", "json", check=0).json()
+        self.assertEqual((found["seq"], found["effects"]), (20, 20))
+
+    def test_replay_gives_the_same_digests_with_and_without_snapshots(self):
+        self.run_once()
+        self.run_once()
+        with_snapshot = self.door("replay", self.data, "-o", "json", check=0).json()
+        without = self.door("replay", self.data, "--from-start", "-o", "json", check=0).json()
+        self.assertTrue(with_snapshot["hydrate"]["from_snapshot"])
+        self.assertFalse(without["hydrate"]["from_snapshot"])
+        for key in ("seq", "state_digest", "effect_digest"):
+            self.assertEqual(with_snapshot[key], without[key])
+
+    def test_digest_to_a_seq_is_that_of_a_shorter_life(self):
+        self.run_once(count=10)
+        short = self.door("digest", self.data, "-o", "json", check=0).json()
+        self.run_once(count=10)
+        self.assertEqual(self.door("digest", self.data, "--to", "10", "-o", "json", check=0).json()["state_digest"],
+                         short["state_digest"])
+        longer = self.door("digest", self.data, check=0).stdout.strip()
+        self.assertNotEqual(longer, short["state_digest"])
+        self.assert_refused(self.door("digest", self.data, "--to", "21"), 1, "--to")
+
+    def test_two_builds_agree_on_the_schema_that_both_know(self):
+        self.run_once()
+        old = self.door("digest", self.data, check=0).stdout
+        new = self.door("digest", self.data, "--digest-schema", "1", program=TOY_NEXT, check=0).stdout
+        self.assertEqual(old, new)
+        self.assert_refused(self.door("digest", self.data, "--digest-schema", "2"), 1)
+
+    def test_verify_checks_journal_snapshots_and_replay(self):
+        self.run_once(20, "--checkpoint-every", "5")
+        found = self.door("verify", self.data, "-o", "json", check=0).json()
+        self.assertTrue(found["ok"])
+        self.assertEqual(found["replay"]["hydrate"]["replayed_entries"], 20)
+        self.assertGreaterEqual(found["replay"]["hydrate"]["checkpoints_compared"], 4)
+        self.assertEqual(found["snapshots"], 1)
+        chunks = next((self.data / "snapshots").glob("*.chunks"))
+        flip(chunks, 10)
+        self.assert_refused(self.door("verify", self.data), 11, chunks.name)
+        flip(chunks, 10)
+        flip(segments(self.data / "journal")[0], BLOCK + 90)
+        self.assert_refused(self.door("verify", self.data), 11, ".seg")
+
+    def test_info_tells_the_build_and_the_data(self):
+        build = self.door("info", "-o", "json", program=TOY_NEXT, check=0).json()
+        self.assertEqual((build["service"], build["version"]), ("toy", "1.1.0"))
+        self.assertEqual(build["schema"], {"write": 2, "read_min": 1})
+        self.run_once()
+        data = self.door("info", self.data, "-o", "json", check=0).json()
+        self.assertEqual(data["journal"]["counts"]["entries"], 20)
+        self.assertEqual(data["snapshots"][0]["seq"], 20)
+        self.assertIn("20 entries", self.door("info", self.data, check=0).stdout)
+
+    def test_doors_change_nothing(self):
+        self.run_once()
+        before = tree_digest(self.data)
+        for door in ("info", "replay", "verify", "digest"):
+            self.door(door, self.data, check=0)
+        self.assertEqual(tree_digest(self.data), before)
+
+    def test_doors_need_no_lock_and_do_not_disturb(self):
+        child = self.start()
+        client = self.client()
+        for number in range(1, 6):
+            self.assertEqual(client.add(1, 1), f"{number} 1 {number}")
+            for door in ("info", "verify"):
+                self.door(door, self.data, check=0)
+            found = self.door("replay", self.data, "-o", "json", check=0).json()
+            self.assertEqual(found["seq"], number)
+            self.assertEqual(found["state_digest"], self.status()["state_digest"])
+        self.assertEqual(child.terminate(), 0, child.err())
+
+    def test_an_apply_that_is_not_what_it_was_is_found_and_named(self):
+        self.run_once(20, "--checkpoint-every", "5", "--snapshot-at-drain", "no")
+        before = tree_digest(self.data)
+        result = self.door("replay", self.data, "--lie", "yes")
+        self.assert_refused(result, 1)
+        self.assertRegex(result.stderr, r"\b5\b")
+        child = self.start("--lie", "yes", ready=False)
+        self.assertEqual(child.wait(), 1)
+        self.assertRegex(child.err(), r"\nbaton: .*: .*: ")
+        self.assertEqual(tree_digest(self.data), before)
+
+    def test_the_data_of_another_service_is_refused(self):
+        self.run_once()
+        before = tree_digest(self.data)
+        result = process.run(COUNTER, "run", "--dir", self.data)
+        self.assert_refused(result, 1, "toy", "counter")
+        self.assertEqual(tree_digest(self.data), before)
+
+    def test_a_damaged_journal_is_refused_at_start_and_left_alone(self):
+        self.run_once(20, "--snapshot-at-drain", "no")
+        self.run_once(20, "--snapshot-at-drain", "no")
+        victim = segments(self.data / "journal")[0]
+        flip(victim, BLOCK + 200)
+        before = tree_digest(self.data)
+        child = self.start(ready=False)
+        self.assertEqual(child.wait(), 11, child.err())
+        last = child.err().splitlines()[-1]
+        self.assertIn(victim.name, last)
+        self.assertRegex(last, r"^baton: .*offset \d+")
+        self.assertEqual(tree_digest(self.data), before)
+
+    def test_a_damaged_snapshot_falls_back_to_the_generation_before(self):
+        self.run_once()
+        self.run_once()
+        newest = sorted((self.data / "snapshots").glob("*.chunks"))[-1]
+        flip(newest, 20)
+        child = self.start()
+        self.assertEqual(child.ready["hydrate"]["snapshots_skipped"], 1)
+        self.assertEqual(child.ready["hydrate"]["snapshot_seq"], 20)
+        self.assertEqual(child.ready["seq"], 40)
+        self.assertIn(newest.name, child.ready["hydrate"]["snapshot_skipped_why"] + child.err())
+        self.assertEqual(child.terminate(), 0, child.err())
+
+    def test_a_second_service_on_the_directory_is_refused_and_the_first_goes_on(self):
+        first = self.start()
+        client = self.client()
+        second = process.run(TOY, "run", "--dir", self.data, "--control", str(self.root / "other.sock"))
+        self.assert_refused(second, 7)
+        self.assertEqual(client.add(2, 5), "1 2 5")
+        self.assertEqual(first.terminate(), 0, first.err())
+
+    def test_bad_options_are_refused_before_anything_is_made(self):
+        for options, words in ((("--dri", "x"), ("--dri", "--dir")), ((), ("--dir",)),
+                               (("--dir", self.data, "--io", "floppy"), ("--io",)),
+                               (("--dir", self.data, "--keep-snapshots", "1"), ("generation",)),
+                               (("--dir", self.data, "--drain-deadline", "5"), ("--drain-deadline",)),
+                               (("--dir", self.data, "--ready-fd", "77"), ("--ready-fd", "77")),
+                               (("--dir", self.data, "more"), ("more",)), (("--dir",), ("--dir",))):
+            self.assert_refused(process.run(TOY, "run", *options), 1, *words)
+        self.assertFalse(self.data.exists())
+        for arguments, words in ((("rnu",), ("rnu", "run")), (("baton", "replya"), ("replya",)), (("baton",), ("verify",)),
+                                 (("baton", "replay"), ("directory",)), (("baton", "info", "a", "b"), ("b",))):
+            self.assert_refused(process.run(TOY, *arguments), 1, *words)
+
+    def test_help_lists_every_option_with_its_default(self):
+        text = process.run(TOY, "run", "--help", check=0).stdout
+        for word in ("--dir", "--drain-deadline", "25s", "--listen", "--lie", "--snapshot-at-drain", "xample"):
+            self.assertIn(word, text)
+        for arguments in (("--help",), ("baton", "--help"), ("baton", "replay", "--help")):
+            self.assertIn("replay", process.run(TOY, *arguments, check=0).stdout)
+        self.assertEqual(process.run(TOY, "--version", check=0).stdout, "toy 1.0.0\n")
+
+    def test_the_counter_of_the_readme_counts_across_kill_9(self):
+        counted = 0
+        for number in range(3):
+            child = self.spawn(COUNTER, "run", "--dir", self.root / "counter", stdin=subprocess.PIPE)
+            child.popen.stdin.write(b"line\n" * 10)
+            child.popen.stdin.flush()
+            counted += 10
+            child.wait_for(f"{counted} lines\n")
+            child.send(process.signal.SIGKILL if number < 2 else process.signal.SIGTERM)
+            self.assertEqual(child.wait(), -9 if number < 2 else 0, child.err())
+
+    def test_effects_that_can_not_be_written_are_an_error(self):
+        self.run_once()
+        self.assert_refused(self.door("replay", self.data, "--from-start", "--effects", "/dev/full"), 1, "/dev/full")
+        self.assert_refused(self.door("replay", self.data, "--effects", self.root / "no" / "such"), 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,2 @@
+baton_test(drain_options_test SOURCES unit/drain_options_test.c MODULES drain)
+baton_test(drain_plan_test SOURCES unit/drain_plan_test.c MODULES drain)
