@@ -1,0 +1,59 @@
+/* examples/exchange/load/stream.h: the commands a load consists of, in the order in which they
+ * are sent. A stream depends on its options only: the same options give the same commands, byte
+ * for byte, whatever the engine answers. */
+#pragma once
+
+#include "examples/exchange/service/protocol.h"
+
+#define LOAD_COMMANDS_MAX 20000000u
+#define LOAD_CLOCK_CLIENT EXCHANGE_CLIENT_ID_MAX /* the client that sends CLOCK commands */
+
+/* The client seq of a command is its number in the stream, from 1: so an answer says which one
+ * it is for. */
+typedef struct {
+    uint64_t intended_ns; /* after the load's start */
+    uint16_t type;        /* exchange_frame_type */
+    uint16_t body_bytes;
+    union {
+        exchange_command command;
+        exchange_new_order new_order;
+        exchange_cancel cancel;
+        exchange_reduce reduce;
+        exchange_clock clock;
+        uint8_t bytes[48];
+    } body;
+} load_command;
+
+typedef struct {
+    uint32_t commands; /* generator: how many, clock commands not counted */
+    uint32_t clients;  /* client ids 1..clients */
+    uint64_t seed;
+    double rate;           /* generator: commands a second on average */
+    bool virtual_time;     /* CLOCK commands and expire times on the stream's own time line */
+    const char *lobster;   /* a LOBSTER message file instead of the generator; NULL: generator */
+    const char *seed_book; /* with lobster: the book to begin with, or NULL */
+    double compression;    /* lobster: how many recorded seconds pass in one */
+    bool match; /* lobster: an execution becomes an opposite IOC, for the engine to match */
+    uint32_t messages_max; /* lobster: stop after so many messages; 0: all */
+} stream_options;
+
+/* All commands at once: *ret_commands is malloc'ed, the caller frees it. */
+BATON_MUST_USE int stream_generate(const stream_options *options, load_command **ret_commands,
+                                   uint32_t *ret_count, baton_error *error);
+BATON_MUST_USE int stream_read_lobster(const stream_options *options, load_command **ret_commands,
+                                       uint32_t *ret_count, baton_error *error);
+
+/* ---- for the two sources ---- */
+
+typedef struct {
+    load_command *commands;
+    uint32_t count;
+    uint32_t capacity;
+    uint64_t clock_due_ns; /* virtual time: when the next CLOCK is due */
+    bool virtual_time;
+} stream_builder;
+
+/* Append a command of client_id; first the CLOCK commands that are due by then. NULL: no memory,
+ * or too many. */
+load_command *stream_append(stream_builder *builder, uint64_t intended_ns, uint16_t type,
+                            uint64_t client_id);

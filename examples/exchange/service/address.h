@@ -1,0 +1,24 @@
+/* examples/exchange/service/address.h: `unix:PATH` and `tcp:HOST:PORT`, for listening and for
+ * connecting. */
+#pragma once
+
+#include <baton/status.h>
+
+typedef struct listener {
+    int fd;              /* non-blocking, close-on-exec; -1: none */
+    int lock_fd;         /* unix: holds PATH.lock for as long as the socket is ours; -1: none */
+    char text[160];      /* the actual address: port 0 is replaced by what the kernel chose */
+    char unix_path[108]; /* "" for tcp */
+} listener;
+
+#define LISTENER_NONE ((listener){.fd = -1, .lock_fd = -1})
+
+/* A Unix socket's path is taken over only when nobody holds PATH.lock: so a stale one goes and a
+ * living one stays. BATON_E_INVALID (the text), BATON_E_LOCKED, -errno; error says what to do. */
+BATON_MUST_USE int listener_open(const char *address, listener *ret_listener, baton_error *error);
+/* Closes, removes the Unix socket, then lets go of its lock. LISTENER_NONE and a closed one are
+ * fine. */
+void listener_close(listener *own);
+
+/* Connect, blocking; the socket is blocking afterwards. BATON_E_INVALID or -errno. */
+BATON_MUST_USE int address_connect(const char *address, int *ret_fd);

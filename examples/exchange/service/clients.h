@@ -1,0 +1,55 @@
+/* examples/exchange/service/clients.h: what the engine remembers of each client, so that a
+ * command sent again is answered and not applied again. Bounded: clients_max clients, the last
+ * EXCHANGE_OUTCOMES_KEPT outcomes of each. Part of the state. All memory is allocated in
+ * clients_create. */
+#pragma once
+
+#include <baton/digest.h>
+
+#include "examples/exchange/service/protocol.h"
+
+typedef struct clients clients;
+
+/* One answered command. */
+typedef struct {
+    uint64_t client_seq; /* 0: an empty place */
+    uint64_t seq;        /* of its entry */
+    uint64_t filled;
+    uint64_t remaining;
+    uint16_t outcome;
+    uint16_t of_type;
+} client_outcome;
+
+BATON_MUST_USE int clients_create(uint32_t clients_max, clients **ret_clients);
+void clients_destroy(clients *table); /* NULL is fine */
+
+typedef enum {
+    CLIENT_NEW_COMMAND, /* above everything the client has sent */
+    CLIENT_SENT_BEFORE, /* *ret_outcome is its original outcome */
+    CLIENT_TOO_OLD,
+    CLIENT_NO_ROOM, /* a new client, and the table is full */
+} client_verdict;
+/* ret_outcome may be NULL. Changes nothing. */
+client_verdict clients_judge(const clients *table, uint64_t client_id, uint64_t client_seq,
+                             client_outcome *ret_outcome);
+
+/* Remember the outcome of a CLIENT_NEW_COMMAND; forgets the client's oldest when it has
+ * EXCHANGE_OUTCOMES_KEPT. False when the verdict is another one: the caller has not asked. */
+bool clients_remember(clients *table, uint64_t client_id, const client_outcome *outcome);
+/* The highest client seq seen of it; 0: unknown client. */
+uint64_t clients_highest_seq(const clients *table, uint64_t client_id);
+
+/* What a client has traded since volumes are counted (schema 2). Adding for an unknown client is
+ * ignored: every party of a trade has sent a command. */
+void clients_add_volume(clients *table, uint64_t client_id, uint64_t size);
+uint64_t clients_volume(const clients *table, uint64_t client_id);
+
+/* O(1). Over ids, highest seqs and outcomes; volumes apart, since schema 1 does not have them. */
+baton_digest clients_digest(const clients *table);
+baton_digest clients_volumes_digest(const clients *table);
+
+uint32_t clients_count(const clients *table);
+/* In the order in which they came; its outcomes oldest first. For snapshots. */
+uint64_t clients_id_at(const clients *table, uint32_t index);
+uint32_t clients_outcomes(const clients *table, uint32_t index,
+                          client_outcome outcomes[EXCHANGE_OUTCOMES_KEPT]);

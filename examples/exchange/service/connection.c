@@ -1,0 +1,144 @@
+#include "examples/exchange/service/connection.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { OUT_BYTES_FIRST = 16 << 10 };
+
+int connection_open(connection *own, int fd, uint64_t out_max)
+{
+    *own = (connection){.fd = -1, .out_max = out_max, .out_capacity = OUT_BYTES_FIRST};
+    own->in = malloc(CONNECTION_IN_BYTES);
+    own->out = malloc(OUT_BYTES_FIRST);
+    if (!own->in || !own->out) {
+        connection_close(own);
+        return -ENOMEM;
+    }
+    own->fd = fd;
+    return 0;
+}
+
+void connection_close(connection *own)
+{
+    if (own->fd >= 0)
+        close(own->fd);
+    free(own->in);
+    free(own->out);
+    *own = (connection){.fd = -1};
+}
+
+void connection_receive(connection *own)
+{
+    if (own->in_begin > 0) {
+        memmove(own->in, own->in + own->in_begin, own->in_end - own->in_begin);
+        own->in_end -= own->in_begin;
+        own->in_begin = 0;
+    }
+    while (own->in_end < CONNECTION_IN_BYTES) {
+        ssize_t got = recv(own->fd, own->in + own->in_end, CONNECTION_IN_BYTES - own->in_end, 0);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+            return;
+        if (got <= 0) {
+            own->ended = got == 0;
+            own->failed = got < 0;
+            return;
+        }
+        own->in_end += (uint32_t)got;
+    }
+}
+
+frame_verdict connection_frame(connection *own, uint16_t *ret_type, const void **ret_body,
+                               uint32_t *ret_body_bytes)
+{
+    uint32_t available = own->in_end - own->in_begin;
+    if (available < sizeof(exchange_frame))
+        return FRAME_NONE;
+    exchange_frame frame;
+    memcpy(&frame, own->in + own->in_begin, sizeof(frame));
+    uint32_t body_bytes = baton_le32_get(frame.body_bytes);
+    if (body_bytes > EXCHANGE_BODY_BYTES_MAX)
+        return FRAME_TOO_LARGE;
+    if (frame.zero[0] != 0 || frame.zero[1] != 0)
+        return FRAME_MALFORMED;
+    if (available < sizeof(frame) + body_bytes)
+        return FRAME_NONE;
+    *ret_type = baton_le16_get(frame.type);
+    *ret_body = own->in + own->in_begin + sizeof(frame);
+    *ret_body_bytes = body_bytes;
+    return FRAME_READY;
+}
+
+void connection_take(connection *own)
+{
+    exchange_frame frame;
+    memcpy(&frame, own->in + own->in_begin, sizeof(frame));
+    own->in_begin += (uint32_t)sizeof(frame) + baton_le32_get(frame.body_bytes);
+}
+
+/* Room for bytes more at out_end. */
+static bool out_reserve(connection *own, uint64_t bytes)
+{
+    uint64_t queued = own->out_end - own->out_begin;
+    if (own->out_end + bytes <= own->out_capacity)
+        return true;
+    if (own->out_begin > 0) {
+        memmove(own->out, own->out + own->out_begin, queued);
+        own->out_begin = 0;
+        own->out_end = queued;
+    }
+    if (queued + bytes <= own->out_capacity)
+        return true;
+    if (queued + bytes > own->out_max)
+        return false;
+    uint64_t capacity = own->out_capacity;
+    while (capacity < queued + bytes)
+        capacity *= 2;
+    uint8_t *grown = realloc(own->out, capacity);
+    if (!grown)
+        return false;
+    own->out = grown;
+    own->out_capacity = capacity;
+    return true;
+}
+
+void connection_queue(connection *own, uint16_t type, const void *body, uint32_t body_bytes,
+                      const void *more, uint32_t more_bytes)
+{
+    exchange_frame frame = {.body_bytes = baton_le32_put(body_bytes + more_bytes),
+                            .type = baton_le16_put(type)};
+    if (own->failed || own->closing)
+        return;
+    if (!out_reserve(own, sizeof(frame) + body_bytes + more_bytes)) {
+        own->failed = true;
+        return;
+    }
+    uint8_t *place = own->out + own->out_end;
+    memcpy(place, &frame, sizeof(frame));
+    memcpy(place + sizeof(frame), body, body_bytes);
+    if (more_bytes > 0)
+        memcpy(place + sizeof(frame) + body_bytes, more, more_bytes);
+    own->out_end += sizeof(frame) + body_bytes + more_bytes;
+}
+
+void connection_send(connection *own)
+{
+    while (!own->failed && !connection_all_sent(own)) {
+        ssize_t sent =
+            send(own->fd, own->out + own->out_begin, own->out_end - own->out_begin, MSG_NOSIGNAL);
+        if (sent < 0 && errno == EINTR)
+            continue;
+        if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+            return;
+        if (sent < 0)
+            own->failed = true;
+        else
+            own->out_begin += (uint64_t)sent;
+    }
+    if (connection_all_sent(own))
+        own->out_begin = own->out_end = 0;
+}

@@ -1,0 +1,59 @@
+/* examples/exchange/service/connection.h: one client's stream of frames, with bounded buffers.
+ * It never blocks and knows nothing about orders. The peer is not trusted: sizes are checked
+ * before they are used. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "examples/exchange/service/protocol.h"
+
+enum {
+    CONNECTION_IN_BYTES = 64 << 10,
+    CONNECTION_OUT_BYTES_MAX =
+        4 << 20, /* a client that does not read is dropped; it may come back and resend */
+};
+
+typedef struct {
+    int fd;      /* -1: the place is free */
+    uint32_t id; /* names this connection, not the one that had the place before; 0: none */
+    bool greeted;
+    bool closing;      /* close once everything queued is sent */
+    bool ended;        /* the peer sends nothing more: close when what it sent is taken */
+    bool failed;       /* the peer is gone or broke a rule: close now */
+    bool held_back;    /* its next frame waits for room in the journal */
+    uint32_t watched;  /* epoll events asked for */
+    uint64_t accepted; /* number of the accept: older is smaller */
+    uint8_t *in;       /* CONNECTION_IN_BYTES */
+    uint32_t in_begin;
+    uint32_t in_end;
+    uint8_t *out; /* grows up to out_max */
+    uint64_t out_begin;
+    uint64_t out_end;
+    uint64_t out_capacity;
+    uint64_t out_max;
+} connection;
+
+/* Take over fd (non-blocking). -ENOMEM: fd is not closed. */
+BATON_MUST_USE int connection_open(connection *own, int fd, uint64_t out_max);
+void connection_close(connection *own);
+
+/* Read what there is, as far as the buffer has room. Sets ended at the stream's end, failed at an
+ * error. */
+void connection_receive(connection *own);
+typedef enum { FRAME_NONE, FRAME_READY, FRAME_TOO_LARGE, FRAME_MALFORMED } frame_verdict;
+/* The first whole frame in the buffer, not yet taken: *ret_body stays until connection_take. */
+frame_verdict connection_frame(connection *own, uint16_t *ret_type, const void **ret_body,
+                               uint32_t *ret_body_bytes);
+void connection_take(connection *own); /* drop the frame that connection_frame showed */
+
+/* Queue a frame of one or two pieces (the second may be NULL). Sets failed when out_max would be
+ * passed. */
+void connection_queue(connection *own, uint16_t type, const void *body, uint32_t body_bytes,
+                      const void *more, uint32_t more_bytes);
+/* Send what is queued, as far as the socket takes it. */
+void connection_send(connection *own);
+static inline bool connection_all_sent(const connection *own)
+{
+    return own->out_begin == own->out_end;
+}

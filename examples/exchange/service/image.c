@@ -1,0 +1,192 @@
+#include "examples/exchange/service/image.h"
+
+#include <stddef.h>
+
+enum {
+    COUNTERS_FIELDS = 3,
+    ORDER_FIELDS = 9,
+    OUTCOME_FIELDS = 7,
+    FEATURES_FIELDS = 1,
+    VOLUME_FIELDS = 2
+};
+
+static int pack_order(void *context, const book_resting *order)
+{
+    baton_snapshot_writer *writer = context;
+    baton_pack_row(writer, ORDER_FIELDS);
+    baton_pack_uint(writer, order->order_id);
+    baton_pack_uint(writer, order->client_id);
+    baton_pack_int(writer, order->price);
+    baton_pack_uint(writer, order->remaining);
+    baton_pack_uint(writer, order->filled);
+    baton_pack_uint(writer, order->priority);
+    baton_pack_uint(writer, order->expire_ns);
+    baton_pack_uint(writer, order->side);
+    baton_pack_uint(writer, order->time_in_force);
+    return 0;
+}
+
+static void pack_outcomes(const clients *table, baton_snapshot_writer *writer)
+{
+    for (uint32_t i = 0; i < clients_count(table); i++) {
+        client_outcome outcomes[EXCHANGE_OUTCOMES_KEPT];
+        uint32_t count = clients_outcomes(table, i, outcomes);
+        for (uint32_t k = 0; k < count; k++) {
+            baton_pack_row(writer, OUTCOME_FIELDS);
+            baton_pack_uint(writer, clients_id_at(table, i));
+            baton_pack_uint(writer, outcomes[k].client_seq);
+            baton_pack_uint(writer, outcomes[k].seq);
+            baton_pack_uint(writer, outcomes[k].filled);
+            baton_pack_uint(writer, outcomes[k].remaining);
+            baton_pack_uint(writer, outcomes[k].outcome);
+            baton_pack_uint(writer, outcomes[k].of_type);
+        }
+    }
+}
+
+static void pack_schema_2(const matching_engine *engine, baton_snapshot_writer *writer)
+{
+    baton_pack_section(writer, "features");
+    baton_pack_row(writer, FEATURES_FIELDS);
+    baton_pack_uint(writer, engine->features);
+    baton_pack_section(writer, "volumes");
+    for (uint32_t i = 0; i < clients_count(engine->clients); i++) {
+        uint64_t client_id = clients_id_at(engine->clients, i);
+        uint64_t volume = clients_volume(engine->clients, client_id);
+        if (volume == 0)
+            continue;
+        baton_pack_row(writer, VOLUME_FIELDS);
+        baton_pack_uint(writer, client_id);
+        baton_pack_uint(writer, volume);
+    }
+}
+
+int matching_engine_snapshot(const void *state, uint32_t schema, baton_snapshot_writer *writer)
+{
+    const matching_engine *engine = state;
+    book_counters counters = book_get_counters(engine->book);
+
+    baton_pack_section(writer, "book");
+    baton_pack_row(writer, COUNTERS_FIELDS);
+    baton_pack_uint(writer, counters.next_priority);
+    baton_pack_uint(writer, counters.trades_count);
+    baton_pack_uint(writer, counters.now_ns);
+    baton_pack_section(writer, "orders");
+    book_visit(engine->book, BOOK_BUY, pack_order, writer);
+    book_visit(engine->book, BOOK_SELL, pack_order, writer);
+    baton_pack_section(writer, "outcomes");
+    pack_outcomes(engine->clients, writer);
+    if (schema >= 2)
+        pack_schema_2(engine, writer);
+    return baton_pack_error(writer);
+}
+
+/* The next row, which must have fields_count unsigned fields, except that the field at
+ * signed_index is signed. */
+#define NO_SIGNED_FIELD UINT32_MAX
+static int unpack_fields(baton_snapshot_reader *reader, uint64_t *fields, uint32_t fields_count,
+                         uint32_t signed_index)
+{
+    uint32_t count;
+    int r = baton_unpack_row(reader, &count);
+    if (r <= 0)
+        return r;
+    if (count != fields_count)
+        return BATON_E_SCHEMA;
+    for (uint32_t i = 0; i < fields_count; i++) {
+        int64_t value;
+        r = i == signed_index ? baton_unpack_int(reader, &value)
+                              : baton_unpack_uint(reader, &fields[i]);
+        if (r < 0)
+            return r;
+        if (i == signed_index)
+            fields[i] = (uint64_t)value;
+    }
+    return 1;
+}
+
+static int restore_orders(order_book *book, baton_snapshot_reader *reader)
+{
+    uint64_t fields[ORDER_FIELDS];
+    int r = baton_unpack_section(reader, "orders");
+    while (r >= 0 && (r = unpack_fields(reader, fields, ORDER_FIELDS, 2)) == 1) {
+        if (fields[7] > BOOK_SELL || fields[8] > BOOK_IOC)
+            return BATON_E_SCHEMA;
+        book_resting order = {.order_id = fields[0],
+                              .client_id = fields[1],
+                              .price = (int64_t)fields[2],
+                              .remaining = fields[3],
+                              .filled = fields[4],
+                              .priority = fields[5],
+                              .expire_ns = fields[6],
+                              .side = (book_side)fields[7],
+                              .time_in_force = (book_time_in_force)fields[8]};
+        r = book_restore_order(book, &order);
+    }
+    return r;
+}
+
+static int restore_counters(order_book *book, baton_snapshot_reader *reader)
+{
+    uint64_t fields[COUNTERS_FIELDS];
+    int r = baton_unpack_section(reader, "book");
+    if (r == 0)
+        r = unpack_fields(reader, fields, COUNTERS_FIELDS, NO_SIGNED_FIELD);
+    if (r <= 0)
+        return r < 0 ? r : BATON_E_SCHEMA;
+    return book_restore_counters(book, &(book_counters){.next_priority = fields[0],
+                                                        .trades_count = fields[1],
+                                                        .now_ns = fields[2]});
+}
+
+static int restore_outcomes(clients *table, baton_snapshot_reader *reader)
+{
+    uint64_t fields[OUTCOME_FIELDS];
+    int r = baton_unpack_section(reader, "outcomes");
+    while (r >= 0 && (r = unpack_fields(reader, fields, OUTCOME_FIELDS, NO_SIGNED_FIELD)) == 1) {
+        if (fields[0] == 0 || fields[0] > EXCHANGE_CLIENT_ID_MAX || fields[5] > UINT16_MAX ||
+            fields[6] > UINT16_MAX)
+            return BATON_E_SCHEMA;
+        client_outcome outcome = {.client_seq = fields[1],
+                                  .seq = fields[2],
+                                  .filled = fields[3],
+                                  .remaining = fields[4],
+                                  .outcome = (uint16_t)fields[5],
+                                  .of_type = (uint16_t)fields[6]};
+        if (!clients_remember(table, fields[0], &outcome))
+            return BATON_E_FULL; /* more clients than --clients-max, or rows out of order */
+    }
+    return r;
+}
+
+static int restore_schema_2(matching_engine *engine, baton_snapshot_reader *reader)
+{
+    uint64_t fields[VOLUME_FIELDS];
+    int r = baton_unpack_section(reader, "features");
+    if (r == 0)
+        r = unpack_fields(reader, fields, FEATURES_FIELDS, NO_SIGNED_FIELD);
+    if (r <= 0 || fields[0] & ~(uint64_t)EXCHANGE_FEATURES_KNOWN)
+        return r < 0 ? r : BATON_E_SCHEMA;
+    engine->features = (uint32_t)fields[0];
+
+    r = baton_unpack_section(reader, "volumes");
+    while (r >= 0 && (r = unpack_fields(reader, fields, VOLUME_FIELDS, NO_SIGNED_FIELD)) == 1) {
+        if (clients_highest_seq(engine->clients, fields[0]) == 0)
+            return BATON_E_SCHEMA;
+        clients_add_volume(engine->clients, fields[0], fields[1]);
+    }
+    return r;
+}
+
+int matching_engine_restore(void *state, uint32_t schema, baton_snapshot_reader *reader)
+{
+    matching_engine *engine = state;
+    int r = restore_orders(engine->book, reader);
+    if (r == 0)
+        r = restore_counters(engine->book, reader);
+    if (r == 0)
+        r = restore_outcomes(engine->clients, reader);
+    if (r == 0 && schema >= 2)
+        r = restore_schema_2(engine, reader);
+    return r;
+}

@@ -1,0 +1,210 @@
+/* examples/exchange/service/protocol.h: the bytes between the matching engine and its clients,
+ * version 1.
+ *
+ * A connection is a stream of frames in both directions: exchange_frame, then body_bytes of
+ * body. The first frame of a client is HELLO; the engine answers WELCOME. Numbers are
+ * little-endian, unknown types and non-zero padding are refused with an ERROR frame, after which
+ * the engine closes that connection and no other. A connection carries any number of clients;
+ * what concerns a client goes to the connection that last sent something in its name.
+ *
+ * Every command carries client id and client seq. The answer is one ACK, sent when the command
+ * is durable. A command sent again (same client id and seq) is answered with the original ACK
+ * and applied once, as long as it is among the client's last EXCHANGE_OUTCOMES_KEPT commands; an
+ * older one is answered EXCHANGE_TOO_OLD and never applied. Seqs of a client go up; gaps are
+ * allowed.
+ *
+ * A client that ends its side of a connection ends all of it: what has no ACK yet may or may not
+ * have been taken in, and is to be sent again. So is what a drain or a crash cuts off. */
+#pragma once
+
+#include <assert.h>
+#include <baton/wire.h>
+
+#include "examples/exchange/book/book.h"
+
+#define EXCHANGE_PROTOCOL_VERSION 1u
+#define EXCHANGE_BODY_BYTES_MAX   8192u
+#define EXCHANGE_CLIENT_ID_MAX    ((UINT64_C(1) << 24) - 1) /* client ids: 1..this */
+#define EXCHANGE_CLIENT_SEQ_MAX   ((UINT64_C(1) << 40) - 1) /* client seqs: 1..this */
+#define EXCHANGE_OUTCOMES_KEPT    64u
+
+typedef struct {
+    baton_le32 body_bytes; /* 0..EXCHANGE_BODY_BYTES_MAX */
+    baton_le16 type;       /* exchange_frame_type */
+    uint8_t zero[2];
+} exchange_frame;
+
+typedef enum {
+    /* from a client */
+    EXCHANGE_HELLO = 1,     /* exchange_hello */
+    EXCHANGE_NEW_ORDER = 2, /* exchange_new_order */
+    EXCHANGE_CANCEL = 3,    /* exchange_cancel */
+    EXCHANGE_REDUCE = 4,    /* exchange_reduce */
+    EXCHANGE_CLOCK = 5,     /* exchange_clock; refused unless the engine runs with --ticks client */
+    EXCHANGE_SUBSCRIBE = 6, /* empty; on the feed socket, after HELLO */
+    EXCHANGE_CONFIRM = 7,   /* exchange_key: the feed consumer has everything up to here */
+    EXCHANGE_SWITCH = 8,    /* exchange_switch: turn on what a version shipped dark */
+    /* from the engine */
+    EXCHANGE_WELCOME = 64, /* exchange_welcome */
+    EXCHANGE_ACK = 65,     /* exchange_ack */
+    EXCHANGE_FILL = 66,    /* exchange_fill: to each side of a trade */
+    EXCHANGE_EXPIRED = 67, /* exchange_expired */
+    EXCHANGE_ERROR = 68,   /* exchange_error, then the connection ends */
+    EXCHANGE_TRADES = 69,  /* exchange_trades, then its trades: to the feed */
+} exchange_frame_type;
+
+typedef struct {
+    baton_le32 version;
+    uint8_t zero[4];
+} exchange_hello;
+
+typedef struct {
+    baton_le32 version;
+    uint8_t zero[4];
+    baton_le64 epoch;            /* of the engine's journal */
+    uint8_t service_version[32]; /* text, zero-filled */
+} exchange_welcome;
+
+/* The beginning of every command. The order that a NEW_ORDER makes is named by the same pair
+ * afterwards. */
+typedef struct {
+    baton_le64 client_id;
+    baton_le64 client_seq;
+} exchange_command;
+
+typedef struct {
+    exchange_command command;
+    baton_le64 price; /* two's complement */
+    baton_le64 size;
+    baton_le64 expire_ns; /* BOOK_GTD: since 1970 UTC; with --ticks client on their own time line */
+    uint8_t side;         /* book_side */
+    uint8_t time_in_force; /* book_time_in_force */
+    uint8_t zero[6];
+} exchange_new_order;
+
+typedef struct {
+    exchange_command command;
+    baton_le64 order_seq; /* the client seq of its NEW_ORDER, same client */
+} exchange_cancel;
+
+typedef struct {
+    exchange_command command;
+    baton_le64 order_seq;
+    baton_le64 by_size;
+} exchange_reduce;
+
+typedef struct {
+    exchange_command command;
+    baton_le64 now_ns;
+} exchange_clock;
+
+enum { /* exchange_switch.features */
+       EXCHANGE_FEATURE_TOO_LATE =
+           1, /* a cancel or reduce of an order that has left the book answers TOO_LATE */
+       EXCHANGE_FEATURE_VOLUMES = 2, /* count what each client trades from here on */
+       EXCHANGE_FEATURES_KNOWN = 3,
+};
+
+typedef struct {
+    exchange_command command;
+    baton_le32 features; /* these are on from now on */
+    uint8_t zero[4];
+} exchange_switch;
+
+/* Outcomes below 64 are book_refusal's numbers. */
+typedef enum {
+    EXCHANGE_DONE = BOOK_OK,
+    EXCHANGE_TOO_LATE =
+        64, /* the order was there and has left the book (version 1.1.0, when switched on) */
+    EXCHANGE_TOO_OLD = 65,      /* older than what is kept for resends: not applied */
+    EXCHANGE_CLIENTS_FULL = 66, /* the engine knows as many clients as it may: not applied */
+    EXCHANGE_BAD_COMMAND = 67,  /* client id or client seq out of range: not applied */
+    EXCHANGE_NOT_HERE =
+        68, /* this engine does not take such commands (CLOCK, SWITCH while pinned): not applied */
+} exchange_outcome;
+
+typedef struct {
+    exchange_command command;
+    baton_le64 seq;       /* the entry's number in the engine's journal; 0: not applied */
+    baton_le64 filled;    /* NEW_ORDER: traded at once */
+    baton_le64 remaining; /* NEW_ORDER: rests, or an IOC's cancelled rest. Else: rested before */
+    baton_le16 outcome;   /* exchange_outcome */
+    baton_le16 of_type;   /* the command's exchange_frame_type */
+    uint8_t zero[4];
+} exchange_ack;
+
+typedef struct {
+    exchange_command order; /* the client's own order */
+    baton_le64 trade_id;
+    baton_le64 price;
+    baton_le64 size;
+    baton_le64 remaining;
+    uint8_t is_taker;
+    uint8_t side;
+    uint8_t zero[6];
+} exchange_fill;
+
+typedef struct {
+    exchange_command order;
+    baton_le64 remaining;
+} exchange_expired;
+
+typedef struct {
+    baton_le32 status; /* 0, or -BATON_E_* */
+    uint8_t text[124]; /* zero-filled */
+} exchange_error;
+
+/* The key of an effect: what a feed consumer stores with what it took in, and confirms. */
+typedef struct {
+    baton_le64 epoch;
+    baton_le64 seq;
+    baton_le32 index;
+    uint8_t zero[4];
+} exchange_key;
+
+typedef struct {
+    baton_le64 trade_id;
+    exchange_command maker; /* the maker's order */
+    exchange_command taker;
+    baton_le64 price;
+    baton_le64 size;
+    baton_le64 maker_remaining;
+    baton_le64 taker_remaining;
+    uint8_t taker_side;
+    uint8_t zero[7];
+} exchange_trade;
+
+typedef struct {
+    exchange_key key;
+    baton_le32 trades_count;
+    uint8_t zero[4];
+} exchange_trades;
+
+static_assert(sizeof(exchange_frame) == 8, "exchange protocol v1");
+static_assert(sizeof(exchange_hello) == 8, "exchange protocol v1");
+static_assert(sizeof(exchange_welcome) == 48, "exchange protocol v1");
+static_assert(sizeof(exchange_new_order) == 48, "exchange protocol v1");
+static_assert(sizeof(exchange_cancel) == 24, "exchange protocol v1");
+static_assert(sizeof(exchange_reduce) == 32, "exchange protocol v1");
+static_assert(sizeof(exchange_clock) == 24, "exchange protocol v1");
+static_assert(sizeof(exchange_switch) == 24, "exchange protocol v1");
+static_assert(sizeof(exchange_ack) == 48, "exchange protocol v1");
+static_assert(sizeof(exchange_fill) == 56, "exchange protocol v1");
+static_assert(sizeof(exchange_expired) == 24, "exchange protocol v1");
+static_assert(sizeof(exchange_error) == 128, "exchange protocol v1");
+static_assert(sizeof(exchange_key) == 24, "exchange protocol v1");
+static_assert(sizeof(exchange_trade) == 80, "exchange protocol v1");
+static_assert(sizeof(exchange_trades) == 32, "exchange protocol v1");
+
+/* The order id in the book: the pair that made the order. */
+static inline uint64_t exchange_order_id(uint64_t client_id, uint64_t client_seq)
+{
+    return client_id << 40 | client_seq;
+}
+
+static inline exchange_command exchange_order_name(uint64_t order_id)
+{
+    exchange_command name = {.client_id = baton_le64_put(order_id >> 40),
+                             .client_seq = baton_le64_put(order_id & EXCHANGE_CLIENT_SEQ_MAX)};
+    return name;
+}

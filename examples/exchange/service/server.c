@@ -1,0 +1,349 @@
+#include "examples/exchange/service/server.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <baton/log.h>
+
+#include "examples/exchange/service/server_private.h"
+
+enum { OPTION_LISTEN, OPTION_FEED, OPTION_PORT_FILE, OPTION_TICKS, OPTIONS };
+enum {
+    TICK_INTERVAL_NS = 10000000,
+    DESCRIPTORS_KEPT = 64, /* for the journal, snapshots and the control socket */
+    CONNECTIONS_MIN = 16,
+};
+#define FEED_OUT_BYTES_MAX (UINT64_C(256) << 20) /* holds a full outbox, resent at once */
+
+static const baton_service_option options[OPTIONS] = {
+    [OPTION_LISTEN] = {"listen", "tcp:127.0.0.1:7450",
+                       "orders: unix:PATH or tcp:HOST:PORT, port 0 picks one"},
+    [OPTION_FEED] = {"feed", "", "trade feed, as --listen; empty: none (see --outbox)"},
+    [OPTION_PORT_FILE] = {"port-file", "",
+                          "write the actual addresses here, one a line: orders, feed"},
+    [OPTION_TICKS] = {"ticks", "wall",
+                      "who tells the time for GTD orders: wall, or client (CLOCK commands)"},
+};
+
+connection *server_route(server *own, uint64_t client_id)
+{
+    uint32_t id = own->routes[client_id & EXCHANGE_CLIENT_ID_MAX];
+    connection *stream = &own->places[id % SERVER_CONNECTIONS_MAX].stream;
+    return id != 0 && stream->id == id ? stream : NULL;
+}
+
+void server_refuse(client_place *place, int status, const char *text)
+{
+    exchange_error error = {.status = baton_le32_put((uint32_t)-status)};
+    snprintf((char *)error.text, sizeof(error.text), "%s", text);
+    connection_queue(&place->stream, EXCHANGE_ERROR, &error, sizeof(error), NULL, 0);
+    place->stream.closing = true;
+    baton_log(WARN, "client.refused", BATON_LOG_NUMBER("connection", place->stream.id),
+              BATON_LOG_TEXT("why", text));
+}
+
+static void listen_again(server *own);
+
+static void close_place(server *own, client_place *place)
+{
+    if (place->stream.held_back)
+        own->held_back_count--;
+    if (own->feed_id == place->stream.id)
+        own->feed_id = 0;
+    baton_engine_unwatch(own->engine, place->stream.fd);
+    connection_close(&place->stream);
+    place->subscribed = false;
+    if (own->listening_paused)
+        listen_again(own);
+}
+
+static void on_stream(void *context, int fd, uint32_t events);
+
+/* Ask for exactly the events that can be used now. */
+static void watch_stream(server *own, client_place *place)
+{
+    connection *stream = &place->stream;
+    uint32_t wanted = connection_all_sent(stream) ? 0 : EPOLLOUT;
+    if (own->taking && !stream->held_back && !stream->closing)
+        wanted |= EPOLLIN;
+    if (wanted == stream->watched)
+        return;
+    if (baton_engine_watch(own->engine, stream->fd, wanted, on_stream, place) < 0)
+        stream->failed = true;
+    stream->watched = wanted;
+}
+
+/* What a turn leaves behind: sent as far as possible, watched, or closed. */
+static void settle(server *own, client_place *place)
+{
+    connection *stream = &place->stream;
+    connection_send(stream);
+    if (stream->failed || (stream->closing && connection_all_sent(stream)))
+        close_place(own, place);
+    else
+        watch_stream(own, place);
+}
+
+static void on_stream(void *context, int fd, uint32_t events)
+{
+    client_place *place = context;
+    server *own = place->owner;
+    (void)fd;
+    if (events & EPOLLIN && own->taking && !place->stream.held_back)
+        connection_receive(&place->stream);
+    else if (events & (EPOLLHUP | EPOLLERR))
+        place->stream.failed = true;
+    server_intake(own, place);
+    settle(own, place);
+}
+
+/* A free place, if need be that of the oldest connection that has never said HELLO. */
+static client_place *find_place(server *own)
+{
+    client_place *oldest = NULL;
+    for (uint32_t i = 1; i < own->places_max; i++) {
+        client_place *place = &own->places[i];
+        if (place->stream.fd < 0)
+            return place;
+        if (!place->stream.greeted && (!oldest || place->stream.accepted < oldest->stream.accepted))
+            oldest = place;
+    }
+    if (oldest)
+        close_place(own, oldest);
+    return oldest;
+}
+
+static void take_connection(server *own, int fd, server_role role)
+{
+    int on = 1;
+    client_place *place = find_place(own);
+    if (!place ||
+        connection_open(&place->stream, fd,
+                        role == ROLE_FEED ? FEED_OUT_BYTES_MAX : CONNECTION_OUT_BYTES_MAX) < 0) {
+        close(fd);
+        baton_log(WARN, "client.turned_away",
+                  BATON_LOG_TEXT("why", "as many connections as there may be"));
+        return;
+    }
+    /* Harmless on a Unix socket: it says no. */
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    own->accepts_count++;
+    uint32_t index = (uint32_t)(place - own->places);
+    if (index >= own->places_end)
+        own->places_end = index + 1;
+    place->owner = own;
+    place->role = role;
+    place->subscribed = false;
+    place->stream.accepted = own->accepts_count;
+    place->stream.id = (uint32_t)(own->accepts_count * SERVER_CONNECTIONS_MAX + index);
+    watch_stream(own, place);
+    if (place->stream.failed)
+        close_place(own, place);
+}
+
+static void on_listener(void *context, int fd, uint32_t events)
+{
+    server *own = context;
+    (void)events;
+    server_role role = fd == own->feed.fd ? ROLE_FEED : ROLE_ORDERS;
+    while (own->taking) {
+        int accepted = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (accepted >= 0) {
+            take_connection(own, accepted, role);
+            continue;
+        }
+        if (errno == EINTR || errno == ECONNABORTED)
+            continue;
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+            baton_log(WARN, "client.accept_failed", BATON_LOG_TEXT("why", strerror(errno)));
+            baton_engine_unwatch(own->engine, own->orders.fd);
+            if (own->feed.fd >= 0)
+                baton_engine_unwatch(own->engine, own->feed.fd);
+            own->listening_paused = true;
+        }
+        return;
+    }
+}
+
+static int watch_listeners(server *own)
+{
+    int r = baton_engine_watch(own->engine, own->orders.fd, EPOLLIN, on_listener, own);
+    if (r == 0 && own->feed.fd >= 0)
+        r = baton_engine_watch(own->engine, own->feed.fd, EPOLLIN, on_listener, own);
+    return r;
+}
+
+static void listen_again(server *own)
+{
+    own->listening_paused = false;
+    if (own->taking && watch_listeners(own) < 0)
+        own->listening_paused = true;
+}
+
+/* E5: the state learns the time from an entry, and only when an order waits for it. */
+static void on_tick(void *context)
+{
+    server *own = context;
+    const matching_engine *state = baton_engine_state(own->engine);
+    uint64_t seq;
+    if (book_next_expiry_ns(state->book) > baton_engine_time_ns(own->engine))
+        return;
+    int r = baton_engine_submit(own->engine, ENTRY_TICK, "", 0, &seq);
+    (void)r; /* no room now: the next tick does it */
+}
+
+/* Complete or absent, so that a reader never sees half an address. */
+static int write_port_file(const server *own, const char *path, baton_error *error)
+{
+    char partial[512];
+    snprintf(partial, sizeof(partial), "%s.partial", path);
+    FILE *file = fopen(partial, "we");
+    if (file) {
+        fprintf(file, "%s\n%s\n", own->orders.text, own->feed.text);
+        int bad = ferror(file);
+        if (fclose(file) == 0 && !bad && rename(partial, path) == 0)
+            return 0;
+    }
+    return baton_error_setf(error, -errno, "write the port file",
+                            "choose a directory that can be written", "%s: %s", path,
+                            strerror(errno));
+}
+
+/* Clients must not use up the descriptors that the next segment or snapshot needs. */
+static uint32_t places_that_fit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return CONNECTIONS_MIN;
+    if (limit.rlim_cur < limit.rlim_max) {
+        struct rlimit raised = {.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
+        if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
+            limit = raised;
+    }
+    if (limit.rlim_cur >= SERVER_CONNECTIONS_MAX + DESCRIPTORS_KEPT)
+        return SERVER_CONNECTIONS_MAX;
+    return limit.rlim_cur > CONNECTIONS_MIN + DESCRIPTORS_KEPT
+               ? (uint32_t)limit.rlim_cur - DESCRIPTORS_KEPT
+               : CONNECTIONS_MIN;
+}
+
+static int start(void *context, baton_engine *engine, const char *const *values, baton_error *error)
+{
+    server *own = context;
+    const char *ticks = values[OPTION_TICKS];
+    own->engine = engine;
+    own->places_max = places_that_fit();
+    own->client_time = strcmp(ticks, "client") == 0;
+    if (!own->client_time && strcmp(ticks, "wall") != 0)
+        return baton_error_setf(error, BATON_E_INVALID, "--ticks", "choose wall or client",
+                                "'%s' is unknown", ticks);
+    int r = listener_open(values[OPTION_LISTEN], &own->orders, error);
+    if (r == 0 && values[OPTION_FEED][0])
+        r = listener_open(values[OPTION_FEED], &own->feed, error);
+    if (r == 0 && values[OPTION_PORT_FILE][0])
+        r = write_port_file(own, values[OPTION_PORT_FILE], error);
+    if (r == 0) {
+        own->taking = true;
+        r = watch_listeners(own);
+    }
+    if (r < 0) {
+        own->taking = false;
+        listener_close(&own->orders);
+        listener_close(&own->feed);
+        return r;
+    }
+    if (!own->client_time)
+        baton_engine_tick_every(engine, TICK_INTERVAL_NS, on_tick, own);
+    baton_log(INFO, "matching_engine.listening", BATON_LOG_TEXT("orders", own->orders.text),
+              BATON_LOG_TEXT("feed", own->feed.text));
+    return 0;
+}
+
+static void turn(void *context)
+{
+    server *own = context;
+    for (uint32_t i = 1; i < own->places_end; i++) {
+        client_place *place = &own->places[i];
+        if (place->stream.fd < 0)
+            continue;
+        if (place->stream.held_back)
+            server_intake(own, place);
+        settle(own, place);
+    }
+}
+
+static void stop_intake(void *context)
+{
+    server *own = context;
+    own->taking = false;
+    baton_engine_unwatch(own->engine, own->orders.fd);
+    if (own->feed.fd >= 0)
+        baton_engine_unwatch(own->engine, own->feed.fd);
+    listener_close(&own->orders);
+    listener_close(&own->feed);
+}
+
+static bool all_sent(void *context)
+{
+    const server *own = context;
+    for (uint32_t i = 1; i < own->places_end; i++)
+        if (own->places[i].stream.fd >= 0 && !connection_all_sent(&own->places[i].stream))
+            return false;
+    return true;
+}
+
+static void stop(void *context)
+{
+    server *own = context;
+    own->taking = false;
+    for (uint32_t i = 1; i < own->places_end; i++)
+        if (own->places[i].stream.fd >= 0)
+            close_place(own, &own->places[i]);
+    listener_close(&own->orders);
+    listener_close(&own->feed);
+}
+
+int server_create(server **ret_server)
+{
+    server *own = calloc(1, sizeof(*own));
+    if (!own)
+        return -ENOMEM;
+    own->routes = calloc(EXCHANGE_CLIENT_ID_MAX + 1, sizeof(*own->routes));
+    if (!own->routes) {
+        free(own);
+        return -ENOMEM;
+    }
+    own->orders = LISTENER_NONE;
+    own->feed = LISTENER_NONE;
+    for (uint32_t i = 0; i < SERVER_CONNECTIONS_MAX; i++)
+        own->places[i].stream.fd = -1;
+    *ret_server = own;
+    return 0;
+}
+
+void server_destroy(server *own)
+{
+    if (!own)
+        return;
+    free(own->routes);
+    free(own);
+}
+
+const baton_program server_program = {
+    .options = options,
+    .options_count = OPTIONS,
+    .start = start,
+    .release = server_release,
+    .turn = turn,
+    .stop_intake = stop_intake,
+    .all_sent = all_sent,
+    .stop = stop,
+};

@@ -1,0 +1,139 @@
+"""The feed of trades: what its consumer has not confirmed comes again, word for word, whatever happened to the engine."""
+import struct
+
+import process
+from service_client import (CONFIRM, DONE, ERROR, NEW, NEW_ORDER, SELL, SUBSCRIBE, TRADES, Client, Ended, ServiceCase, frame,
+                            order)
+from workdir import main
+
+KEY = struct.Struct("<QQI4x")
+
+
+class Feed(ServiceCase):
+    def setUp(self):
+        super().setUp()
+        self.feed_path = self.socket_path("feed")
+
+    def engine(self, *options, **more):
+        return super().engine("--feed", f"unix:{self.feed_path}", "--outbox", "trades", *options, **more)
+
+    def feed(self, engine, subscribe=True):
+        feed = Client(self, engine.feed)
+        if subscribe:
+            feed.send(frame(SUBSCRIBE))
+        return feed
+
+    def trade(self, client, number):
+        """One trade; number counts from 1."""
+        client.ack(order(1, number))
+        self.assertEqual(client.ack(order(2, number, side=SELL)).outcome, DONE)
+
+    def bodies(self, feed, count):
+        return [feed.receive_of(TRADES) for _ in range(count)]
+
+    def key(self, body):
+        return KEY.unpack_from(body)
+
+    def confirm(self, body):
+        return frame(CONFIRM, body[:KEY.size])
+
+    def unconfirmed(self, engine):
+        status = process.run(process.program("baton"), "service", "status", engine.ready["control"], "-o", "json", check=0)
+        return status.json()["outbox"]["effects"]
+
+    def test_unconfirmed_trades_come_again_word_for_word_across_reconnect_kill_drain_and_version(self):
+        engine = self.engine()
+        client, feed = self.client(engine), self.feed(engine)
+        for number in (1, 2, 3):
+            self.trade(client, number)
+        sent = self.bodies(feed, 3)
+        self.assertEqual([self.key(body)[1:] for body in sent], [(2, 0), (4, 0), (6, 0)])
+        feed.close()
+        self.assertEqual(self.bodies(self.feed(engine), 3), sent)
+        engine.kill()
+        engine = self.engine()
+        self.assertEqual(self.bodies(self.feed(engine), 3), sent)
+        self.assertEqual(engine.terminate(), 0)
+        engine = self.engine(program=NEW)
+        feed = self.feed(engine)
+        self.assertEqual(self.bodies(feed, 3), sent)
+        self.trade(self.client(engine), 4)
+        self.assertEqual(self.key(self.bodies(feed, 1)[0]), (engine.ready["epoch"], 8, 0))
+
+    def test_confirmed_trades_do_not_come_again(self):
+        engine = self.engine()
+        client, feed = self.client(engine), self.feed(engine)
+        for number in (1, 2, 3):
+            self.trade(client, number)
+        sent = self.bodies(feed, 3)
+        feed.send(self.confirm(sent[0]))
+        self.wait_until(lambda: self.unconfirmed(engine) == 2, "the confirmation to take hold")
+        self.trade(client, 4)  # acked: so is durable what was journaled before it
+        sent += self.bodies(feed, 1)
+        engine.kill()
+        engine = self.engine()
+        feed = self.feed(engine)
+        self.assertEqual(self.bodies(feed, 3), sent[1:])
+        feed.send(self.confirm(sent[3]), self.confirm(sent[1]))  # an older one again changes nothing
+        self.wait_until(lambda: self.unconfirmed(engine) == 0, "the confirmation to take hold")
+        self.trade(self.client(engine), 5)
+        self.assertEqual(self.key(self.bodies(feed, 1)[0])[1], 10)
+        self.assertEqual(engine.terminate(), 0)
+        engine = self.engine()
+        self.assertEqual(self.key(self.bodies(self.feed(engine), 1)[0])[1], 10)
+
+    def test_many_trades_of_one_order_come_in_several_pieces_and_in_order(self):
+        engine = self.engine()
+        client, feed = self.client(engine), self.feed(engine)
+        client.send(*[order(1, n, size=1) for n in range(1, 121)])
+        client.send(order(2, 1, size=120, side=SELL))
+        makers = []
+        keys = []
+        while len(makers) < 120:
+            body = feed.receive_of(TRADES)
+            keys.append(self.key(body))
+            count = struct.unpack_from("<I", body, 24)[0]
+            self.assertEqual(len(body), 32 + 80 * count)
+            makers += [struct.unpack_from("<Q", body, 32 + 80 * n + 16)[0] for n in range(count)]
+        self.assertEqual(makers, list(range(1, 121)))
+        self.assertGreater(len(keys), 1)
+        self.assertEqual([key[2] for key in keys], list(range(len(keys))))
+
+    def test_the_newest_subscriber_takes_the_feed_over(self):
+        engine = self.engine()
+        first = self.feed(engine)
+        self.trade(self.client(engine), 1)
+        sent = self.bodies(first, 1)
+        second = self.feed(engine)
+        self.assertEqual(self.bodies(second, 1), sent)
+        self.assertIn("taken over", first.error()[1])
+
+    def test_what_a_consumer_may_not_say_is_refused(self):
+        engine = self.engine()
+        self.trade(self.client(engine), 1)
+        for text, subscribe, said in (("after SUBSCRIBE", False, frame(CONFIRM, KEY.pack(1, 2, 0))),
+                                      ("never sent", True, frame(CONFIRM, KEY.pack(1, 99, 0))),
+                                      ("never sent", True, frame(CONFIRM, KEY.pack(9, 1, 0))),
+                                      ("needs a key", True, frame(CONFIRM, b"\0" * 23)),
+                                      ("SUBSCRIBE once", True, frame(SUBSCRIBE)),
+                                      ("SUBSCRIBE once", False, frame(SUBSCRIBE, b"x")),
+                                      ("SUBSCRIBE once", False, order(1, 9)),
+                                      ("SUBSCRIBE once", False, frame(NEW_ORDER))):
+            feed = self.feed(engine, subscribe)
+            feed.send(said)
+            kind, body = feed.receive()
+            while kind == TRADES:
+                kind, body = feed.receive()
+            self.assertEqual(kind, ERROR)
+            self.assertIn(text, body[4:].decode())
+            with self.assertRaises(Ended):
+                feed.receive()
+        self.assertEqual(len(self.bodies(self.feed(engine), 1)), 1)
+
+    def test_an_engine_that_keeps_no_trades_has_no_feed(self):
+        engine = ServiceCase.engine(self, "--feed", f"unix:{self.feed_path}")
+        self.assertIn("--outbox trades", self.feed(engine).error()[1])
+
+
+if __name__ == "__main__":
+    main()
