@@ -1,0 +1,85 @@
+"""scripts/demo, but for its build step: the rig it runs, over the programs under test."""
+import os
+import pathlib
+import signal
+import sys
+
+import process
+from workdir import SOURCE, TestCase, main, seed
+
+NUMBERS = ("orders_sent", "orders_acked", "lost", "doubled", "drain_ms", "hydrate_ms", "gap_ms")
+
+
+def processes_about(path):
+    """Command lines of living processes that name this path."""
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if str(path) in command and "demo.py" not in command:
+            found.append(command)
+    return found
+
+
+class Demo(TestCase):
+    def setUp(self):
+        self.work = self.workdir()
+        self.seed = seed() % (1 << 31)
+
+    def command(self, *options, programs=None):
+        return [sys.executable, SOURCE / "scripts/rig/demo.py", "--bin", programs or os.environ["BATON_BIN"],
+                "--work", self.work, "--seed", self.seed, *options]
+
+    def test_quick_loses_nothing_and_says_so_in_one_json_object(self):
+        result = process.run(*self.command("--quick", "--json", "-"), timeout=280, check=0)
+        self.assertEqual(len(result.stdout.splitlines()), 1)
+        summary = result.json()
+        for name in NUMBERS:
+            self.assertIsInstance(summary[name], (int, float), name)
+        for phase in ("before", "during", "after"):
+            for metric in ("p50", "p99", "p99.9"):
+                self.assertGreater(summary["latency"][phase][metric], 0)
+        self.assertGreater(summary["orders_acked"], 0)
+        self.assertEqual(summary["orders_acked"], summary["orders_sent"])
+        self.assertEqual((summary["lost"], summary["doubled"], summary["digests_equal"]), (0, 0, True))
+        self.assertEqual(list(self.work.iterdir()), [])
+
+    def test_a_release_that_forgets_fails_and_its_files_are_kept(self):
+        programs = self.workdir("programs")
+        for name in os.listdir(os.environ["BATON_BIN"]):
+            (programs / name).symlink_to(os.path.join(os.environ["BATON_BIN"], name))
+        forgetful = programs / "matching-engine-1.1.0"
+        forgetful.unlink()
+        real = os.path.join(os.environ["BATON_BIN"], "matching-engine-1.1.0")
+        forgetful.write_text('#!/bin/sh\n[ "$1" = run ] && rm -rf "$3"\n' f'exec "{real}" "$@"\n')
+        forgetful.chmod(0o755)
+        result = process.run(*self.command("--quick", "--json", "-", programs=programs), timeout=280)
+        self.assertEqual(result.status, 1, result)
+        self.assertGreater(result.json()["lost"], 0)
+        self.assertFalse(result.json()["digests_equal"])
+        self.assertIn("files kept in", result.stderr)
+        self.assertEqual(len(list(self.work.iterdir())), 1)
+
+    def test_terminated_it_has_ended_its_processes_and_removed_its_files(self):
+        child = self.spawn(*self.command("--quick"))
+        self.wait_until(lambda: any("exchange-load" in line for line in processes_about(self.work)), "the load")
+        self.assertEqual(child.terminate(), 128 + signal.SIGTERM)
+        self.assertEqual(processes_about(self.work), [])
+        self.assertEqual(list(self.work.iterdir()), [])
+
+    def test_missing_data_is_named(self):
+        result = process.run(*self.command("--data", self.work / "nowhere"))
+        self.assertEqual(result.status, 1)
+        self.assertIn("no messages.csv", result.stderr)
+
+    def test_help_has_examples(self):
+        result = process.run(SOURCE / "scripts/demo", "--help", check=0)
+        self.assertIn("Examples:", result.stdout)
+
+
+if __name__ == "__main__":
+    main()
