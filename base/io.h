@@ -111,8 +111,7 @@ BATON_MUST_USE int baton_io_enter(baton_io *io);
 baton_io_op *baton_io_reap(baton_io *io);
 /* Enter, then sleep until an operation is finished or the time is over. timeout_ns UINT64_MAX: no
  * limit. 0, BATON_E_TIMEOUT, or -errno (-EINTR included). Returns at once when nothing is in
- * flight: BATON_E_TIMEOUT. The threads backend may do one operation itself meanwhile, and return
- * late by what that takes. */
+ * flight: BATON_E_TIMEOUT. */
 BATON_MUST_USE int baton_io_wait(baton_io *io, uint64_t timeout_ns);
 /* Queued, with the kernel, or finished but not reaped. */
 uint32_t baton_io_in_flight(const baton_io *io);
