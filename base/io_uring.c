@@ -7,8 +7,8 @@
  *
  * The event fd is an eventfd that the kernel signals, not the ring's own fd: polling that one ended
  * in EINTR or a hang here (Linux 6.18, cause not isolated). The kernel first makes the work visible
- * in the ring, then signals; reap clears first, then looks again. So a signal can be late, which
- * wakes the owner for nothing, but none is lost. */
+ * in the ring, then raises its flag, then signals; reap clears first, then looks again. So flag and
+ * signal can be late, which has the owner look for nothing, but none is lost. */
 #include "base/io_posix.h"
 
 #include <errno.h>
@@ -393,14 +393,15 @@ static bool kernel_has_work(const uring_backend *self)
             (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
 }
 
-/* Finds the oldest finished completion, letting the kernel finish what it can. */
+/* Finds the oldest finished completion, letting the kernel finish what it can, once: its flag may be
+ * raised late, for work that was taken already, and then stands until the next. What comes after
+ * this call is signalled anew. */
 static struct io_uring_cqe *look(uring_backend *self)
 {
     struct io_uring_cqe *cqe = head_final(self);
-    while (cqe == NULL && kernel_has_work(self)) {
+    if (cqe == NULL && kernel_has_work(self)) {
         self->event_due = true;
-        if (io_uring_get_events(&self->ring) < 0)
-            break; /* interrupted: the flag stays, and so does the signal */
+        (void)io_uring_get_events(&self->ring); /* interrupted: the flag stays, the signal too */
         cqe = head_final(self);
     }
     return cqe;

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <liburing.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -286,6 +288,48 @@ static void closing_waits_for_what_is_in_flight(void **state)
     close(file);
 }
 
+/* Where this process has mapped the queues of its only ring, or NULL. */
+static char *ring_mapped(void)
+{
+    char line[512];
+    char *found = NULL;
+    FILE *maps = fopen("/proc/self/maps", "re");
+    assert_non_null(maps);
+    while (found == NULL && fgets(line, sizeof(line), maps) != NULL) {
+        void *begin;
+        uint64_t offset;
+        if (strstr(line, "anon_inode:[io_uring]") != NULL &&
+            sscanf(line, "%p-%*p %*s %" SCNx64, &begin, &offset) == 2 &&
+            offset == IORING_OFF_SQ_RING)
+            found = begin;
+    }
+    fclose(maps);
+    return found;
+}
+
+/* The kernel raises its flag only after it has made the work visible, so the flag can stand when
+ * that work was long taken. Who believes it for as long as it stands never returns. */
+static void a_late_flag_of_the_kernel_does_not_hold_up_a_reap(void **state)
+{
+    io_case *test = *state;
+    char *mapped = ring_mapped();
+    struct io_uring other;
+    struct io_uring_params params = {0};
+    assert_non_null(mapped);
+    assert_int_equal(io_uring_queue_init_params(1, &other, &params), 0);
+    uint32_t *flags = (uint32_t *)(void *)(mapped + params.sq_off.flags);
+    io_uring_queue_exit(&other);
+    __atomic_fetch_or(flags, IORING_SQ_TASKRUN, __ATOMIC_RELAXED);
+    assert_null(baton_io_reap(test->io));
+
+    baton_io_op op;
+    char *buffer = io_case_buffer(test, 4096);
+    baton_io_file file = io_case_open(test, "f", RW | BATON_IO_CREATE);
+    submit(test, &op, BATON_IO_WRITE, file, buffer, 4096, 0);
+    assert_ptr_equal(io_case_reap(test), &op);
+    baton_io_file_close(test->io, file);
+}
+
 static void errors_come_back_as_results_and_harm_nobody_else(void **state)
 {
     io_case *test = *state;
@@ -321,7 +365,8 @@ static int run_group(const io_variant *variant)
         IO_CASE_TEST(errors_come_back_as_results_and_harm_nobody_else, variant),
     };
     const struct CMUnitTest on_the_ring[] = {
-        IO_CASE_TEST(a_wait_is_over_when_its_time_is_on_the_ring, variant)};
+        IO_CASE_TEST(a_wait_is_over_when_its_time_is_on_the_ring, variant),
+        IO_CASE_TEST(a_late_flag_of_the_kernel_does_not_hold_up_a_reap, variant)};
     const struct CMUnitTest with_threads[] = {
         IO_CASE_TEST(a_wait_is_over_when_its_time_is_with_threads, variant)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
