@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 from cli_case import TOY, ServiceCase, process, signal
-from workdir import main, wait_until
+from workdir import connect_unix, main, wait_until
 
 REQUEST = {"baton": 1, "do": "status"}
 
@@ -18,7 +18,7 @@ class Connection:
 
     def __init__(self, path):
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.socket.connect(path)  # blocks while the queue of callers is full
+        connect_unix(self.socket, path)  # blocks while the queue of callers is full
         self.socket.settimeout(120)
         self.input = b""
 
@@ -254,7 +254,7 @@ class Control(ServiceCase):
                 waiting.append(caller)
                 caller.setblocking(False)
                 try:
-                    caller.connect(self.control)
+                    connect_unix(caller, self.control)
                 except BlockingIOError:
                     break
             else:

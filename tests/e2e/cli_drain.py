@@ -4,8 +4,8 @@ import os
 import random
 import select
 
-from cli_case import TOY, TOY_NEXT, ServiceCase, process, signal
-from workdir import main, seed, wait_until
+from cli_case import TOY, TOY_NEXT, ServiceCase, process, signal, test_program
+from workdir import connect_unix, main, seed, wait_until
 
 STEPS = ["intake stopped", "finished", "sent", "handed over", "closing", "closed"]
 
@@ -159,7 +159,7 @@ class Drain(ServiceCase):
         import socket
         child = self.start()
         with socket.socket(socket.AF_UNIX) as fire:
-            fire.connect(self.control)
+            connect_unix(fire, self.control)
             fire.sendall(b'{"baton":1,"do":"drain"}\n')
         self.assertEqual(child.wait(), 0, child.err())
 
@@ -207,6 +207,21 @@ class Drain(ServiceCase):
             self.assertEqual(self.client().add(1, 1), f"{number + 1} 1 {number + 1}")
             self.assertEqual(child.terminate(), 0, child.err())
         self.door("verify", self.data, check=0)
+
+    def test_a_disk_that_hangs_does_not_hold_the_process(self):
+        hang = self.root / "hang"
+        preload = {"LD_PRELOAD": test_program("toy-hang.so"), "BATON_TEST_HANG": hang}
+        if os.environ.get("BATON_SANITIZE"):
+            self.skipTest("a sanitizer does not go with another preloaded library")
+        child = self.spawn(TOY, "run", "--dir", self.data, "--listen", self.listen, "--io", "threads",
+                           "--drain-deadline", "500ms", env=preload)
+        child.wait_for("service.ready", stream="stderr")
+        self.assertEqual(self.client().add(0, 1), "1 0 1")
+        hang.write_text("")
+        self.assertEqual(child.terminate(), 1, child.err())
+        self.assertIn("baton: drain: it hangs in step", child.err())
+        hang.unlink()
+        self.assertEqual(self.start().ready["seq"], 1)
 
     def test_sigterm_before_it_is_ready_drains_at_once(self):
         child = self.spawn(TOY, "run", "--dir", self.data, "--listen", self.listen)

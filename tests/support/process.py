@@ -146,6 +146,18 @@ class Result:
                 f"stderr: {self.stderr[-3000:]}")
 
 
+def _what_it_does(pid):
+    """Of each thread its state, and where in the kernel it waits: a loop and a lost wake-up look different."""
+    seen = []
+    for task in pathlib.Path(f"/proc/{pid}/task").glob("*"):
+        try:
+            state = (task / "stat").read_text().rpartition(")")[2].split()[0]
+            seen.append(f"{(task / 'comm').read_text().strip()} {state} {(task / 'wchan').read_text()}")
+        except OSError:
+            continue
+    return ", ".join(seen)
+
+
 def run(*arguments, input=None, cwd=None, env=None, timeout=None, check=None):
     """Run a program to its end. Text in and out. With check=N another exit status fails the test."""
     arguments = [str(a) for a in arguments]
@@ -158,9 +170,10 @@ def run(*arguments, input=None, cwd=None, env=None, timeout=None, check=None):
     try:
         stdout, stderr = popen.communicate(input, limit)
     except subprocess.TimeoutExpired:
+        doing = _what_it_does(popen.pid)
         popen.kill()
         stdout, stderr = popen.communicate()
-        raise AssertionError(f"{' '.join(arguments)}: still running after {limit:.0f} s\n"
+        raise AssertionError(f"{' '.join(arguments)}: still running after {limit:.0f} s: {doing}\n"
                              + stderr[-4000:]) from None
     result = Result(popen.returncode, stdout, stderr, arguments)
     if check is not None and result.status != check:

@@ -68,6 +68,15 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def connect_unix(caller, path):
+    """caller.connect(path), however long the path is: sockaddr_un takes 107 bytes, a checkout may be deeper."""
+    folder = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY)
+    try:
+        caller.connect(f"/proc/self/fd/{folder}/{os.path.basename(path)}")
+    finally:
+        os.close(folder)
+
+
 class TestCase(unittest.TestCase):
     """unittest with directories that go away, unless the test failed, and processes that are ended first."""
 
