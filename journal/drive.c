@@ -128,7 +128,7 @@ uint64_t baton_journal_poll_within_ns(const baton_journal *journal)
     if (journal->tail_unproven && quiet(journal) && journal_mark_fits(journal) &&
         !journal_flush_busy(journal))
         due_ns = journal->idle_since_ns + journal->idle_mark_ns;
-    if (!journal->next && journal->retry_ns > now_ns && journal->retry_ns < due_ns)
+    if (journal_next_missing(journal) && journal->retry_ns < due_ns)
         due_ns = journal->retry_ns;
     if (journal->ballast == BALLAST_MISSING && journal->next &&
         journal->next->state == SEGMENT_PREPARED && journal->ballast_retry_ns < due_ns)

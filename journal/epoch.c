@@ -16,8 +16,6 @@
 
 #include "journal/journal_private.h"
 
-#define COPY_BYTES JOURNAL_ZERO_STEP_BYTES
-
 static int64_t run(baton_journal *journal, baton_io_op op)
 {
     return baton_io_run(journal->io, &op);
@@ -85,7 +83,6 @@ static int copy_bytes(baton_journal *journal, baton_io_file from, uint64_t offse
                       baton_io_file to)
 {
     uint8_t *buffer = journal->slots[0].buffer; /* no batch is open yet */
-    static_assert(COPY_BYTES >= BATON_IO_UNIT, "whole units");
     uint32_t chunk = journal->batch_bytes_max;
     for (uint64_t done = 0; done < bytes;) {
         uint64_t want = bytes - done < chunk ? bytes - done : chunk;
@@ -286,39 +283,6 @@ fail: /* nothing was answered in this epoch yet: the file may go, whatever of it
 
 /* ---- where it goes on ---- */
 
-/* Where the last batch stands. An accepted segment without a batch of its own says it in its header. */
-static int find_place(baton_journal *journal, uint64_t *ret_index, uint64_t *ret_offset,
-                      baton_error *error)
-{
-    const baton_recovery *recovery = &journal->recovery;
-    *ret_index = recovery->report.last.batch != 0 ? recovery->last_index : 0;
-    *ret_offset = recovery->report.last.batch != 0 ? recovery->last_offset : 0;
-    if (*ret_offset != BATON_IO_UNIT)
-        return 0;
-    const baton_segment_info *info = find_segment(recovery, recovery->last_index);
-    baton_assert(info);
-    char name[BATON_SEGMENT_NAME_BYTES];
-    char path[JOURNAL_PATH_BYTES];
-    baton_segment_name(info->epoch, info->index, name);
-    journal_path(journal, name, path);
-    baton_segment_header *header = journal->segments[0].header;
-    baton_io_file file;
-    int r = baton_io_file_open(journal->io, path, BATON_IO_FOR_READ, &file);
-    if (r == 0) {
-        int64_t got = baton_io_file_read(journal->io, file, header, BATON_IO_UNIT, 0);
-        baton_io_file_close(journal->io, file);
-        r = got < 0 ? (int)got : 0;
-        if (r == 0 &&
-            (got != BATON_IO_UNIT || baton_segment_header_check(header) != BATON_UNIT_VALID))
-            r = -EIO; /* recovery has just read it */
-    }
-    if (r < 0)
-        return journal_error_system(error, r, "read the last segment's header", path);
-    *ret_index = baton_le64_get(header->continues_index);
-    *ret_offset = baton_le64_get(header->continues_offset);
-    return 0;
-}
-
 static int go_on_from(baton_journal *journal, baton_error *error)
 {
     const baton_recovery *recovery = &journal->recovery;
@@ -330,10 +294,12 @@ static int go_on_from(baton_journal *journal, baton_error *error)
     journal->chain = (journal_chain){
         .position = recovery->report.last,
         .digest = recovery->last_digest,
+        .index = recovery->last_index,
+        .offset = recovery->last_offset,
         .last_time_ns = recovery->last_time_ns,
         .facts = recovery->facts,
     };
-    return find_place(journal, &journal->chain.index, &journal->chain.offset, error);
+    return 0;
 }
 
 static void start_clock(baton_journal *journal)

@@ -13,7 +13,7 @@
 typedef struct {
     baton_position position;
     const char
-        *from; /* "batch", "mark", "segment header", "trailer", "caller"; "" when there is none */
+        *from; /* "batch", "mark", "segment header", "trailer", "caller", "writer"; "" when there is none */
 } baton_evidence;
 
 /* Bytes that are neither zero nor part of the journal. */

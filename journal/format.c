@@ -251,14 +251,14 @@ baton_unit_verdict baton_batch_check(const void *bytes, uint64_t available,
 
     uint16_t version = baton_le16_get(batch->version);
     uint16_t flags = baton_le16_get(batch->flags);
+    uint32_t used_bytes = baton_le32_get(batch->used_bytes);
     if (version > BATON_JOURNAL_VERSION || (flags & ~BATON_BATCH_FLAGS_KNOWN) != 0)
         return BATON_UNIT_NEWER;
     if (version == 0 || baton_le64_get(batch->epoch) == 0 || baton_le64_get(batch->batch) == 0 ||
-        baton_le64_get(batch->first_seq) == 0 ||
-        (flags != 0 && baton_le32_get(batch->entry_count) != 0))
+        baton_le64_get(batch->first_seq) == 0 || flags == BATON_BATCH_CLOSE ||
+        (flags != 0 && used_bytes != sizeof(*batch)))
         return BATON_UNIT_INVALID;
     baton_unit_verdict verdict = frames_check(batch);
-    uint32_t used_bytes = baton_le32_get(batch->used_bytes);
     if (verdict == BATON_UNIT_VALID &&
         !all_zero((const uint8_t *)bytes + used_bytes, batch_bytes - used_bytes))
         verdict = BATON_UNIT_INVALID;

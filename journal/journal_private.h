@@ -272,6 +272,7 @@ int journal_wait_io(baton_journal *journal,
                     uint64_t timeout_ns); /* enter and sleep; a failure breaks the journal */
 
 /* prepare.c */
+bool journal_next_missing(const baton_journal *journal); /* to be made, from retry_ns on */
 void journal_segments_act(baton_journal *journal, uint64_t now_ns);
 void journal_flush_start(baton_journal *journal, uint64_t now_ns);
 bool journal_flush_busy(const baton_journal *journal);

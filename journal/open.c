@@ -8,6 +8,7 @@
 #include <baton/log.h>
 
 #include "journal/journal_private.h"
+#include "journal/watch.h"
 
 #define DEFAULT_SEGMENT_BYTES (UINT64_C(64) << 20)
 #define DEFAULT_FIRST_BYTES   (UINT64_C(4) << 20)
@@ -112,26 +113,13 @@ static int take_options(baton_journal *journal, const char *directory,
     return take_sizes(journal, options, error);
 }
 
-static baton_io_choice io_choice(baton_backend backend)
-{
-    switch (backend) {
-    case BATON_BACKEND_AUTO:
-        return BATON_IO_AUTO;
-    case BATON_BACKEND_URING:
-        return BATON_IO_URING;
-    case BATON_BACKEND_THREADS:
-        return BATON_IO_THREADS;
-    }
-    return BATON_IO_AUTO;
-}
-
 /* All the memory that the writer will ever use. */
 static int take_memory(baton_journal *journal, const baton_journal_options *options,
                        baton_error *error)
 {
     uint32_t slots_count = journal->in_flight_max + 1;
     baton_io_options io_options = {
-        .choice = io_choice(options->backend),
+        .choice = baton_watch_io_choice(options->backend),
         .ops_max = journal->in_flight_max + 2 * JOURNAL_SEGMENTS_MAX + OPS_SPARE,
         .region_bytes = (uint64_t)slots_count * journal->batch_bytes_max + JOURNAL_ZERO_STEP_BYTES +
                         2 * JOURNAL_SEGMENTS_MAX * BATON_IO_UNIT,
@@ -314,6 +302,7 @@ int baton_journal_open(const char *directory, const baton_journal_options *optio
     r = lock(journal, or_default(options->lock_wait_ns, DEFAULT_LOCK_WAIT_NS), error);
     if (r < 0)
         goto fail;
+    baton_hint_reset(journal->io, journal->directory);
     r = recover(journal, options, ret_report, error);
     if (r < 0)
         goto fail;

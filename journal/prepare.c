@@ -232,30 +232,40 @@ static void act(baton_journal *journal, journal_segment *segment, uint64_t now_n
     }
 }
 
+/* JOURNAL_SEGMENTS_MAX: none is free until a trailer is written. */
+static uint32_t free_segment(const baton_journal *journal)
+{
+    uint32_t at = 0;
+    while (at < JOURNAL_SEGMENTS_MAX && journal->segments[at].state != SEGMENT_FREE)
+        at++;
+    return at;
+}
+
+bool journal_next_missing(const baton_journal *journal)
+{
+    return !journal->next && !journal->broken && !journal->closing &&
+           free_segment(journal) < JOURNAL_SEGMENTS_MAX;
+}
+
 static void start_next(baton_journal *journal)
 {
-    for (uint32_t i = 0; i < JOURNAL_SEGMENTS_MAX; i++) {
-        journal_segment *segment = &journal->segments[i];
-        if (segment->state != SEGMENT_FREE)
-            continue;
-        uint64_t bytes = journal->current->bytes * JOURNAL_SEGMENT_GROWTH;
-        if (bytes > journal->segment_bytes)
-            bytes = journal->segment_bytes;
-        journal_segment_start(journal, segment, journal->epoch, journal->current->index + 1, bytes);
-        journal_segment_set_state(segment, SEGMENT_CREATING);
-        journal->next = segment;
-        step(journal, segment,
-             (baton_io_op){.kind = BATON_IO_OPEN,
-                           .path = segment->path,
-                           .open_flags = journal_segment_open_flags(journal)});
-        return;
-    }
+    journal_segment *segment = &journal->segments[free_segment(journal)];
+    uint64_t bytes = journal->current->bytes * JOURNAL_SEGMENT_GROWTH;
+    if (bytes > journal->segment_bytes)
+        bytes = journal->segment_bytes;
+    journal_segment_start(journal, segment, journal->epoch, journal->current->index + 1, bytes);
+    journal_segment_set_state(segment, SEGMENT_CREATING);
+    journal->next = segment;
+    step(journal, segment,
+         (baton_io_op){.kind = BATON_IO_OPEN,
+                       .path = segment->path,
+                       .open_flags = journal_segment_open_flags(journal)});
 }
 
 void journal_segments_act(baton_journal *journal, uint64_t now_ns)
 {
     for (uint32_t i = 0; i < JOURNAL_SEGMENTS_MAX && !journal->broken; i++)
         act(journal, &journal->segments[i], now_ns);
-    if (!journal->next && !journal->broken && !journal->closing && now_ns >= journal->retry_ns)
+    if (journal_next_missing(journal) && now_ns >= journal->retry_ns)
         start_next(journal);
 }

@@ -14,8 +14,9 @@
 #include "journal/walk.h"
 #include "journal/watch.h"
 
-#define READ_OPS     16u
-#define READ_LOOK_NS UINT64_C(50000000) /* a killed writer wakes nobody: look at LOCK this often   \
+#define READ_OPS 16u
+#define READ_LOOK_NS                                                                               \
+    UINT64_C(50000000) /* a killed writer wakes nobody: look at LOCK this often   \
                                          */
 #define READ_NO_HINT_NS   UINT64_C(5000000)
 #define READ_RESTARTS_MAX 16u
@@ -23,9 +24,10 @@
 struct baton_reader {
     baton_reader_options options;
     baton_io *io;
-    baton_watch watch;
+    baton_journal_watch watch;
     baton_walk walk;
     bool walk_begun;
+    baton_hint_view begun; /* what the hint showed then */
     int failed;
     baton_error failure;
 
@@ -84,12 +86,19 @@ static int begin(baton_reader *reader, const baton_walk_options *options, baton_
     uint64_t from_seq = reader->options.from_seq;
     int r = 0;
 
+    /* Retirement under the walk: of what it was about to open, or, a hole to the eye, of one and the next. */
+    baton_hint_view before = {0};
     for (uint32_t tries = 0; tries < READ_RESTARTS_MAX; tries++) {
+        baton_hint_view after;
+        (void)view_of(reader, &before);
         r = baton_walk_begin(&reader->walk, options, error);
-        if (r != BATON_E_GONE || from_seq > 1 || options->resume)
+        (void)view_of(reader, &after);
+        bool retired = r == BATON_E_GONE && from_seq <= 1 && !options->resume;
+        if (!retired && (r != BATON_E_DAMAGED || baton_watch_view_same(&before, &after)))
             break;
     }
     reader->walk_begun = r == 0;
+    reader->begun = before;
     if (r == 0 && !options->resume && from_seq > 1 && reader->walk.first_seq > from_seq) {
         baton_error_setf(error, BATON_E_GONE, "read the journal",
                          "take a snapshot at or above that entry, and read from there",
@@ -298,7 +307,7 @@ static void take_batch(baton_reader *reader, const baton_batch_header *batch)
  * - The oldest segment was retired before the first entry was read: then there is another oldest
  * one.
  * - A writer began while this walk, which knew of none, looked at what it was writing: stop at what
- * it has published.
+ * it has published; if it has closed by now, at what is there.
  * - The hint says too much (power was lost in mode written) or is a dead writer's: judge by
  * evidence, as recovery does. */
 static int try_again(baton_reader *reader, int r, baton_error *error)
@@ -321,11 +330,14 @@ static int try_again(baton_reader *reader, int r, baton_error *error)
     baton_walk_options options = walk_options(reader);
     options.evidence = reader->options.evidence;
     if (!reader->walk.options.published) {
-        if (held == 0 || !view_of(reader, &view) || !view.open ||
-            view.durable.batch < reader->walk.end.position.batch)
+        bool viewed = view_of(reader, &view);
+        if (held > 0 && viewed && view.open &&
+            view.durable.batch >= reader->walk.end.position.batch) {
+            options.published = true;
+            options.until = baton_watch_end(&view);
+        } else if (baton_watch_view_same(&reader->begun, &view)) {
             return r;
-        options.published = true;
-        options.until = baton_watch_end(&view);
+        }
     }
     int again = begin(reader, &options, error);
     return again < 0 ? again : 1;

@@ -102,6 +102,8 @@ static int recover(baton_walk *walk, const baton_walk_options *options, baton_re
     int r = baton_walk_begin(walk, options, error);
     while (r == 0 && (r = baton_walk_next(walk, &batch, error)) == 1)
         r = 0;
+    if (r == 0 && options->published)
+        baton_evidence_add(&walk->evidence, options->until.position, "writer");
 
     recovery->empty = !walk->segments.any_header;
     recovery->id = walk->segments.id;

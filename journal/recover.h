@@ -55,4 +55,10 @@ typedef struct {
  * On BATON_E_DAMAGED error holds file and offset, and the recovery what is good before it. */
 BATON_MUST_USE int baton_recover(baton_io *io, const char *directory, const baton_recover_options *options,
                                  baton_recovery *recovery, baton_error *error);
+/* The same for who does not hold the journal's lock: what a writer has in flight looks torn, or damaged, to
+ * baton_recover. Beside a living writer it checks what that one has published, and ends there. Looks again, for half a
+ * second at most, while a writer comes, goes, rolls or retires under it. Also BATON_E_GONE. */
+BATON_MUST_USE int baton_recover_beside(baton_io *io, const char *directory,
+                                        const baton_recover_options *options, baton_recovery *recovery,
+                                        baton_error *error);
 void baton_recovery_fini(baton_recovery *recovery);

@@ -7,49 +7,12 @@
 #include "journal/walk.h"
 #include "journal/watch.h"
 
-#define VERIFY_OPS       16u
-#define VERIFY_TRIES_MAX 8u
+#define VERIFY_OPS 16u
 
 static int open_io(baton_backend backend, baton_io **ret_io, baton_error *error)
 {
     baton_io_options options = {.choice = baton_watch_io_choice(backend), .ops_max = VERIFY_OPS};
     return baton_io_open(&options, ret_io, error);
-}
-
-/* Beside a living writer the published end is the end: what is in flight behind it proves nothing
- * either way. */
-static int verify_options(baton_watch *watch, baton_walk_options *options, baton_hint_view *view)
-{
-    int held = baton_watch_locked(watch);
-    if (held < 0)
-        return held;
-    options->published = held > 0 && baton_watch_view(watch, view) && view->open;
-    options->until = options->published ? baton_watch_end(view) : (baton_chain_end){0};
-    return 0;
-}
-
-/* A writer that begins, rolls or retires meanwhile can make a walk look damaged or gone; then the
- * hint has changed. */
-static int recover_beside(baton_watch *watch, baton_walk_options *options, baton_recovery *recovery,
-                          baton_error *error)
-{
-    int r = 0;
-
-    for (uint32_t tries = 0; tries < VERIFY_TRIES_MAX; tries++) {
-        baton_hint_view before = {0};
-        baton_hint_view after = {0};
-        baton_recovery_fini(recovery);
-        r = verify_options(watch, options, &before);
-        if (r < 0)
-            return baton_segment_error(error, r, "look at the journal's lock", watch->directory);
-        r = baton_recover_walk(watch->io, watch->directory, options, recovery, error);
-        if (r != BATON_E_DAMAGED && r != BATON_E_GONE)
-            return r;
-        (void)baton_watch_view(watch, &after);
-        if (r == BATON_E_DAMAGED && baton_watch_view_same(&before, &after))
-            return r;
-    }
-    return r;
 }
 
 static void take_summary(const baton_recovery *recovery, baton_journal_summary *summary)
@@ -70,39 +33,41 @@ static void take_summary(const baton_recovery *recovery, baton_journal_summary *
     summary->last_digest = recovery->last_digest;
 }
 
+static int torn(const char *directory, const baton_recovery *recovery, baton_error *error)
+{
+    char path[BATON_JOURNAL_PATH_BYTES] = "";
+
+    baton_error_setf(error, BATON_E_TORN, "verify the journal",
+                     "nothing: the next start cuts it, or `baton journal repair DIR` now",
+                     "%" PRIu64 " bytes of an unfinished write stand behind entry %" PRIu64
+                     "; nothing proves that they were acknowledged",
+                     recovery->report.torn_cut, recovery->report.last.seq);
+    for (uint32_t at = 0; at < recovery->segments_count; at++) {
+        if (recovery->segments[at].index == recovery->torn_index)
+            baton_segment_path(directory, recovery->segments[at].epoch, recovery->torn_index, path);
+    }
+    baton_error_at(error, path, recovery->torn_offset);
+    return BATON_E_TORN;
+}
+
 int baton_journal_verify(const char *directory, baton_backend backend, baton_progress progress,
                          void *progress_context, baton_journal_summary *ret_summary,
                          baton_error *error)
 {
-    baton_walk_options options = {.progress = progress, .progress_context = progress_context};
+    const baton_recover_options options = {.progress = progress,
+                                           .progress_context = progress_context};
     baton_recovery recovery = {0};
-    baton_watch watch = {0};
     baton_io *io = NULL;
 
     *ret_summary = (baton_journal_summary){0};
     int r = open_io(backend, &io, error);
     if (r < 0)
         return r;
-    r = baton_watch_open(&watch, io, directory);
-    if (r < 0) {
-        baton_segment_error(error, r, "verify the journal", directory);
-        goto fail;
-    }
-    r = recover_beside(&watch, &options, &recovery, error);
+    r = baton_recover_beside(io, directory, &options, &recovery, error);
     take_summary(&recovery, ret_summary);
-    if (r == 0 && ret_summary->torn) {
-        r = BATON_E_TORN;
-        baton_error_setf(error, r, "verify the journal",
-                         "nothing: the next start cuts it, or `baton journal repair DIR` now",
-                         "%" PRIu64 " bytes of an unfinished write stand behind entry %" PRIu64
-                         "; nothing proves that they were acknowledged",
-                         recovery.report.torn_cut, recovery.report.last.seq);
-        baton_error_at(error, directory, recovery.torn_offset);
-    }
-
-fail:
+    if (r == 0 && ret_summary->torn)
+        r = torn(directory, &recovery, error);
     baton_recovery_fini(&recovery);
-    baton_watch_close(&watch);
     baton_io_close(io);
     return r;
 }
@@ -116,23 +81,32 @@ static bool same_end(baton_position position, baton_digest digest, const baton_r
            position.seq == last->seq && baton_digest_equal(digest, previous->last_digest);
 }
 
+typedef struct {
+    baton_beside beside; /* first */
+    const baton_recovery *previous;
+    baton_walk walk;
+    bool found;
+} find_end;
+
 /* Somewhere in `next` stands the last batch of `previous`, or its first segment goes on from it. */
-static int find_end(baton_walk *walk, const baton_recovery *previous, bool *ret_found,
-                    baton_error *error)
+static int find_once(baton_beside *beside, baton_error *error)
 {
-    const baton_walk_options options = {0};
+    find_end *self = (find_end *)(void *)beside;
+    const baton_recovery *previous = self->previous;
+    baton_walk *walk = &self->walk;
     const baton_batch_header *batch;
 
-    *ret_found = false;
-    int r = baton_walk_begin(walk, &options, error);
+    self->found = false;
+    int r = baton_walk_begin(walk, &beside->options, error);
     if (r == 0 && walk->start < walk->segments.count) {
         const baton_segment *first = &walk->segments.list[walk->start];
-        *ret_found = same_end(first->continues, first->continues_digest, previous);
+        self->found = same_end(first->continues, first->continues_digest, previous);
     }
     while (r == 0 && (r = baton_walk_next(walk, &batch, error)) == 1) {
-        *ret_found |= same_end(walk->end.position, walk->end.digest, previous);
+        self->found |= same_end(walk->end.position, walk->end.digest, previous);
         r = 0;
     }
+    beside->last = walk->end.position;
     return r;
 }
 
@@ -170,23 +144,22 @@ static int judge_continues(const baton_recovery *previous, const baton_walk *nex
 int baton_journal_verify_continues(const char *previous, const char *next, baton_backend backend,
                                    baton_error *error)
 {
-    const baton_walk_options options = {0};
     baton_recovery recovery = {0};
-    baton_walk walk = {.file = BATON_IO_NO_FILE};
+    find_end next_end = {
+        .beside = {.look = find_once}, .previous = &recovery, .walk = {.file = BATON_IO_NO_FILE}};
     baton_io *io = NULL;
-    bool found = false;
 
     int r = open_io(backend, &io, error);
     if (r < 0)
         return r;
-    r = baton_recover_walk(io, previous, &options, &recovery, error);
+    r = baton_recover_beside(io, previous, NULL, &recovery, error);
     if (r == 0)
-        r = baton_walk_open(&walk, io, next, error);
+        r = baton_walk_open(&next_end.walk, io, next, error);
     if (r == 0)
-        r = find_end(&walk, &recovery, &found, error);
+        r = baton_beside_look(io, next, &next_end.beside, error);
     if (r == 0)
-        r = judge_continues(&recovery, &walk, found, next, error);
-    baton_walk_close(&walk);
+        r = judge_continues(&recovery, &next_end.walk, next_end.found, next, error);
+    baton_walk_close(&next_end.walk);
     baton_recovery_fini(&recovery);
     baton_io_close(io);
     return r;

@@ -5,24 +5,24 @@
 #include <errno.h>
 #include <stdio.h>
 
-int baton_watch_open(baton_watch *watch, baton_io *io, const char *directory)
+int baton_watch_open(baton_journal_watch *watch, baton_io *io, const char *directory)
 {
-    *watch = (baton_watch){.io = io, .lock_file = BATON_IO_NO_FILE};
+    *watch = (baton_journal_watch){.io = io, .lock_file = BATON_IO_NO_FILE};
     int length = snprintf(watch->directory, sizeof(watch->directory), "%s", directory);
     bool fits = length >= 0 && (size_t)length < sizeof(watch->directory) - BATON_SEGMENT_NAME_BYTES;
     return fits ? 0 : -ENAMETOOLONG;
 }
 
-void baton_watch_close(baton_watch *watch)
+void baton_watch_close(baton_journal_watch *watch)
 {
     if (watch->io == NULL)
         return;
     baton_hint_close(watch->hint);
     baton_io_file_close(watch->io, watch->lock_file);
-    *watch = (baton_watch){.lock_file = BATON_IO_NO_FILE};
+    *watch = (baton_journal_watch){.lock_file = BATON_IO_NO_FILE};
 }
 
-int baton_watch_locked(baton_watch *watch)
+int baton_watch_locked(baton_journal_watch *watch)
 {
     char path[BATON_JOURNAL_PATH_BYTES + 8];
 
@@ -37,7 +37,7 @@ int baton_watch_locked(baton_watch *watch)
     return baton_io_file_is_locked(watch->io, watch->lock_file);
 }
 
-bool baton_watch_view(baton_watch *watch, baton_hint_view *ret_view)
+bool baton_watch_view(baton_journal_watch *watch, baton_hint_view *ret_view)
 {
     *ret_view = (baton_hint_view){0};
     if (watch->hint == NULL && baton_hint_attach(watch->io, watch->directory, &watch->hint) < 0)
@@ -48,7 +48,8 @@ bool baton_watch_view(baton_watch *watch, baton_hint_view *ret_view)
 bool baton_watch_view_same(const baton_hint_view *a, const baton_hint_view *b)
 {
     return baton_position_compare(a->durable, b->durable) == 0 && a->index == b->index &&
-           a->end_offset == b->end_offset && a->open == b->open;
+           a->end_offset == b->end_offset && a->oldest_index == b->oldest_index &&
+           a->open == b->open;
 }
 
 baton_chain_end baton_watch_end(const baton_hint_view *view)

@@ -153,7 +153,8 @@ def batch_at(data, at, end):
         return None
     if struct.unpack_from("<H", head)[0] > 1 or batch.flags & ~3:
         raise Newer
-    if not batch.epoch or not batch.batch or not batch.first_seq or (batch.flags and batch.entry_count):
+    if not batch.epoch or not batch.batch or not batch.first_seq or (
+            batch.flags == 2 or batch.flags and batch.used != 128):
         return None
     offset, seq = 128, batch.first_seq
     while offset < batch.used:

@@ -11,6 +11,7 @@
 #include "journal/records.h"
 #include "tests/unit/journal_fixture.h"
 
+static baton_backend backend; /* set by main for a whole run of the tests */
 static test_dir dir;
 static baton_journal_options options;
 static char journal_dir[TEST_PATH_BYTES];
@@ -21,7 +22,7 @@ static int set_up(void **state)
     test_dir_make(&dir, "journal_epoch");
     snprintf(journal_dir, sizeof(journal_dir), "%s", test_path(&dir, "j"));
     options = fixture_options();
-    options.backend = BATON_BACKEND_THREADS;
+    options.backend = backend;
     return 0;
 }
 
@@ -312,5 +313,10 @@ int main(void)
         EPOCH(a_begin_that_dies_anywhere_is_followed_by_another),
         EPOCH(entry_time_follows_the_monotonic_clock_and_never_goes_back),
     };
-    return cmocka_run_group_tests_name("journal epochs", tests, NULL, NULL);
+    backend = BATON_BACKEND_THREADS;
+    int failed = cmocka_run_group_tests_name("journal epochs, threads", tests, NULL, NULL);
+    if (fixture_uring_is_denied())
+        return failed;
+    backend = BATON_BACKEND_URING;
+    return failed + cmocka_run_group_tests_name("journal epochs, uring", tests, NULL, NULL);
 }

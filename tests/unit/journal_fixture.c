@@ -6,7 +6,20 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/io.h"
 #include "journal/format.h"
+
+bool fixture_uring_is_denied(void)
+{
+    const baton_io_options uring = {.choice = BATON_IO_URING};
+    baton_io *io;
+    if (baton_io_open(&uring, &io, NULL) < 0) {
+        print_message("io_uring is denied here: only the thread backend was tested\n");
+        return true;
+    }
+    baton_io_close(io);
+    return false;
+}
 
 baton_journal_options fixture_options(void)
 {

@@ -15,6 +15,9 @@
 
 #define FIXTURE_WAIT_NS UINT64_C(120000000000) /* only bounds a hang */
 
+/* Says so when it is. */
+bool fixture_uring_is_denied(void);
+
 /* Small segments and batches, no ballast: many operations of every kind in little time. */
 baton_journal_options fixture_options(void);
 

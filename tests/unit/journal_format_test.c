@@ -292,6 +292,33 @@ static baton_unit_verdict check_resealed(batch_units *units)
     return baton_batch_check(units->bytes, sizeof(units->bytes), &digest);
 }
 
+/* A record alone, or nothing, under these flags. */
+static baton_unit_verdict check_mark(uint16_t flags, bool with_record)
+{
+    batch_units units;
+
+    good_batch(&units);
+    memset(units.bytes + sizeof(baton_batch_header), 0,
+           sizeof(units.bytes) - sizeof(baton_batch_header));
+    uint32_t used = sizeof(baton_batch_header);
+    if (with_record)
+        used = put_frame(&units, used, 2, BATON_FRAME_RECORD, "record", 6);
+    BATCH(&units)->flags = baton_le16_put(flags);
+    BATCH(&units)->entry_count = baton_le32_put(0);
+    BATCH(&units)->used_bytes = baton_le32_put(used);
+    return check_resealed(&units);
+}
+
+static void mark_has_no_frames_and_close_is_a_mark(void **state)
+{
+    (void)state;
+    assert_int_equal(check_mark(0, true), BATON_UNIT_VALID);
+    assert_int_equal(check_mark(BATON_BATCH_MARK, false), BATON_UNIT_VALID);
+    assert_int_equal(check_mark(BATON_BATCH_MARK | BATON_BATCH_CLOSE, false), BATON_UNIT_VALID);
+    assert_int_equal(check_mark(BATON_BATCH_MARK, true), BATON_UNIT_INVALID);
+    assert_int_equal(check_mark(BATON_BATCH_CLOSE, false), BATON_UNIT_INVALID);
+}
+
 static void right_digest_over_wrong_contents_is_refused(void **state)
 {
     batch_units units;
@@ -413,6 +440,7 @@ int main(void)
         cmocka_unit_test(frames_come_back_with_seq_time_and_payload),
         cmocka_unit_test(every_flipped_byte_of_a_batch_is_seen_padding_included),
         cmocka_unit_test(part_of_a_batch_is_invalid_and_zeros_are_zero),
+        cmocka_unit_test(mark_has_no_frames_and_close_is_a_mark),
         cmocka_unit_test(right_digest_over_wrong_contents_is_refused),
         cmocka_unit_test(roots_are_kept_once_in_order_and_the_oldest_goes),
         cmocka_unit_test(handover_and_finalize_replace_what_was_there),

@@ -250,6 +250,34 @@ static void a_journal_publishes_what_is_durable_and_that_it_closed(void **state)
     baton_hint_close(reader);
 }
 
+static void the_next_writers_open_takes_a_killed_ones_view_away(void **state)
+{
+    (void)state;
+    baton_journal_options options = fixture_options();
+    options.backend = BATON_BACKEND_THREADS;
+    const char *path = test_path(&dir, "j");
+    baton_journal *journal = fixture_begin(path, &options);
+    baton_hint *reader;
+    baton_hint_view left;
+    baton_hint_view view;
+    assert_int_equal(baton_hint_attach(io, path, &reader), 0);
+    assert_true(baton_hint_read(reader, &left) && left.open);
+    assert_int_equal(baton_journal_close(journal), 0);
+    baton_hint *killed; /* what would stand there without the close */
+    assert_int_equal(baton_hint_create(io, path, &killed), 0);
+    baton_hint_publish(killed, &left);
+    baton_hint_close(killed);
+    assert_true(baton_hint_read(reader, &view) && view.open);
+
+    baton_recovery_report report;
+    assert_int_equal(baton_journal_open(path, &options, &journal, &report, NULL), 0);
+    assert_false(baton_hint_read(reader, &view)); /* the lock is held, and not by who wrote it */
+    assert_int_equal(baton_journal_begin(journal, &report, NULL), 0);
+    assert_true(baton_hint_read(reader, &view) && view.open && view.index > left.index);
+    assert_int_equal(baton_journal_close(journal), 0);
+    baton_hint_close(reader);
+}
+
 #define HINT(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -263,6 +291,7 @@ int main(void)
         HINT(a_reader_beside_the_writer_never_sees_half_a_view),
         HINT(every_publish_wakes_a_waiter_in_another_process),
         HINT(a_journal_publishes_what_is_durable_and_that_it_closed),
+        HINT(the_next_writers_open_takes_a_killed_ones_view_away),
     };
     return cmocka_run_group_tests_name("journal hint", tests, NULL, NULL);
 }

@@ -7,139 +7,31 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "journal/hint.h"
-#include "tests/unit/journal_look.h"
+#include "tests/unit/journal_stage.h"
 
 #define LONG_NS UINT64_C(60000000000) /* only bounds a hang */
-
-typedef struct {
-    test_dir dir;
-    journal_builder builder;
-    baton_io *io;
-    baton_io_file lock;
-    baton_hint *hint;
-    baton_reader *reader;
-    uint64_t read; /* the last seq read; entries must come densely */
-    baton_error error;
-} live_stage;
-
-static int setup(void **state)
-{
-    static live_stage stage;
-    baton_io_options options = {.choice = BATON_IO_THREADS};
-
-    stage = (live_stage){.lock = BATON_IO_NO_FILE};
-    test_dir_make(&stage.dir, "journal_live");
-    builder_init(&stage.builder, test_path(&stage.dir, "j"));
-    assert_int_equal(baton_io_open(&options, &stage.io, NULL), 0);
-    *state = &stage;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    live_stage *stage = *state;
-    baton_reader_close(stage->reader);
-    baton_hint_close(stage->hint);
-    baton_io_file_close(stage->io, stage->lock);
-    baton_io_close(stage->io);
-    test_dir_remove(&stage->dir);
-    return 0;
-}
-
-/* ---- the writer's part ---- */
-
-static void come_alive(live_stage *stage)
-{
-    char path[BUILDER_PATH_BYTES];
-    const uint32_t flags = BATON_IO_FOR_READ | BATON_IO_FOR_WRITE | BATON_IO_CREATE_OR_OPEN;
-
-    (void)snprintf(path, sizeof(path), "%s/LOCK", stage->builder.directory);
-    assert_int_equal(baton_io_file_open(stage->io, path, flags, &stage->lock), 0);
-    assert_int_equal(baton_io_file_lock(stage->io, stage->lock), 0);
-}
-
-static void die(live_stage *stage)
-{
-    baton_io_file_close(stage->io, stage->lock);
-    stage->lock = BATON_IO_NO_FILE;
-}
-
-static void publish_view(live_stage *stage, const baton_hint_view *view)
-{
-    if (stage->hint == NULL)
-        assert_int_equal(baton_hint_create(stage->io, stage->builder.directory, &stage->hint), 0);
-    baton_hint_publish(stage->hint, view);
-}
-
-static baton_hint_view view_of(const journal_builder *builder)
-{
-    return (baton_hint_view){.id = builder->id,
-                             .durable = builder->last,
-                             .index = builder->last_index,
-                             .end_offset = builder->last_offset,
-                             .oldest_index = 1,
-                             .open = true};
-}
-
-static void publish(live_stage *stage)
-{
-    baton_hint_view view = view_of(&stage->builder);
-    publish_view(stage, &view);
-}
-
-/* ---- the reader's part ---- */
-
-static void open_reader(live_stage *stage, bool live, uint64_t from_seq)
-{
-    baton_reader_options options = {
-        .live = live, .from_seq = from_seq, .backend = BATON_BACKEND_THREADS};
-    int r = baton_reader_open(stage->builder.directory, &options, &stage->reader, &stage->error);
-    assert_int_equal(r, 0);
-    stage->read = from_seq > 1 ? from_seq - 1 : 0;
-}
-
-/* Reads until there is no more; the result of the last call. */
-static int read_on(live_stage *stage)
-{
-    baton_entry entry;
-    int r;
-
-    while ((r = baton_reader_next(stage->reader, &entry, &stage->error)) == 1) {
-        assert_int_equal(entry.seq, stage->read + 1);
-        assert_true(builder_entry_is_right(&entry));
-        stage->read = entry.seq;
-    }
-    return r;
-}
-
-static void expect_read(live_stage *stage, uint64_t last_seq)
-{
-    assert_int_equal(read_on(stage), 0);
-    assert_int_equal(stage->read, last_seq);
-}
 
 static void only_what_is_published_is_returned(void **state)
 {
     live_stage *stage = *state;
     journal_builder *builder = &stage->builder;
 
-    come_alive(stage);
+    stage_come_alive(stage);
     builder_epoch(builder, 1);
     builder_batch(builder, 3);
-    publish(stage);
+    stage_publish(stage);
     builder_batch(builder, 3); /* on the disk, valid, and not yet durable */
-    open_reader(stage, true, 0);
-    expect_read(stage, 3);
+    stage_open_reader(stage, true, 0);
+    stage_expect_read(stage, 3);
     assert_int_equal(baton_reader_position(stage->reader).batch, 1);
-    expect_read(stage, 3);
-    publish(stage);
-    expect_read(stage, 6);
+    stage_expect_read(stage, 3);
+    stage_publish(stage);
+    stage_expect_read(stage, 6);
     assert_int_equal(baton_reader_position(stage->reader).batch, 2);
     for (uint32_t i = 0; i < 8; i++) {
         builder_batch(builder, i);
-        publish(stage);
-        expect_read(stage, builder->last.seq);
+        stage_publish(stage);
+        stage_expect_read(stage, builder->last.seq);
     }
 }
 
@@ -147,20 +39,20 @@ static void reader_that_is_early_waits_for_the_first_epoch(void **state)
 {
     live_stage *stage = *state;
 
-    come_alive(stage);
-    open_reader(stage, true, 0);
-    expect_read(stage, 0);
+    stage_come_alive(stage);
+    stage_open_reader(stage, true, 0);
+    stage_expect_read(stage, 0);
     assert_int_equal(baton_reader_wait(stage->reader, 1000), BATON_E_TIMEOUT);
     builder_epoch(&stage->builder, 1);
-    baton_hint_view view = view_of(&stage->builder);
+    baton_hint_view view = stage_view_of(&stage->builder);
     view.index = 1; /* as begin publishes it: nothing yet, in the new segment */
     view.end_offset = 4096;
-    publish_view(stage, &view);
-    expect_read(stage, 0);
+    stage_publish_view(stage, &view);
+    stage_expect_read(stage, 0);
     builder_batch(&stage->builder, 2);
-    publish(stage);
+    stage_publish(stage);
     assert_int_equal(baton_reader_wait(stage->reader, LONG_NS), 0);
-    expect_read(stage, 2);
+    stage_expect_read(stage, 2);
 }
 
 static void rolls_are_followed_one_by_one_and_many_at_once(void **state)
@@ -168,18 +60,18 @@ static void rolls_are_followed_one_by_one_and_many_at_once(void **state)
     live_stage *stage = *state;
     journal_builder *builder = &stage->builder;
 
-    come_alive(stage);
+    stage_come_alive(stage);
     builder_epoch(builder, 1);
     builder_batch(builder, 3);
-    publish(stage);
-    open_reader(stage, true, 0);
+    stage_publish(stage);
+    stage_open_reader(stage, true, 0);
     for (uint32_t i = 0; i < 12; i++) {
         builder_roll(builder);
         builder_batch(builder, 2);
         builder_batch(builder, 2);
-        publish(stage);
+        stage_publish(stage);
         if (i < 4 || i == 11)
-            expect_read(stage, builder->last.seq);
+            stage_expect_read(stage, builder->last.seq);
     }
 }
 
@@ -188,31 +80,31 @@ static void new_epochs_are_followed_from_where_they_continue(void **state)
     live_stage *stage = *state;
     journal_builder *builder = &stage->builder;
 
-    come_alive(stage);
+    stage_come_alive(stage);
     builder_epoch(builder, 1);
     builder_batch(builder, 3);
-    publish(stage);
-    open_reader(stage, true, 0);
-    expect_read(stage, 3);
+    stage_publish(stage);
+    stage_open_reader(stage, true, 0);
+    stage_expect_read(stage, 3);
     builder_place place = builder_here(builder);
     builder_batch(builder, 3); /* never published; the next epoch cuts it off */
     builder_go_back(builder, &place);
     builder_epoch(builder, 2);
-    baton_hint_view view = view_of(builder);
+    baton_hint_view view = stage_view_of(builder);
     view.index = builder->index;
     view.end_offset = 4096;
-    publish_view(stage, &view);
-    expect_read(stage, 3);
+    stage_publish_view(stage, &view);
+    stage_expect_read(stage, 3);
     builder_batch(builder, 1);
-    publish(stage);
-    expect_read(stage, 4);
+    stage_publish(stage);
+    stage_expect_read(stage, 4);
     assert_int_equal(baton_reader_position(stage->reader).epoch, 2);
     builder_roll(builder);
     builder_batch(builder, 1);
     builder_epoch(builder, 9);
     builder_batch(builder, 1);
-    publish(stage);
-    expect_read(stage, 6);
+    stage_publish(stage);
+    stage_expect_read(stage, 6);
 }
 
 static void epoch_that_cuts_off_what_was_read_is_an_error(void **state)
@@ -220,22 +112,22 @@ static void epoch_that_cuts_off_what_was_read_is_an_error(void **state)
     live_stage *stage = *state;
     journal_builder *builder = &stage->builder;
 
-    come_alive(stage);
+    stage_come_alive(stage);
     builder_epoch(builder, 1);
     builder_batch(builder, 3);
     builder_place place = builder_here(builder);
     builder_batch(builder, 3);
-    publish(stage); /* mode written: published, then the machine lost it */
-    open_reader(stage, true, 0);
-    expect_read(stage, 6);
+    stage_publish(stage); /* mode written: published, then the machine lost it */
+    stage_open_reader(stage, true, 0);
+    stage_expect_read(stage, 6);
     builder_go_back(builder, &place);
     builder_epoch(builder, 2);
     builder_batch(builder, 1);
     builder_batch(builder, 1);
-    publish(stage);
-    assert_int_equal(read_on(stage), BATON_E_DIVERGED);
+    stage_publish(stage);
+    assert_int_equal(stage_read_on(stage), BATON_E_DIVERGED);
     assert_int_equal(stage->read, 6);
-    assert_int_equal(read_on(stage), BATON_E_DIVERGED);
+    assert_int_equal(stage_read_on(stage), BATON_E_DIVERGED);
 }
 
 static void retired_under_the_reader_is_gone(void **state)
@@ -243,12 +135,12 @@ static void retired_under_the_reader_is_gone(void **state)
     live_stage *stage = *state;
     journal_builder *builder = &stage->builder;
 
-    come_alive(stage);
+    stage_come_alive(stage);
     builder_epoch(builder, 1);
     builder_batch(builder, 3);
-    publish(stage);
-    open_reader(stage, true, 0);
-    expect_read(stage, 3);
+    stage_publish(stage);
+    stage_open_reader(stage, true, 0);
+    stage_expect_read(stage, 3);
     builder_batch(builder, 3);
     builder_roll(builder);
     builder_batch(builder, 3);
@@ -256,8 +148,8 @@ static void retired_under_the_reader_is_gone(void **state)
     builder_batch(builder, 3);
     assert_int_equal(unlink(builder_path(builder, 1, 1)), 0);
     assert_int_equal(unlink(builder_path(builder, 1, 2)), 0);
-    publish(stage);
-    assert_int_equal(read_on(stage), BATON_E_GONE);
+    stage_publish(stage);
+    assert_int_equal(stage_read_on(stage), BATON_E_GONE);
     assert_int_equal(stage->read, 3);
 }
 
@@ -266,17 +158,17 @@ static void retired_right_behind_the_reader_is_no_loss(void **state)
     live_stage *stage = *state;
     journal_builder *builder = &stage->builder;
 
-    come_alive(stage);
+    stage_come_alive(stage);
     builder_epoch(builder, 1);
     builder_batch(builder, 3);
-    publish(stage);
-    open_reader(stage, true, 0);
-    expect_read(stage, 3);
+    stage_publish(stage);
+    stage_open_reader(stage, true, 0);
+    stage_expect_read(stage, 3);
     builder_roll(builder);
     builder_batch(builder, 3);
     assert_int_equal(unlink(builder_path(builder, 1, 1)), 0);
-    publish(stage);
-    expect_read(stage, 6);
+    stage_publish(stage);
+    stage_expect_read(stage, 6);
 }
 
 static void seq_that_was_retired_is_gone_and_the_oldest_is_found(void **state)
@@ -285,13 +177,13 @@ static void seq_that_was_retired_is_gone_and_the_oldest_is_found(void **state)
     journal_builder *builder = &stage->builder;
     baton_reader_options options = {.live = true, .from_seq = 2, .backend = BATON_BACKEND_THREADS};
 
-    come_alive(stage);
+    stage_come_alive(stage);
     builder_epoch(builder, 1);
     builder_batch(builder, 3);
     builder_roll(builder);
     builder_batch(builder, 3);
     assert_int_equal(unlink(builder_path(builder, 1, 1)), 0);
-    publish(stage);
+    stage_publish(stage);
     for (int live = 0; live < 2; live++) {
         options.live = live;
         assert_int_equal(
@@ -299,9 +191,9 @@ static void seq_that_was_retired_is_gone_and_the_oldest_is_found(void **state)
             BATON_E_GONE);
         assert_true(strstr(stage->error.why, "oldest one there is 4") != NULL);
     }
-    open_reader(stage, true, 0);
+    stage_open_reader(stage, true, 0);
     stage->read = 3;
-    expect_read(stage, 6);
+    stage_expect_read(stage, 6);
 }
 
 static void damage_below_the_published_end_is_an_error_not_an_end(void **state)
@@ -309,15 +201,15 @@ static void damage_below_the_published_end_is_an_error_not_an_end(void **state)
     live_stage *stage = *state;
     journal_builder *builder = &stage->builder;
 
-    come_alive(stage);
+    stage_come_alive(stage);
     builder_epoch(builder, 1);
     builder_batch(builder, 3);
     uint64_t offset = builder_batch(builder, 3);
     builder_batch(builder, 3);
     builder_flip(builder_path(builder, 1, 1), offset + 150, 1);
-    publish(stage);
-    open_reader(stage, true, 0);
-    assert_int_equal(read_on(stage), BATON_E_DAMAGED);
+    stage_publish(stage);
+    stage_open_reader(stage, true, 0);
+    assert_int_equal(stage_read_on(stage), BATON_E_DAMAGED);
     assert_int_equal(stage->read, 3);
     assert_string_equal(stage->error.path, builder_path(builder, 1, 1));
     assert_int_equal(stage->error.offset, offset);
@@ -328,23 +220,23 @@ static void when_the_writer_is_gone_all_that_recovery_accepts_is_read_and_then_s
     live_stage *stage = *state;
     journal_builder *builder = &stage->builder;
 
-    come_alive(stage);
+    stage_come_alive(stage);
     builder_epoch(builder, 1);
     builder_batch(builder, 3);
-    publish(stage);
-    open_reader(stage, true, 0);
-    expect_read(stage, 3);
+    stage_publish(stage);
+    stage_open_reader(stage, true, 0);
+    stage_expect_read(stage, 3);
     builder_batch(builder, 3); /* acknowledged or not: it was not published any more */
     uint64_t offset = builder_batch(builder, 3);
     builder_flip(builder_path(builder, 1, 1), offset + 150, 1); /* torn */
     assert_int_equal(baton_reader_wait(stage->reader, 1000), BATON_E_TIMEOUT);
-    die(stage);
+    stage_die(stage);
     assert_int_equal(baton_reader_wait(stage->reader, LONG_NS), 0);
-    expect_read(stage, 6);
+    stage_expect_read(stage, 6);
     assert_int_equal(baton_reader_wait(stage->reader, LONG_NS), BATON_E_SEALED);
-    expect_read(stage, 6);
+    stage_expect_read(stage, 6);
 
-    come_alive(stage); /* another writer goes on from there */
+    stage_come_alive(stage); /* another writer goes on from there */
     assert_int_equal(baton_reader_wait(stage->reader, 1000), BATON_E_TIMEOUT);
     builder_place place = {
         .last = {.epoch = 1, .batch = 2, .seq = 6}, .last_index = 1, .last_offset = offset};
@@ -354,9 +246,9 @@ static void when_the_writer_is_gone_all_that_recovery_accepts_is_read_and_then_s
     builder_go_back(builder, &place);
     builder_epoch(builder, 2);
     builder_batch(builder, 2);
-    publish(stage);
+    stage_publish(stage);
     assert_int_equal(baton_reader_wait(stage->reader, LONG_NS), 0);
-    expect_read(stage, 8);
+    stage_expect_read(stage, 8);
 }
 
 static void journal_at_rest_without_lock_or_hint_is_read_and_sealed(void **state)
@@ -365,8 +257,8 @@ static void journal_at_rest_without_lock_or_hint_is_read_and_sealed(void **state
 
     builder_epoch(&stage->builder, 1);
     builder_batch(&stage->builder, 3);
-    open_reader(stage, true, 0);
-    expect_read(stage, 3);
+    stage_open_reader(stage, true, 0);
+    stage_expect_read(stage, 3);
     assert_int_equal(baton_reader_wait(stage->reader, LONG_NS), BATON_E_SEALED);
 }
 
@@ -377,16 +269,16 @@ static void hint_of_another_journal_says_nothing(void **state)
 
     builder_epoch(builder, 1);
     builder_batch(builder, 3);
-    open_reader(stage, true, 0);
-    expect_read(stage, 3);
-    come_alive(stage);
+    stage_open_reader(stage, true, 0);
+    stage_expect_read(stage, 3);
+    stage_come_alive(stage);
     builder_batch(builder, 3);
-    baton_hint_view view = view_of(builder);
+    baton_hint_view view = stage_view_of(builder);
     view.id.bytes[0] ^= 1;
-    publish_view(stage, &view);
-    expect_read(stage, 3);
-    publish(stage);
-    expect_read(stage, 6);
+    stage_publish_view(stage, &view);
+    stage_expect_read(stage, 3);
+    stage_publish(stage);
+    stage_expect_read(stage, 6);
 }
 
 static void reader_at_rest_stops_at_what_a_living_writer_has_published(void **state)
@@ -394,25 +286,25 @@ static void reader_at_rest_stops_at_what_a_living_writer_has_published(void **st
     live_stage *stage = *state;
     journal_builder *builder = &stage->builder;
 
-    come_alive(stage);
+    stage_come_alive(stage);
     builder_epoch(builder, 1);
     builder_batch(builder, 3);
-    publish(stage);
+    stage_publish(stage);
     /* In flight: the first of three has not landed, and the third knows more than this page: at
      * rest this is damage. */
     uint64_t hole = builder_batch(builder, 3);
     builder_batch(builder, 3);
     builder_batch(builder, 3);
     builder_zero(builder_path(builder, 1, 1), hole, 4096);
-    open_reader(stage, false, 0);
-    expect_read(stage, 3);
-    expect_read(stage, 3);
+    stage_open_reader(stage, false, 0);
+    stage_expect_read(stage, 3);
+    stage_expect_read(stage, 3);
     baton_journal_summary summary;
     assert_int_equal(baton_journal_verify(builder->directory, BATON_BACKEND_THREADS, NULL, NULL,
                                           &summary, &stage->error),
                      0);
     assert_int_equal(summary.entries_count, 3);
-    die(stage);
+    stage_die(stage);
     assert_int_equal(baton_journal_verify(builder->directory, BATON_BACKEND_THREADS, NULL, NULL,
                                           &summary, &stage->error),
                      BATON_E_DAMAGED);
@@ -426,13 +318,13 @@ static void stale_hint_of_a_dead_writer_hides_nothing_from_one_that_knows_more(v
 
     builder_epoch(builder, 1);
     builder_batch(builder, 3);
-    publish(stage);
+    stage_publish(stage);
     builder_batch(builder, 3); /* landed, not published; killed */
-    come_alive(stage);         /* the next writer has recovered, and has not begun */
+    stage_come_alive(stage);   /* the next writer has recovered, and has not begun */
     options.evidence = builder->last;
     assert_int_equal(baton_reader_open(builder->directory, &options, &stage->reader, &stage->error),
                      0);
-    expect_read(stage, 6);
+    stage_expect_read(stage, 6);
 }
 
 static void reading_starts_at_the_seq_asked_for(void **state)
@@ -440,7 +332,7 @@ static void reading_starts_at_the_seq_asked_for(void **state)
     live_stage *stage = *state;
     journal_builder *builder = &stage->builder;
 
-    come_alive(stage);
+    stage_come_alive(stage);
     builder_epoch(builder, 1);
     builder_batch(builder, 5);
     builder_batch(builder, 5);
@@ -448,19 +340,19 @@ static void reading_starts_at_the_seq_asked_for(void **state)
     builder_batch(builder, 5);
     builder_epoch(builder, 2);
     builder_batch(builder, 5);
-    publish(stage);
+    stage_publish(stage);
     for (int live = 0; live < 2; live++) {
         for (uint64_t from = 1; from <= 21; from++) {
-            open_reader(stage, live, from);
-            expect_read(stage, 20);
+            stage_open_reader(stage, live, from);
+            stage_expect_read(stage, 20);
             baton_reader_close(stage->reader);
         }
     }
-    open_reader(stage, true, 23);
-    expect_read(stage, 22); /* not there yet */
+    stage_open_reader(stage, true, 23);
+    stage_expect_read(stage, 22); /* not there yet */
     builder_batch(builder, 5);
-    publish(stage);
-    expect_read(stage, 25);
+    stage_publish(stage);
+    stage_expect_read(stage, 25);
 }
 
 static void records_come_when_they_are_asked_for(void **state)
@@ -494,15 +386,15 @@ static void records_come_when_they_are_asked_for(void **state)
         baton_reader_close(stage->reader);
     }
     stage->reader = NULL;
-    open_reader(stage, false, 0);
-    expect_read(stage, 4);
+    stage_open_reader(stage, false, 0);
+    stage_expect_read(stage, 4);
 }
 
 static void *publish_soon(void *context)
 {
     live_stage *stage = context;
     builder_batch(&stage->builder, 3);
-    publish(stage);
+    stage_publish(stage);
     return NULL;
 }
 
@@ -511,18 +403,18 @@ static void wait_is_woken_by_what_is_published(void **state)
     live_stage *stage = *state;
     pthread_t thread;
 
-    come_alive(stage);
+    stage_come_alive(stage);
     builder_epoch(&stage->builder, 1);
     builder_batch(&stage->builder, 3);
-    publish(stage);
-    open_reader(stage, true, 0);
+    stage_publish(stage);
+    stage_open_reader(stage, true, 0);
     for (uint32_t i = 0; i < 6; i++) {
-        expect_read(stage, 3 + 3 * i);
+        stage_expect_read(stage, 3 + 3 * i);
         assert_int_equal(pthread_create(&thread, NULL, publish_soon, stage), 0);
         assert_int_equal(baton_reader_wait(stage->reader, LONG_NS), 0);
         assert_int_equal(pthread_join(thread, NULL), 0);
     }
-    expect_read(stage, 21);
+    stage_expect_read(stage, 21);
 }
 
 static void absent_directory_reads_as_empty(void **state)
@@ -544,7 +436,7 @@ static void absent_directory_reads_as_empty(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, stage_setup, stage_teardown)
     const struct CMUnitTest tests[] = {
         TEST(only_what_is_published_is_returned),
         TEST(reader_that_is_early_waits_for_the_first_epoch),

@@ -291,6 +291,33 @@ static void the_fd_wakes_an_event_loop(void **state)
     fixture_expect(journal_dir, 1, 100);
 }
 
+/* A handover's record, or a mark: the durable position moves on, the durable seq does not. */
+static void the_fd_wakes_an_event_loop_for_records_and_marks_alone(void **state)
+{
+    (void)state;
+    for (uint32_t marks = 0; marks < 2; marks++) {
+        baton_journal_options options = options_here();
+        options.idle_mark_ns = marks ? 1 : UINT64_C(1000000000000);
+        baton_journal *journal = fixture_begin(journal_dir, &options);
+        baton_confirm_wire confirm = {.seq = baton_le64_put(1)};
+        for (uint32_t i = 0; i < 20; i++) {
+            uint64_t batch = baton_journal_durable_position(journal).batch + 1 + marks;
+            assert_int_equal(baton_journal_append_record(journal, BATON_RECORD_CONFIRM, &confirm,
+                                                         sizeof(confirm)),
+                             0);
+            assert_int_equal(baton_journal_poll(journal), 0);
+            while (baton_journal_durable_position(journal).batch < batch) {
+                struct pollfd ready = {.fd = baton_journal_fd(journal), .events = POLLIN};
+                if (baton_journal_poll_within_ns(journal) > 1)
+                    assert_int_equal(poll(&ready, 1, 120000), 1);
+                assert_int_equal(baton_journal_poll(journal), 0);
+            }
+        }
+        assert_int_equal(baton_journal_durable_seq(journal), 0);
+        assert_int_equal(baton_journal_close(journal), 0);
+    }
+}
+
 static void wrong_calls_get_an_answer(void **state)
 {
     (void)state;
@@ -453,6 +480,7 @@ int main(void)
         BOTH(a_sealed_journal_takes_records_only),
         BOTH(standing_facts_outlive_segments_and_epochs),
         BOTH(the_fd_wakes_an_event_loop),
+        BOTH(the_fd_wakes_an_event_loop_for_records_and_marks_alone),
         BOTH(wrong_calls_get_an_answer),
         BOTH(options_out_of_range_are_refused),
         BOTH(another_service_is_refused),
@@ -463,13 +491,8 @@ int main(void)
     };
     backend = BATON_BACKEND_THREADS;
     int failed = cmocka_run_group_tests_name("journal, threads", tests, NULL, NULL);
-    baton_io *io;
-    const baton_io_options uring = {.choice = BATON_IO_URING};
-    if (baton_io_open(&uring, &io, NULL) < 0) {
-        print_message("io_uring is denied here: only the thread backend was tested\n");
+    if (fixture_uring_is_denied())
         return failed;
-    }
-    baton_io_close(io);
     backend = BATON_BACKEND_URING;
     return failed + cmocka_run_group_tests_name("journal, uring", tests, NULL, NULL);
 }

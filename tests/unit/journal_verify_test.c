@@ -104,6 +104,8 @@ static void torn_tail_and_damage_have_their_own_results(void **state)
     assert_true(stage->summary.torn);
     assert_int_equal(stage->summary.entries_count, 3);
     assert_true(strstr(stage->error.todo, "repair") != NULL);
+    assert_string_equal(stage->error.path, builder_path(&stage->old, 1, 1));
+    assert_int_equal(stage->error.offset, offset);
     builder_flip(builder_path(&stage->old, 1, 1), offset + 99, 1);
     builder_mark(&stage->old, 0);
     builder_flip(builder_path(&stage->old, 1, 1), offset + 99, 1);

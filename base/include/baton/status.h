@@ -80,9 +80,8 @@ typedef struct {
     uint64_t offset; /* byte offset in that file, UINT64_MAX when it has none */
 } baton_error;
 
-/* Fill *error (may be NULL) and return status, so that a failing path is one line. path may be
- * NULL. The texts are printf formats only through baton_error_printf_*; these three are taken
- * literally. */
+/* Fill *error (may be NULL) and return status, so that a failing path is one line. The texts are
+ * taken literally; what and todo may be NULL, why NULL is baton_status_text. path may be NULL. */
 int baton_error_set(baton_error *error, int status, const char *what, const char *why,
                     const char *todo);
 void baton_error_at(baton_error *error, const char *path, uint64_t offset);

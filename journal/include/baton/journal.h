@@ -62,7 +62,8 @@ typedef struct {
                                 in the last moment before the crash can not be known */
     uint64_t unproven;       /* entries readable above the evidence: adopted */
     char torn_path[256];     /* where the cut bytes are kept, or "" (set by baton_journal_begin) */
-    char evidence_from[64];  /* what gave the evidence: "batch", "mark", "segment header", "trailer", "caller" */
+    char evidence_from[64];  /* what gave the evidence: "batch", "mark", "segment header", "trailer", "caller",
+                                "writer" (a living one says so) */
 } baton_recovery_report;
 
 typedef struct {
@@ -100,9 +101,12 @@ BATON_MUST_USE int baton_journal_open(const char *directory, const baton_journal
 BATON_MUST_USE int baton_journal_begin(baton_journal *journal, baton_recovery_report *report,
                                        baton_error *error);
 /* Finish: write what is queued, prove it by a close mark, wait for all writes, unlock, free. NULL is fine. Returns the
- * first failure, with the journal freed in every case; BATON_E_BROKEN when it was broken before. */
+ * first failure, with the journal freed in every case; BATON_E_BROKEN when it was broken before.
+ * Not bounded: the kernel owns the buffers until the disk has answered. Who must end by a deadline although a disk
+ * never answers ends the process (_exit): nothing acknowledged is lost, and the next open waits for the lock. */
 int baton_journal_close(baton_journal *journal);
-/* Free without writing anything more; what was queued and not yet submitted is not in the journal. For a failed start. */
+/* Free without writing anything more; what was queued and not yet submitted is not in the journal. For a failed start.
+ * Waits for what is in flight, as close. */
 void baton_journal_abandon(baton_journal *journal);
 
 /* Queue one entry. Copies payload; never blocks, never allocates, no system call. *ret_entry (may be NULL) is set on
@@ -129,7 +133,8 @@ int baton_journal_fd(const baton_journal *journal);
 uint64_t baton_journal_poll_within_ns(const baton_journal *journal);
 /* Poll and sleep until seq is durable. BATON_E_TIMEOUT, BATON_E_BROKEN, BATON_E_INVALID (seq was never appended). */
 BATON_MUST_USE int baton_journal_wait(baton_journal *journal, uint64_t seq, uint64_t timeout_ns);
-/* Wait until everything queued is durable. */
+/* Wait until everything queued is durable, however long that takes: baton_journal_wait for baton_journal_last_seq
+ * has a limit. BATON_E_BROKEN, BATON_E_INVALID (before begin, or an open claim). */
 BATON_MUST_USE int baton_journal_flush(baton_journal *journal);
 
 uint64_t baton_journal_durable_seq(const baton_journal *journal);
