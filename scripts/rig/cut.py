@@ -1,8 +1,8 @@
 """What `scripts/campaign cut` runs after the build, and the tests in small: see there for the options.
 
-A run is one stream of commands during which the engine is cut off several times, by SIGTERM, by SIGKILL, by SIGKILL in the
-middle of its drain or of its start, and taken up again, at last by the newer version. At its end everything must be as if
-nothing had happened: the judge compares with the same stream, uninterrupted. A round is one cut."""
+A run is one stream of commands during which the engine is cut off several times, by SIGTERM, by SIGKILL, by SIGKILL in
+the middle of its drain or of its start, and taken up again, at last by the newer version. At its end everything must be
+as if nothing had happened: the judge compares with the same stream, uninterrupted. A round is one cut."""
 import argparse
 import json
 import pathlib
@@ -148,10 +148,11 @@ class CutRun:
         for number, (kind, moment, version) in enumerate(zip(kinds, moments, versions), 1):
             seq = engine.seq()
             while seq < moment:
-                if load.poll() is not None:
-                    raise Wrong(f"the load ended with {load.returncode} at seq {seq}: see {self.run.work}/load.log")
+                ended = load.poll() is not None  # asked first: what it sent before its end counts
                 time.sleep(0.001)
                 seq = engine.seq()
+                if ended and seq < moment:
+                    raise Wrong(f"the load ended with {load.returncode} at seq {seq}: see {self.run.work}/load.log")
             released = self.cut(engine, kind)
             engine = self.start(version, hurried=kind == KINDS[3])
             hydrate = engine.ready["hydrate"]
@@ -167,18 +168,19 @@ class CutRun:
 
     def judge(self, load):
         plain, run = self.flow, self.run
-        lost, doubled = judge.judge(judge.read_acks(run.acks), judge.journaled_commands(self.rig.bin / "baton",
-                                                                                      run.directory / "journal"))
+        acks = judge.read_acks(run.acks)
+        lost, doubled = judge.judge(acks, judge.journaled_commands(self.rig.bin / "baton", run.directory / "journal"))
         cut = judge.replay(self.rig.bin / NEW, run.directory, run.effects)
         found = {"seed": self.seed, "flow": plain.name, "cuts": self.cuts, "commands": load["commands"],
                  "acked": load["acked"], "refused": load["refused"], "resent": load["resent"],
                  "lost": lost + load["commands"] - load["acked"], "doubled": doubled + load["conflicts"],
                  "fills": fills(run.effects), "fills_uninterrupted": fills(plain.run.effects),
-                 "effects_equal": judge.same_effects(run.effects, plain.run.effects)}
+                 "effects_equal": judge.same_effects(run.effects, plain.run.effects),
+                 "acks_equal": judge.same_acks(acks, judge.read_acks(plain.run.acks))}
         for digest in ("state_digest", "effect_digest"):
             found[digest], found[f"{digest}_uninterrupted"] = cut[digest], plain.judged[digest]
         found["good"] = (found["lost"] == found["doubled"] == found["refused"] == 0 and found["effects_equal"]
-                         and found["fills"] == found["fills_uninterrupted"]
+                         and found["acks_equal"] and found["fills"] == found["fills_uninterrupted"]
                          and found["state_digest"] == found["state_digest_uninterrupted"]
                          and found["effect_digest"] == found["effect_digest_uninterrupted"])
         verified = subprocess.run([self.rig.bin / "baton", "journal", "verify", run.directory / "journal"],
@@ -224,8 +226,9 @@ class Campaign:
     def print_run(self, found):
         elapsed = time.monotonic() - self.began
         clear = "\r\x1b[K" if self.live else ""
-        print(f"{clear}seed {found['seed']}: {found['cuts']} cuts in {found['commands']} commands, {found['fills']} fills, "
-              f"{found['resent']} resent: {'good' if found['good'] else 'WRONG ' + json.dumps(found)}"
+        print(f"{clear}seed {found['seed']}: {found['cuts']} cuts in {found['commands']} commands, "
+              f"{found['fills']} fills, {found['resent']} resent: "
+              f"{'good' if found['good'] else 'WRONG ' + json.dumps(found)}"
               f"  ({self.rounds} rounds, {elapsed:.0f} s)", file=sys.stderr, flush=True)
 
     def run(self, rig):
@@ -238,8 +241,8 @@ class Campaign:
                 cut_run = CutRun(rig, seed, cuts, self.on_round)
                 found = cut_run.execute()
             except (Wrong, Failed, OSError, subprocess.SubprocessError, ValueError, KeyError) as problem:
-                print(f"\nbaton: seed {seed}, after round {self.rounds}: {problem}\nrepeat it: {self.repeat(seed, cuts)}",
-                      file=sys.stderr, flush=True)
+                print(f"\nbaton: seed {seed}, after round {self.rounds}: {problem}\n"
+                      f"repeat it: {self.repeat(seed, cuts)}", file=sys.stderr, flush=True)
                 return runs, False
             runs.append(found)
             self.print_run(found)
@@ -273,8 +276,9 @@ def execute(options):
         if options.json:
             with sys.stdout if options.json == "-" else open(options.json, "w") as file:
                 file.write(json.dumps(result) + "\n")
-        print(f"{campaign.rounds} rounds, seeds {options.seed} to {options.seed + max(len(runs) - 1, 0)}: "
-              f"{'nothing lost, nothing doubled, every digest equal' if good else 'FAILED, see above'}", file=sys.stderr)
+        verdict = "nothing lost, nothing doubled, every digest equal" if good else "FAILED, see above"
+        print(f"{campaign.rounds} rounds, seeds {options.seed} to {options.seed + max(len(runs) - 1, 0)}: {verdict}",
+              file=sys.stderr)
         return 0 if good else 1
     except SystemExit:
         keep = False

@@ -1,4 +1,4 @@
-"""Was anything lost or doubled? From what the clients were told and what the journals hold, not from anyone's belief."""
+"""Was anything lost or doubled? From what the clients were told and what the journals hold, not from belief."""
 import base64
 import csv
 import json
@@ -38,6 +38,12 @@ def judge(acks, journaled):
                and row["seq"] not in journaled.get((row["client"], row["client_seq"]), ()))
     doubled = sum(len(seqs) - 1 for seqs in journaled.values())
     return lost, doubled
+
+
+def same_acks(some, others):
+    """Were the clients told the same? All but the times and the connection."""
+    told = ("client", "client_seq", "type", "outcome", "seq", "filled", "remaining")
+    return [[row[key] for key in told] for row in some] == [[row[key] for key in told] for row in others]
 
 
 def replay(engine, directory, effects=None, options=()):

@@ -1,6 +1,7 @@
 """Cut off at random moments and taken up again, the matching engine ends as if nothing had happened.
 
-The rig is that of `scripts/campaign cut`. Give the class as an argument to run one part: Hour, Orders, Small, Campaign."""
+The rig is that of `scripts/campaign cut`. Give the class as an argument to run one part: Hour, Orders, Small,
+Campaign."""
 import os
 import pathlib
 import signal

@@ -1,9 +1,9 @@
-"""The feed of trades: what its consumer has not confirmed comes again, word for word, whatever happened to the engine."""
+"""The feed of trades: what its consumer has not confirmed comes again, word for word, whatever became of the engine."""
 import struct
 
 import process
-from service_client import (CONFIRM, DONE, ERROR, NEW, NEW_ORDER, SELL, SUBSCRIBE, TRADES, Client, Ended, ServiceCase, frame,
-                            order)
+from service_client import (ACK, CONFIRM, DONE, ERROR, NEW, NEW_ORDER, SELL, SUBSCRIBE, TRADES, Client, Ended,
+                            ServiceCase, frame, order)
 from workdir import main
 
 KEY = struct.Struct("<QQI4x")
@@ -38,7 +38,8 @@ class Feed(ServiceCase):
         return frame(CONFIRM, body[:KEY.size])
 
     def unconfirmed(self, engine):
-        status = process.run(process.program("baton"), "service", "status", engine.ready["control"], "-o", "json", check=0)
+        status = process.run(process.program("baton"), "service", "status", engine.ready["control"], "-o", "json",
+                             check=0)
         return status.json()["outbox"]["effects"]
 
     def test_unconfirmed_trades_come_again_word_for_word_across_reconnect_kill_drain_and_version(self):
@@ -98,6 +99,25 @@ class Feed(ServiceCase):
         self.assertEqual(makers, list(range(1, 121)))
         self.assertGreater(len(keys), 1)
         self.assertEqual([key[2] for key in keys], list(range(len(keys))))
+
+    def test_a_slow_subscriber_misses_nothing_and_holds_nobody_up(self):
+        engine = self.engine()
+        client, feed = self.client(engine), self.feed(engine)
+        count, part = 52000, 4000  # trades: 6 MiB, more than a connection may have waiting
+        client.ack(order(1, 1, size=count))
+        for first in range(1, count + 1, part):
+            client.send(*[order(2, first + n, size=1, side=SELL) for n in range(part)])
+            for _ in range(part):
+                client.receive_of(ACK)
+        reader = self.feed(engine)  # takes over from one that never read a byte
+        for subscriber in (reader, self.feed(engine)):
+            number = 0
+            while number < count and (subscriber is not reader or number < 1000):
+                body = subscriber.receive_of(TRADES)
+                for at in range(32, len(body), 80):
+                    number += 1
+                    self.assertEqual(struct.unpack_from("<Q", body, at)[0], number)
+        self.assertEqual(client.ack(order(3, 1)).outcome, DONE)
 
     def test_the_newest_subscriber_takes_the_feed_over(self):
         engine = self.engine()

@@ -5,10 +5,10 @@ import struct
 import time
 
 import process
-from service_client import (ACK, BAD_COMMAND, BODY_BYTES_MAX, CANCEL, CLOCK, DONE, EXPIRED, FILL, GTD, NEW, NEW_ORDER,
-                            NOT_HERE, OUTCOMES_KEPT, REDUCE, SELL, SUBSCRIBE, TOO_LATE, TOO_OLD, UNKNOWN_ORDER, Ack,
-                            Client, Ended, ServiceCase, cancel, clock, frame, hello, order, switch)
-from workdir import SANITIZE, main, seed
+from service_client import (ACK, BAD_COMMAND, BODY_BYTES_MAX, CANCEL, DONE, EXPIRED, FILL, GTD, NEW, NEW_ORDER,
+                            NOT_HERE, OLD, OUTCOMES_KEPT, REDUCE, SELL, SUBSCRIBE, TOO_LATE, TOO_OLD, UNKNOWN_ORDER,
+                            Ack, Ended, ServiceCase, cancel, clock, frame, hello, order, switch)
+from workdir import main, seed
 
 E_TOO_LARGE_TEXT = "larger than 8192 bytes"
 
@@ -145,7 +145,8 @@ class Trading(ServiceCase):
     def test_an_order_good_till_a_time_expires_by_the_wall_clock(self):
         engine = self.engine()
         client = self.client(engine)
-        self.assertEqual(client.ack(order(1, 1, time_in_force=GTD, expire_ns=time.time_ns() + 1000000000)).outcome, DONE)
+        command = order(1, 1, time_in_force=GTD, expire_ns=time.time_ns() + 1000000000)
+        self.assertEqual(client.ack(command).outcome, DONE)
         self.assertEqual(struct.unpack("<QQQ", client.receive_of(EXPIRED)), (1, 1, 10))
         self.assertEqual(client.ack(cancel(1, 2, 1)).outcome, UNKNOWN_ORDER)
 
@@ -223,12 +224,12 @@ class Crowds(ServiceCase):
         self.limits = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, self.limits)
 
-    def crowd(self, count):
-        """So many connections that never say HELLO."""
+    def crowd(self, count, greet=False):
+        """So many connections; without greet they never say HELLO."""
         if self.limits[1] < count + 200:
             self.skipTest(f"only {self.limits[1]} descriptors are allowed here")
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(self.limits[0], count + 200), self.limits[1]))
-        return [self.client(self.running, greet=False) for _ in range(count)]
+        return [self.client(self.running, greet) for _ in range(count)]
 
     def test_idle_connections_do_not_lock_others_out(self):
         self.running = self.engine()
@@ -236,6 +237,20 @@ class Crowds(ServiceCase):
         self.crowd(1200)
         self.assertEqual(served.ack(order(1, 1)).outcome, DONE)
         self.assertEqual(self.client(self.running).ack(order(2, 1)).outcome, DONE)
+
+    def test_who_finds_a_full_house_is_told_and_one_that_leaves_makes_room(self):
+        self.running = self.engine()
+        crowd = self.crowd(1023, greet=True)
+        self.assertIn("as many connections as there may be", self.client(self.running, greet=False).error()[1])
+        self.assertEqual(crowd[-1].ack(order(1, 1)).outcome, DONE)
+        crowd[5].close()
+        self.wait_until(self.has_room, "the place that was left")
+
+    def has_room(self):
+        try:
+            return self.client(self.running).ack(order(2, 1)).outcome == DONE
+        except (Ended, AssertionError, BrokenPipeError, ConnectionResetError):
+            return False
 
     def test_with_few_descriptors_it_serves_and_still_drains_and_takes_its_snapshot(self):
         resource.setrlimit(resource.RLIMIT_NOFILE, (128, self.limits[1]))
@@ -252,26 +267,62 @@ class Crowds(ServiceCase):
     def test_a_client_that_does_not_read_is_dropped_and_may_come_back(self):
         engine = self.engine()
         deaf, other = self.client(engine), self.client(engine)
-        sent = 0
+        deaf.send(*[order(1, n, size=1, side=2) for n in range(1, OUTCOMES_KEPT + 11)])
+        sent, refused = 0, order(1, 0) * 1000
         try:
-            # 4 MiB of answers, 56 bytes each, and what the sockets hold.
-            while sent < 400000:
-                deaf.send(*[order(1, sent + n + 1, size=1, side=2) for n in range(1000)])
+            # 16 MiB of answers, 56 bytes each, and what the sockets hold.
+            while sent < 1000000:
+                deaf.send(refused)
                 sent += 1000
         except (BrokenPipeError, ConnectionResetError):
             pass
-        self.assertLess(sent, 400000, "it was never dropped")
+        self.assertLess(sent, 1000000, "it was never dropped")
         self.assertEqual(other.ack(order(2, 1)).outcome, DONE)
         back = self.client(engine)
-        self.assertIn(back.ack(order(1, 1, size=1, side=2)).outcome, (TOO_OLD,))
-        self.assertEqual(back.ack(order(1, sent + 5000)).outcome, DONE)
+        self.assertEqual(back.ack(order(1, 1, size=1, side=2)).outcome, TOO_OLD)
+        self.assertEqual(back.ack(order(1, OUTCOMES_KEPT + 10, size=1, side=2)).seq, OUTCOMES_KEPT + 10)
+        self.assertEqual(back.ack(order(1, 5000)).outcome, DONE)
+
+
+class Versions(ServiceCase):
+    def test_pinned_data_takes_both_versions_and_finalized_data_only_the_newer(self):
+        engine = self.engine()
+        sent = [order(1, 1), order(2, 1, side=SELL, size=3)]
+        answers = [self.client(engine).ack(command).body for command in sent]
+        self.assertEqual(engine.terminate(), 0)
+        for program in (NEW, OLD, NEW):
+            engine = self.engine(program=program)
+            client = self.client(engine)
+            self.assertEqual([client.ack(command).body for command in sent], answers)
+            self.assertEqual(client.ack(switch(3, 1, 3)).outcome, NOT_HERE)
+            if program is OLD:
+                engine.kill()
+            elif engine.ready["epoch"] < 4:
+                self.assertEqual(engine.terminate(), 0)
+        process.run(process.program("baton"), "service", "finalize", engine.ready["control"], check=0)
+        self.assertEqual(client.ack(switch(3, 1, 3)).outcome, DONE)
+        self.assertEqual(client.ack(order(2, 2, side=SELL, size=2)).filled, 2)
+        digests = []
+        for end in (process.Process.kill, process.Process.terminate):
+            end(engine)
+            digest = process.run(NEW, "baton", "digest", self.data, "-o", "json", check=0).json()
+            digests.append(digest["state_digest"])
+            refused = process.run(OLD, "run", "--dir", self.data, "--listen", f"unix:{self.orders_path}")
+            self.assertEqual(refused.status, 1, refused)
+            self.assertRegex(refused.stderr, r"(?m)^baton: .*schema.*: .+")
+            engine = self.engine(program=NEW)
+        self.assertEqual(digests[0], digests[1])
+        client = self.client(engine)
+        self.assertEqual([client.ack(command).body for command in sent], answers)
+        self.assertEqual(client.ack(cancel(2, 3, 1)).outcome, TOO_LATE)
 
 
 class Neighbours(ServiceCase):
     def test_a_second_engine_on_the_same_directory_is_refused_and_the_first_serves_on(self):
         engine = self.engine()
         other = self.socket_path("other")
-        result = process.run(NEW, "run", "--dir", self.data, "--listen", f"unix:{other}", "--control", f"{other}.control")
+        result = process.run(NEW, "run", "--dir", self.data, "--listen", f"unix:{other}",
+                             "--control", f"{other}.control")
         self.assertEqual(result.status, 7, result)
         self.assertRegex(result.stderr, r"(?m)^baton: [^:]+: .+: .+")
         self.assertEqual(self.client(engine).ack(order(1, 1)).outcome, DONE)

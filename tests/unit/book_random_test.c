@@ -117,20 +117,30 @@ static book_refusal plain_new(plain_book *plain, const book_order *order, fill_l
         remaining -= size;
         fills->fills[fills->count++] = (book_fill){
             .trade_id = ++plain->counters.trades_count,
-            .maker_order_id = maker->order_id, .maker_client_id = maker->client_id,
-            .taker_order_id = order->order_id, .taker_client_id = order->client_id,
-            .price = maker->price, .size = size, .maker_remaining = maker->remaining,
-            .taker_remaining = remaining, .taker_side = order->side,
+            .maker_order_id = maker->order_id,
+            .maker_client_id = maker->client_id,
+            .taker_order_id = order->order_id,
+            .taker_client_id = order->client_id,
+            .price = maker->price,
+            .size = size,
+            .maker_remaining = maker->remaining,
+            .taker_remaining = remaining,
+            .taker_side = order->side,
         };
         if (maker->remaining == 0)
             plain_drop(plain, best);
     }
     if (remaining > 0 && order->time_in_force != BOOK_IOC)
         plain->orders[plain->count++] = (book_resting){
-            .order_id = order->order_id, .client_id = order->client_id, .price = order->price,
-            .remaining = remaining, .filled = order->size - remaining,
-            .priority = plain->counters.next_priority++, .expire_ns = order->expire_ns,
-            .side = order->side, .time_in_force = order->time_in_force,
+            .order_id = order->order_id,
+            .client_id = order->client_id,
+            .price = order->price,
+            .remaining = remaining,
+            .filled = order->size - remaining,
+            .priority = plain->counters.next_priority++,
+            .expire_ns = order->expire_ns,
+            .side = order->side,
+            .time_in_force = order->time_in_force,
         };
     return BOOK_OK;
 }
@@ -390,8 +400,10 @@ static void a_book_of_one_slot_behaves_like_a_plain_one(void **state)
     contest c = {.random = seed() | 1};
     bool rests = false;
     for (int i = 0; i < 10000; i++) {
-        book_order order = {.order_id = 1 + below(&c, 3), .price = (int64_t)next_random(&c),
-                            .size = 1, .side = BOOK_BUY};
+        book_order order = {.order_id = 1 + below(&c, 3),
+                            .price = (int64_t)next_random(&c),
+                            .size = 1,
+                            .side = BOOK_BUY};
         book_placed placed;
         if (below(&c, 2) == 0) {
             book_refusal refusal = book_new_order(book, &order, NULL, NULL, &placed);
@@ -420,7 +432,9 @@ static void many_ids_and_prices_come_and_go(void **state)
     contest c = {.random = seed() | 1};
     for (uint64_t round = 0; round < 3; round++) {
         for (uint64_t i = 0; i < COUNT; i++) {
-            book_order order = {.order_id = i << (round * 16), .size = 1, .side = BOOK_SELL,
+            book_order order = {.order_id = i << (round * 16),
+                                .size = 1,
+                                .side = BOOK_SELL,
                                 .price = (int64_t)(i * (round == 1 ? 1 : 1u << 31))};
             book_placed placed;
             assert_int_equal(book_new_order(book, &order, NULL, NULL, &placed), BOOK_OK);

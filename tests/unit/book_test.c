@@ -55,20 +55,27 @@ static book_refusal send(fixture *f, book_order order)
 
 static book_refusal limit(fixture *f, uint64_t id, book_side side, int64_t price, uint64_t size)
 {
-    return send(f, (book_order){.order_id = id, .client_id = 100 + id, .side = side,
-                                .price = price, .size = size});
+    return send(
+        f, (book_order){
+               .order_id = id, .client_id = 100 + id, .side = side, .price = price, .size = size});
 }
 
 static book_refusal ioc(fixture *f, uint64_t id, book_side side, int64_t price, uint64_t size)
 {
-    return send(f, (book_order){.order_id = id, .side = side, .price = price, .size = size,
-                                .time_in_force = BOOK_IOC});
+    return send(
+        f,
+        (book_order){
+            .order_id = id, .side = side, .price = price, .size = size, .time_in_force = BOOK_IOC});
 }
 
 static book_refusal gtd(fixture *f, uint64_t id, int64_t price, uint64_t expire_ns)
 {
-    return send(f, (book_order){.order_id = id, .side = BOOK_BUY, .price = price, .size = 1,
-                                .time_in_force = BOOK_GTD, .expire_ns = expire_ns});
+    return send(f, (book_order){.order_id = id,
+                                .side = BOOK_BUY,
+                                .price = price,
+                                .size = 1,
+                                .time_in_force = BOOK_GTD,
+                                .expire_ns = expire_ns});
 }
 
 static void assert_sound(const fixture *f)
@@ -130,8 +137,8 @@ static void an_ioc_order_takes_what_it_can_and_never_rests(void **state)
     fixture *f = *state;
     assert_int_equal(limit(f, 1, BOOK_SELL, 100, 5), BOOK_OK);
     book_placed placed;
-    book_order order = {.order_id = 2, .side = BOOK_BUY, .price = 100, .size = 9,
-                        .time_in_force = BOOK_IOC};
+    book_order order = {
+        .order_id = 2, .side = BOOK_BUY, .price = 100, .size = 9, .time_in_force = BOOK_IOC};
     assert_int_equal(book_new_order(f->book, &order, NULL, NULL, &placed), BOOK_OK);
     assert_int_equal(placed.filled, 5);
     assert_int_equal(placed.remaining, 4);
@@ -143,10 +150,14 @@ static void an_ioc_order_takes_what_it_can_and_never_rests(void **state)
 static void a_client_may_trade_with_itself(void **state)
 {
     fixture *f = *state;
-    assert_int_equal(send(f, (book_order){.order_id = 1, .client_id = 7, .side = BOOK_BUY,
-                                          .price = 5, .size = 1}), BOOK_OK);
-    assert_int_equal(send(f, (book_order){.order_id = 2, .client_id = 7, .side = BOOK_SELL,
-                                          .price = 5, .size = 1}), BOOK_OK);
+    assert_int_equal(
+        send(f,
+             (book_order){.order_id = 1, .client_id = 7, .side = BOOK_BUY, .price = 5, .size = 1}),
+        BOOK_OK);
+    assert_int_equal(
+        send(f,
+             (book_order){.order_id = 2, .client_id = 7, .side = BOOK_SELL, .price = 5, .size = 1}),
+        BOOK_OK);
     assert_int_equal(f->fills_count, 1);
 }
 
@@ -269,8 +280,8 @@ static void a_level_never_overflows(void **state)
 static void any_int64_is_a_price(void **state)
 {
     fixture *f = *state;
-    static const int64_t prices[] = {INT64_MIN, INT64_MIN + 1, -7,      -1,
-                                     0,         1,             1 << 20, INT64_MAX - 1};
+    static const int64_t prices[] = {INT64_MIN, INT64_MIN + 1, -7,           -1, 0,
+                                     1,         1 << 20,       INT64_MAX - 1};
     for (uint64_t i = 0; i < 8; i++)
         assert_int_equal(limit(f, i + 1, BOOK_BUY, prices[(i * 5) % 8], 1), BOOK_OK);
     assert_int_equal(limit(f, 20, BOOK_SELL, INT64_MAX, 1), BOOK_OK);
@@ -336,10 +347,18 @@ static void the_digest_is_of_the_state_and_not_of_its_history(void **state)
 
     order_book *other = NULL;
     assert_int_equal(book_create(&(book_options){.orders_max = 9, .levels_max = 3}, &other), 0);
-    book_resting first = {.order_id = 1, .client_id = 101, .price = 10, .remaining = 1,
-                          .priority = 1, .side = BOOK_BUY};
-    book_resting second = {.order_id = 2, .client_id = 102, .price = 10, .remaining = 1,
-                           .priority = 2, .side = BOOK_BUY};
+    book_resting first = {.order_id = 1,
+                          .client_id = 101,
+                          .price = 10,
+                          .remaining = 1,
+                          .priority = 1,
+                          .side = BOOK_BUY};
+    book_resting second = {.order_id = 2,
+                           .client_id = 102,
+                           .price = 10,
+                           .remaining = 1,
+                           .priority = 2,
+                           .side = BOOK_BUY};
     book_counters counters = {.next_priority = 3};
     assert_int_equal(book_restore_order(other, &first), 0);
     assert_int_equal(book_restore_order(other, &second), 0);
@@ -365,8 +384,8 @@ static void time_priority_is_part_of_the_digest(void **state)
 static void restore_refuses_what_no_visit_gives(void **state)
 {
     fixture *f = *state;
-    const book_resting good = {.order_id = 5, .price = 10, .remaining = 4, .priority = 9,
-                               .side = BOOK_BUY};
+    const book_resting good = {
+        .order_id = 5, .price = 10, .remaining = 4, .priority = 9, .side = BOOK_BUY};
     book_resting bad[8];
     for (int i = 0; i < 8; i++)
         bad[i] = good;

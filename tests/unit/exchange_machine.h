@@ -1,4 +1,5 @@
-/* tests/unit/exchange_machine.h: the matching engine's state machine alone: commands in, effects out, no journal. */
+/* tests/unit/exchange_machine.h: the matching engine's state machine alone: commands in, effects
+ * out, no journal. */
 #pragma once
 
 #include <setjmp.h>
@@ -22,7 +23,7 @@ typedef struct {
 
 typedef struct {
     baton_machine machine;
-    const char *values[4]; /* orders-max, levels-max, clients-max, outbox */
+    const char *values[4];  /* orders-max, levels-max, clients-max, outbox */
     uint32_t effects_count; /* of the last command */
     machine_effect *effects;
 } exchange_machine;

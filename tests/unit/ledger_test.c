@@ -13,7 +13,9 @@
 enum { BASE = 1, QUOTE = 2, BUYER = 10, SELLER = 20 };
 
 static const ledger_pair pair = {
-    .base_asset_id = BASE, .quote_asset_id = QUOTE, .size_unit = 100,
+    .base_asset_id = BASE,
+    .quote_asset_id = QUOTE,
+    .size_unit = 100,
 };
 
 static int open_ledger(void **state)
@@ -93,8 +95,8 @@ static void a_trade_at_the_limit_moves_cost_and_size(void **state)
 {
     account_ledger *ledger = *state;
     fund(ledger);
-    ledger_trade trade = {.buyer_id = BUYER, .seller_id = SELLER, .price = 300, .size = 10,
-                          .buyer_limit = 300};
+    ledger_trade trade = {
+        .buyer_id = BUYER, .seller_id = SELLER, .price = 300, .size = 10, .buyer_limit = 300};
     assert_int_equal(ledger_settle(ledger, &pair, &trade), LEDGER_OK);
     assert_balance(ledger, account(BUYER, QUOTE), 970, 0);
     assert_balance(ledger, account(BUYER, BASE), 10, 0);
@@ -107,8 +109,12 @@ static void a_better_price_gives_the_difference_back(void **state)
 {
     account_ledger *ledger = *state;
     fund(ledger);
-    ledger_trade trade = {.buyer_id = BUYER, .seller_id = SELLER, .price = 200, .size = 4,
-                          .buyer_limit = 300, .buyer_remaining = 6};
+    ledger_trade trade = {.buyer_id = BUYER,
+                          .seller_id = SELLER,
+                          .price = 200,
+                          .size = 4,
+                          .buyer_limit = 300,
+                          .buyer_remaining = 6};
     assert_int_equal(ledger_settle(ledger, &pair, &trade), LEDGER_OK);
     /* 18 of the 30 go on being held for the 6 that remain, 8 were paid, 4 came back. */
     assert_balance(ledger, account(BUYER, QUOTE), 974, 18);
@@ -127,8 +133,12 @@ static void rounding_never_leaves_anything_held(void **state)
     assert_int_equal(ledger_hold(ledger, account(BUYER, QUOTE), hold), LEDGER_OK);
     assert_int_equal(ledger_hold(ledger, account(SELLER, BASE), 10), LEDGER_OK);
     for (uint64_t remaining = 9;; remaining--) {
-        ledger_trade trade = {.buyer_id = BUYER, .seller_id = SELLER, .price = 33, .size = 1,
-                              .buyer_limit = 33, .buyer_remaining = remaining};
+        ledger_trade trade = {.buyer_id = BUYER,
+                              .seller_id = SELLER,
+                              .price = 33,
+                              .size = 1,
+                              .buyer_limit = 33,
+                              .buyer_remaining = remaining};
         assert_int_equal(ledger_settle(ledger, &pair, &trade), LEDGER_OK);
         if (remaining == 0)
             break;
@@ -144,8 +154,8 @@ static void a_client_may_trade_with_itself(void **state)
     assert_int_equal(ledger_deposit(ledger, account(7, BASE), UINT64_MAX), LEDGER_OK);
     assert_int_equal(ledger_hold(ledger, account(7, QUOTE), 30), LEDGER_OK);
     assert_int_equal(ledger_hold(ledger, account(7, BASE), 10), LEDGER_OK);
-    ledger_trade trade = {.buyer_id = 7, .seller_id = 7, .price = 300, .size = 10,
-                          .buyer_limit = 300};
+    ledger_trade trade = {
+        .buyer_id = 7, .seller_id = 7, .price = 300, .size = 10, .buyer_limit = 300};
     assert_int_equal(ledger_settle(ledger, &pair, &trade), LEDGER_OK);
     assert_balance(ledger, account(7, QUOTE), UINT64_MAX, 0);
     assert_balance(ledger, account(7, BASE), UINT64_MAX, 0);
@@ -158,8 +168,8 @@ static void a_trade_that_cannot_be_settled_moves_nothing(void **state)
     fund(ledger);
     assert_int_equal(ledger_deposit(ledger, account(SELLER, QUOTE), UINT64_MAX), LEDGER_OK);
     baton_digest before = ledger_digest(ledger);
-    const ledger_trade good = {.buyer_id = BUYER, .seller_id = SELLER, .price = 300, .size = 10,
-                               .buyer_limit = 300};
+    const ledger_trade good = {
+        .buyer_id = BUYER, .seller_id = SELLER, .price = 300, .size = 10, .buyer_limit = 300};
     assert_int_equal(ledger_settle(ledger, &pair, &good), LEDGER_OVERFLOW); /* the seller is full */
 
     ledger_trade bad = good;
@@ -201,8 +211,8 @@ static void a_trade_needs_room_for_the_accounts_it_opens(void **state)
         assert_int_equal(ledger_deposit(ledger, account(1, asset), 0), LEDGER_OK);
     assert_int_equal(ledger_accounts_count(ledger), 7);
     baton_digest before = ledger_digest(ledger);
-    ledger_trade trade = {.buyer_id = BUYER, .seller_id = SELLER, .price = 300, .size = 10,
-                          .buyer_limit = 300};
+    ledger_trade trade = {
+        .buyer_id = BUYER, .seller_id = SELLER, .price = 300, .size = 10, .buyer_limit = 300};
     assert_int_equal(ledger_settle(ledger, &pair, &trade), LEDGER_ACCOUNTS_FULL);
     assert_true(baton_digest_equal(before, ledger_digest(ledger)));
     assert_int_equal(ledger_deposit(ledger, account(BUYER, BASE), 0), LEDGER_OK);
@@ -262,8 +272,8 @@ static void a_visit_is_sorted_and_restores_the_same_ledger(void **state)
     assert_int_equal(ledger_restore(other, &bad), BATON_E_FULL);
     bad.version = 0;
     assert_int_equal(ledger_restore(other, &bad), BATON_E_INVALID);
-    bad = (ledger_balance){.account = account(9, 9), .available = UINT64_MAX, .held = 1,
-                           .version = 1};
+    bad = (ledger_balance){
+        .account = account(9, 9), .available = UINT64_MAX, .held = 1, .version = 1};
     assert_int_equal(ledger_restore(other, &bad), BATON_E_INVALID);
     ledger_destroy(other);
 }
@@ -310,8 +320,10 @@ static void random_calls_neither_make_nor_lose_money(void **state)
         } else {
             int64_t price = (int64_t)(next_random(&random) % 300);
             ledger_trade trade = {
-                .buyer_id = next_random(&random) % 8, .seller_id = next_random(&random) % 8,
-                .price = price, .size = next_random(&random) % 100,
+                .buyer_id = next_random(&random) % 8,
+                .seller_id = next_random(&random) % 8,
+                .price = price,
+                .size = next_random(&random) % 100,
                 .buyer_limit = price + (int64_t)(next_random(&random) % 20) - 1,
                 .buyer_remaining = next_random(&random) % 50,
             };

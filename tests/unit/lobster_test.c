@@ -53,8 +53,8 @@ static const char *read_fills(fixture *f)
 static int apply(fixture *f, lobster_type type, uint64_t id, uint64_t size, int64_t price,
                  book_side side)
 {
-    lobster_message message = {.type = type, .order_id = id, .size = size, .price = price,
-                               .side = side};
+    lobster_message message = {
+        .type = type, .order_id = id, .size = size, .price = price, .side = side};
     return lobster_apply(&f->engine, &message, NULL);
 }
 
@@ -130,8 +130,8 @@ static void the_first_message_of_a_seeded_replay_is_already_in_the_book(void **s
 {
     fixture *f = *state;
     assert_int_equal(lobster_seed(&f->engine, 0, BOOK_BUY, 100, 50, NULL), 0);
-    lobster_message first = {.type = LOBSTER_NEW, .order_id = 5, .size = 18, .price = 100,
-                             .side = BOOK_BUY};
+    lobster_message first = {
+        .type = LOBSTER_NEW, .order_id = 5, .size = 18, .price = 100, .side = BOOK_BUY};
     assert_int_equal(lobster_apply_seeded(&f->engine, &first, NULL), 0);
     assert_best(f, BOOK_BUY, 100, 50);
     book_resting own;
@@ -146,8 +146,8 @@ static void a_seed_that_lacks_the_first_message_is_refused(void **state)
 {
     fixture *f = *state;
     assert_int_equal(lobster_seed(&f->engine, 0, BOOK_BUY, 100, 5, NULL), 0);
-    lobster_message first = {.type = LOBSTER_NEW, .order_id = 5, .size = 18, .price = 100,
-                             .side = BOOK_BUY};
+    lobster_message first = {
+        .type = LOBSTER_NEW, .order_id = 5, .size = 18, .price = 100, .side = BOOK_BUY};
     baton_error error = {0};
     assert_int_equal(lobster_apply_seeded(&f->engine, &first, &error), BATON_E_INVALID);
     assert_non_null(strstr(error.why, "seed book"));
@@ -217,7 +217,7 @@ static void the_book_grows_past_its_first_pools(void **state)
 }
 
 #define RECORDED_TEST(claim) cmocka_unit_test_setup_teardown(claim, open_recorded, close_engine)
-#define MATCH_TEST(claim) cmocka_unit_test_setup_teardown(claim, open_match, close_engine)
+#define MATCH_TEST(claim)    cmocka_unit_test_setup_teardown(claim, open_match, close_engine)
 
 int main(void)
 {

@@ -120,14 +120,41 @@ static void orders_expire_by_ticks_and_by_clock_commands(void **state)
     assert_int_equal(machine_tick(own, 1000), 0);
     assert_int_equal(own->effects_count, 1);
     assert_int_equal(own->effects[0].type, EFFECT_EXPIRED);
-    exchange_clock clock = {.command = {.client_id = baton_le64_put(9),
-                                        .client_seq = baton_le64_put(1)},
-                            .now_ns = baton_le64_put(2000)};
+    exchange_clock clock = {
+        .command = {.client_id = baton_le64_put(9), .client_seq = baton_le64_put(1)},
+        .now_ns = baton_le64_put(2000)};
     assert_int_equal(machine_apply(own, ENTRY_CLOCK, &clock, sizeof(clock)), 0);
     assert_int_equal(own->effects_count, 2);
     assert_int_equal(own->effects[0].type, EFFECT_EXPIRED);
     assert_int_equal(own->effects[1].type, EFFECT_ACK);
     assert_int_equal(book_orders_count(machine_state(own)->book), 0);
+}
+
+/* More than an entry may have effects (BATON_EFFECTS_PER_ENTRY_MAX): a tick that can't be applied
+ * would end the engine at every start. */
+static void any_number_of_orders_may_expire_by_one_tick(void **state)
+{
+    exchange_machine *own = *state;
+    enum { ORDERS = BATON_EFFECTS_PER_ENTRY_MAX + 10 };
+    for (uint64_t i = 1; i <= ORDERS; i++) {
+        exchange_new_order order = order_of(1, i, BOOK_BUY, 100, i);
+        order.time_in_force = BOOK_GTD;
+        order.expire_ns = baton_le64_put(1000000);
+        MACHINE_ACK(own, ENTRY_NEW_ORDER, order);
+    }
+    assert_int_equal(machine_tick(own, 1000000), 0);
+    assert_int_equal(book_orders_count(machine_state(own)->book), 0);
+    uint64_t told = 0;
+    for (uint32_t i = 0; i < own->effects_count; i++) {
+        assert_int_equal(own->effects[i].type, EFFECT_EXPIRED);
+        exchange_expired expired;
+        for (uint32_t at = 0; at < own->effects[i].payload_bytes; at += sizeof(expired)) {
+            memcpy(&expired, own->effects[i].payload + at, sizeof(expired));
+            assert_int_equal(baton_le64_get(expired.order.client_seq), ++told);
+            assert_int_equal(baton_le64_get(expired.remaining), told);
+        }
+    }
+    assert_int_equal(told, ORDERS);
 }
 
 static void a_command_applied_twice_is_refused_by_apply_itself(void **state)
@@ -147,8 +174,7 @@ static void payloads_that_intake_would_refuse_are_refused_by_apply(void **state)
     assert_int_equal(machine_apply(own, ENTRY_TICK, "x", 1), BATON_E_INVALID);
     assert_int_equal(machine_apply(own, 99, &order, sizeof(order)), BATON_E_UNKNOWN_TYPE);
     order.command.client_id = baton_le64_put(EXCHANGE_CLIENT_ID_MAX + 1);
-    assert_int_equal(machine_apply(own, ENTRY_NEW_ORDER, &order, sizeof(order)),
-                     BATON_E_TOO_LARGE);
+    assert_int_equal(machine_apply(own, ENTRY_NEW_ORDER, &order, sizeof(order)), BATON_E_TOO_LARGE);
 }
 
 /* ---- what 1.1.0 adds ---- */
@@ -212,37 +238,65 @@ static void fill_state(exchange_machine *own)
     }
 }
 
+/* A snapshot on disk, and one that reads it. */
+typedef struct {
+    test_dir dir;
+    baton_io *io;
+    baton_snapshot_writer *writer;
+    baton_snapshot_reader *reader;
+} kept_snapshot;
+
+static void kept_begin(kept_snapshot *own)
+{
+    baton_error error = {0};
+    test_dir_make(&own->dir, "matching_engine");
+    assert_int_equal(baton_io_open(&(baton_io_options){.ops_max = 16}, &own->io, &error), 0);
+    assert_int_equal(baton_snapshot_writer_create(NULL, &own->writer), 0);
+}
+
+/* Publish what was packed, and open it. */
+static void kept_open(kept_snapshot *own, baton_snapshot_info info)
+{
+    baton_error error = {0};
+    baton_snapshot_listed *list;
+    uint32_t count;
+    strcpy(info.service, matching_engine_service.name);
+    strcpy(info.version, matching_engine_service.version);
+    assert_int_equal(baton_snapshot_writer_finish(own->writer, &info), 0);
+    assert_int_equal(baton_snapshot_publish(own->io, own->dir.path, own->writer, &info, &error), 0);
+    assert_int_equal(baton_snapshot_list_with(own->io, own->dir.path, &list, &count, &error), 0);
+    assert_int_equal(count, 1);
+    assert_int_equal(
+        baton_snapshot_reader_open(own->io, own->dir.path, &list[0], &own->reader, &error), 0);
+    free(list);
+}
+
+static void kept_end(kept_snapshot *own)
+{
+    baton_snapshot_reader_close(own->reader);
+    baton_io_close(own->io);
+    test_dir_remove(&own->dir);
+}
+
+static void kept_of_machine(kept_snapshot *own, const exchange_machine *from, uint32_t schema)
+{
+    kept_begin(own);
+    assert_int_equal(baton_machine_pack(&from->machine, schema, own->writer), 0);
+    kept_open(own, (baton_snapshot_info){.schema = schema,
+                                         .seq = from->machine.seq,
+                                         .epoch = 1,
+                                         .state_digest = machine_digest(from, schema),
+                                         .effect_digest = from->machine.effect_digest});
+}
+
 /* Out of one machine, through a published snapshot, into another. */
 static void carry(const exchange_machine *from, exchange_machine *to, uint32_t schema)
 {
-    test_dir dir;
-    baton_io *io;
+    kept_snapshot kept;
     baton_error error = {0};
-    baton_snapshot_writer *writer;
-    baton_snapshot_reader *reader;
-    baton_snapshot_listed *list;
-    uint32_t count;
-    test_dir_make(&dir, "matching_engine");
-    assert_int_equal(baton_io_open(&(baton_io_options){.ops_max = 16}, &io, &error), 0);
-    assert_int_equal(baton_snapshot_writer_create(NULL, &writer), 0);
-    assert_int_equal(baton_machine_pack(&from->machine, schema, writer), 0);
-    baton_snapshot_info info = {.schema = schema,
-                                .seq = from->machine.seq,
-                                .epoch = 1,
-                                .state_digest = machine_digest(from, schema),
-                                .effect_digest = from->machine.effect_digest};
-    strcpy(info.service, matching_engine_service.name);
-    strcpy(info.version, matching_engine_service.version);
-    assert_int_equal(baton_snapshot_writer_finish(writer, &info), 0);
-    assert_int_equal(baton_snapshot_publish(io, dir.path, writer, &info, &error), 0);
-    assert_int_equal(baton_snapshot_list_with(io, dir.path, &list, &count, &error), 0);
-    assert_int_equal(count, 1);
-    assert_int_equal(baton_snapshot_reader_open(io, dir.path, &list[0], &reader, &error), 0);
-    assert_int_equal(baton_machine_unpack(&to->machine, reader, &error), 0);
-    baton_snapshot_reader_close(reader);
-    free(list);
-    baton_io_close(io);
-    test_dir_remove(&dir);
+    kept_of_machine(&kept, from, schema);
+    assert_int_equal(baton_machine_unpack(&to->machine, kept.reader, &error), 0);
+    kept_end(&kept);
 }
 
 static void a_restored_state_answers_and_matches_as_the_one_it_was_taken_of(void **state)
@@ -260,14 +314,16 @@ static void a_restored_state_answers_and_matches_as_the_one_it_was_taken_of(void
             MACHINE_ACK(own, ENTRY_NEW_ORDER, trade);
         }
         carry(own, &restored, schema);
-        assert_true(baton_digest_equal(machine_digest(own, schema), machine_digest(&restored, schema)));
+        assert_true(
+            baton_digest_equal(machine_digest(own, schema), machine_digest(&restored, schema)));
         assert_null(book_check(machine_state(&restored)->book, true));
         for (uint64_t i = 1; i <= 20; i++) { /* sweeps both sides, so order within a price counts */
-            exchange_new_order sweep =
-                order_of(500, 100 * schema + i, i % 2 ? BOOK_BUY : BOOK_SELL, i % 2 ? 30 : -30, 500);
+            exchange_new_order sweep = order_of(500, 100 * schema + i, i % 2 ? BOOK_BUY : BOOK_SELL,
+                                                i % 2 ? 30 : -30, 500);
             MACHINE_ACK(own, ENTRY_NEW_ORDER, sweep);
             MACHINE_ACK(&restored, ENTRY_NEW_ORDER, sweep);
-            assert_true(baton_digest_equal(own->machine.effect_digest, restored.machine.effect_digest));
+            assert_true(
+                baton_digest_equal(own->machine.effect_digest, restored.machine.effect_digest));
         }
         assert_true(baton_digest_equal(machine_digest(own, 2), machine_digest(&restored, 2)));
         machine_end(&restored);
@@ -277,35 +333,84 @@ static void a_restored_state_answers_and_matches_as_the_one_it_was_taken_of(void
 static void a_snapshot_with_more_than_the_options_allow_is_refused(void **state)
 {
     exchange_machine *own = *state;
-    exchange_machine small;
-    test_dir dir;
-    baton_io *io;
-    baton_error error = {0};
-    baton_snapshot_writer *writer;
-    baton_snapshot_reader *reader;
-    baton_snapshot_listed *list;
-    uint32_t count;
     fill_state(own);
-    test_dir_make(&dir, "matching_engine_small");
-    assert_int_equal(baton_io_open(&(baton_io_options){.ops_max = 16}, &io, &error), 0);
-    assert_int_equal(baton_snapshot_writer_create(NULL, &writer), 0);
-    assert_int_equal(baton_machine_pack(&own->machine, 2, writer), 0);
-    baton_snapshot_info info = {.schema = 2, .seq = own->machine.seq, .epoch = 1};
-    strcpy(info.service, matching_engine_service.name);
-    assert_int_equal(baton_snapshot_writer_finish(writer, &info), 0);
-    assert_int_equal(baton_snapshot_publish(io, dir.path, writer, &info, &error), 0);
-    assert_int_equal(baton_snapshot_list_with(io, dir.path, &list, &count, &error), 0);
     const machine_wish wishes[] = {{.orders_max = "10"}, {.clients_max = "3"}};
     for (uint32_t i = 0; i < 2; i++) {
+        exchange_machine small;
+        kept_snapshot kept;
+        baton_error error = {0};
         machine_make(&small, wishes[i]);
-        assert_int_equal(baton_snapshot_reader_open(io, dir.path, &list[0], &reader, &error), 0);
-        assert_int_equal(baton_machine_unpack(&small.machine, reader, &error), BATON_E_FULL);
-        baton_snapshot_reader_close(reader);
+        kept_of_machine(&kept, own, 2);
+        assert_int_equal(baton_machine_unpack(&small.machine, kept.reader, &error), BATON_E_FULL);
+        kept_end(&kept);
         machine_end(&small);
     }
-    free(list);
-    baton_io_close(io);
-    test_dir_remove(&dir);
+}
+
+static void pack_row(baton_snapshot_writer *writer, uint32_t count, const uint64_t *fields)
+{
+    baton_pack_row(writer, count);
+    for (uint32_t i = 0; i < count; i++)
+        baton_pack_uint(writer, fields[i]);
+}
+
+/* A snapshot of schema 2 with nothing in it but two outcomes of client 1, one field or row of it
+ * changed. */
+typedef enum {
+    GOOD,
+    SECOND_BOOK_ROW,
+    LONG_ORDER_ROW,
+    UNKNOWN_SIDE,
+    OUTCOME_SEQ_0,
+    OUTCOME_SEQ_AGAIN,
+    OUTCOME_OF_CLIENT_0,
+    LARGE_OUTCOME,
+    UNKNOWN_FEATURE,
+    SECOND_FEATURES_ROW,
+    VOLUME_OF_NOBODY,
+    VOLUME_TWICE,
+    STRANGE_ROWS,
+} strange_row;
+
+static void pack_strange(baton_snapshot_writer *writer, strange_row strange)
+{
+    baton_pack_section(writer, "book");
+    for (int i = 0; i <= (strange == SECOND_BOOK_ROW); i++)
+        pack_row(writer, 3, (uint64_t[]){1, 0, 0});
+    baton_pack_section(writer, "orders");
+    if (strange == LONG_ORDER_ROW)
+        pack_row(writer, 10, (uint64_t[10]){1});
+    if (strange == UNKNOWN_SIDE)
+        pack_row(writer, 9, (uint64_t[]){1, 1, 5, 5, 0, 1, 0, 2, 0});
+    baton_pack_section(writer, "outcomes");
+    uint64_t outcome[7] = {strange != OUTCOME_OF_CLIENT_0, strange != OUTCOME_SEQ_0, 1, 0, 0, 0, 2};
+    pack_row(writer, 7, outcome);
+    outcome[1] = strange == OUTCOME_SEQ_AGAIN ? 1 : 2;
+    outcome[5] = strange == LARGE_OUTCOME ? UINT16_MAX + 1 : 0;
+    pack_row(writer, 7, outcome);
+    baton_pack_section(writer, "features");
+    for (int i = 0; i <= (strange == SECOND_FEATURES_ROW); i++)
+        pack_row(writer, 1, (uint64_t[]){strange == UNKNOWN_FEATURE ? 4 : 3});
+    baton_pack_section(writer, "volumes");
+    for (int i = 0; i <= (strange == VOLUME_TWICE); i++)
+        pack_row(writer, 2, (uint64_t[]){strange == VOLUME_OF_NOBODY ? 2 : 1, 9});
+}
+
+static void rows_that_no_engine_packs_are_refused(void **state)
+{
+    (void)state;
+    for (strange_row strange = GOOD; strange < STRANGE_ROWS; strange++) {
+        exchange_machine own;
+        kept_snapshot kept;
+        machine_make(&own, (machine_wish){0});
+        kept_begin(&kept);
+        pack_strange(kept.writer, strange);
+        kept_open(&kept, (baton_snapshot_info){.schema = 2, .seq = 2, .epoch = 1});
+        int r = matching_engine_service.restore(machine_state(&own), 2, kept.reader);
+        assert_int_equal(r, strange == GOOD ? 0 : BATON_E_SCHEMA);
+        kept_end(&kept);
+        machine_end(&own);
+    }
 }
 
 /* ---- options, digests ---- */
@@ -316,10 +421,12 @@ static void trades_are_kept_for_the_feed_only_when_asked_for(void **state)
     for (int kept = 0; kept < 2; kept++) {
         exchange_machine own;
         machine_make(&own, (machine_wish){.outbox = kept ? "trades" : "none"});
-        exchange_new_order maker = order_of(1, 1, BOOK_BUY, 1, 1), taker = order_of(2, 1, BOOK_SELL, 1, 1);
+        exchange_new_order maker = order_of(1, 1, BOOK_BUY, 1, 1),
+                           taker = order_of(2, 1, BOOK_SELL, 1, 1);
         MACHINE_ACK(&own, ENTRY_NEW_ORDER, maker);
         MACHINE_ACK(&own, ENTRY_NEW_ORDER, taker);
-        assert_int_equal(own.effects[0].consumer, kept ? MATCHING_ENGINE_FEED : BATON_CONSUMER_NONE);
+        assert_int_equal(own.effects[0].consumer,
+                         kept ? MATCHING_ENGINE_FEED : BATON_CONSUMER_NONE);
         assert_int_equal(own.effects[1].consumer, BATON_CONSUMER_NONE);
         machine_end(&own);
     }
@@ -328,9 +435,9 @@ static void trades_are_kept_for_the_feed_only_when_asked_for(void **state)
 static void options_out_of_range_are_refused_with_what_to_do(void **state)
 {
     (void)state;
-    static const char *const wrong[][4] = {{"0", "1", "1", "none"},  {"x", "1", "1", "none"},
-                                           {"1", "-1", "1", "none"}, {"1", "1", "99999999999", "none"},
-                                           {"1", "1", "1", "some"},  {"", "1", "1", "none"}};
+    static const char *const wrong[][4] = {
+        {"0", "1", "1", "none"},           {"x", "1", "1", "none"}, {"1", "-1", "1", "none"},
+        {"1", "1", "99999999999", "none"}, {"1", "1", "1", "some"}, {"", "1", "1", "none"}};
     for (uint32_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         baton_error error = {0};
         void *made = NULL;
@@ -346,7 +453,8 @@ static void entry_time_and_epoch_leave_no_trace_in_digests(void **state)
     exchange_machine *own = *state;
     exchange_machine other;
     machine_make(&other, (machine_wish){0});
-    exchange_new_order orders[2] = {order_of(1, 1, BOOK_BUY, 1, 5), order_of(2, 1, BOOK_SELL, 1, 2)};
+    exchange_new_order orders[2] = {order_of(1, 1, BOOK_BUY, 1, 5),
+                                    order_of(2, 1, BOOK_SELL, 1, 2)};
     for (uint64_t i = 0; i < 2; i++) {
         MACHINE_ACK(own, ENTRY_NEW_ORDER, orders[i]);
         const baton_entry entry = {.seq = i + 1,
@@ -372,6 +480,7 @@ int main(void)
         CASE(a_client_reaches_its_own_orders_only),
         CASE(a_reduction_by_nothing_is_refused),
         CASE(orders_expire_by_ticks_and_by_clock_commands),
+        CASE(any_number_of_orders_may_expire_by_one_tick),
         CASE(a_command_applied_twice_is_refused_by_apply_itself),
         CASE(payloads_that_intake_would_refuse_are_refused_by_apply),
         CASE(the_dark_behaviour_changes_nothing_until_switched_on),
@@ -379,6 +488,7 @@ int main(void)
         CASE(a_restored_state_answers_and_matches_as_the_one_it_was_taken_of),
         CASE(a_snapshot_with_more_than_the_options_allow_is_refused),
         CASE(entry_time_and_epoch_leave_no_trace_in_digests),
+        cmocka_unit_test(rows_that_no_engine_packs_are_refused),
         cmocka_unit_test(trades_are_kept_for_the_feed_only_when_asked_for),
         cmocka_unit_test(options_out_of_range_are_refused_with_what_to_do),
     };

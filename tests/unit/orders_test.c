@@ -49,8 +49,12 @@ static void fund(fixture *f, uint64_t user, uint64_t base, uint64_t quote)
 static void place(fixture *f, uint64_t id, uint64_t user, book_side side, int64_t price,
                   uint64_t size)
 {
-    orders_command command = {.action = ORDERS_PLACE, .order_id = id, .user_id = user,
-                              .side = side, .price = price, .size = size};
+    orders_command command = {.action = ORDERS_PLACE,
+                              .order_id = id,
+                              .user_id = user,
+                              .side = side,
+                              .price = price,
+                              .size = size};
     assert_int_equal(orders_apply(&f->state, &command, NULL), 0);
 }
 
@@ -115,7 +119,7 @@ static void refused_commands_say_why_and_change_no_balance(void **state)
     fund(f, 1, ONE, 500);
     fund(f, 2, 0, 500);
     place(f, 1, 1, BOOK_BUY, 100, ONE);
-    place(f, 2, 1, BOOK_BUY, 401, ONE);                  /* holds 100 of its 500 already */
+    place(f, 2, 1, BOOK_BUY, 401, ONE); /* holds 100 of its 500 already */
     place(f, 3, 9, BOOK_BUY, 1, ONE);
     place(f, 1, 1, BOOK_BUY, 1, ONE);
     place(f, 4, 1, BOOK_BUY, 0, ONE);
@@ -200,8 +204,7 @@ static void accounts_hold_exactly_what_their_open_orders_need(void **state)
             cancel_some(f, id - next_random(&random) % (id < 60 ? id : 60), user);
         else
             place(f, id, user, (book_side)(next_random(&random) % 2),
-                  80000 + (int64_t)(next_random(&random) % 2000),
-                  1 + next_random(&random) % ONE);
+                  80000 + (int64_t)(next_random(&random) % 2000), 1 + next_random(&random) % ONE);
         if (id % 16 != 0)
             continue;
         needs sum = {0};

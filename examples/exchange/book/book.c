@@ -61,7 +61,9 @@ uint32_t book_levels(const order_book *book, book_side side, book_level *levels,
          at = price_levels_worse(&book->levels, side, at)) {
         const price_level *level = &book->levels.levels[at];
         levels[count++] = (book_level){
-            .price = level->price, .size = level->size, .orders_count = level->orders_count,
+            .price = level->price,
+            .size = level->size,
+            .orders_count = level->orders_count,
         };
     }
     return count;

@@ -22,7 +22,7 @@ extern "C" {
 
 typedef struct order_book order_book;
 
-#define BOOK_SIZE_MAX INT64_MAX
+#define BOOK_SIZE_MAX   INT64_MAX
 #define BOOK_ORDERS_MAX (1u << 28) /* the largest orders_max and levels_max book_create takes */
 
 /* The numbers are part of the exchange's wire format, journal and snapshots: append only. */
@@ -153,7 +153,7 @@ uint32_t book_levels(const order_book *book, book_side side, book_level *levels,
 bool book_find(const order_book *book, uint64_t order_id, book_resting *ret_order);
 /* The oldest order at this price; false when nothing rests there. */
 bool book_front(const order_book *book, book_side side, int64_t price, book_resting *ret_order);
-uint32_t book_orders_count(const order_book *book);                   /* both sides */
+uint32_t book_orders_count(const order_book *book); /* both sides */
 uint32_t book_levels_count(const order_book *book, book_side side);
 /* UINT64_MAX when no GTD order rests: no tick is needed. */
 uint64_t book_next_expiry_ns(const order_book *book);

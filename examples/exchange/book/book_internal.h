@@ -15,8 +15,8 @@ typedef struct {
     uint64_t priority;
     uint64_t expire_ns;
     uint32_t level;
-    uint32_t older; /* neighbours in the level's queue */
-    uint32_t newer; /* in a free slot: the next free one */
+    uint32_t older;        /* neighbours in the level's queue */
+    uint32_t newer;        /* in a free slot: the next free one */
     uint32_t expiry_index; /* its place in the expiry heap, BOOK_NONE unless GTD */
     uint8_t side;
     uint8_t time_in_force;

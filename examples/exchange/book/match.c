@@ -5,7 +5,8 @@ const char *book_refusal_name(book_refusal refusal)
 {
     switch (refusal) {
 #define BOOK_REFUSAL_NAME(name, text)                                                              \
-    case BOOK_##name: return #name;
+    case BOOK_##name:                                                                              \
+        return #name;
         BOOK_REFUSAL_LIST(BOOK_REFUSAL_NAME)
 #undef BOOK_REFUSAL_NAME
     }
@@ -16,7 +17,8 @@ const char *book_refusal_text(book_refusal refusal)
 {
     switch (refusal) {
 #define BOOK_REFUSAL_TEXT(name, text)                                                              \
-    case BOOK_##name: return text;
+    case BOOK_##name:                                                                              \
+        return text;
         BOOK_REFUSAL_LIST(BOOK_REFUSAL_TEXT)
 #undef BOOK_REFUSAL_TEXT
     }
@@ -27,8 +29,10 @@ static bool time_in_force_fits(const book_order *order)
 {
     switch (order->time_in_force) {
     case BOOK_GTC:
-    case BOOK_IOC: return order->expire_ns == 0;
-    case BOOK_GTD: return true;
+    case BOOK_IOC:
+        return order->expire_ns == 0;
+    case BOOK_GTD:
+        return true;
     }
     return false;
 }

@@ -21,6 +21,6 @@ typedef struct {
 BATON_MUST_USE int order_table_init(order_table *table, uint32_t orders_max);
 void order_table_fini(order_table *table);
 
-uint32_t order_table_find(const order_table *table, uint64_t order_id); /* or BOOK_NONE */
+uint32_t order_table_find(const order_table *table, uint64_t order_id);        /* or BOOK_NONE */
 void order_table_insert(order_table *table, uint64_t order_id, uint32_t slot); /* must be absent */
 void order_table_remove(order_table *table, uint64_t order_id);                /* must be present */

@@ -132,7 +132,9 @@ uint32_t price_levels_insert(price_levels *index, book_side side, int64_t price)
     uint32_t level = index->free_level;
     index->free_level = index->levels[level].lower;
     index->levels[level] = (price_level){
-        .price = price, .oldest = BOOK_NONE, .newest = BOOK_NONE,
+        .price = price,
+        .oldest = BOOK_NONE,
+        .newest = BOOK_NONE,
     };
 
     if (index->root[side] == BOOK_NONE) {

@@ -18,7 +18,7 @@ typedef struct {
     uint32_t oldest;
     uint32_t newest;
     uint32_t orders_count;
-    uint32_t lower;  /* neighbouring levels of the same side; in a free level: the next free one */
+    uint32_t lower; /* neighbouring levels of the same side; in a free level: the next free one */
     uint32_t higher;
 } price_level;
 

@@ -80,7 +80,7 @@ ledger_refusal ledger_buy_hold(const ledger_pair *pair, int64_t price, uint64_t 
 typedef struct {
     uint64_t buyer_id;
     uint64_t seller_id;
-    int64_t price;            /* of the trade */
+    int64_t price; /* of the trade */
     uint64_t size;
     int64_t buyer_limit;      /* the buyer's own price, which its hold was computed with */
     uint64_t buyer_remaining; /* of its order after this fill: its hold goes on for that much */

@@ -6,7 +6,8 @@ const char *ledger_refusal_name(ledger_refusal refusal)
 {
     switch (refusal) {
 #define LEDGER_REFUSAL_NAME(name, text)                                                            \
-    case LEDGER_##name: return #name;
+    case LEDGER_##name:                                                                            \
+        return #name;
         LEDGER_REFUSAL_LIST(LEDGER_REFUSAL_NAME)
 #undef LEDGER_REFUSAL_NAME
     }
@@ -17,7 +18,8 @@ const char *ledger_refusal_text(ledger_refusal refusal)
 {
     switch (refusal) {
 #define LEDGER_REFUSAL_TEXT(name, text)                                                            \
-    case LEDGER_##name: return text;
+    case LEDGER_##name:                                                                            \
+        return text;
         LEDGER_REFUSAL_LIST(LEDGER_REFUSAL_TEXT)
 #undef LEDGER_REFUSAL_TEXT
     }
@@ -116,7 +118,8 @@ static ledger_refusal amounts_of(const ledger_pair *pair, const ledger_trade *tr
     /* floor(a + b) >= floor(a) + floor(b), and the price is no worse than the limit. */
     book_invariant(held_before - held_after >= cost);
     *ret_amounts = (trade_amounts){
-        .cost = cost, .buyer_released = held_before - held_after - cost,
+        .cost = cost,
+        .buyer_released = held_before - held_after - cost,
     };
     return LEDGER_OK;
 }
@@ -144,8 +147,8 @@ static ledger_refusal may_settle(const account_ledger *ledger, const ledger_pair
     if (missing > ledger_room(ledger))
         return LEDGER_ACCOUNTS_FULL;
     bool same_client = trade->buyer_id == trade->seller_id;
-    if (!same_client && (!can_receive(buyer_base, trade->size) ||
-                         !can_receive(seller_quote, amounts->cost)))
+    if (!same_client &&
+        (!can_receive(buyer_base, trade->size) || !can_receive(seller_quote, amounts->cost)))
         return LEDGER_OVERFLOW;
     return LEDGER_OK;
 }
@@ -175,7 +178,6 @@ ledger_refusal ledger_settle(account_ledger *ledger, const ledger_pair *pair,
     ledger_change(ledger, buyer_base, buyer_base->available + trade->size, buyer_base->held);
     ledger_balance *seller_quote =
         ledger_open(ledger, (ledger_account){trade->seller_id, pair->quote_asset_id});
-    ledger_change(ledger, seller_quote, seller_quote->available + amounts.cost,
-                  seller_quote->held);
+    ledger_change(ledger, seller_quote, seller_quote->available + amounts.cost, seller_quote->held);
     return LEDGER_OK;
 }

@@ -32,7 +32,9 @@ static const char usage[] =
     "  --json FILE           the summary as one JSON object; - for standard output\n"
     "  --give-up SECONDS     end when the engine gives no answer for so long (default 60)\n"
     "\n"
-    "Exit code: 0 when every command was acked exactly once, 1 otherwise.\n"
+    "Exit code: 0 when every command was acked exactly once and applied, 1 otherwise. Ended by a "
+    "signal:\n"
+    "the same of every command sent until then.\n"
     "\n"
     "Examples:\n"
     "  exchange-load --connect unix:/run/me.sock --orders 50000 --rate 20000\n"
@@ -282,7 +284,8 @@ int main(int argc, char **argv)
         fail(&error);
     int written =
         result.latency && result.results ? write_results(&options, commands, count, &result) : r;
-    bool clean = r == 0 && written == 0 && result.acked == result.sent && result.conflicts == 0;
+    bool clean = r == 0 && written == 0 && result.acked == result.sent && result.conflicts == 0 &&
+                 result.refused == 0;
     baton_histogram_destroy(result.latency);
     free(result.results);
     free(commands);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "examples/exchange/service/address.h"
 #include "examples/exchange/service/connection.h"
@@ -115,8 +116,9 @@ static void take_ack(runner *own, const exchange_ack *ack, uint64_t now)
 {
     run_result *result = own->result;
     uint64_t index = baton_le64_get(ack->command.client_seq) - 1;
-    if (index >= own->next ||
-        client_of(&own->options->commands[index]) != baton_le64_get(ack->command.client_id)) {
+    const load_command *command = index < own->next ? &own->options->commands[index] : NULL;
+    if (!command || client_of(command) != baton_le64_get(ack->command.client_id) ||
+        command->type != baton_le16_get(ack->of_type)) {
         result->conflicts++; /* an answer to what was never asked */
         return;
     }
@@ -136,7 +138,7 @@ static void take_ack(runner *own, const exchange_ack *ack, uint64_t now)
     answer.acked_ns = now;
     answer.connection = result->connections;
     *known = answer;
-    own->in_flight[client_of(&own->options->commands[index])]--;
+    own->in_flight[client_of(command)]--;
     result->acked++;
     if (!is_applied(answer.outcome))
         result->refused++;
@@ -194,8 +196,10 @@ static int reconnect(runner *own)
     if (r < 0) /* nobody there, for now */
         return poll(NULL, 0, RECONNECT_EVERY_NS / 1000000) < 0 && errno != EINTR ? -errno : 0;
     if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0 ||
-        connection_open(&own->stream, fd, UINT64_C(1) << 30) < 0)
+        connection_open(&own->stream, fd, UINT64_C(1) << 30) < 0) {
+        close(fd);
         return -ENOMEM;
+    }
     exchange_hello hello = {.version = baton_le32_put(EXCHANGE_PROTOCOL_VERSION)};
     connection_queue(&own->stream, EXCHANGE_HELLO, &hello, sizeof(hello), NULL, 0);
     own->result->connections++;

@@ -111,8 +111,7 @@ int csv_next(csv_reader *reader, char **fields, uint32_t fields_max, uint32_t *r
     if (!split(reader->line, fields, fields_max, ret_count))
         return csv_refuse(reader, error, "more than %u fields", fields_max);
     if (*ret_count < reader->fields_min)
-        return csv_refuse(reader, error, "%u fields instead of %u", *ret_count,
-                          reader->fields_min);
+        return csv_refuse(reader, error, "%u fields instead of %u", *ret_count, reader->fields_min);
     if (reader->line_number == 1 && is_header(fields, *ret_count))
         return csv_next(reader, fields, fields_max, ret_count, error);
     return 1;

@@ -9,7 +9,7 @@
 #include "examples/exchange/replay/output.h"
 
 #define MESSAGE_FIELDS 6
-#define LEVEL_FIELDS 4 /* ask price, ask size, bid price, bid size */
+#define LEVEL_FIELDS   4 /* ask price, ask size, bid price, bid size */
 
 /* The prices of a level that is not there. */
 #define EMPTY_ASK INT64_C(9999999999)

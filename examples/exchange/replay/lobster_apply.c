@@ -37,7 +37,10 @@ int lobster_seed(lobster_engine *engine, uint64_t number, book_side side, int64_
                  uint64_t size, baton_error *error)
 {
     book_order order = {
-        .order_id = LOBSTER_SEED_ID + number, .price = price, .size = size, .side = side,
+        .order_id = LOBSTER_SEED_ID + number,
+        .price = price,
+        .size = size,
+        .side = side,
     };
     return place(engine, REPLAY_REST, &order, NULL, NULL, error);
 }
@@ -102,7 +105,7 @@ static void reduce(lobster_engine *engine, const lobster_message *message)
         engine->counts.reduced++;
 }
 
-static void delete(lobster_engine *engine, const lobster_message *message)
+static void delete_order(lobster_engine *engine, const lobster_message *message)
 {
     /* Of a seeded order, which stands for several, only the recorded size goes. */
     bool own = id_map_get(&engine->added, message->order_id) != 0;
@@ -199,22 +202,29 @@ int lobster_apply(lobster_engine *engine, const lobster_message *message, baton_
     switch (message->type) {
     case LOBSTER_NEW:
         return add(engine, message, match ? REPLAY_MATCH : REPLAY_REST, on_fill, &watch, error);
-    case LOBSTER_REDUCE: reduce(engine, message); return 0;
-    case LOBSTER_DELETE: delete(engine, message); return 0;
+    case LOBSTER_REDUCE:
+        reduce(engine, message);
+        return 0;
+    case LOBSTER_DELETE:
+        delete_order(engine, message);
+        return 0;
     case LOBSTER_EXECUTE:
         if (match)
             return execute_by_matching(engine, message, error);
         execute_as_recorded(engine, message);
         return 0;
     case LOBSTER_EXECUTE_HIDDEN:
-    case LOBSTER_CROSS: engine->counts.hidden++; return 0;
-    case LOBSTER_HALT: engine->counts.halts++; return 0;
+    case LOBSTER_CROSS:
+        engine->counts.hidden++;
+        return 0;
+    case LOBSTER_HALT:
+        engine->counts.halts++;
+        return 0;
     }
     return refuse(error, "the type is none of 1 to 7");
 }
 
-int lobster_apply_seeded(lobster_engine *engine, const lobster_message *message,
-                         baton_error *error)
+int lobster_apply_seeded(lobster_engine *engine, const lobster_message *message, baton_error *error)
 {
     if (message->type == LOBSTER_NEW) {
         book_resting seeded;

@@ -12,7 +12,7 @@
 #include "examples/exchange/replay/replay_book.h"
 
 /* Ids from here on are the replay's own: seeded orders, and the takers of --match. */
-#define LOBSTER_SEED_ID 1000000000000000000u
+#define LOBSTER_SEED_ID  1000000000000000000u
 #define LOBSTER_TAKER_ID 2000000000000000000u
 
 typedef enum {

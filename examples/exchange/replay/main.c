@@ -117,17 +117,37 @@ static int read_levels(const char *text, uint32_t *ret_levels, baton_error *erro
 static int take_option(arguments *taken, int option, baton_error *error)
 {
     switch (option) {
-    case OPTION_MESSAGES: taken->lobster.messages_path = optarg; return 0;
-    case OPTION_SEED_BOOK: taken->lobster.seed_path = optarg; return 0;
-    case OPTION_LEVELS: return read_levels(optarg, &taken->lobster.levels, error);
-    case OPTION_MATCH: taken->lobster.mode = LOBSTER_MATCH; return 0;
-    case OPTION_BOOK_OUT: taken->lobster.book_path = optarg; return 0;
-    case OPTION_FILLS_OUT: taken->lobster.fills_path = optarg; return 0;
-    case OPTION_ORDERS: taken->orders.orders_path = optarg; return 0;
-    case OPTION_BALANCES: taken->orders.balances_path = optarg; return 0;
-    case OPTION_OUT: taken->orders.out_path = optarg; return 0;
-    case OPTION_FORM: return read_form(optarg, &taken->form, error);
-    case OPTION_HELP: taken->help = true; return 0;
+    case OPTION_MESSAGES:
+        taken->lobster.messages_path = optarg;
+        return 0;
+    case OPTION_SEED_BOOK:
+        taken->lobster.seed_path = optarg;
+        return 0;
+    case OPTION_LEVELS:
+        return read_levels(optarg, &taken->lobster.levels, error);
+    case OPTION_MATCH:
+        taken->lobster.mode = LOBSTER_MATCH;
+        return 0;
+    case OPTION_BOOK_OUT:
+        taken->lobster.book_path = optarg;
+        return 0;
+    case OPTION_FILLS_OUT:
+        taken->lobster.fills_path = optarg;
+        return 0;
+    case OPTION_ORDERS:
+        taken->orders.orders_path = optarg;
+        return 0;
+    case OPTION_BALANCES:
+        taken->orders.balances_path = optarg;
+        return 0;
+    case OPTION_OUT:
+        taken->orders.out_path = optarg;
+        return 0;
+    case OPTION_FORM:
+        return read_form(optarg, &taken->form, error);
+    case OPTION_HELP:
+        taken->help = true;
+        return 0;
     }
     return BATON_E_INVALID;
 }

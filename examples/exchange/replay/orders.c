@@ -93,12 +93,17 @@ static ledger_refusal hold_of(book_side side, uint64_t user_id, int64_t price, u
 static const char *hold_reason(ledger_refusal refusal)
 {
     switch (refusal) {
-    case LEDGER_OK: return NULL;
-    case LEDGER_UNKNOWN_ACCOUNT: return "account_not_found";
-    case LEDGER_INSUFFICIENT: return "insufficient_balance";
-    case LEDGER_OVERFLOW: return "amount_overflow";
+    case LEDGER_OK:
+        return NULL;
+    case LEDGER_UNKNOWN_ACCOUNT:
+        return "account_not_found";
+    case LEDGER_INSUFFICIENT:
+        return "insufficient_balance";
+    case LEDGER_OVERFLOW:
+        return "amount_overflow";
     case LEDGER_ACCOUNTS_FULL:
-    case LEDGER_BAD_TRADE: break;
+    case LEDGER_BAD_TRADE:
+        break;
     }
     return "refused";
 }
@@ -115,8 +120,8 @@ static const char *admit(orders_state *state, const orders_command *command)
 
     ledger_account account;
     uint64_t amount;
-    ledger_refusal refusal = hold_of(command->side, command->user_id, command->price,
-                                     command->size, &account, &amount);
+    ledger_refusal refusal =
+        hold_of(command->side, command->user_id, command->price, command->size, &account, &amount);
     if (refusal == LEDGER_OK)
         refusal = ledger_hold(state->ledger, account, amount);
     return hold_reason(refusal);
@@ -163,8 +168,8 @@ static int place(orders_state *state, const orders_command *command, baton_error
                                ledger_refusal_text(context.refusal),
                                "check the opening balances for amounts near 2^64");
 
-    orders_arrival arrival = placed.rests && placed.filled > 0 ? ORDERS_ARRIVED_FILLED_IN_PART
-                                                               : ORDERS_ARRIVED;
+    orders_arrival arrival =
+        placed.rests && placed.filled > 0 ? ORDERS_ARRIVED_FILLED_IN_PART : ORDERS_ARRIVED;
     r = id_map_set(&state->known, command->order_id, (uint32_t)arrival);
     if (r < 0)
         return baton_error_set(error, r, "remember an order", baton_status_text(r),
@@ -192,8 +197,8 @@ static int cancel(orders_state *state, const orders_command *command)
     }
     ledger_account account;
     uint64_t amount;
-    ledger_refusal refusal = hold_of(order.side, order.client_id, order.price, order.remaining,
-                                     &account, &amount);
+    ledger_refusal refusal =
+        hold_of(order.side, order.client_id, order.price, order.remaining, &account, &amount);
     if (refusal == LEDGER_OK)
         refusal = ledger_release(state->ledger, account, amount);
     book_invariant(refusal == LEDGER_OK);
@@ -206,8 +211,10 @@ int orders_apply(orders_state *state, const orders_command *command, baton_error
 {
     state->counts.commands++;
     switch (command->action) {
-    case ORDERS_PLACE: return place(state, command, error);
-    case ORDERS_CANCEL: return cancel(state, command);
+    case ORDERS_PLACE:
+        return place(state, command, error);
+    case ORDERS_CANCEL:
+        return cancel(state, command);
     }
     return baton_error_set(error, BATON_E_UNKNOWN_TYPE, "apply a command", "unknown action", "");
 }

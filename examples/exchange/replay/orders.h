@@ -8,9 +8,9 @@
 
 /* Amounts are whole numbers: prices in 1/100 of the quote asset, sizes in 1/10^8 of the base. */
 #define ORDERS_PRICE_DECIMALS 2
-#define ORDERS_SIZE_DECIMALS 8
-#define ORDERS_BASE_ASSET 1
-#define ORDERS_QUOTE_ASSET 2
+#define ORDERS_SIZE_DECIMALS  8
+#define ORDERS_BASE_ASSET     1
+#define ORDERS_QUOTE_ASSET    2
 
 typedef struct {
     const char *orders_path;   /* order_id,user_id,[place|cancel,]side,price,qty */

@@ -8,10 +8,10 @@
 #include "examples/exchange/replay/csv.h"
 #include "examples/exchange/replay/orders_state.h"
 
-#define BALANCE_FIELDS 5
+#define BALANCE_FIELDS   5
 #define ORDER_FIELDS_MAX 6
 #define ORDER_FIELDS_MIN 5
-#define ACCOUNTS_MAX (1u << 20)
+#define ACCOUNTS_MAX     (1u << 20)
 
 /* ---- in ---- */
 
@@ -143,8 +143,7 @@ static int write_order(void *context, const book_resting *order)
 {
     const write_context *to = context;
     bool partial = id_map_get(to->known, order->order_id) == ORDERS_ARRIVED_FILLED_IN_PART;
-    fprintf(to->file,
-            "%" PRIu64 ",%" PRIu64 ",%s,limit,%" PRId64 ",%" PRIu64 ",%" PRIu64 ",%s\n",
+    fprintf(to->file, "%" PRIu64 ",%" PRIu64 ",%s,limit,%" PRId64 ",%" PRIu64 ",%" PRIu64 ",%s\n",
             order->order_id, order->client_id, order->side == BOOK_BUY ? "buy" : "sell",
             order->price, order->remaining + order->filled, order->filled,
             partial ? "PARTIALLY_FILLED" : "NEW");
@@ -175,8 +174,7 @@ static int write_book(const orders_state *state, const char *directory, output *
 static int write_balances(const orders_state *state, const char *directory, output *out,
                           baton_error *error)
 {
-    int r = open_in(out, directory, "balances.csv", "user_id,asset_id,avail,frozen,version",
-                    error);
+    int r = open_in(out, directory, "balances.csv", "user_id,asset_id,avail,frozen,version", error);
     if (r < 0)
         return r;
     r = ledger_visit(state->ledger, write_balance, out->file);

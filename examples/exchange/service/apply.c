@@ -3,10 +3,17 @@
 #include <stddef.h>
 #include <string.h>
 
-enum { TRADES_PER_EFFECT = BATON_EFFECT_BYTES_MAX / sizeof(exchange_trade) };
+enum {
+    TRADES_PER_EFFECT = BATON_EFFECT_BYTES_MAX / sizeof(exchange_trade),
+    EXPIRED_PER_EFFECT = BATON_EFFECT_BYTES_MAX / sizeof(exchange_expired),
+};
+/* An entry may have only so many effects, and one order may hit, or one tick expire, all that rest:
+ * so they are gathered. The last effect is the ACK's. */
+static_assert(MATCHING_ENGINE_ORDERS_MAX / TRADES_PER_EFFECT + 2 <= BATON_EFFECTS_PER_ENTRY_MAX,
+              "one order can trade with every other");
+static_assert(MATCHING_ENGINE_ORDERS_MAX / EXPIRED_PER_EFFECT + 2 <= BATON_EFFECTS_PER_ENTRY_MAX,
+              "every order can expire at once");
 
-/* Trades of one command, gathered: one order may hit very many, an entry may have only so many
- * effects. */
 typedef struct {
     matching_engine *engine;
     baton_effects *effects;
@@ -42,11 +49,36 @@ static void on_fill(void *context, const book_fill *fill)
         clients_add_volume(engine->clients, fill->maker_client_id, fill->size);
 }
 
+typedef struct {
+    baton_effects *effects;
+    uint32_t count;
+    exchange_expired expired[EXPIRED_PER_EFFECT];
+} expired_collector;
+
+static void emit_expired(expired_collector *collector)
+{
+    if (collector->count == 0)
+        return;
+    baton_effect_emit(collector->effects, BATON_CONSUMER_NONE, EFFECT_EXPIRED, collector->expired,
+                      collector->count * (uint32_t)sizeof(exchange_expired));
+    collector->count = 0;
+}
+
 static void on_expired(void *context, const book_resting *order)
 {
-    exchange_expired expired = {.order = exchange_order_name(order->order_id),
-                                .remaining = baton_le64_put(order->remaining)};
-    baton_effect_emit(context, BATON_CONSUMER_NONE, EFFECT_EXPIRED, &expired, sizeof(expired));
+    expired_collector *collector = context;
+    collector->expired[collector->count++] =
+        (exchange_expired){.order = exchange_order_name(order->order_id),
+                           .remaining = baton_le64_put(order->remaining)};
+    if (collector->count == EXPIRED_PER_EFFECT)
+        emit_expired(collector);
+}
+
+static void expire(matching_engine *engine, uint64_t now_ns, baton_effects *effects)
+{
+    expired_collector collector = {.effects = effects};
+    book_expire(engine->book, now_ns, on_expired, &collector);
+    emit_expired(&collector);
 }
 
 /* Remember the outcome for resends and send it out. */
@@ -147,7 +179,7 @@ static int apply_command(matching_engine *engine, const baton_entry *entry, bato
     }
     case ENTRY_CLOCK: {
         const exchange_clock *clock = entry->payload;
-        book_expire(engine->book, baton_le64_get(clock->now_ns), on_expired, effects);
+        expire(engine, baton_le64_get(clock->now_ns), effects);
         return answer(engine, entry, &command, &(client_outcome){.outcome = EXCHANGE_DONE},
                       effects);
     }
@@ -170,7 +202,7 @@ int matching_engine_apply(void *state, const baton_entry *entry, baton_effects *
         return apply_command(engine, entry, effects);
     if (entry->payload_bytes != 0)
         return BATON_E_INVALID;
-    book_expire(engine->book, entry->time_ns, on_expired, effects);
+    expire(engine, entry->time_ns, effects);
     return 0;
 }
 

@@ -80,23 +80,23 @@ void connection_take(connection *own)
     own->in_begin += (uint32_t)sizeof(frame) + baton_le32_get(frame.body_bytes);
 }
 
-/* Room for bytes more at out_end. */
+/* Room for bytes more at out_end. What is queued moves only when at least as much was sent since: a
+ * slow reader must not make the engine copy all that waits for it at each of its reads. */
 static bool out_reserve(connection *own, uint64_t bytes)
 {
     uint64_t queued = own->out_end - own->out_begin;
+    if (queued + bytes > own->out_max)
+        return false;
     if (own->out_end + bytes <= own->out_capacity)
         return true;
-    if (own->out_begin > 0) {
+    if (own->out_begin >= queued + bytes) {
         memmove(own->out, own->out + own->out_begin, queued);
         own->out_begin = 0;
         own->out_end = queued;
-    }
-    if (queued + bytes <= own->out_capacity)
         return true;
-    if (queued + bytes > own->out_max)
-        return false;
-    uint64_t capacity = own->out_capacity;
-    while (capacity < queued + bytes)
+    }
+    uint64_t capacity = own->out_capacity; /* stays below four times out_max */
+    while (capacity < own->out_end + bytes)
         capacity *= 2;
     uint8_t *grown = realloc(own->out, capacity);
     if (!grown)
@@ -104,6 +104,11 @@ static bool out_reserve(connection *own, uint64_t bytes)
     own->out = grown;
     own->out_capacity = capacity;
     return true;
+}
+
+bool connection_has_room(const connection *own, uint32_t body_bytes)
+{
+    return own->out_end - own->out_begin + sizeof(exchange_frame) + body_bytes <= own->out_max;
 }
 
 void connection_queue(connection *own, uint16_t type, const void *body, uint32_t body_bytes,
@@ -139,6 +144,14 @@ void connection_send(connection *own)
         else
             own->out_begin += (uint64_t)sent;
     }
-    if (connection_all_sent(own))
-        own->out_begin = own->out_end = 0;
+    if (!connection_all_sent(own))
+        return;
+    own->out_begin = own->out_end = 0;
+    if (own->out_capacity <= CONNECTION_OUT_BYTES_KEPT)
+        return;
+    uint8_t *shrunk = realloc(own->out, OUT_BYTES_FIRST);
+    if (shrunk) {
+        own->out = shrunk;
+        own->out_capacity = OUT_BYTES_FIRST;
+    }
 }

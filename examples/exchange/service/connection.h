@@ -10,13 +10,16 @@
 
 enum {
     CONNECTION_IN_BYTES = 64 << 10,
-    CONNECTION_OUT_BYTES_MAX =
-        4 << 20, /* a client that does not read is dropped; it may come back and resend */
+    /* A client that does not read is dropped; it may come back and resend. Room for all that one
+     * turn may release (65,536 effects, most of them below 200 bytes), so that one that reads is not
+     * taken for one that does not. */
+    CONNECTION_OUT_BYTES_MAX = 16 << 20,
+    CONNECTION_OUT_BYTES_KEPT = 1 << 20, /* larger buffers are given back once all is sent */
 };
 
 typedef struct {
     int fd;      /* -1: the place is free */
-    uint32_t id; /* names this connection, not the one that had the place before; 0: none */
+    uint64_t id; /* names this connection, not the one that had the place before; 0: none */
     bool greeted;
     bool closing;      /* close once everything queued is sent */
     bool ended;        /* the peer sends nothing more: close when what it sent is taken */
@@ -27,14 +30,14 @@ typedef struct {
     uint8_t *in;       /* CONNECTION_IN_BYTES */
     uint32_t in_begin;
     uint32_t in_end;
-    uint8_t *out; /* grows up to out_max */
+    uint8_t *out; /* holds up to out_max that wait */
     uint64_t out_begin;
     uint64_t out_end;
     uint64_t out_capacity;
     uint64_t out_max;
 } connection;
 
-/* Take over fd (non-blocking). -ENOMEM: fd is not closed. */
+/* Take over fd (non-blocking); at most out_max bytes wait for it. -ENOMEM: fd is not closed. */
 BATON_MUST_USE int connection_open(connection *own, int fd, uint64_t out_max);
 void connection_close(connection *own);
 
@@ -47,6 +50,8 @@ frame_verdict connection_frame(connection *own, uint16_t *ret_type, const void *
                                uint32_t *ret_body_bytes);
 void connection_take(connection *own); /* drop the frame that connection_frame showed */
 
+/* Would a frame with so much body fit now? */
+bool connection_has_room(const connection *own, uint32_t body_bytes);
 /* Queue a frame of one or two pieces (the second may be NULL). Sets failed when out_max would be
  * passed. */
 void connection_queue(connection *own, uint16_t type, const void *body, uint32_t body_bytes,

@@ -105,6 +105,20 @@ static int unpack_fields(baton_snapshot_reader *reader, uint64_t *fields, uint32
     return 1;
 }
 
+/* For a section that has one row and no more. */
+static int unpack_only_row(baton_snapshot_reader *reader, const char *section, uint64_t *fields,
+                           uint32_t fields_count)
+{
+    uint32_t count;
+    int r = baton_unpack_section(reader, section);
+    if (r == 0)
+        r = unpack_fields(reader, fields, fields_count, NO_SIGNED_FIELD);
+    if (r <= 0)
+        return r < 0 ? r : BATON_E_SCHEMA;
+    r = baton_unpack_row(reader, &count);
+    return r > 0 ? BATON_E_SCHEMA : r;
+}
+
 static int restore_orders(order_book *book, baton_snapshot_reader *reader)
 {
     uint64_t fields[ORDER_FIELDS];
@@ -129,11 +143,9 @@ static int restore_orders(order_book *book, baton_snapshot_reader *reader)
 static int restore_counters(order_book *book, baton_snapshot_reader *reader)
 {
     uint64_t fields[COUNTERS_FIELDS];
-    int r = baton_unpack_section(reader, "book");
-    if (r == 0)
-        r = unpack_fields(reader, fields, COUNTERS_FIELDS, NO_SIGNED_FIELD);
-    if (r <= 0)
-        return r < 0 ? r : BATON_E_SCHEMA;
+    int r = unpack_only_row(reader, "book", fields, COUNTERS_FIELDS);
+    if (r < 0)
+        return r;
     return book_restore_counters(book, &(book_counters){.next_priority = fields[0],
                                                         .trades_count = fields[1],
                                                         .now_ns = fields[2]});
@@ -144,8 +156,9 @@ static int restore_outcomes(clients *table, baton_snapshot_reader *reader)
     uint64_t fields[OUTCOME_FIELDS];
     int r = baton_unpack_section(reader, "outcomes");
     while (r >= 0 && (r = unpack_fields(reader, fields, OUTCOME_FIELDS, NO_SIGNED_FIELD)) == 1) {
-        if (fields[0] == 0 || fields[0] > EXCHANGE_CLIENT_ID_MAX || fields[5] > UINT16_MAX ||
-            fields[6] > UINT16_MAX)
+        if (fields[0] == 0 || fields[0] > EXCHANGE_CLIENT_ID_MAX ||
+            fields[1] <= clients_highest_seq(table, fields[0]) ||
+            fields[1] > EXCHANGE_CLIENT_SEQ_MAX || fields[5] > UINT16_MAX || fields[6] > UINT16_MAX)
             return BATON_E_SCHEMA;
         client_outcome outcome = {.client_seq = fields[1],
                                   .seq = fields[2],
@@ -154,7 +167,7 @@ static int restore_outcomes(clients *table, baton_snapshot_reader *reader)
                                   .outcome = (uint16_t)fields[5],
                                   .of_type = (uint16_t)fields[6]};
         if (!clients_remember(table, fields[0], &outcome))
-            return BATON_E_FULL; /* more clients than --clients-max, or rows out of order */
+            return BATON_E_FULL; /* more clients than --clients-max */
     }
     return r;
 }
@@ -162,17 +175,18 @@ static int restore_outcomes(clients *table, baton_snapshot_reader *reader)
 static int restore_schema_2(matching_engine *engine, baton_snapshot_reader *reader)
 {
     uint64_t fields[VOLUME_FIELDS];
-    int r = baton_unpack_section(reader, "features");
-    if (r == 0)
-        r = unpack_fields(reader, fields, FEATURES_FIELDS, NO_SIGNED_FIELD);
-    if (r <= 0 || fields[0] & ~(uint64_t)EXCHANGE_FEATURES_KNOWN)
-        return r < 0 ? r : BATON_E_SCHEMA;
+    int r = unpack_only_row(reader, "features", fields, FEATURES_FIELDS);
+    if (r < 0)
+        return r;
+    if (fields[0] & ~(uint64_t)EXCHANGE_FEATURES_KNOWN)
+        return BATON_E_SCHEMA;
     engine->features = (uint32_t)fields[0];
 
     r = baton_unpack_section(reader, "volumes");
     while (r >= 0 && (r = unpack_fields(reader, fields, VOLUME_FIELDS, NO_SIGNED_FIELD)) == 1) {
-        if (clients_highest_seq(engine->clients, fields[0]) == 0)
-            return BATON_E_SCHEMA;
+        if (clients_highest_seq(engine->clients, fields[0]) == 0 || fields[1] == 0 ||
+            clients_volume(engine->clients, fields[0]) != 0)
+            return BATON_E_SCHEMA; /* of nobody, of nothing, or twice */
         clients_add_volume(engine->clients, fields[0], fields[1]);
     }
     return r;

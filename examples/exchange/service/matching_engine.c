@@ -47,11 +47,11 @@ static int create(const baton_service_config *config, void **ret_state, baton_er
     book_options book = {0};
     uint32_t clients_max = 0;
     const char *outbox = config->values[OPTION_OUTBOX];
-    int r = parse_count(config->values[OPTION_ORDERS_MAX], "--orders-max", BOOK_ORDERS_MAX,
-                        &book.orders_max, error);
+    int r = parse_count(config->values[OPTION_ORDERS_MAX], "--orders-max",
+                        MATCHING_ENGINE_ORDERS_MAX, &book.orders_max, error);
     if (r == 0)
-        r = parse_count(config->values[OPTION_LEVELS_MAX], "--levels-max", BOOK_ORDERS_MAX,
-                        &book.levels_max, error);
+        r = parse_count(config->values[OPTION_LEVELS_MAX], "--levels-max",
+                        MATCHING_ENGINE_ORDERS_MAX, &book.levels_max, error);
     if (r == 0)
         r = parse_count(config->values[OPTION_CLIENTS_MAX], "--clients-max", 1u << 20, &clients_max,
                         error);

@@ -27,10 +27,11 @@ typedef enum {
     EFFECT_ACK = 1, /* exchange_ack, its seq 0: the effect's own seq is meant */
     EFFECT_TRADES =
         2, /* exchange_trade, one or more; to MATCHING_ENGINE_FEED when trades are kept for it */
-    EFFECT_EXPIRED = 3, /* exchange_expired */
+    EFFECT_EXPIRED = 3, /* exchange_expired, one or more */
 } matching_engine_effect;
 
-#define MATCHING_ENGINE_FEED 1u /* the consumer number of the trade feed */
+#define MATCHING_ENGINE_ORDERS_MAX 3000000u /* the largest --orders-max: apply.c says why */
+#define MATCHING_ENGINE_FEED       1u       /* the consumer number of the trade feed */
 
 typedef struct {
     order_book *book;
@@ -40,7 +41,7 @@ typedef struct {
 } matching_engine;
 
 /* Is it a well-formed command of this type, and in range? 0, BATON_E_UNKNOWN_TYPE (no command),
- * BATON_E_INVALID (wrong size, non-zero padding), BATON_E_TOO_LARGE (client id or seq out of range).
- * *ret_command is set when it is well-formed. */
+ * BATON_E_INVALID (wrong size, non-zero padding), BATON_E_TOO_LARGE (client id or seq out of
+ * range). *ret_command is set unless it is one of the first two. */
 BATON_MUST_USE int matching_engine_command(uint16_t type, const void *body, uint32_t body_bytes,
                                            exchange_command *ret_command);

@@ -29,17 +29,25 @@ static void send_fill(server *own, const exchange_trade *trade, bool taker)
     connection_queue(to, EXCHANGE_FILL, &fill, sizeof(fill), NULL, 0);
 }
 
+/* Of baton_engine_resend, and for live trades. 1: no room, they stay in the outbox for now. */
 static int send_trades(void *context, const baton_effect *effect)
 {
-    connection *to = context;
+    client_place *feed = context;
     exchange_trades head = {
         .key = {.epoch = baton_le64_put(effect->epoch),
                 .seq = baton_le64_put(effect->seq),
                 .index = baton_le32_put(effect->index)},
         .trades_count = baton_le32_put(effect->payload_bytes / (uint32_t)sizeof(exchange_trade))};
-    connection_queue(to, EXCHANGE_TRADES, &head, sizeof(head), effect->payload,
+    if (effect->seq < feed->told_seq ||
+        (effect->seq == feed->told_seq && effect->index <= feed->told_index))
+        return 0;
+    if (!connection_has_room(&feed->stream, (uint32_t)sizeof(head) + effect->payload_bytes))
+        return 1;
+    connection_queue(&feed->stream, EXCHANGE_TRADES, &head, sizeof(head), effect->payload,
                      effect->payload_bytes);
-    return to->failed ? BATON_E_FULL : 0;
+    feed->told_seq = effect->seq;
+    feed->told_index = effect->index;
+    return 0;
 }
 
 static void release_trades(server *own, const baton_effect *effect)
@@ -52,15 +60,18 @@ static void release_trades(server *own, const baton_effect *effect)
     if (effect->consumer != MATCHING_ENGINE_FEED || own->feed_id == 0)
         return;
     client_place *feed = &own->places[own->feed_id % SERVER_CONNECTIONS_MAX];
-    send_trades(&feed->stream, effect);
+    if (!feed->behind)
+        feed->behind = send_trades(feed, effect) != 0;
 }
 
 static void release_expired(server *own, const baton_effect *effect)
 {
     const exchange_expired *expired = effect->payload;
-    connection *to = server_route(own, baton_le64_get(expired->order.client_id));
-    if (to)
-        connection_queue(to, EXCHANGE_EXPIRED, expired, sizeof(*expired), NULL, 0);
+    for (uint32_t i = 0; i < effect->payload_bytes / sizeof(*expired); i++) {
+        connection *to = server_route(own, baton_le64_get(expired[i].order.client_id));
+        if (to)
+            connection_queue(to, EXCHANGE_EXPIRED, &expired[i], sizeof(expired[i]), NULL, 0);
+    }
 }
 
 void server_release(void *context, const baton_effect *effect)
@@ -93,8 +104,15 @@ void server_subscribe(server *own, client_place *place)
                       "another subscriber has taken over the feed");
     own->feed_id = place->stream.id;
     place->subscribed = true;
-    /* A failure shows in the stream: it is closed, and the consumer subscribes again. */
-    int r = baton_engine_resend(own->engine, MATCHING_ENGINE_FEED, send_trades, &place->stream);
-    if (r < 0)
-        place->stream.failed = true;
+    place->behind = true;
+    place->told_seq = 0;
+    place->told_index = 0;
+    server_feed_on(own, place);
+}
+
+/* A subscriber that reads slowly is never dropped: the outbox keeps what it has not taken, and stops
+ * intake when that is too much. */
+void server_feed_on(server *own, client_place *place)
+{
+    place->behind = baton_engine_resend(own->engine, MATCHING_ENGINE_FEED, send_trades, place) != 0;
 }

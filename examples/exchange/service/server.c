@@ -21,7 +21,6 @@ enum {
     DESCRIPTORS_KEPT = 64, /* for the journal, snapshots and the control socket */
     CONNECTIONS_MIN = 16,
 };
-#define FEED_OUT_BYTES_MAX (UINT64_C(256) << 20) /* holds a full outbox, resent at once */
 
 static const baton_service_option options[OPTIONS] = {
     [OPTION_LISTEN] = {"listen", "tcp:127.0.0.1:7450",
@@ -35,7 +34,7 @@ static const baton_service_option options[OPTIONS] = {
 
 connection *server_route(server *own, uint64_t client_id)
 {
-    uint32_t id = own->routes[client_id & EXCHANGE_CLIENT_ID_MAX];
+    uint64_t id = own->routes[client_id & EXCHANGE_CLIENT_ID_MAX];
     connection *stream = &own->places[id % SERVER_CONNECTIONS_MAX].stream;
     return id != 0 && stream->id == id ? stream : NULL;
 }
@@ -61,6 +60,7 @@ static void close_place(server *own, client_place *place)
     baton_engine_unwatch(own->engine, place->stream.fd);
     connection_close(&place->stream);
     place->subscribed = false;
+    place->behind = false;
     if (own->listening_paused)
         listen_again(own);
 }
@@ -105,7 +105,8 @@ static void on_stream(void *context, int fd, uint32_t events)
     settle(own, place);
 }
 
-/* A free place, if need be that of the oldest connection that has never said HELLO. */
+/* A free place, if need be that of the oldest connection that has never said HELLO, or that was
+ * refused and does not read why. */
 static client_place *find_place(server *own)
 {
     client_place *oldest = NULL;
@@ -113,7 +114,8 @@ static client_place *find_place(server *own)
         client_place *place = &own->places[i];
         if (place->stream.fd < 0)
             return place;
-        if (!place->stream.greeted && (!oldest || place->stream.accepted < oldest->stream.accepted))
+        bool idle = !place->stream.greeted || place->stream.closing;
+        if (idle && (!oldest || place->stream.accepted < oldest->stream.accepted))
             oldest = place;
     }
     if (oldest)
@@ -121,29 +123,51 @@ static client_place *find_place(server *own)
     return oldest;
 }
 
-static void take_connection(server *own, int fd, server_role role)
+/* No place for it: it is told so, if its socket takes that at once. */
+static void turn_away(int fd)
 {
-    int on = 1;
-    client_place *place = find_place(own);
-    if (!place ||
-        connection_open(&place->stream, fd,
-                        role == ROLE_FEED ? FEED_OUT_BYTES_MAX : CONNECTION_OUT_BYTES_MAX) < 0) {
+    connection stream;
+    client_place nowhere = {0};
+    if (connection_open(&stream, fd, CONNECTION_OUT_BYTES_MAX) < 0) {
         close(fd);
-        baton_log(WARN, "client.turned_away",
-                  BATON_LOG_TEXT("why", "as many connections as there may be"));
         return;
     }
-    /* Harmless on a Unix socket: it says no. */
+    nowhere.stream = stream;
+    server_refuse(&nowhere, BATON_E_FULL, "as many connections as there may be: come again later");
+    connection_send(&nowhere.stream);
+    connection_close(&nowhere.stream);
+}
+
+/* Small answers leave at once, and a client whose machine is gone gives its place back within a
+ * minute. On a Unix socket neither means anything: it says no. */
+static void set_options(int fd)
+{
+    const int on = 1, idle_s = 30, interval_s = 10, probes = 3;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof(interval_s));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+}
+
+static void take_connection(server *own, int fd, server_role role)
+{
+    client_place *place = find_place(own);
+    uint64_t out_max = role == ROLE_FEED ? FEED_OUT_BYTES_MAX : CONNECTION_OUT_BYTES_MAX;
+    if (!place || connection_open(&place->stream, fd, out_max) < 0) {
+        turn_away(fd);
+        return;
+    }
+    set_options(fd);
     own->accepts_count++;
     uint32_t index = (uint32_t)(place - own->places);
     if (index >= own->places_end)
         own->places_end = index + 1;
     place->owner = own;
     place->role = role;
-    place->subscribed = false;
+    place->subscribed = place->behind = false;
     place->stream.accepted = own->accepts_count;
-    place->stream.id = (uint32_t)(own->accepts_count * SERVER_CONNECTIONS_MAX + index);
+    place->stream.id = own->accepts_count * SERVER_CONNECTIONS_MAX + index;
     watch_stream(own, place);
     if (place->stream.failed)
         close_place(own, place);
@@ -188,13 +212,16 @@ static void listen_again(server *own)
         own->listening_paused = true;
 }
 
-/* E5: the state learns the time from an entry, and only when an order waits for it. */
+/* E5: the state learns the time from an entry, and only when an order waits for it. The tick also
+ * makes a turn come soon, whatever the sockets do: held back clients and a paused listener need it. */
 static void on_tick(void *context)
 {
     server *own = context;
     const matching_engine *state = baton_engine_state(own->engine);
     uint64_t seq;
-    if (book_next_expiry_ns(state->book) > baton_engine_time_ns(own->engine))
+    if (own->listening_paused)
+        listen_again(own);
+    if (own->client_time || book_next_expiry_ns(state->book) > baton_engine_time_ns(own->engine))
         return;
     int r = baton_engine_submit(own->engine, ENTRY_TICK, "", 0, &seq);
     (void)r; /* no room now: the next tick does it */
@@ -204,12 +231,13 @@ static void on_tick(void *context)
 static int write_port_file(const server *own, const char *path, baton_error *error)
 {
     char partial[512];
-    snprintf(partial, sizeof(partial), "%s.partial", path);
-    FILE *file = fopen(partial, "we");
+    int length = snprintf(partial, sizeof(partial), "%s.partial", path);
+    errno = ENAMETOOLONG;
+    FILE *file = length < (int)sizeof(partial) ? fopen(partial, "we") : NULL;
     if (file) {
-        fprintf(file, "%s\n%s\n", own->orders.text, own->feed.text);
-        int bad = ferror(file);
-        if (fclose(file) == 0 && !bad && rename(partial, path) == 0)
+        errno = EIO;
+        int printed = fprintf(file, "%s\n%s\n", own->orders.text, own->feed.text);
+        if (fclose(file) == 0 && printed > 0 && rename(partial, path) == 0)
             return 0;
     }
     return baton_error_setf(error, -errno, "write the port file",
@@ -260,8 +288,7 @@ static int start(void *context, baton_engine *engine, const char *const *values,
         listener_close(&own->feed);
         return r;
     }
-    if (!own->client_time)
-        baton_engine_tick_every(engine, TICK_INTERVAL_NS, on_tick, own);
+    baton_engine_tick_every(engine, TICK_INTERVAL_NS, on_tick, own);
     baton_log(INFO, "matching_engine.listening", BATON_LOG_TEXT("orders", own->orders.text),
               BATON_LOG_TEXT("feed", own->feed.text));
     return 0;
@@ -270,14 +297,25 @@ static int start(void *context, baton_engine *engine, const char *const *values,
 static void turn(void *context)
 {
     server *own = context;
-    for (uint32_t i = 1; i < own->places_end; i++) {
-        client_place *place = &own->places[i];
+    uint64_t out_bytes = 0;
+    client_place *largest = NULL;
+    /* Each time from another place on: where room is short, it goes round. */
+    own->turn_first++;
+    for (uint32_t i = 0; i < own->places_end; i++) {
+        client_place *place = &own->places[(own->turn_first + i) % own->places_end];
         if (place->stream.fd < 0)
             continue;
         if (place->stream.held_back)
             server_intake(own, place);
+        if (place->behind && !place->stream.closing && connection_all_sent(&place->stream))
+            server_feed_on(own, place);
         settle(own, place);
+        out_bytes += place->stream.out_capacity;
+        if (!largest || place->stream.out_capacity > largest->stream.out_capacity)
+            largest = place;
     }
+    if (out_bytes > SERVER_OUT_BYTES_MAX)
+        close_place(own, largest);
 }
 
 static void stop_intake(void *context)

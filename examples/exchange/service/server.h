@@ -9,12 +9,16 @@
 #include "examples/exchange/service/matching_engine.h"
 
 enum {
-    SERVER_CONNECTIONS_MAX = 1024, /* a full house drops the oldest that has not said HELLO */
+    /* A full house drops the oldest that has not said HELLO, or is to be closed anyway. */
+    SERVER_CONNECTIONS_MAX = 1024,
+    FEED_OUT_BYTES_MAX = 4 << 20, /* what is more stays in the outbox for now */
 };
+
+#define SERVER_OUT_BYTES_MAX (UINT64_C(1) << 30) /* of all connections; past it the largest goes */
 
 typedef struct server server;
 
-/* -ENOMEM. About 64 MiB of address space, touched only as clients come. */
+/* -ENOMEM. About 128 MiB of address space, touched only as clients come. */
 BATON_MUST_USE int server_create(server **ret_server);
 void server_destroy(server *own);
 
