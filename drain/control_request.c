@@ -63,8 +63,7 @@ static void begin_drain(baton_control_client *client)
     client->waits = BATON_CONTROL_WAITS_DRAIN;
 }
 
-/* The fact is journaled, in front of everything that relies on it: entries, roots and records
- * that come later are durable only together with it. So the answer need not wait for the disk. */
+/* The fact is durable when this returns: who is told so may throw the old version away. */
 static void answer_finalize(baton_control_client *client)
 {
     const baton_control *control = client->control;
@@ -180,7 +179,7 @@ static bool snapshot_begin_step(baton_control_client *client)
     }
     const uint64_t before = baton_engine_snapshot_status(control->engine)->taken_count;
     int r = baton_engine_snapshot_begin(control->engine, &error);
-    if (baton_status_class(r) == BATON_CLASS_RETRY)
+    if (r == BATON_E_AGAIN)
         return false;
     if (r < 0) {
         client->waits = BATON_CONTROL_WAITS_NONE;

@@ -129,7 +129,8 @@ static int info_door(door_run *run, baton_error *error)
            service->version, service->schema.write, service->schema.read_min,
            service->entry_types_count);
     if (run->directory != NULL)
-        printf("%s: %llu entries, last seq %llu, epoch %llu%s; %u snapshots\n", run->directory,
+        printf("%s: service %s, %llu entries, last seq %llu, epoch %llu%s; %u snapshots\n",
+               run->directory, summary.service[0] != '\0' ? summary.service : "-",
                (unsigned long long)summary.entries_count,
                (unsigned long long)summary.recovery.last.seq, (unsigned long long)summary.epoch,
                summary.torn ? ", torn tail" : "", count);
@@ -224,9 +225,15 @@ static int digest_door(door_run *run, baton_error *error)
 static int verify_snapshots(const door_run *run, uint32_t *ret_count, baton_error *error)
 {
     baton_snapshot_listed *list = NULL;
-    int r = baton_snapshot_list(run->snapshots, &list, ret_count, error);
-    for (uint32_t i = 0; i < *ret_count && r == 0; i++)
+    uint32_t count = 0;
+    int r = baton_snapshot_list(run->snapshots, &list, &count, error);
+    for (uint32_t i = 0; i < count && r == 0; i++) {
         r = baton_snapshot_verify(run->snapshots, &list[i], error);
+        if (r == 0)
+            ++*ret_count;
+        else if (r == BATON_E_GONE)
+            r = 0; /* a living service has pruned it since */
+    }
     free(list);
     return r;
 }
@@ -253,6 +260,10 @@ static int verify_door(door_run *run, baton_error *error)
     run->replay.ignore_snapshots = summary.recovery.first_seq <= 1;
     run->replay.to_seq = 0;
     r = replay(run, &result, error);
+    if (r == BATON_E_GONE && run->replay.ignore_snapshots) { /* a living service has retired it */
+        run->replay.ignore_snapshots = false;
+        r = replay(run, &result, error);
+    }
     if (r < 0)
         return r;
 

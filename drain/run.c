@@ -14,6 +14,7 @@
 #include <baton/clock.h>
 
 #include "drain/control.h"
+#include "drain/last_resort.h"
 
 #define DRAIN_TURN_NS UINT64_C(1000000) /* all_sent and a snapshot may change without an event */
 
@@ -26,6 +27,7 @@ typedef struct {
     baton_hydrate_report hydrate;
     baton_drain_actions drain_actions;
     baton_drain_plan plan;
+    baton_last_resort last_resort;
     int signal_fd;
     bool program_started;
     bool drain_snapshot_begun;
@@ -97,7 +99,7 @@ static int plan_snapshot_step(void *context, bool *ret_was_current, baton_error 
             return 1;
         int r = baton_engine_snapshot_begin(run->engine, error);
         if (r < 0)
-            return baton_status_class(r) == BATON_CLASS_RETRY ? 0 : r;
+            return r == BATON_E_AGAIN ? 0 : r;
         run->drain_snapshot_begun = true;
         return 0;
     }
@@ -110,7 +112,8 @@ static int plan_snapshot_step(void *context, bool *ret_was_current, baton_error 
 
 static void plan_reached(void *context, baton_drain_state state, uint64_t since_begin_ns)
 {
-    (void)context;
+    service_run *run = context;
+    baton_last_resort_reached(&run->last_resort, baton_drain_state_name(state));
     baton_log(INFO, "drain.step", BATON_LOG_TEXT("reached", baton_drain_state_name(state)),
               BATON_LOG_NUMBER("after_us", since_begin_ns / 1000));
 }
@@ -121,6 +124,9 @@ static void begin_drain(service_run *run, const char *because)
     baton_log(INFO, draining ? "drain.already_begun" : "drain.begin",
               BATON_LOG_TEXT("because", because),
               BATON_LOG_NUMBER("deadline_ms", run->options->drain_deadline_ns / 1000000));
+    if (!draining)
+        baton_last_resort_arm(&run->last_resort, run->options->drain_deadline_ns,
+                              baton_drain_state_name(BATON_DRAIN_RUNNING));
     (void)baton_drain_plan_begin(&run->plan);
 }
 
@@ -364,6 +370,7 @@ static int finish(service_run *run, int status, baton_error *error)
     baton_control_close(run->control, report);
     if (run->signal_fd >= 0)
         close(run->signal_fd);
+    baton_last_resort_disarm(&run->last_resort);
     return status;
 }
 

@@ -1,4 +1,9 @@
-/* engine/at_rest.c: a service's data without a writer: baton_replay. Reads only. */
+/* engine/at_rest.c: a service's data without a writer: baton_replay. Reads only, and takes no lock.
+ *
+ * A writer may be at work meanwhile. The journal ends, for one look at it, where recovery saw it
+ * end: beside a writer, at what that one had published (J11). What the writer removes under the
+ * look makes it fail; then it is tried again. */
+#include <errno.h>
 #include <string.h>
 
 #include <baton/clock.h>
@@ -6,34 +11,53 @@
 #include "engine/hydrate.h"
 #include "journal/recover.h"
 
-#define AT_REST_OPS_MAX 64u
+#define AT_REST_OPS_MAX   64u
+#define AT_REST_TRIES_MAX 8u
 
 typedef struct {
+    const baton_replay_options *options;
     baton_engine_paths paths;
     baton_machine machine;
     baton_catalogue catalogue;
     baton_recovery recovery;
     baton_io *io;
+    bool handed_out; /* the caller has seen entries or effects: no second try */
 } at_rest;
 
 /* Manifests prove what was durable: a journal that ends before that has lost acknowledged entries
- * (J5). */
-static int recover(at_rest *self, const baton_replay_options *options, baton_error *error)
+ * (J5). They are listed first: none of them is ahead of where the journal is found to end. */
+static int recover(at_rest *self, baton_error *error)
 {
-    baton_recover_options recover_options = {
-        .service = self->machine.service->name,
-        .from_seq = options->ignore_snapshots ? 0 : baton_catalogue_from_seq(&self->catalogue),
-    };
-    int r = baton_recover(self->io, self->paths.journal, &recover_options, &self->recovery, error);
+    int r = baton_catalogue_read(self->paths.snapshots, &self->catalogue, error);
     if (r < 0)
         return r;
-    baton_position evidence = baton_catalogue_evidence(&self->catalogue, self->recovery.id);
-    if (baton_position_compare(evidence, self->recovery.report.last) <= 0)
+    baton_recover_options options = {
+        .service = self->machine.service->name,
+        .from_seq =
+            self->options->ignore_snapshots ? 0 : baton_catalogue_from_seq(&self->catalogue),
+    };
+    r = baton_recover_beside(self->io, self->paths.journal, &options, &self->recovery, error);
+    if (r < 0)
+        return r;
+    options.evidence = baton_catalogue_evidence(&self->catalogue, self->recovery.id);
+    if (baton_position_compare(options.evidence, self->recovery.report.last) <= 0)
         return 0;
     baton_recovery_fini(&self->recovery);
-    memset(&self->recovery, 0, sizeof(self->recovery));
-    recover_options.evidence = evidence;
-    return baton_recover(self->io, self->paths.journal, &recover_options, &self->recovery, error);
+    return baton_recover_beside(self->io, self->paths.journal, &options, &self->recovery, error);
+}
+
+static void hand_out_effect(void *context, const baton_effect *effect)
+{
+    at_rest *self = context;
+    self->handed_out = true;
+    self->options->on_effect(self->options->context, effect);
+}
+
+static void hand_out_entry(void *context, const baton_entry *entry)
+{
+    at_rest *self = context;
+    self->handed_out = true;
+    self->options->on_entry(self->options->context, entry);
 }
 
 static int fill_result(const at_rest *self, uint32_t schema, baton_replay_result *result,
@@ -50,20 +74,13 @@ static int fill_result(const at_rest *self, uint32_t schema, baton_replay_result
     return 0;
 }
 
-static int replay(at_rest *self, const baton_replay_options *options, uint32_t schema,
-                  baton_replay_result *result, baton_error *error)
+static int look(at_rest *self, baton_hydrate_report *report, baton_error *error)
 {
-    baton_io_options io_options = {.choice = baton_engine_io_choice(options->backend),
-                                   .ops_max = AT_REST_OPS_MAX};
-    int r = baton_io_open(&io_options, &self->io, error);
-    if (r == 0)
-        r = baton_catalogue_read(self->paths.snapshots, &self->catalogue, error);
-    if (r == 0)
-        r = recover(self, options, error);
-    result->hydrate.recovery = self->recovery.report;
+    const baton_replay_options *options = self->options;
+    int r = recover(self, error);
+    report->recovery = self->recovery.report;
     if (r < 0)
         return r;
-
     const baton_journal_view view = {
         .id = self->recovery.id, .facts = &self->recovery.facts, .recovery = self->recovery.report};
     const baton_hydrate_options hydrate_options = {
@@ -73,12 +90,46 @@ static int replay(at_rest *self, const baton_replay_options *options, uint32_t s
         .backend = options->backend,
         .to_seq = options->to_seq,
         .ignore_snapshots = options->ignore_snapshots,
-        .on_entry = options->on_entry,
-        .context = options->context,
+        .unlocked = true,
+        .on_entry = options->on_entry != NULL ? hand_out_entry : NULL,
+        .context = self,
     };
     uint32_t chosen;
-    r = baton_hydrate(&hydrate_options, &self->catalogue, &self->machine, &result->hydrate, &chosen,
-                      error);
+    return baton_hydrate(&hydrate_options, &self->catalogue, &self->machine, report, &chosen,
+                         error);
+}
+
+/* A writer takes away what this look was about to read: old snapshots, old segments. Without one,
+ * the second look finds what the first one did. */
+static bool may_be_the_writer(const at_rest *self, int r, const baton_recovery_report *before)
+{
+    const baton_recovery_report *now = &self->recovery.report;
+    if (self->handed_out ||
+        (r != BATON_E_GONE && r != BATON_E_DAMAGED && r != BATON_E_UNTRUSTED && r != -ENOENT))
+        return false;
+    return baton_position_compare(now->last, before->last) != 0 ||
+           now->first_seq != before->first_seq;
+}
+
+static int replay(at_rest *self, uint32_t schema, baton_replay_result *result, baton_error *error)
+{
+    const baton_io_options io_options = {.choice = baton_engine_io_choice(self->options->backend),
+                                         .ops_max = AT_REST_OPS_MAX};
+    baton_recovery_report before = {0};
+    int r = baton_io_open(&io_options, &self->io, error);
+    if (r < 0)
+        return r;
+    r = look(self, &result->hydrate, error);
+    for (uint32_t tries = 1;
+         tries < AT_REST_TRIES_MAX && r < 0 && may_be_the_writer(self, r, &before); tries++) {
+        before = self->recovery.report;
+        result->hydrate = (baton_hydrate_report){0};
+        baton_recovery_fini(&self->recovery);
+        baton_catalogue_fini(&self->catalogue);
+        r = baton_machine_reset(&self->machine, error);
+        if (r == 0)
+            r = look(self, &result->hydrate, error);
+    }
     return r < 0 ? r : fill_result(self, schema, result, error);
 }
 
@@ -101,10 +152,10 @@ int baton_replay(const baton_service *service, const char *directory,
     const uint64_t begin_ns = baton_clock_monotonic_ns(baton_clock_system());
     memset(ret_result, 0, sizeof(*ret_result));
 
-    at_rest self = {0};
+    at_rest self = {.options = options};
     int r = baton_machine_init(&self.machine, service, &options->config, error);
-    self.machine.on_effect = options->on_effect;
-    self.machine.on_effect_context = options->context;
+    self.machine.on_effect = options->on_effect != NULL ? hand_out_effect : NULL;
+    self.machine.on_effect_context = &self;
     if (digest_schema == 0 && r == 0)
         digest_schema = service->schema.write;
     if (r == 0)
@@ -112,7 +163,7 @@ int baton_replay(const baton_service *service, const char *directory,
     if (r == 0)
         r = baton_engine_paths_set(&self.paths, directory, error);
     if (r == 0)
-        r = replay(&self, options, digest_schema, ret_result, error);
+        r = replay(&self, digest_schema, ret_result, error);
     ret_result->hydrate.total_ns = baton_clock_monotonic_ns(baton_clock_system()) - begin_ns;
 
     baton_recovery_fini(&self.recovery);

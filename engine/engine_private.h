@@ -101,6 +101,8 @@ struct baton_engine {
     void *tick_context;
 
     /* records */
+    bool
+        no_space; /* the journal took no entry for a full disk: what room is left is for the handover */
     bool handover_queued;
     bool handover_durable;
 
@@ -116,6 +118,9 @@ int baton_engine_fail(baton_engine *engine, int r, const char *what, const char 
                       const char *todo);
 
 /* records.c */
+bool baton_engine_disk_is_full(baton_engine *engine);
+BATON_MUST_USE int baton_engine_append_record(baton_engine *engine, baton_record_kind kind,
+                                              const void *wire, uint32_t wire_bytes);
 BATON_MUST_USE int baton_engine_append_root(baton_engine *engine, baton_record_kind kind,
                                             uint64_t seq, baton_digest root);
 void baton_engine_checkpoint(baton_engine *engine);

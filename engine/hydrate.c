@@ -179,6 +179,13 @@ static int refuse(const baton_hydrate_options *options, const baton_error *first
         baton_error_at(error, options->paths->snapshots, UINT64_MAX);
         return BATON_E_UNTRUSTED;
     }
+    if (options->ignore_snapshots || (options->to_seq != 0 && first->status == 0)) {
+        baton_error_setf(error, BATON_E_GONE, hydrate_what,
+                         "start from a snapshot, and ask for an entry at or above it",
+                         "the entries before %" PRIu64 " were retired", recovery->first_seq);
+        baton_error_at(error, options->paths->journal, UINT64_MAX);
+        return BATON_E_GONE;
+    }
     int status = first->status != 0 ? first->status : BATON_E_DAMAGED;
     baton_error_setf(
         error, status, hydrate_what,

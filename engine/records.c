@@ -6,9 +6,23 @@
 
 #include "engine/engine_private.h"
 
-static int append(baton_engine *engine, baton_record_kind kind, const void *wire,
-                  uint32_t wire_bytes)
+/* Would an entry still be refused? */
+bool baton_engine_disk_is_full(baton_engine *engine)
 {
+    void *place;
+    if (engine->no_space && baton_journal_claim(engine->journal, 1, &place) == 0) {
+        int r = baton_journal_commit(engine->journal, 0, BATON_CLAIM_DROP, NULL);
+        engine->no_space = r < 0;
+    }
+    return engine->no_space;
+}
+
+/* On a full disk only the handover's record: the others can wait, and it must find its room. */
+int baton_engine_append_record(baton_engine *engine, baton_record_kind kind, const void *wire,
+                               uint32_t wire_bytes)
+{
+    if (kind != BATON_RECORD_HANDOVER && baton_engine_disk_is_full(engine))
+        return BATON_E_NO_SPACE;
     int r = baton_journal_append_record(engine->journal, kind, wire, wire_bytes);
     if (r == 0)
         engine->unpolled = true;
@@ -31,7 +45,7 @@ void baton_engine_checkpoint(baton_engine *engine)
     };
     memcpy(wire.state_digest, digest.bytes, sizeof(wire.state_digest));
     memcpy(wire.effect_digest, machine->effect_digest.bytes, sizeof(wire.effect_digest));
-    if (append(engine, BATON_RECORD_CHECKPOINT, &wire, sizeof(wire)) < 0)
+    if (baton_engine_append_record(engine, BATON_RECORD_CHECKPOINT, &wire, sizeof(wire)) < 0)
         return;
     engine->checkpoint_seq = machine->seq;
     baton_metric_add(engine->metric.checkpoints_total, 1);
@@ -42,22 +56,30 @@ int baton_engine_append_root(baton_engine *engine, baton_record_kind kind, uint6
 {
     baton_root_wire wire = {.seq = baton_le64_put(seq)};
     memcpy(wire.root, root.bytes, sizeof(wire.root));
-    return append(engine, kind, &wire, sizeof(wire));
+    return baton_engine_append_record(engine, kind, &wire, sizeof(wire));
 }
 
 int baton_engine_finalize(baton_engine *engine, baton_error *error)
 {
     static const char *const what = "finalize";
     const uint32_t newest = engine->service->schema.write;
+    int r = 0;
     if (engine->failed != 0)
         return baton_error_set(error, BATON_E_BROKEN, what, engine->failure.why,
                                engine->failure.todo);
+    if (engine->schema != newest) {
+        const baton_finalize_wire wire = {.schema = baton_le32_put(newest)};
+        r = baton_engine_append_record(engine, BATON_RECORD_FINALIZE, &wire, sizeof(wire));
+        if (r < 0)
+            return baton_error_set(error, r, what, NULL, "try again");
+    }
+    r = baton_journal_flush(engine->journal); /* asked for once in the life of a version */
+    engine->unpolled = true;                  /* what it made durable can be released */
+    if (r < 0)
+        return baton_error_set(error, r, what, "a write or flush failed",
+                               "look at the log and the disk, start again, and ask what is pinned");
     if (engine->schema == newest)
         return 0;
-    const baton_finalize_wire wire = {.schema = baton_le32_put(newest)};
-    int r = append(engine, BATON_RECORD_FINALIZE, &wire, sizeof(wire));
-    if (r < 0)
-        return baton_error_set(error, r, what, NULL, "try again");
     baton_log(INFO, "engine.finalized", BATON_LOG_NUMBER("from_schema", engine->schema),
               BATON_LOG_NUMBER("schema", newest), BATON_LOG_NUMBER("seq", engine->machine.seq));
     engine->schema = newest;
@@ -105,7 +127,7 @@ int baton_engine_handover_record(baton_engine *engine, baton_error *error)
     };
     memcpy(wire.state_digest, digest.bytes, sizeof(wire.state_digest));
     memcpy(wire.effect_digest, machine->effect_digest.bytes, sizeof(wire.effect_digest));
-    r = append(engine, BATON_RECORD_HANDOVER, &wire, sizeof(wire));
+    r = baton_engine_append_record(engine, BATON_RECORD_HANDOVER, &wire, sizeof(wire));
     if (r < 0)
         return baton_error_set(error, r, what, NULL, "turn the engine, then try again");
     engine->handover_queued = true;

@@ -134,11 +134,14 @@ static int take_entry(replaying *self, const baton_entry *entry)
 
 static int read_on(replaying *self, baton_reader *reader)
 {
-    uint64_t to_seq = self->options->to_seq;
+    const baton_hydrate_options *options = self->options;
+    uint64_t to_seq = options->to_seq != 0 ? options->to_seq : UINT64_MAX;
+    if (options->unlocked && options->view->recovery.last.seq < to_seq)
+        to_seq = options->view->recovery.last.seq;
     baton_entry entry;
     int r;
     while ((r = baton_reader_next(reader, &entry, self->error)) > 0) {
-        if (to_seq != 0 && !entry.is_record && entry.seq > to_seq)
+        if (!entry.is_record && entry.seq > to_seq)
             return 0;
         r = entry.is_record ? take_record(self, &entry) : take_entry(self, &entry);
         if (r < 0)
@@ -190,7 +193,8 @@ int baton_machine_replay(baton_machine *machine, const baton_hydrate_options *op
         .from_seq = read_from_seq(machine->seq, &view->recovery),
         .with_records = true,
         .backend = options->backend,
-        .evidence = view->recovery.last, /* all that recovery adopted: a dead writer's HINT may say less */
+        .evidence =
+            view->recovery.last, /* all that recovery adopted: a dead writer's HINT may say less */
     };
     baton_reader *reader = NULL;
     int r = baton_reader_open(options->paths->journal, &reader_options, &reader, error);

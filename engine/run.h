@@ -121,7 +121,7 @@ typedef struct {
 } baton_engine_status;
 BATON_MUST_USE int baton_engine_status_get(const baton_engine *engine, baton_engine_status *ret_status);
 
-/* Journal the finalize fact (E4): from here on the newest schema is written. */
+/* Journal the finalize fact (E4): from here on the newest schema is written. Blocks until the fact is durable. */
 BATON_MUST_USE int baton_engine_finalize(baton_engine *engine, baton_error *error);
 
 /* Close mark, unlock, free; NULL is fine. Returns the first failure. */

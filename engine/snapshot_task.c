@@ -238,6 +238,9 @@ int baton_engine_snapshot_begin(baton_engine *engine, baton_error *error)
     if (task->state != TASK_IDLE)
         return baton_error_set(error, BATON_E_AGAIN, what, "one is being written",
                                "ask again when it is done");
+    if (!engine->sealed && baton_engine_disk_is_full(engine))
+        return baton_error_set(error, BATON_E_NO_SPACE, what, "the journal's disk is full",
+                               "make room there, then ask again");
     task->attempt_seq = engine->machine.seq;
     if (task->status.taken_count > 0 && task->status.last_seq == engine->machine.seq) {
         finish_attempt(engine, 0, NULL); /* the newest one holds this very state */
@@ -338,11 +341,15 @@ static void name_root(baton_engine *engine)
 {
     const engine_snapshot_task *task = &engine->snapshot;
     int r = baton_engine_append_root(engine, BATON_RECORD_ROOT, task->info.seq, task->info.root);
-    if (r == 0)
-        named(engine);
+    if (r == 0 || (r == BATON_E_NO_SPACE && engine->handover_durable))
+        named(engine); /* after a handover, the successor does it (S1) */
     else if (baton_status_class(r) !=
-             BATON_CLASS_RETRY) /* else there is room after one of the next turns */
-        finish_attempt(engine, r, NULL);
+             BATON_CLASS_RETRY) { /* else there is room after one of the next turns */
+        baton_error error;
+        baton_error_set(&error, r, "name a snapshot in the journal", "a write or flush failed",
+                        "look at the log and the disk, then start again");
+        finish_attempt(engine, r, &error);
+    }
 }
 
 void baton_snapshot_task_turn(baton_engine *engine)

@@ -47,6 +47,8 @@ int baton_engine_submit(baton_engine *engine, uint16_t type, const void *payload
         return r;
     baton_entry entry;
     r = baton_journal_append(engine->journal, type, payload, payload_bytes, &entry);
+    if (r == 0 || r == BATON_E_NO_SPACE)
+        engine->no_space = r < 0;
     if (r < 0)
         return r;
     engine->unpolled = true;
@@ -80,10 +82,9 @@ int baton_engine_confirm(baton_engine *engine, uint32_t consumer, uint64_t epoch
         .index = baton_le32_put(index),
         .consumer = baton_le32_put(consumer),
     };
-    r = baton_journal_append_record(engine->journal, BATON_RECORD_CONFIRM, &wire, sizeof(wire));
+    r = baton_engine_append_record(engine, BATON_RECORD_CONFIRM, &wire, sizeof(wire));
     if (r < 0)
         return r;
-    engine->unpolled = true;
     baton_outbox_confirm(&engine->machine.outbox, consumer, key);
     return 0;
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 int next_option(int argc, char **argv, const struct option *options, const char *help)
 {
@@ -90,10 +91,19 @@ bool read_backend(const char *text, baton_backend *ret_backend)
     return refuse_value("--io", text, "give auto, uring or threads");
 }
 
+const char *journal_in(const char *directory, char room[JOURNAL_DIRECTORY_BYTES])
+{
+    struct stat status;
+    const int n = snprintf(room, JOURNAL_DIRECTORY_BYTES, "%s/journal", directory);
+    const bool fits = n >= 0 && n < JOURNAL_DIRECTORY_BYTES;
+    return fits && stat(room, &status) == 0 && S_ISDIR(status.st_mode) ? room : directory;
+}
+
 const char *one_directory(int argc, char **argv)
 {
+    static char room[JOURNAL_DIRECTORY_BYTES];
     if (argc - optind == 1)
-        return argv[optind];
+        return journal_in(argv[optind], room);
     if (argc == optind)
         fail_usage("journal", "the directory is missing", "see --help");
     else

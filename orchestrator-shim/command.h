@@ -55,5 +55,8 @@ bool read_number(const char *option, const char *text, uint64_t *ret_number);
 bool read_duration(const char *option, const char *text, uint64_t *ret_ns); /* 30s, 500ms, 2m */
 bool read_output(const char *text, bool *ret_json);
 bool read_backend(const char *text, baton_backend *ret_backend);
-/* The one directory that must be left after the options; NULL when that was told. */
+/* DIR, or DIR/journal when DIR is a service's directory: it would look like an empty journal. */
+#define JOURNAL_DIRECTORY_BYTES 4096
+const char *journal_in(const char *directory, char room[JOURNAL_DIRECTORY_BYTES]);
+/* The one journal that must be left after the options; NULL when that was told. */
 const char *one_directory(int argc, char **argv);

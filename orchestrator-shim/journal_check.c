@@ -137,9 +137,11 @@ static int worse(int a, int b)
     return 1;
 }
 
-static int check_one(const char *directory, const check_options *chosen, json_t *results)
+static int check_one(const char *named, const check_options *chosen, json_t *results)
 {
     static char label[] = "checking";
+    char room[JOURNAL_DIRECTORY_BYTES];
+    const char *directory = journal_in(named, room);
     baton_error error = {.offset = UINT64_MAX};
     baton_journal_summary summary = {0};
     int r =
@@ -157,6 +159,9 @@ static int check_continues(const char *previous, const char *next, const check_o
                            json_t *results)
 {
     baton_error error = {.offset = UINT64_MAX};
+    char room[2][JOURNAL_DIRECTORY_BYTES];
+    previous = journal_in(previous, room[0]);
+    next = journal_in(next, room[1]);
     int r = baton_journal_verify_continues(previous, next, chosen->backend, &error);
     error.status = r;
     if (chosen->json) {

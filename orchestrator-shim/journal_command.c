@@ -13,6 +13,7 @@ static const char help[] =
     "  stat DIR            what it holds\n"
     "  repair DIR          cut a torn tail; with --accept-loss also cut at damage\n"
     "\n"
+    "DIR is a journal, or a service's directory that holds `journal/`.\n"
     "Each verb takes --help.\n";
 
 int journal_command(int argc, char **argv)

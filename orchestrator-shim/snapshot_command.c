@@ -25,40 +25,41 @@ static const char help[] =
     "DIR is a directory of snapshots, or a service's directory that holds `snapshots/`.\n"
     "Each verb takes --help.\n";
 
-static const char ls_help[] =
-    "baton snapshot ls DIR [-o text|json]\n"
-    "\n"
-    "The snapshots, newest first, with what their manifests say; one JSON object a line. The chunks are not read:\n"
-    "`verify` does that. An absent directory holds none.\n"
-    "\n"
-    "Example:\n"
-    "  baton snapshot ls /var/lib/orders\n";
+static const char ls_help[] = "baton snapshot ls DIR [-o text|json]\n"
+                              "\n"
+                              "The snapshots, newest first, with what their manifests say; one "
+                              "JSON object a line. The chunks are not read:\n"
+                              "`verify` does that. An absent directory holds none.\n"
+                              "\n"
+                              "Example:\n"
+                              "  baton snapshot ls /var/lib/orders\n";
 
-static const char info_help[] =
-    "baton snapshot info DIR [--seq N [--epoch N]] [-o text|json]\n"
-    "\n"
-    "What a snapshot's manifest says; the newest one unless told otherwise. Exit code 11: it is damaged.\n"
-    "\n"
-    "Example:\n"
-    "  baton snapshot info /var/lib/orders --seq 1200000 -o json\n";
+static const char info_help[] = "baton snapshot info DIR [--seq N [--epoch N]] [-o text|json]\n"
+                                "\n"
+                                "What a snapshot's manifest says; the newest one unless told "
+                                "otherwise. Exit code 11: it is damaged.\n"
+                                "\n"
+                                "Example:\n"
+                                "  baton snapshot info /var/lib/orders --seq 1200000 -o json\n";
 
-static const char verify_help[] =
-    "baton snapshot verify DIR [--seq N [--epoch N]] [-o text|json]\n"
-    "\n"
-    "Read every chunk of every snapshot (or of one) and compare it with its digest; one line for each. Exit code 11:\n"
-    "one is damaged; stderr names file and offset.\n"
-    "\n"
-    "Example:\n"
-    "  baton snapshot verify /var/lib/orders\n";
+static const char verify_help[] = "baton snapshot verify DIR [--seq N [--epoch N]] [-o text|json]\n"
+                                  "\n"
+                                  "Read every chunk of every snapshot (or of one) and compare it "
+                                  "with its digest; one line for each. Exit code 11:\n"
+                                  "one is damaged; stderr names file and offset.\n"
+                                  "\n"
+                                  "Example:\n"
+                                  "  baton snapshot verify /var/lib/orders\n";
 
-static const char prune_help[] =
-    "baton snapshot prune DIR [--keep N] [-o text|json]\n"
-    "\n"
-    "Remove all but the newest N (default and least: 2) snapshots, and leftovers of writers that died. Damaged ones\n"
-    "are kept. While the service runs it is refused (exit code 7): a running service prunes by itself.\n"
-    "\n"
-    "Example:\n"
-    "  baton snapshot prune /var/lib/orders --keep 3\n";
+static const char prune_help[] = "baton snapshot prune DIR [--keep N] [-o text|json]\n"
+                                 "\n"
+                                 "Remove all but the newest N (default and least: 2) snapshots, "
+                                 "and leftovers of writers that died. Damaged ones\n"
+                                 "are kept. While the service runs it is refused (exit code 7): a "
+                                 "running service prunes by itself.\n"
+                                 "\n"
+                                 "Example:\n"
+                                 "  baton snapshot prune /var/lib/orders --keep 3\n";
 
 typedef struct {
     char directory[PATH_BYTES]; /* of the snapshots themselves */
@@ -77,7 +78,8 @@ static bool choose_directory(int argc, char **argv, choices *chosen)
 {
     struct stat status;
     if (argc - optind != 1) {
-        fail_usage("snapshot", argc == optind ? "the directory is missing" : "one directory at a time",
+        fail_usage("snapshot",
+                   argc == optind ? "the directory is missing" : "one directory at a time",
                    "see --help");
         return false;
     }
@@ -130,9 +132,8 @@ static bool read_options(int argc, char **argv, const struct option *options, co
     return choose_directory(argc, argv, chosen);
 }
 
-static const struct option output_only[] = {{"output", required_argument, NULL, 'o'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
+static const struct option output_only[] = {
+    {"output", required_argument, NULL, 'o'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
 static const struct option with_seq[] = {{"output", required_argument, NULL, 'o'},
                                          {"help", no_argument, NULL, 'h'},
                                          {"seq", required_argument, NULL, 's'},
@@ -190,9 +191,9 @@ static void print_row(const baton_snapshot_listed *listed)
     char created[32] = "-";
     if (listed->status == 0 && gmtime_r(&seconds, &parts) != NULL)
         strftime(created, sizeof(created), "%Y-%m-%dT%H:%M:%SZ", &parts);
-    printf("%-12" PRIu64 " %-8" PRIu64 " %-20s %-8s %12" PRIu64 " %12" PRIu64 "  %s %s\n", info->seq,
-           info->epoch, created, verdict(listed->status), info->raw_bytes, info->stored_bytes,
-           listed->status == 0 ? info->service : "-", info->version);
+    printf("%-12" PRIu64 " %-8" PRIu64 " %-20s %-8s %12" PRIu64 " %12" PRIu64 "  %s %s\n",
+           info->seq, info->epoch, created, verdict(listed->status), info->raw_bytes,
+           info->stored_bytes, listed->status == 0 ? info->service : "-", info->version);
 }
 
 /* ---- verbs ---- */
@@ -278,6 +279,8 @@ static int verify_one(const choices *chosen, const baton_snapshot_listed *listed
 {
     baton_error error;
     int r = baton_snapshot_verify(chosen->directory, listed, &error);
+    if (r == BATON_E_GONE && !chosen->with_seq)
+        return 0; /* a living service has pruned it since it was listed */
     int code = r < 0 ? exit_code(r) : 0;
     if (chosen->json) {
         json_t *object = json_pack("{s:o, s:o, s:s}", "seq", json_number(listed->info.seq), "epoch",
@@ -335,7 +338,8 @@ static int take_lock(const choices *chosen, int *ret_fd)
     const bool held = *ret_fd >= 0 && (errno == EAGAIN || errno == EACCES);
     baton_error_set(&error, held ? BATON_E_LOCKED : -errno, "prune the snapshots",
                     held ? "the service is running" : NULL,
-                    held ? "leave it to the service, or stop it first" : "check the rights of LOCK");
+                    held ? "leave it to the service, or stop it first"
+                         : "check the rights of LOCK");
     baton_error_at(&error, path, UINT64_MAX);
     if (*ret_fd >= 0)
         close(*ret_fd);

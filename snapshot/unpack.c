@@ -16,9 +16,9 @@ struct baton_snapshot_reader {
     baton_snapshot_loader loader;
     baton_rows rows;
     const baton_snapshot_section *section; /* NULL before the first */
-    uint64_t next_byte; /* of the raw stream: where the next piece begins */
+    uint64_t next_byte;                    /* of the raw stream: where the next piece begins */
     uint64_t chunk_offset; /* in the chunks file, of the current piece; for messages */
-    int failed;         /* sticky: 0 or the status of error */
+    int failed;            /* sticky: 0 or the status of error */
     baton_error error;
 };
 
@@ -42,21 +42,37 @@ static int more(void *context, const uint8_t **ret_bytes, uint64_t *ret_bytes_co
 
 /* ---- life ---- */
 
+static int refuse_gone(const char *path, const char *why, baton_error *error)
+{
+    baton_error_set(error, BATON_E_GONE, "open a snapshot", why, "list them again");
+    baton_error_at(error, path, UINT64_MAX);
+    return BATON_E_GONE;
+}
+
+/* A removal takes the manifest first (S1): chunks that are missing are damage only while it is
+ * still there. */
+static bool was_removed(baton_io *io, const char *manifest_path)
+{
+    baton_io_file file;
+    int r = baton_io_file_open(io, manifest_path, BATON_IO_FOR_READ, &file);
+    if (r == 0)
+        baton_io_file_close(io, file);
+    return r == -ENOENT;
+}
+
 static int check_listed(const baton_snapshot_reader *reader, const baton_snapshot_listed *listed,
                         const char *path, baton_error *error)
 {
     if (listed->status != 0 || baton_digest_equal(listed->info.root, reader->manifest.info.root))
         return 0;
-    baton_error_set(error, BATON_E_GONE, "open a snapshot",
-                    "another one has its name now than when it was listed", "list them again");
-    baton_error_at(error, path, offsetof(baton_manifest_header, root));
-    return BATON_E_GONE;
+    return refuse_gone(path, "another one has its name now than when it was listed", error);
 }
 
 int baton_snapshot_reader_open(baton_io *io, const char *directory,
                                const baton_snapshot_listed *listed,
                                baton_snapshot_reader **ret_reader, baton_error *error)
 {
+    static const char *const removed = "it was removed after it was listed";
     const uint64_t seq = listed->info.seq;
     const uint64_t epoch = listed->info.epoch;
     char manifest_path[BATON_SNAPSHOT_PATH_BYTES];
@@ -73,12 +89,14 @@ int baton_snapshot_reader_open(baton_io *io, const char *directory,
     reader->rows.context = reader;
     int r = baton_snapshot_manifest_load(io, manifest_path, seq, epoch, &reader->manifest, error);
     if (r == -ENOENT)
-        r = baton_error_set(error, BATON_E_GONE, "open a snapshot",
-                            "it was removed after it was listed", "list them again");
+        r = refuse_gone(manifest_path, removed, error);
     if (r == 0)
         r = check_listed(reader, listed, manifest_path, error);
-    if (r == 0)
+    if (r == 0) {
         r = baton_snapshot_loader_open(&reader->loader, io, chunks_path, &reader->manifest, error);
+        if (r == BATON_E_DAMAGED && was_removed(io, manifest_path))
+            r = refuse_gone(manifest_path, removed, error);
+    }
     if (r < 0) {
         baton_snapshot_reader_close(reader);
         return r;

@@ -77,6 +77,43 @@ class Doors(ServiceCase):
         self.assertEqual(data["snapshots"][0]["seq"], 20)
         self.assertIn("20 entries", self.door("info", self.data, check=0).stdout)
 
+    def test_beside_a_living_service_no_damage_is_seen(self):
+        child = self.start("--segment-size", "1MiB", "--snapshot-every", "300", "--checkpoint-every", "50",
+                           "--retire", "yes", "--log-level", "error")
+        client = self.client()
+        asked = [self.spawn(TOY, "baton", door, self.data) for door in ("digest", "verify", "replay", "info") * 3]
+        while any(door.running() for door in asked):
+            for _ in range(32):
+                client.send(1, 1)
+            for _ in range(32):
+                self.assertNotIn("error", client.receive())
+        for door in asked:
+            self.assertEqual(door.wait(), 0, door.err())
+        self.assertEqual(child.terminate(), 0, child.err())
+        self.door("verify", self.data, check=0)
+
+    def test_what_was_retired_is_no_damage(self):
+        child = self.start("--segment-size", "1MiB", "--snapshot-every", "100", "--retire", "yes", "--log-level", "error")
+        client = self.client()
+        first = segments(self.data / "journal")[0]
+        while first.exists():
+            client.add(1, 1)  # one at a time: a block of its own
+        self.assertEqual(child.terminate(), 0, child.err())
+        self.door("verify", self.data, check=0)
+        self.door("digest", self.data, check=0)
+        before = tree_digest(self.data)
+        self.assert_refused(self.door("replay", self.data, "--from-start"), 1, "retired")
+        self.assert_refused(self.door("digest", self.data, "--to", "1"), 1, "retired")
+        self.assertEqual(tree_digest(self.data), before)
+
+    def test_the_journal_commands_take_the_directory_of_a_service_too(self):
+        self.run_once()
+        for word in ("verify", "stat", "dump", "repair"):
+            self.assertEqual(self.baton("journal", word, self.data, check=0).stdout,
+                             self.baton("journal", word, self.data / "journal", check=0).stdout)
+        self.assertIn("20 entries", self.baton("journal", "verify", self.data, check=0).stdout)
+        self.assert_refused(self.append(self.data, ["x"], "--service", "other", check=None), 1, "other")
+
     def test_doors_change_nothing(self):
         self.run_once()
         before = tree_digest(self.data)

@@ -223,6 +223,33 @@ class Drain(ServiceCase):
         hang.unlink()
         self.assertEqual(self.start().ready["seq"], 1)
 
+    def test_a_successor_that_waited_for_the_lock_knows_the_last_snapshot(self):
+        child = self.start()
+        client = self.client()
+        for _ in range(5):
+            client.add(0, 1)
+        reader, writer = os.pipe()
+        self.addCleanup(os.close, reader)
+        successor = self.spawn(TOY, "run", "--dir", self.data, "--listen", self.socket_path("next"),
+                               "--ready-fd", writer, pass_fds=(writer,))
+        os.close(writer)
+        lock = str(self.data / "journal" / "LOCK")
+        wait_until(lambda: lock in self.files_of(successor.pid), "it to wait for the lock")
+        successor.send(signal.SIGSTOP)  # it waits for 5 s only, and the drain may take longer
+        self.assertEqual(child.terminate(), 0, child.err())
+        successor.send(signal.SIGCONT)
+        hydrate = self.read_line_json(reader, successor)["hydrate"]
+        self.assertEqual((hydrate["snapshot_seq"], hydrate["replayed_entries"]), (5, 0))
+
+    def files_of(self, pid):
+        found = []
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            try:
+                found.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
+            except FileNotFoundError:
+                pass
+        return found
+
     def test_sigterm_before_it_is_ready_drains_at_once(self):
         child = self.spawn(TOY, "run", "--dir", self.data, "--listen", self.listen)
         wait_until(lambda: self.blocks_sigterm(child.pid), "it to take the signal")

@@ -106,18 +106,12 @@ static void check_after(engine_fixture *f, const outcome *out, uint64_t before_s
     engine_fixture_close(f);
 }
 
-/* Every operation; under a sanitizer, where a life takes far longer, every third. */
-static uint64_t stride(void)
-{
-    const char *sanitizer = getenv("BATON_SANITIZE");
-    return sanitizer != NULL && sanitizer[0] != '\0' ? 3 : 1;
-}
-
 static void sweep(fault_kind kind)
 {
+    const uint64_t stride = engine_sweep_stride();
     uint64_t last = UINT64_MAX;
     uint64_t rounds = 0;
-    for (uint64_t n = 1 + kind % stride(); n <= last; n += stride()) {
+    for (uint64_t n = 1 + kind % stride; n <= last; n += stride) {
         engine_fixture f;
         engine_fixture_make(&f, "crash_sweep");
         f.options.checkpoint_every = 7;
@@ -131,7 +125,7 @@ static void sweep(fault_kind kind)
         engine_fixture_remove(&f);
     }
     print_message("%llu rounds\n", (unsigned long long)rounds);
-    assert_true(rounds * stride() > 40);
+    assert_true(rounds * stride > 40);
 }
 
 static void dying_after_any_operation_loses_nothing_released(void **unused)
@@ -162,7 +156,8 @@ static void many_deaths_of_one_directory_lose_nothing_released(void **unused)
     engine_fixture_make(&f, "crash_many");
     f.options.checkpoint_every = 7;
     f.options.snapshot_every = 100;
-    for (int life = 0; life < 25; life++) {
+    const int lives = engine_sweep_stride() > 1 ? 10 : 25;
+    for (int life = 0; life < lives; life++) {
         random = random * UINT64_C(6364136223846793005) + 1442695040888963407u;
         const uint64_t n = 10 + (random >> 40) % 80;
         const outcome out = one_life(&f, life % 2 ? DIE : TEAR_AND_DIE, n);

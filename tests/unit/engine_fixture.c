@@ -282,3 +282,9 @@ void engine_copy_directory(const char *from, const char *to)
     }
     closedir(directory);
 }
+
+uint64_t engine_sweep_stride(void)
+{
+    const char *sanitizer = getenv("BATON_SANITIZE");
+    return sanitizer != NULL && sanitizer[0] != '\0' ? 5 : 1;
+}

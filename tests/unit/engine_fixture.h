@@ -64,6 +64,10 @@ void engine_fixture_hand_over(engine_fixture *fixture);
 /* Take one and turn until it is finished; returns its status. */
 int engine_fixture_snapshot(engine_fixture *fixture);
 
+/* Of a sweep over the operations of a disk: 1, or more under a sanitizer, where a life takes far
+ * longer. */
+uint64_t engine_sweep_stride(void);
+
 /* What an uninterrupted run gives after n entries of the stream. */
 typedef struct {
     baton_digest state;

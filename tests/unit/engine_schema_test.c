@@ -102,6 +102,29 @@ static void finalize_opens_the_new_schema_and_shuts_the_old_build_out(void **unu
     engine_fixture_remove(&f);
 }
 
+static void a_finalize_that_was_answered_survives_the_disk_s_death(void **unused)
+{
+    (void)unused;
+    engine_fixture f;
+    io_fault *fault = io_fault_new();
+    engine_fixture_make(&f, "schema_finalize_durable");
+    f.options.io_backend = io_fault_backend();
+    f.options.io_context = fault;
+    begin_old_go_on_new(&f);
+    assert_int_equal(baton_engine_finalize(f.engine, &f.error), 0);
+    io_fault_crash_after(fault, io_fault_count(fault));
+    assert_int_not_equal(baton_engine_close(f.engine), 0);
+    f.engine = NULL;
+    f.options.io_backend = NULL;
+    f.options.io_context = NULL;
+    assert_int_equal(engine_fixture_try_open(&f, &toy_service_v1), BATON_E_SCHEMA);
+    engine_fixture_open(&f, &toy_service_v2);
+    assert_int_equal(engine_fixture_status(&f).schema, 2);
+    engine_fixture_close(&f);
+    engine_fixture_remove(&f);
+    io_fault_free(fault);
+}
+
 static void a_build_that_no_longer_reads_the_schema_refuses_by_name(void **unused)
 {
     (void)unused;
@@ -179,6 +202,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(not_finalized_is_pinned_and_the_old_build_can_come_back),
         cmocka_unit_test(finalize_opens_the_new_schema_and_shuts_the_old_build_out),
+        cmocka_unit_test(a_finalize_that_was_answered_survives_the_disk_s_death),
         cmocka_unit_test(a_build_that_no_longer_reads_the_schema_refuses_by_name),
         cmocka_unit_test(fresh_data_of_a_new_build_is_written_in_its_newest_schema),
         cmocka_unit_test(fresh_data_can_be_pinned_for_an_older_build),

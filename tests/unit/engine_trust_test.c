@@ -116,15 +116,17 @@ static void with_all_damaged_the_whole_journal_is_replayed(void **unused)
 static uint64_t retired_journal(engine_fixture *f)
 {
     uint64_t taken = 0;
+    char first[TEST_PATH_BYTES + 96];
+    snprintf(first, sizeof(first), "%s/journal/%016x-%016x.seg", f->path, 1, 1);
     f->options.retire = true;
     f->options.segment_bytes = 1 << 20;
     f->options.snapshot_every = 400;
     engine_fixture_open(f, &toy_service_v1);
-    while (baton_engine_snapshot_status(f->engine)->taken_count < 4 || taken < 3000) {
+    while (taken == 0 || access(first, F_OK) == 0) {
         const int r = engine_fixture_burst(f, 0, 0, 0);
         assert_true(r == 0 || r == BATON_E_FULL);
         taken += r == 0;
-        engine_fixture_turn(f); /* a batch of its own: 4 KiB for one entry */
+        engine_fixture_turn(f); /* mostly a batch of its own: 4 KiB for one entry */
     }
     engine_fixture_settle(f);
     engine_fixture_turn(f);
@@ -152,7 +154,7 @@ static void what_retention_removed_is_asked_for_by_name(void **unused)
     engine_fixture_close(&f);
     const baton_replay_options no_snapshots = {.ignore_snapshots = true};
     assert_int_equal(baton_replay(&toy_service_v1, f.path, &no_snapshots, 0, &result, &f.error),
-                     BATON_E_DAMAGED);
+                     BATON_E_GONE);
 
     const uint32_t count = engine_fixture_snapshots_count(&f);
     for (uint32_t i = 0; i < count; i++)

@@ -28,7 +28,8 @@ uint64_t baton_engine_time_ns(const baton_engine *engine); /* entry time now: wh
 baton_metrics *baton_engine_metrics(const baton_engine *engine);
 
 /* The consumer has everything up to this key. Journaled; trims the outbox now and in every replay (E6).
- * BATON_E_INVALID: never released to it. At or below an earlier confirmation: 0, nothing happens. */
+ * BATON_E_INVALID: never released to it. BATON_E_FULL, BATON_E_NO_SPACE (a full disk): confirm again later. At or below
+ * an earlier confirmation: 0, nothing happens. */
 BATON_MUST_USE int baton_engine_confirm(baton_engine *engine, uint32_t consumer, uint64_t epoch, uint64_t seq,
                                         uint32_t index);
 /* Hand every released and unconfirmed effect of the consumer to visit, oldest first, verbatim: for a consumer that
