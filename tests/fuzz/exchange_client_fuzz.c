@@ -9,8 +9,8 @@
 
 #include "base/assert.h"
 #include "engine/machine.h"
-#include "examples/exchange/service/connection.h"
-#include "examples/exchange/service/matching_engine.h"
+#include "examples/exchange/matching-engine/connection.h"
+#include "examples/exchange/matching-engine/matching_engine.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "examples/exchange/service/clients.h"
+#include "examples/exchange/matching-engine/clients.h"
 
 enum { CLIENTS = 5 };
 

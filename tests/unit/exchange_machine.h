@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "engine/machine.h"
-#include "examples/exchange/service/matching_engine.h"
+#include "examples/exchange/matching-engine/matching_engine.h"
 
 enum { MACHINE_EFFECTS_MAX = 4096 };
 

@@ -3,7 +3,7 @@
  * for byte, whatever the engine answers. */
 #pragma once
 
-#include "examples/exchange/service/protocol.h"
+#include "examples/exchange/matching-engine/protocol.h"
 
 #define LOAD_COMMANDS_MAX 20000000u
 #define LOAD_CLOCK_CLIENT EXCHANGE_CLIENT_ID_MAX /* the client that sends CLOCK commands */

@@ -1,4 +1,4 @@
-#include "examples/exchange/service/clients.h"
+#include "examples/exchange/matching-engine/clients.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,11 +1,11 @@
-/* examples/exchange/service/matching_engine.h: the matching engine as a Baton service: its state
+/* examples/exchange/matching-engine/matching_engine.h: the matching engine as a Baton service: its state
  * and the table of functions. Nothing in here knows sockets; server.h feeds it. */
 #pragma once
 
 #include <baton/service.h>
 
 #include "examples/exchange/book/book.h"
-#include "examples/exchange/service/clients.h"
+#include "examples/exchange/matching-engine/clients.h"
 
 /* 1.0.0 has schema 1. 1.1.0 adds schema 2 (features, volumes), and ships its new behaviour dark
  * (E3). */

@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "examples/exchange/service/server_private.h"
+#include "examples/exchange/matching-engine/server_private.h"
 
 /* An answer that needs no entry: nothing was applied now. */
 static void answer_now(client_place *place, const exchange_command *command, uint16_t of_type,

@@ -1,8 +1,8 @@
-/* examples/exchange/service/server_private.h: what server.c (connections), intake.c (commands)
+/* examples/exchange/matching-engine/server_private.h: what server.c (connections), intake.c (commands)
  * and release.c (effects) share. */
 #pragma once
 
-#include "examples/exchange/service/server.h"
+#include "examples/exchange/matching-engine/server.h"
 
 typedef enum { ROLE_ORDERS, ROLE_FEED } server_role;
 

@@ -1,4 +1,4 @@
-#include "examples/exchange/service/image.h"
+#include "examples/exchange/matching-engine/image.h"
 
 #include <stddef.h>
 

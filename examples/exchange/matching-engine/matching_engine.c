@@ -1,12 +1,12 @@
-#include "examples/exchange/service/matching_engine.h"
+#include "examples/exchange/matching-engine/matching_engine.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "examples/exchange/service/apply.h"
-#include "examples/exchange/service/image.h"
+#include "examples/exchange/matching-engine/apply.h"
+#include "examples/exchange/matching-engine/image.h"
 
 enum { OPTION_ORDERS_MAX, OPTION_LEVELS_MAX, OPTION_CLIENTS_MAX, OPTION_OUTBOX, OPTIONS };
 

@@ -1,7 +1,7 @@
 /* Effects on their way out: every one is durable by now. */
 #include <string.h>
 
-#include "examples/exchange/service/server_private.h"
+#include "examples/exchange/matching-engine/server_private.h"
 
 static void release_ack(server *own, const baton_effect *effect)
 {

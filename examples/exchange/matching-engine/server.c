@@ -1,4 +1,4 @@
-#include "examples/exchange/service/server.h"
+#include "examples/exchange/matching-engine/server.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -13,7 +13,7 @@
 
 #include <baton/log.h>
 
-#include "examples/exchange/service/server_private.h"
+#include "examples/exchange/matching-engine/server_private.h"
 
 enum { OPTION_LISTEN, OPTION_FEED, OPTION_PORT_FILE, OPTION_TICKS, OPTIONS };
 enum {

@@ -1,4 +1,4 @@
-#include "examples/exchange/service/apply.h"
+#include "examples/exchange/matching-engine/apply.h"
 
 #include <stddef.h>
 #include <string.h>

@@ -1,12 +1,12 @@
-/* examples/exchange/service/server.h: the sockets around the matching engine: clients in, acks
+/* examples/exchange/matching-engine/server.h: the sockets around the matching engine: clients in, acks
  * and fills out, and the feed of trades. One thread, inside the engine's loop. */
 #pragma once
 
 #include <baton/main.h>
 
-#include "examples/exchange/service/address.h"
-#include "examples/exchange/service/connection.h"
-#include "examples/exchange/service/matching_engine.h"
+#include "examples/exchange/matching-engine/address.h"
+#include "examples/exchange/matching-engine/connection.h"
+#include "examples/exchange/matching-engine/matching_engine.h"
 
 enum {
     /* A full house drops the oldest that has not said HELLO, or is to be closed anyway. */

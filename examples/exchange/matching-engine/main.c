@@ -2,7 +2,7 @@
  * has). */
 #include <stdio.h>
 
-#include "examples/exchange/service/server.h"
+#include "examples/exchange/matching-engine/server.h"
 
 int main(int argc, char **argv)
 {

@@ -1,6 +1,0 @@
-/* examples/exchange/service/apply.h: the deterministic step of the matching engine. */
-#pragma once
-
-#include "examples/exchange/service/matching_engine.h"
-
-int matching_engine_apply(void *state, const baton_entry *entry, baton_effects *effects);
