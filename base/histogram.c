@@ -7,13 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LINEAR_BITS    11u
-#define LINEAR_COUNT   (1u << LINEAR_BITS)
-#define OCTAVE_BITS    (LINEAR_BITS - 1)
-#define OCTAVE_COUNT   (1u << OCTAVE_BITS)
-#define VALUE_BITS     63u
-#define VALUE_MAX      ((UINT64_C(1) << VALUE_BITS) - 1)
-#define BUCKETS_COUNT  (LINEAR_COUNT + (VALUE_BITS - LINEAR_BITS) * OCTAVE_COUNT)
+#define LINEAR_BITS   11u
+#define LINEAR_COUNT  (1u << LINEAR_BITS)
+#define OCTAVE_BITS   (LINEAR_BITS - 1)
+#define OCTAVE_COUNT  (1u << OCTAVE_BITS)
+#define VALUE_BITS    63u
+#define VALUE_MAX     ((UINT64_C(1) << VALUE_BITS) - 1)
+#define BUCKETS_COUNT (LINEAR_COUNT + (VALUE_BITS - LINEAR_BITS) * OCTAVE_COUNT)
 
 struct baton_histogram {
     uint64_t count;

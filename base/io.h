@@ -19,7 +19,7 @@
 #include <baton/status.h>
 
 /* Offsets, lengths and addresses of direct I/O are multiples of it (J3). */
-#define BATON_IO_UNIT 4096u
+#define BATON_IO_UNIT    4096u
 #define BATON_IO_NO_FILE (-1)
 
 typedef struct baton_io baton_io;
@@ -41,12 +41,12 @@ typedef enum {
 } baton_io_kind;
 
 enum { /* open_flags */
-    BATON_IO_FOR_READ = 1,
-    BATON_IO_FOR_WRITE = 2,
-    BATON_IO_CREATE = 4,    /* fails with -EEXIST when it is there (O_CREAT | O_EXCL, mode 0640) */
-    BATON_IO_CREATE_OR_OPEN = 8,
-    BATON_IO_DIRECT = 16,   /* O_DIRECT: aligned to BATON_IO_UNIT */
-    BATON_IO_DIRECTORY = 32,
+       BATON_IO_FOR_READ = 1,
+       BATON_IO_FOR_WRITE = 2,
+       BATON_IO_CREATE = 4, /* fails with -EEXIST when it is there (O_CREAT | O_EXCL, mode 0640) */
+       BATON_IO_CREATE_OR_OPEN = 8,
+       BATON_IO_DIRECT = 16, /* O_DIRECT: aligned to BATON_IO_UNIT */
+       BATON_IO_DIRECTORY = 32,
 };
 
 /* One operation. Caller's memory; must not move or be reused from submit until it is reaped, and so
@@ -76,10 +76,10 @@ typedef enum { BATON_IO_AUTO, BATON_IO_URING, BATON_IO_THREADS } baton_io_choice
 typedef struct baton_io_backend baton_io_backend; /* base/io_backend.h; simulators, faults */
 
 typedef struct {
-    baton_io_choice choice;      /* AUTO: io_uring, or threads where that is denied (J7) */
-    uint32_t ops_max;            /* operations in flight at once, 1..1024; 0: 64 */
-    uint64_t region_bytes;       /* buffer memory, rounded up to 2 MiB; 0: none */
-    const baton_clock *clock;    /* NULL: the system's */
+    baton_io_choice choice;         /* AUTO: io_uring, or threads where that is denied (J7) */
+    uint32_t ops_max;               /* operations in flight at once, 1..1024; 0: 64 */
+    uint64_t region_bytes;          /* buffer memory, rounded up to 2 MiB; 0: none */
+    const baton_clock *clock;       /* NULL: the system's */
     const baton_io_backend *custom; /* NULL, or a backend used instead of the production ones */
     void *custom_context;
 } baton_io_options;
@@ -166,17 +166,17 @@ void baton_io_unmap(baton_io *io, void *address, uint64_t bytes);
 
 /* What a directory's file system and device can promise; probed once at open. */
 typedef struct {
-    char file_system[32];     /* "ext4", "xfs", "tmpfs", ..., or "0x..." */
-    char device[64];          /* kernel name of the block device, or "" */
-    char write_cache[16];     /* "write back", "write through", or "unknown" */
+    char file_system[32]; /* "ext4", "xfs", "tmpfs", ..., or "0x..." */
+    char device[64];      /* kernel name of the block device, or "" */
+    char write_cache[16]; /* "write back", "write through", or "unknown" */
     bool device_fua;
-    bool direct_io;           /* O_DIRECT works with BATON_IO_UNIT alignment */
+    bool direct_io;            /* O_DIRECT works with BATON_IO_UNIT alignment */
     uint32_t direct_alignment; /* what statx says, 0 when it says nothing */
-    bool write_durable;       /* RWF_DSYNC works here */
-    bool refuse_durable;      /* durable mode must: tmpfs, network, nobarrier, data=journal */
-    char refuse_why[128];     /* one clause, "" when not refused */
-    char warning[128];        /* copy-on-write, ext4 without journal: one clause, or "" */
-    uint64_t free_bytes;      /* for an unprivileged user */
+    bool write_durable;        /* RWF_DSYNC works here */
+    bool refuse_durable;       /* durable mode must: tmpfs, network, nobarrier, data=journal */
+    char refuse_why[128];      /* one clause, "" when not refused */
+    char warning[128];         /* copy-on-write, ext4 without journal: one clause, or "" */
+    uint64_t free_bytes;       /* for an unprivileged user */
 } baton_io_probe;
 BATON_MUST_USE int baton_io_probe_directory(baton_io *io, const char *path,
                                             baton_io_probe *ret_probe);

@@ -232,9 +232,9 @@ static void judge_ext4(const mount_info *mount, baton_io_probe *probe)
 static void judge(const mount_info *mount, baton_io_probe *probe)
 {
     static const char *const memory[] = {"tmpfs", "ramfs", "rootfs", NULL};
-    static const char *const network[] = {"nfs",  "nfs4", "cifs",   "smb3",       "smbfs",
-                                          "ceph", "9p",   "afs",    "lustre",     "fuse.sshfs",
-                                          "ncpfs", "coda", "fuse.s3fs", "fuse.glusterfs", NULL};
+    static const char *const network[] = {
+        "nfs",    "nfs4",       "cifs",  "smb3", "smbfs",     "ceph",           "9p", "afs",
+        "lustre", "fuse.sshfs", "ncpfs", "coda", "fuse.s3fs", "fuse.glusterfs", NULL};
     static const char *const copies[] = {"btrfs", "zfs", "bcachefs", "f2fs", NULL};
 
     if (is_one_of(mount->type, memory))
@@ -268,8 +268,8 @@ static int open_temporary(const char *path, int flags)
         return fd;
     if (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT && errno != EINVAL)
         return -errno;
-    int n = snprintf(name, sizeof(name), "%s/.baton-probe-%ld-%p", path, (long)getpid(),
-                     (void *)name);
+    int n =
+        snprintf(name, sizeof(name), "%s/.baton-probe-%ld-%p", path, (long)getpid(), (void *)name);
     if (n < 0 || (size_t)n >= sizeof(name))
         return -ENAMETOOLONG;
     fd = open(name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | flags, 0600);

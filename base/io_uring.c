@@ -22,13 +22,13 @@
 
 #include "base/assert.h"
 
-#define FILES_MAX          64      /* registered files; slot 0 is the held one's */
-#define HOLD_SLOT          0
-#define FD_MAP_SIZE        4096    /* files with larger numbers are used unregistered */
-#define BUFFER_BYTES_MAX   (UINT64_C(1) << 30) /* the kernel's limit for one registered buffer */
-#define BUFFERS_MAX        1024u   /* and for their number */
-#define ENTER_TRIES_MAX    100000u
-#define EVENT_IDLE_MAX     16u
+#define FILES_MAX        64 /* registered files; slot 0 is the held one's */
+#define HOLD_SLOT        0
+#define FD_MAP_SIZE      4096                /* files with larger numbers are used unregistered */
+#define BUFFER_BYTES_MAX (UINT64_C(1) << 30) /* the kernel's limit for one registered buffer */
+#define BUFFERS_MAX      1024u               /* and for their number */
+#define ENTER_TRIES_MAX  100000u
+#define EVENT_IDLE_MAX   16u
 
 typedef struct {
     struct io_uring ring;
@@ -36,15 +36,15 @@ typedef struct {
     bool part_queued; /* the next part of a transfer stands in the queue, for whoever enters next */
 
     int event_fd;
-    bool event_wanted;     /* somebody asked for event_fd; until then the kernel does not signal */
-    bool event_due;        /* something came since the eventfd was cleared */
-    uint32_t event_idle;   /* reaps in a row that found nothing */
+    bool event_wanted;   /* somebody asked for event_fd; until then the kernel does not signal */
+    bool event_due;      /* something came since the eventfd was cleared */
+    uint32_t event_idle; /* reaps in a row that found nothing */
 
-    char *region;          /* registered as buffers of BUFFER_BYTES_MAX each, or NULL */
+    char *region; /* registered as buffers of BUFFER_BYTES_MAX each, or NULL */
     uint64_t region_bytes;
 
-    int files_count;       /* slots; 0: the kernel gives none */
-    int files[FILES_MAX];  /* by slot: the file, or -1 */
+    int files_count;              /* slots; 0: the kernel gives none */
+    int files[FILES_MAX];         /* by slot: the file, or -1 */
     uint8_t slot_of[FD_MAP_SIZE]; /* 0: not registered for operations */
 } uring_backend;
 
@@ -55,9 +55,9 @@ static int ring_open(uring_backend *self, unsigned entries)
 {
     static const unsigned flags[] = {
         IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG |
-            IORING_SETUP_SUBMIT_ALL, /* 6.1 */
+            IORING_SETUP_SUBMIT_ALL,                                                     /* 6.1 */
         IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL, /* 5.19 */
-        IORING_SETUP_SUBMIT_ALL, /* 5.18 */
+        IORING_SETUP_SUBMIT_ALL,                                                         /* 5.18 */
         0,
     };
     int r = -EINVAL;
@@ -76,8 +76,8 @@ static int ring_open(uring_backend *self, unsigned entries)
 static int ops_probe(uring_backend *self)
 {
     static const int needed[] = {
-        IORING_OP_NOP,        IORING_OP_READ,        IORING_OP_WRITE, IORING_OP_FSYNC,
-        IORING_OP_READ_FIXED, IORING_OP_WRITE_FIXED, IORING_OP_CLOSE, IORING_OP_RENAMEAT,
+        IORING_OP_NOP,        IORING_OP_READ,        IORING_OP_WRITE,     IORING_OP_FSYNC,
+        IORING_OP_READ_FIXED, IORING_OP_WRITE_FIXED, IORING_OP_CLOSE,     IORING_OP_RENAMEAT,
         IORING_OP_UNLINKAT,   IORING_OP_OPENAT,      IORING_OP_FALLOCATE,
     };
     struct io_uring_probe *probe = io_uring_get_probe_ring(&self->ring);
@@ -286,8 +286,8 @@ static bool takes_registered(baton_io_kind kind)
 
 static void prepare(uring_backend *self, struct io_uring_sqe *sqe, baton_io_op *op)
 {
-    const bool registered = takes_registered(op->kind) && op->file >= 0 &&
-                            op->file < FD_MAP_SIZE && self->slot_of[op->file] != 0;
+    const bool registered = takes_registered(op->kind) && op->file >= 0 && op->file < FD_MAP_SIZE &&
+                            self->slot_of[op->file] != 0;
     const int fd = registered ? self->slot_of[op->file] : op->file;
 
     switch (op->kind) {
@@ -393,9 +393,9 @@ static bool kernel_has_work(const uring_backend *self)
             (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
 }
 
-/* Finds the oldest finished completion, letting the kernel finish what it can, once: its flag may be
- * raised late, for work that was taken already, and then stands until the next. What comes after
- * this call is signalled anew. */
+/* Finds the oldest finished completion, letting the kernel finish what it can, once: its flag
+ * may be raised late, for work that was taken already, and then stands until the next. What
+ * comes after this call is signalled anew. */
 static struct io_uring_cqe *look(uring_backend *self)
 {
     struct io_uring_cqe *cqe = head_final(self);
@@ -450,8 +450,8 @@ static int uring_wait(void *context, uint64_t timeout_ns)
     for (;;) {
         if (head_final(self) != NULL)
             return uring_enter(self);
-        int r = io_uring_submit_and_wait_timeout(&self->ring, &cqe, 1, limited ? &limit : NULL,
-                                                 NULL);
+        int r =
+            io_uring_submit_and_wait_timeout(&self->ring, &cqe, 1, limited ? &limit : NULL, NULL);
         if (r == -ETIME)
             return head_final(self) != NULL ? 0 : BATON_E_TIMEOUT;
         if (r == -EAGAIN || r == -EBUSY)

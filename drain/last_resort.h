@@ -1,7 +1,7 @@
-/* drain/last_resort.h: a drain that can not end: a disk that hangs holds the loop, or the close, and
- * with it the process, for as long as it likes. A thread of its own waits for a little longer than
- * the drain's deadline, says which step it stood in, and ends the process with exit code 1, while
- * whoever sent SIGTERM still waits for that. Nothing acknowledged is lost by it. */
+/* drain/last_resort.h: a drain that can not end: a disk that hangs holds the loop, or the close,
+ * and with it the process, for as long as it likes. A thread of its own waits for a little
+ * longer than the drain's deadline, says which step it stood in, and ends the process with exit
+ * code 1, while whoever sent SIGTERM still waits for that. Nothing acknowledged is lost by it. */
 #pragma once
 
 #include <pthread.h>

@@ -54,7 +54,8 @@ static int open_journal(opening *self)
     int r = open_journal_with(self, (baton_position){0});
     if (r < 0)
         return r;
-    /* The lock may have been waited for, while its holder published a snapshot and pruned others. */
+    /* The lock may have been waited for, while its holder published a snapshot and pruned
+     * others. */
     baton_catalogue_fini(&self->catalogue);
     r = baton_catalogue_read(engine->paths.snapshots, &self->catalogue, self->error);
     if (r < 0)

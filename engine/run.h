@@ -1,4 +1,5 @@
-/* engine/run.h: the engine's life as the program drives it (drain/main.c). Services use baton/engine.h. */
+/* engine/run.h: the engine's life as the program drives it (drain/main.c). Services use
+ * baton/engine.h. */
 #pragma once
 
 #include <baton/engine.h>
@@ -9,26 +10,29 @@ typedef struct {
     bool from_snapshot;
     uint64_t snapshot_seq;
     uint32_t snapshot_schema;
-    uint32_t snapshots_skipped;    /* newer ones that were damaged or not trusted: each was logged with its reason (S2) */
+    uint32_t
+        snapshots_skipped; /* newer ones that were damaged or not trusted: each was logged with its reason (S2) */
     char snapshot_skipped_why[192]; /* of the newest skipped one, or "" */
     uint64_t replayed_entries;
     uint64_t checkpoints_compared; /* E2 */
     uint64_t load_ns;
     uint64_t replay_ns;
-    uint64_t total_ns;             /* of the whole open, epoch header durable */
+    uint64_t total_ns; /* of the whole open, epoch header durable */
     baton_recovery_report recovery;
 } baton_hydrate_report;
 
-/* Where state comes from, with no writer: for `baton replay|verify|digest` and as the first half of an open. */
+/* Where state comes from, with no writer: for `baton replay|verify|digest` and as the first half
+ * of an open. */
 typedef struct {
-    uint64_t to_seq;     /* stop after this entry; 0: the end */
+    uint64_t to_seq;       /* stop after this entry; 0: the end */
     bool ignore_snapshots; /* from entry 1 */
     baton_backend backend;
     uint64_t outbox_bytes_max;
     baton_service_config config;
     /* Every effect as it is applied; may be NULL. */
     void (*on_effect)(void *context, const baton_effect *effect);
-    void (*on_entry)(void *context, const baton_entry *entry); /* before it is applied; may be NULL */
+    void (*on_entry)(void *context,
+                     const baton_entry *entry); /* before it is applied; may be NULL */
     void *context;
 } baton_replay_options;
 
@@ -36,28 +40,30 @@ typedef struct {
     uint64_t seq;
     uint64_t epoch;
     uint64_t effects_count;
-    uint32_t schema;             /* whose fields state_digest covers */
+    uint32_t schema; /* whose fields state_digest covers */
     baton_digest state_digest;
     baton_digest effect_digest;
     baton_hydrate_report hydrate;
 } baton_replay_result;
 
-/* Read DIR (its journal/ and snapshots/) without changing anything. Errors: as open below. digest_schema 0: the newest. */
-BATON_MUST_USE int baton_replay(const baton_service *service, const char *directory, const baton_replay_options *options,
-                                uint32_t digest_schema, baton_replay_result *ret_result, baton_error *error);
+/* Read DIR (its journal/ and snapshots/) without changing anything. Errors: as open below.
+ * digest_schema 0: the newest. */
+BATON_MUST_USE int baton_replay(const baton_service *service, const char *directory,
+                                const baton_replay_options *options, uint32_t digest_schema,
+                                baton_replay_result *ret_result, baton_error *error);
 
 typedef struct {
     baton_mode mode;
     baton_backend backend;
     baton_service_config config;
     baton_compress compress;
-    uint32_t pin_schema;         /* 0: the newest schema once finalized, else the one before; E4 */
-    uint64_t checkpoint_every;   /* entries between checkpoints; 0: 10,000 */
-    uint64_t snapshot_every;     /* entries between snapshots; 0: only on request and at drain */
-    uint32_t snapshots_keep;     /* 0: 2 */
-    uint64_t outbox_bytes_max;   /* 0: 64 MiB; past it submit answers BATON_E_LAGGING */
-    uint64_t segment_bytes;      /* 0: the journal's default */
-    bool retire;                 /* remove segments that no kept snapshot needs */
+    uint32_t pin_schema;       /* 0: the newest schema once finalized, else the one before; E4 */
+    uint64_t checkpoint_every; /* entries between checkpoints; 0: 10,000 */
+    uint64_t snapshot_every;   /* entries between snapshots; 0: only on request and at drain */
+    uint32_t snapshots_keep;   /* 0: 2 */
+    uint64_t outbox_bytes_max; /* 0: 64 MiB; past it submit answers BATON_E_LAGGING */
+    uint64_t segment_bytes;    /* 0: the journal's default */
+    bool retire;               /* remove segments that no kept snapshot needs */
     const struct baton_io_backend *io_backend; /* of the journal's writer; NULL; tests */
     void *io_context;
     const struct baton_io_backend *snapshot_io_backend; /* of the snapshots; NULL; tests */
@@ -71,22 +77,28 @@ typedef struct {
     void *context;
 } baton_engine_hooks;
 
-/* Make or open DIR, lock, recover, load the newest snapshot that can be trusted (S1) or the one before (S2), replay, compare
- * checkpoints (E2), then take the epoch. Refusals change nothing on disk. Errors with file, offset and what to do:
- * everything of baton_journal_open, BATON_E_DIVERGED (names the interval), BATON_E_SCHEMA, BATON_E_UNKNOWN_TYPE,
+/* Make or open DIR, lock, recover, load the newest snapshot that can be trusted (S1) or the one
+ * before (S2), replay, compare checkpoints (E2), then take the epoch. Refusals change nothing on
+ * disk. Errors with file, offset and what to do: everything of baton_journal_open,
+ * BATON_E_DIVERGED (names the interval), BATON_E_SCHEMA, BATON_E_UNKNOWN_TYPE,
  * BATON_E_OTHER_SERVICE, BATON_E_UNTRUSTED. */
 BATON_MUST_USE int baton_engine_open(const baton_service *service, const char *directory,
-                                     const baton_engine_options *options, const baton_engine_hooks *hooks,
-                                     baton_engine **ret_engine, baton_hydrate_report *ret_report, baton_error *error);
-/* One turn of the loop: sleep up to timeout_ns (UINT64_MAX: until something happens), dispatch watches and the tick, poll the
- * journal, release what became durable, call hooks.turn, go on with a snapshot being written.
- * 0, or the error after which only baton_engine_close is useful (BATON_E_BROKEN, apply's error, ...). */
+                                     const baton_engine_options *options,
+                                     const baton_engine_hooks *hooks, baton_engine **ret_engine,
+                                     baton_hydrate_report *ret_report, baton_error *error);
+/* One turn of the loop: sleep up to timeout_ns (UINT64_MAX: until something happens), dispatch
+ * watches and the tick, poll the journal, release what became durable, call hooks.turn, go on
+ * with a snapshot being written. 0, or the error after which only baton_engine_close is useful
+ * (BATON_E_BROKEN, apply's error, ...). */
 BATON_MUST_USE int baton_engine_turn(baton_engine *engine, uint64_t timeout_ns, baton_error *error);
 
-/* Steps of a drain (H1), in this order; each may be asked for again. They do not block: turn the engine in between. */
-void baton_engine_seal(baton_engine *engine);                /* no more entries; ticks stop */
-bool baton_engine_all_released(const baton_engine *engine);  /* everything submitted is durable and released */
-/* Queue the handover record that names no successor {epoch, last seq, digests}; 0 queued, later durable. */
+/* Steps of a drain (H1), in this order; each may be asked for again. They do not block: turn the
+ * engine in between. */
+void baton_engine_seal(baton_engine *engine); /* no more entries; ticks stop */
+bool baton_engine_all_released(
+    const baton_engine *engine); /* everything submitted is durable and released */
+/* Queue the handover record that names no successor {epoch, last seq, digests}; 0 queued, later
+ * durable. */
 BATON_MUST_USE int baton_engine_handover_record(baton_engine *engine, baton_error *error);
 bool baton_engine_handover_durable(const baton_engine *engine);
 
@@ -94,20 +106,20 @@ bool baton_engine_handover_durable(const baton_engine *engine);
 BATON_MUST_USE int baton_engine_snapshot_begin(baton_engine *engine, baton_error *error);
 typedef struct {
     bool running;
-    uint64_t taken_count;      /* published by this process */
-    uint64_t last_seq;         /* of the newest one published by this process; 0: none */
-    int last_status;           /* of the last finished attempt: 0 or its error */
+    uint64_t taken_count; /* published by this process */
+    uint64_t last_seq;    /* of the newest one published by this process; 0: none */
+    int last_status;      /* of the last finished attempt: 0 or its error */
     baton_error last_error;
     baton_digest last_root;
 } baton_engine_snapshot_state;
 const baton_engine_snapshot_state *baton_engine_snapshot_status(const baton_engine *engine);
 
 typedef struct {
-    uint64_t seq;            /* applied */
+    uint64_t seq; /* applied */
     uint64_t durable_seq;
     uint64_t released_seq;
     uint64_t epoch;
-    uint32_t schema;         /* of state_digest and of what is written: the pinned one */
+    uint32_t schema; /* of state_digest and of what is written: the pinned one */
     bool sealed;
     baton_digest state_digest;
     baton_digest effect_digest;
@@ -119,9 +131,11 @@ typedef struct {
     const char *commit_primitive;
     const char *warning;
 } baton_engine_status;
-BATON_MUST_USE int baton_engine_status_get(const baton_engine *engine, baton_engine_status *ret_status);
+BATON_MUST_USE int baton_engine_status_get(const baton_engine *engine,
+                                           baton_engine_status *ret_status);
 
-/* Journal the finalize fact (E4): from here on the newest schema is written. Blocks until the fact is durable. */
+/* Journal the finalize fact (E4): from here on the newest schema is written. Blocks until the
+ * fact is durable. */
 BATON_MUST_USE int baton_engine_finalize(baton_engine *engine, baton_error *error);
 
 /* Close mark, unlock, free; NULL is fine. Returns the first failure. */

@@ -1,4 +1,5 @@
-/* journal/append.c: entries and records gather in the open batch. No system call, no allocation, no waiting. */
+/* journal/append.c: entries and records gather in the open batch. No system call, no allocation,
+ * no waiting. */
 #include <string.h>
 
 #include "journal/journal_private.h"
@@ -16,8 +17,9 @@ uint64_t journal_entry_time(baton_journal *journal)
     return time_ns;
 }
 
-/* Room for one more frame in the open batch. What is queued must always have a place on the disk (J6): the open batch fits
- * the current segment or the next one is ready, and that stays true with the new frame. */
+/* Room for one more frame in the open batch. What is queued must always have a place on the disk
+ * (J6): the open batch fits the current segment or the next one is ready, and that stays true
+ * with the new frame. */
 static int make_room(baton_journal *journal, uint32_t frame_bytes, journal_kind kind)
 {
     for (;;) {

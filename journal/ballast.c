@@ -1,5 +1,6 @@
-/* journal/ballast.c: the file BALLAST keeps as much room as an open's first segment needs. A begin that finds the disk full
- * gives it up, so that a service can still come back and drain; it is made again when there is space (J6). */
+/* journal/ballast.c: the file BALLAST keeps as much room as an open's first segment needs. A
+ * begin that finds the disk full gives it up, so that a service can still come back and drain;
+ * it is made again when there is space (J6). */
 #include <errno.h>
 
 #include <baton/log.h>

@@ -1,5 +1,6 @@
-/* journal/beside.c: recovery's question asked without the lock, perhaps beside a writer at work. What that one has in
- * flight proves nothing either way, so beside it the published end is the end. */
+/* journal/beside.c: recovery's question asked without the lock, perhaps beside a writer at work.
+ * What that one has in flight proves nothing either way, so beside it the published end is the
+ * end. */
 #include <errno.h>
 #include <time.h>
 

@@ -17,7 +17,8 @@ static bool finishing(const baton_journal *journal)
     return false;
 }
 
-/* Everything queued is acknowledged, older segments have their trailers, and mode written has flushed it all. */
+/* Everything queued is acknowledged, older segments have their trailers, and mode written has
+ * flushed it all. */
 static int settle(baton_journal *journal)
 {
     int r = baton_journal_flush(journal);

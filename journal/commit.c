@@ -1,8 +1,9 @@
 /* journal/commit.c: from the open batch to the acknowledgement.
  *
- * Group commit in one rule: a turn submits the open batch as soon as fewer than batches_in_flight_max are in flight;
- * entries that come meanwhile share the next one. Writes finish in any order; acknowledgements go in submission order, and
- * for a segment only when its header is durable (J2). */
+ * Group commit in one rule: a turn submits the open batch as soon as fewer than
+ * batches_in_flight_max are in flight; entries that come meanwhile share the next one. Writes
+ * finish in any order; acknowledgements go in submission order, and for a segment only when its
+ * header is durable (J2). */
 #include <errno.h>
 #include <string.h>
 
@@ -24,13 +25,14 @@ void journal_break(baton_journal *journal, int r, const char *what, const char *
 void journal_queue(baton_journal *journal, baton_io_op *op)
 {
     int r = baton_io_submit(journal->io, op);
-    /* ops_max covers every operation that the writer has, so a refusal is the backend's own failure. */
+    /* ops_max covers every operation that the writer has, so a refusal is the backend's own
+     * failure. */
     if (r < 0)
         journal_break(journal, r, "submit", journal->directory);
 }
 
-/* The next segment takes over. Its header may be in flight beside the batches before and after it: the order of the
- * acknowledgements is what makes it a part of the prefix (J2). */
+/* The next segment takes over. Its header may be in flight beside the batches before and after
+ * it: the order of the acknowledgements is what makes it a part of the prefix (J2). */
 static void roll(baton_journal *journal)
 {
     journal_segment *next = journal->next;

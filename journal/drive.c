@@ -1,7 +1,9 @@
-/* journal/drive.c: the turn. Take in what is finished, acknowledge, submit, prepare: one baton_io_enter however much there is.
+/* journal/drive.c: the turn. Take in what is finished, acknowledge, submit, prepare: one
+ * baton_io_enter however much there is.
  *
- * Waiting blocks in the kernel and never peeks in a loop: on a device without FUA the worker that finishes a durable write
- * runs on the CPU that took its completion, and a spinning thread there starves it (J9). */
+ * Waiting blocks in the kernel and never peeks in a loop: on a device without FUA the worker
+ * that finishes a durable write runs on the CPU that took its completion, and a spinning thread
+ * there starves it (J9). */
 #include <errno.h>
 
 #include "journal/journal_private.h"

@@ -38,8 +38,8 @@ static int flush_segment(baton_journal *journal, const baton_segment_info *info,
     return r < 0 ? journal_error_system(error, r, "flush what recovery accepted", path) : 0;
 }
 
-/* Whoever opens a directory on a file system where the parent was not flushed could lose all of it. A parent that this user
- * may pass but not read can not be flushed; then its owner made it. */
+/* Whoever opens a directory on a file system where the parent was not flushed could lose all of
+ * it. A parent that this user may pass but not read can not be flushed; then its owner made it. */
 static int sync_parent(baton_journal *journal)
 {
     char parent[JOURNAL_DIRECTORY_BYTES];
@@ -134,8 +134,8 @@ static const baton_segment_info *find_segment(const baton_recovery *recovery, ui
     return NULL;
 }
 
-/* The torn bytes also stay where they are, void from the new header on, until that segment is retired. So a disk too full
- * for the copy is no reason to refuse. */
+/* The torn bytes also stay where they are, void from the new header on, until that segment is
+ * retired. So a disk too full for the copy is no reason to refuse. */
 static int keep_torn(baton_journal *journal, baton_recovery_report *report, baton_error *error)
 {
     const baton_recovery *recovery = &journal->recovery;
@@ -180,7 +180,8 @@ static int keep_torn(baton_journal *journal, baton_recovery_report *report, bato
 
 /* ---- the first segment ---- */
 
-/* Nothing in them was ever acknowledged. Only when the new name is durable: it burns a higher epoch than theirs. */
+/* Nothing in them was ever acknowledged. Only when the new name is durable: it burns a higher
+ * epoch than theirs. */
 static int remove_ready(baton_journal *journal, baton_error *error)
 {
     const baton_recovery *recovery = &journal->recovery;

@@ -12,8 +12,8 @@
 
 typedef struct {
     baton_position position;
-    const char
-        *from; /* "batch", "mark", "segment header", "trailer", "caller", "writer"; "" when there is none */
+    const char *
+        from; /* "batch", "mark", "segment header", "trailer", "caller", "writer"; "" when there is none */
 } baton_evidence;
 
 /* Bytes that are neither zero nor part of the journal. */

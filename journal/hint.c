@@ -1,10 +1,12 @@
-/* journal/hint.c: the shared page HINT. One machine, so numbers stand in host order; recovery never looks at it.
+/* journal/hint.c: the shared page HINT. One machine, so numbers stand in host order; recovery
+ * never looks at it.
  *
- * A seqlock: `sequence` is odd while the writer writes, 0 before the first publish. Readers copy and compare. The words are
- * atomics, so a torn copy is thrown away, never undefined. A writer that died in between leaves it odd: readers then have
- * no view, and the next writer starts it again.
- * `change` is the futex word. A waiter raises `waiting` before it looks at the view for the last time; the writer changes
- * the view before it looks at `waiting`; sequentially consistent, so one of them sees the other. */
+ * A seqlock: `sequence` is odd while the writer writes, 0 before the first publish. Readers copy
+ * and compare. The words are atomics, so a torn copy is thrown away, never undefined. A writer
+ * that died in between leaves it odd: readers then have no view, and the next writer starts it
+ * again. `change` is the futex word. A waiter raises `waiting` before it looks at the view for
+ * the last time; the writer changes the view before it looks at `waiting`; sequentially
+ * consistent, so one of them sees the other. */
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
@@ -89,7 +91,8 @@ int baton_hint_create(baton_io *io, const char *directory, baton_hint **ret_hint
                            BATON_IO_FOR_READ | BATON_IO_FOR_WRITE | BATON_IO_CREATE_OR_OPEN, &file);
     if (r < 0)
         return r;
-    /* Real blocks before the mapping: a full disk must be an error here, not a signal at the first store. */
+    /* Real blocks before the mapping: a full disk must be an error here, not a signal at the
+     * first store. */
     baton_io_op allocate = {.kind = BATON_IO_ALLOCATE, .file = file, .bytes = HINT_BYTES};
     r = (int)baton_io_run(io, &allocate);
     if (r < 0)
@@ -167,7 +170,8 @@ void baton_hint_publish(baton_hint *hint, const baton_hint_view *view)
     };
     memcpy(&words[WORD_ID_0], view->id.bytes, sizeof(view->id.bytes));
 
-    /* Release stores throughout keep the odd number before the words, and the words before the even one. */
+    /* Release stores throughout keep the odd number before the words, and the words before the
+     * even one. */
     uint64_t odd = atomic_load_explicit(&page->sequence, memory_order_relaxed) | 1;
     atomic_store_explicit(&page->sequence, odd, memory_order_relaxed);
     for (uint32_t i = 0; i < WORDS; i++)

@@ -29,8 +29,9 @@
 #define JOURNAL_SECOND_NS      UINT64_C(1000000000)
 #define JOURNAL_MILLISECOND_NS UINT64_C(1000000)
 
-/* The last units of a segment are kept for what must still fit when the disk is full: two batches of records (a handover
- * among them), then an idle mark and a close mark, then the trailer (J6). A kind may go as near to the end as this. */
+/* The last units of a segment are kept for what must still fit when the disk is full: two
+ * batches of records (a handover among them), then an idle mark and a close mark, then the
+ * trailer (J6). A kind may go as near to the end as this. */
 typedef enum { KIND_ENTRIES, KIND_RECORDS, KIND_MARK } journal_kind;
 static inline uint64_t journal_reserve_bytes(journal_kind kind)
 {
@@ -52,10 +53,12 @@ typedef enum { TAG_BATCH = 1, TAG_HEADER, TAG_STEP, TAG_BALLAST } journal_tag;
  *            |       |            |            |          |          |                                               |
  *            |       +------------+-----+------+----------+----------+  (disk full)                                  |
  *            |                          v                                                                            |
- * FREE ------+                       REMOVING --> FREE                                              FREE <-----------+
+ * FREE ------+                       REMOVING --> FREE
+ * FREE <-----------+
  *
- * CREATING .. NAMING make a file of zeros that is safe to use (J3); REMOVING takes a half-made one away again.
- * FINISHING waits for the last acknowledgement of a batch in it (mode written: and flushes), ENDING writes the trailer. */
+ * CREATING .. NAMING make a file of zeros that is safe to use (J3); REMOVING takes a half-made
+ * one away again. FINISHING waits for the last acknowledgement of a batch in it (mode written:
+ * and flushes), ENDING writes the trailer. */
 typedef enum {
     SEGMENT_FREE,
     SEGMENT_CREATING,
@@ -93,7 +96,8 @@ typedef struct {
     char path[JOURNAL_PATH_BYTES];
 } journal_segment;
 
-/* One batch buffer. The ring of slots is in submission order: in flight first, then the open one. */
+/* One batch buffer. The ring of slots is in submission order: in flight first, then the open
+ * one. */
 typedef struct {
     baton_io_op op;
     uint8_t *buffer;
@@ -219,9 +223,10 @@ struct baton_journal {
     int64_t wall_offset_ns; /* wall clock minus entry clock, at the last check */
 };
 
-/* open.c: fill *error for a failed system call; a full disk becomes BATON_E_NO_SPACE. Returns the status. */
+/* open.c: fill *error for a failed system call; a full disk becomes BATON_E_NO_SPACE. Returns
+ * the status. */
 int journal_error_system(baton_error *error, int r, const char *what, const char *path);
-bool journal_is_full_disk(int r); /* ENOSPC, EDQUOT */
+bool journal_is_full_disk(int r);        /* ENOSPC, EDQUOT */
 static inline void journal_ignore(int r) /* where a failure changes nothing that is promised */
 {
     (void)r;

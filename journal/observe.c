@@ -92,7 +92,8 @@ void journal_metrics_commit(baton_journal *journal, uint64_t latency_ns)
     }
 }
 
-/* Entry time goes on by the monotonic clock whatever the wall clock does (J11); a large step is only said. */
+/* Entry time goes on by the monotonic clock whatever the wall clock does (J11); a large step is
+ * only said. */
 void journal_watch_wall_clock(baton_journal *journal, uint64_t now_ns)
 {
     journal->wall_check_ns = now_ns + JOURNAL_SECOND_NS;

@@ -1,4 +1,5 @@
-/* journal/open.c: check the options and the file system, lock, recover. Nothing of the journal changes (J10). */
+/* journal/open.c: check the options and the file system, lock, recover. Nothing of the journal
+ * changes (J10). */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

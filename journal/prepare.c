@@ -1,5 +1,6 @@
-/* journal/prepare.c: the life of a segment off the commit path, one small asynchronous step after the other (J3, J6).
- * The drawing is in journal_private.h. A full disk here is back-pressure; any other failure breaks the journal. */
+/* journal/prepare.c: the life of a segment off the commit path, one small asynchronous step
+ * after the other (J3, J6). The drawing is in journal_private.h. A full disk here is
+ * back-pressure; any other failure breaks the journal. */
 #include <errno.h>
 
 #include <baton/log.h>
@@ -14,7 +15,8 @@ static void step(baton_journal *journal, journal_segment *segment, baton_io_op o
     segment->step_busy = journal->broken == 0;
 }
 
-/* Nothing acknowledged depends on a segment that is only being made, so what passes by itself is tried again. */
+/* Nothing acknowledged depends on a segment that is only being made, so what passes by itself is
+ * tried again. */
 static bool passes_by_itself(int r)
 {
     return journal_is_full_disk(r) || r == -EMFILE || r == -ENFILE || r == -ENOMEM;
@@ -134,7 +136,8 @@ void journal_flush_start(baton_journal *journal, uint64_t now_ns)
     flush(journal, journal->current, journal->durable);
 }
 
-/* A flush of one file proves only that file: what stands in an older, unflushed segment has to come first. */
+/* A flush of one file proves only that file: what stands in an older, unflushed segment has to
+ * come first. */
 static bool older_unflushed(const baton_journal *journal, const journal_segment *segment)
 {
     for (uint32_t i = 0; i < JOURNAL_SEGMENTS_MAX; i++) {

@@ -86,7 +86,8 @@ static int begin(baton_reader *reader, const baton_walk_options *options, baton_
     uint64_t from_seq = reader->options.from_seq;
     int r = 0;
 
-    /* Retirement under the walk: of what it was about to open, or, a hole to the eye, of one and the next. */
+    /* Retirement under the walk: of what it was about to open, or, a hole to the eye, of one and
+     * the next. */
     baton_hint_view before = {0};
     for (uint32_t tries = 0; tries < READ_RESTARTS_MAX; tries++) {
         baton_hint_view after;

@@ -1,16 +1,19 @@
-/* journal/records.h: Baton's own records in the journal (J11). They take no seq and are no payloads of the service. For the
- * engine and the drain; a service never sees them. All of them are little-endian wire types and part of journal format v1. */
+/* journal/records.h: Baton's own records in the journal (J11). They take no seq and are no
+ * payloads of the service. For the engine and the drain; a service never sees them. All of them
+ * are little-endian wire types and part of journal format v1. */
 #pragma once
 
 #include "journal/format.h"
 
 typedef enum {
-    BATON_RECORD_CHECKPOINT = 1, /* baton_checkpoint_wire: replays and standbys compare with it (E2) */
-    BATON_RECORD_ROOT = 2,       /* baton_root_wire: a snapshot was published; a standing fact */
-    BATON_RECORD_ROOT_GONE = 3,  /* baton_root_wire: it is kept no longer */
-    BATON_RECORD_CONFIRM = 4,    /* baton_confirm_wire: a consumer has this source's effects up to here (E6) */
-    BATON_RECORD_HANDOVER = 5,   /* baton_handover_wire: the grant; a standing fact */
-    BATON_RECORD_FINALIZE = 6,   /* baton_finalize_wire: a standing fact (E4) */
+    BATON_RECORD_CHECKPOINT =
+        1,                 /* baton_checkpoint_wire: replays and standbys compare with it (E2) */
+    BATON_RECORD_ROOT = 2, /* baton_root_wire: a snapshot was published; a standing fact */
+    BATON_RECORD_ROOT_GONE = 3, /* baton_root_wire: it is kept no longer */
+    BATON_RECORD_CONFIRM =
+        4, /* baton_confirm_wire: a consumer has this source's effects up to here (E6) */
+    BATON_RECORD_HANDOVER = 5, /* baton_handover_wire: the grant; a standing fact */
+    BATON_RECORD_FINALIZE = 6, /* baton_finalize_wire: a standing fact (E4) */
 } baton_record_kind;
 
 typedef struct {
@@ -46,13 +49,15 @@ typedef struct {
 } baton_facts;
 
 /* What a record changes in the facts; other kinds change nothing. A 65th root drops the oldest. */
-void baton_facts_apply(baton_facts *facts, uint16_t kind, const void *payload, uint32_t payload_bytes);
+void baton_facts_apply(baton_facts *facts, uint16_t kind, const void *payload,
+                       uint32_t payload_bytes);
 /* Is it a known kind of the right size? Unknown is refused (E7). */
 bool baton_record_check(uint16_t kind, const void *payload, uint32_t payload_bytes);
 
-/* Append one; works on a sealed journal too. *ret_entry may be NULL; its seq is that of the last entry. Durable together
- * with its batch: wait with baton_journal_flush. Errors as baton_journal_append. */
-BATON_MUST_USE int baton_journal_append_record(baton_journal *journal, baton_record_kind kind, const void *payload,
-                                               uint32_t payload_bytes);
+/* Append one; works on a sealed journal too. *ret_entry may be NULL; its seq is that of the last
+ * entry. Durable together with its batch: wait with baton_journal_flush. Errors as
+ * baton_journal_append. */
+BATON_MUST_USE int baton_journal_append_record(baton_journal *journal, baton_record_kind kind,
+                                               const void *payload, uint32_t payload_bytes);
 /* The facts as of the last record appended or recovered; owned by the journal. */
 const baton_facts *baton_journal_facts(const baton_journal *journal);

@@ -1,4 +1,5 @@
-/* journal/recover.h: find out what a journal directory holds, by evidence alone (J5). Changes nothing. */
+/* journal/recover.h: find out what a journal directory holds, by evidence alone (J5). Changes
+ * nothing. */
 #pragma once
 
 #include "base/io.h"
@@ -13,8 +14,8 @@ typedef struct {
     uint64_t end_offset; /* the byte after its last accepted batch; 0 when not accepted */
     enum {
         BATON_SEGMENT_ACCEPTED, /* holds a part of the journal (perhaps only its header) */
-        BATON_SEGMENT_READY,    /* zero header: made ahead, or half made by an open that died; never acknowledged */
-        BATON_SEGMENT_VOID,     /* a header that a later epoch's header cuts off, or torn before its header was durable */
+        BATON_SEGMENT_READY, /* zero header: made ahead, or half made by an open that died; never acknowledged */
+        BATON_SEGMENT_VOID, /* a header that a later epoch's header cuts off, or torn before its header was durable */
         BATON_SEGMENT_UNCHECKED, /* wholly before from_seq: its header was read, its batches were not */
     } state;
 } baton_segment_info;
@@ -23,23 +24,24 @@ typedef struct {
     bool empty; /* nothing was ever acknowledged: no segment with a valid header */
     baton_digest id;
     char service[BATON_SERVICE_NAME_BYTES];
-    baton_digest last_digest;      /* of the last accepted batch; zero when there is none */
-    uint64_t last_index;           /* segment of the last accepted batch, and the byte after it; 0: there is none */
+    baton_digest last_digest; /* of the last accepted batch; zero when there is none */
+    uint64_t
+        last_index; /* segment of the last accepted batch, and the byte after it; 0: there is none */
     uint64_t last_offset;
-    uint64_t epoch_highest;        /* burnt by any name on disk, valid or not; 0 when there is none */
+    uint64_t epoch_highest; /* burnt by any name on disk, valid or not; 0 when there is none */
     uint64_t index_highest;
     uint64_t last_time_ns;
-    bool closed;                   /* the last accepted batch is a close mark */
+    bool closed; /* the last accepted batch is a close mark */
     baton_facts facts;
     baton_recovery_report report;
-    uint64_t torn_index;           /* where the torn bytes stand; 0 when nothing is torn */
+    uint64_t torn_index; /* where the torn bytes stand; 0 when nothing is torn */
     uint64_t torn_offset;
-    uint64_t batches_count;        /* of what was checked */
+    uint64_t batches_count; /* of what was checked */
     uint64_t entries_count;
     uint64_t records_count;
     uint64_t payload_bytes;
     uint32_t segments_count;
-    baton_segment_info *segments;  /* in order of (epoch, index); owned by the recovery */
+    baton_segment_info *segments; /* in order of (epoch, index); owned by the recovery */
 } baton_recovery;
 
 typedef struct {
@@ -50,15 +52,18 @@ typedef struct {
     void *progress_context;
 } baton_recover_options;
 
-/* An absent or empty directory is an empty journal. *recovery is caller's memory, needs baton_recovery_fini in every case.
+/* An absent or empty directory is an empty journal. *recovery is caller's memory, needs
+ * baton_recovery_fini in every case.
  * 0 (report.torn_cut > 0 when torn), BATON_E_DAMAGED, BATON_E_OTHER_SERVICE, BATON_E_NEWER_FORMAT, -errno.
  * On BATON_E_DAMAGED error holds file and offset, and the recovery what is good before it. */
-BATON_MUST_USE int baton_recover(baton_io *io, const char *directory, const baton_recover_options *options,
-                                 baton_recovery *recovery, baton_error *error);
-/* The same for who does not hold the journal's lock: what a writer has in flight looks torn, or damaged, to
- * baton_recover. Beside a living writer it checks what that one has published, and ends there. Looks again, for half a
- * second at most, while a writer comes, goes, rolls or retires under it. Also BATON_E_GONE. */
+BATON_MUST_USE int baton_recover(baton_io *io, const char *directory,
+                                 const baton_recover_options *options, baton_recovery *recovery,
+                                 baton_error *error);
+/* The same for who does not hold the journal's lock: what a writer has in flight looks torn, or
+ * damaged, to baton_recover. Beside a living writer it checks what that one has published, and
+ * ends there. Looks again, for half a second at most, while a writer comes, goes, rolls or
+ * retires under it. Also BATON_E_GONE. */
 BATON_MUST_USE int baton_recover_beside(baton_io *io, const char *directory,
-                                        const baton_recover_options *options, baton_recovery *recovery,
-                                        baton_error *error);
+                                        const baton_recover_options *options,
+                                        baton_recovery *recovery, baton_error *error);
 void baton_recovery_fini(baton_recovery *recovery);

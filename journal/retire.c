@@ -1,8 +1,10 @@
-/* journal/retire.c: remove segments that nothing needs any more. Not for the hot path: it lists, reads headers, allocates.
+/* journal/retire.c: remove segments that nothing needs any more. Not for the hot path: it lists,
+ * reads headers, allocates.
  *
- * The oldest segment that stays must be an accepted one with a durable header: a journal begins with it afterwards. Its
- * header repeats the standing facts, so none is lost (J11). Removal goes from the oldest on and stops at the first segment
- * that has to stay, so that there is never a hole. */
+ * The oldest segment that stays must be an accepted one with a durable header: a journal begins
+ * with it afterwards. Its header repeats the standing facts, so none is lost (J11). Removal goes
+ * from the oldest on and stops at the first segment that has to stay, so that there is never a
+ * hole. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,8 +113,8 @@ static uint32_t find_boundary(const baton_journal *journal, const segment_list *
     return 0;
 }
 
-/* In mode written a header may be no more than in the page cache: what the journal begins with must outlive a power loss
- * before what stands before it is removed. */
+/* In mode written a header may be no more than in the page cache: what the journal begins with
+ * must outlive a power loss before what stands before it is removed. */
 static int flush_boundary(baton_journal *journal)
 {
     for (uint32_t i = 0; i < JOURNAL_SEGMENTS_MAX; i++) {

@@ -50,8 +50,8 @@ void journal_segment_start(baton_journal *journal, journal_segment *segment, uin
     journal_path(journal, name, segment->path);
 }
 
-/* Durable mode writes around the page cache, so that one write is one device command. Mode written wants the opposite: the
- * kernel has it as soon as it is in the page cache. */
+/* Durable mode writes around the page cache, so that one write is one device command. Mode
+ * written wants the opposite: the kernel has it as soon as it is in the page cache. */
 uint32_t journal_segment_open_flags(const baton_journal *journal)
 {
     uint32_t flags = BATON_IO_FOR_WRITE | BATON_IO_CREATE;

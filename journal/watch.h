@@ -24,8 +24,8 @@ bool baton_watch_view_same(const baton_hint_view *a, const baton_hint_view *b);
 /* Everything up to here is durable: where a walk has to stop beside a living writer. */
 baton_chain_end baton_watch_end(const baton_hint_view *view);
 
-/* A look at a journal without its lock, done again while what it finds may be the doing of a writer that comes, goes,
- * rolls or retires under it: beside.c. */
+/* A look at a journal without its lock, done again while what it finds may be the doing of a
+ * writer that comes, goes, rolls or retires under it: beside.c. */
 typedef struct baton_beside baton_beside;
 struct baton_beside {
     baton_walk_options options; /* published, until: set before each look */

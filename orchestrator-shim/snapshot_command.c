@@ -322,8 +322,8 @@ static int snapshot_verify(int argc, char **argv)
     return checked == 0 && chosen.with_seq ? none_such(&chosen) : code;
 }
 
-/* The journal's lock, so that no service publishes meanwhile. *ret_fd is -1 when there is no journal beside the snapshots.
- * 0, or the exit code of what was told. */
+/* The journal's lock, so that no service publishes meanwhile. *ret_fd is -1 when there is no
+ * journal beside the snapshots. 0, or the exit code of what was told. */
 static int take_lock(const choices *chosen, int *ret_fd)
 {
     struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};

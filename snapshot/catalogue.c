@@ -174,9 +174,8 @@ static int remove_leftovers(baton_io *io, const char *directory, const name_list
         char path[BATON_SNAPSHOT_PATH_BYTES];
         if (one->kind == BATON_NAME_MANIFEST)
             continue;
-        if (one->kind == BATON_NAME_CHUNKS && after != NULL &&
-            after->kind == BATON_NAME_MANIFEST && after->seq == one->seq &&
-            after->epoch == one->epoch)
+        if (one->kind == BATON_NAME_CHUNKS && after != NULL && after->kind == BATON_NAME_MANIFEST &&
+            after->seq == one->seq && after->epoch == one->epoch)
             continue;
         int r = baton_snapshot_path(path, directory, one->seq, one->epoch, one->kind);
         if (r == 0)
@@ -187,15 +186,16 @@ static int remove_leftovers(baton_io *io, const char *directory, const name_list
     return 0;
 }
 
-/* Enough to count as a generation that stays: a manifest in order, and chunks of the size that it asks for. Their digests
- * are for verify; to read them all here would disturb the service. */
+/* Enough to count as a generation that stays: a manifest in order, and chunks of the size that
+ * it asks for. Their digests are for verify; to read them all here would disturb the service. */
 static bool is_readable(baton_io *io, const char *directory, const baton_snapshot_listed *listed)
 {
     char path[BATON_SNAPSHOT_PATH_BYTES];
     baton_io_file file;
     uint64_t bytes = 0;
-    if (listed->status != 0 || baton_snapshot_path(path, directory, listed->info.seq,
-                                                   listed->info.epoch, BATON_NAME_CHUNKS) < 0 ||
+    if (listed->status != 0 ||
+        baton_snapshot_path(path, directory, listed->info.seq, listed->info.epoch,
+                            BATON_NAME_CHUNKS) < 0 ||
         baton_io_file_open(io, path, BATON_IO_FOR_READ, &file) < 0)
         return false;
     int r = baton_io_file_size(io, file, &bytes);
@@ -237,7 +237,8 @@ int baton_snapshot_prune_with(baton_io *io, const char *directory, uint32_t keep
     if (r == 0)
         r = remove_old(io, directory, keep, ret_removed, error);
     if (r < 0) {
-        baton_error_set(error, r, "prune the snapshots", NULL, "check the directory and its rights");
+        baton_error_set(error, r, "prune the snapshots", NULL,
+                        "check the directory and its rights");
         baton_error_at(error, directory, UINT64_MAX);
     }
     return r;
@@ -247,11 +248,12 @@ int baton_snapshot_prune_with(baton_io *io, const char *directory, uint32_t keep
 
 static int open_io(baton_io **ret_io, baton_error *error)
 {
-    return baton_io_open(&(baton_io_options){.choice = BATON_IO_AUTO, .ops_max = 16}, ret_io, error);
+    return baton_io_open(&(baton_io_options){.choice = BATON_IO_AUTO, .ops_max = 16}, ret_io,
+                         error);
 }
 
-int baton_snapshot_list(const char *directory, baton_snapshot_listed **ret_list, uint32_t *ret_count,
-                        baton_error *error)
+int baton_snapshot_list(const char *directory, baton_snapshot_listed **ret_list,
+                        uint32_t *ret_count, baton_error *error)
 {
     baton_io *io = NULL;
     int r = open_io(&io, error);

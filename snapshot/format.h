@@ -1,8 +1,10 @@
-/* snapshot/format.h: snapshot format v1, shared by writer and reader. The page: docs/format/snapshot.md.
+/* snapshot/format.h: snapshot format v1, shared by writer and reader. The page:
+ * docs/format/snapshot.md.
  *
- * Chunks file: the raw streams of all sections, one after the other, cut every chunk_bytes; each piece is stored raw or as
- * one LZ4 block, followed by zeros up to a multiple of BATON_IO_UNIT, so that it can be read with O_DIRECT.
- * Manifest file: baton_manifest_header, then a msgpack map (manifest.h). */
+ * Chunks file: the raw streams of all sections, one after the other, cut every chunk_bytes; each
+ * piece is stored raw or as one LZ4 block, followed by zeros up to a multiple of BATON_IO_UNIT,
+ * so that it can be read with O_DIRECT. Manifest file: baton_manifest_header, then a msgpack map
+ * (manifest.h). */
 #pragma once
 
 #include <assert.h>
@@ -20,26 +22,26 @@
 #define BATON_SNAPSHOT_FORM       "portable"
 
 /* Limits of the format: a reader refuses more before it allocates for it. */
-#define BATON_SNAPSHOT_SECTIONS_MAX      256u
-#define BATON_SNAPSHOT_CHUNKS_MAX        (1u << 20)
-#define BATON_SNAPSHOT_CHUNK_BYTES_MIN   4096u
-#define BATON_SNAPSHOT_CHUNK_BYTES_MAX   (4u << 20)
-#define BATON_SNAPSHOT_FIELDS_MAX        256u        /* of a row */
-#define BATON_SNAPSHOT_FIELD_BYTES_MAX   (16u << 20) /* of a text or bytes field */
-#define BATON_SNAPSHOT_ROW_BYTES_MIN     2u          /* an array of one small number */
-#define BATON_MANIFEST_BODY_BYTES_MAX    (64u << 20)
+#define BATON_SNAPSHOT_SECTIONS_MAX    256u
+#define BATON_SNAPSHOT_CHUNKS_MAX      (1u << 20)
+#define BATON_SNAPSHOT_CHUNK_BYTES_MIN 4096u
+#define BATON_SNAPSHOT_CHUNK_BYTES_MAX (4u << 20)
+#define BATON_SNAPSHOT_FIELDS_MAX      256u        /* of a row */
+#define BATON_SNAPSHOT_FIELD_BYTES_MAX (16u << 20) /* of a text or bytes field */
+#define BATON_SNAPSHOT_ROW_BYTES_MIN   2u          /* an array of one small number */
+#define BATON_MANIFEST_BODY_BYTES_MAX  (64u << 20)
 
 #define BATON_SNAPSHOT_CHUNK_BYTES_DEFAULT (256u << 10)
 
-/* These 48 bytes, the root's place and its rule stay the same in all versions, so that damage is told from a newer
- * format (E7). */
+/* These 48 bytes, the root's place and its rule stay the same in all versions, so that damage is
+ * told from a newer format (E7). */
 typedef struct {
     uint8_t magic[8];
     baton_le32 version;    /* of the writer */
     baton_le32 min_reader; /* the lowest reader version that can read it */
     baton_le64 body_bytes;
-    baton_le64 flags;      /* none known: 0 */
-    baton_digest root;     /* of the bytes before it, then the body */
+    baton_le64 flags;  /* none known: 0 */
+    baton_digest root; /* of the bytes before it, then the body */
 } baton_manifest_header;
 
 static_assert(sizeof(baton_manifest_header) == 48, "snapshot format v1");
@@ -64,8 +66,8 @@ typedef struct {
     uint64_t offset;       /* in the chunks file, a multiple of BATON_IO_UNIT */
     uint32_t stored_bytes; /* without the zeros after them */
     uint32_t raw_bytes;
-    uint32_t codec;        /* baton_snapshot_codec, checked */
-    baton_digest digest;   /* of the stored bytes and the zeros after them */
+    uint32_t codec;      /* baton_snapshot_codec, checked */
+    baton_digest digest; /* of the stored bytes and the zeros after them */
 } baton_snapshot_chunk;
 
 static inline uint64_t baton_snapshot_padded(uint64_t bytes)

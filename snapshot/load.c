@@ -23,7 +23,8 @@ static int refuse(const baton_snapshot_loader *loader, int status, uint64_t offs
 
 /* ---- life ---- */
 
-/* Direct, so that a load does not push the service's pages out; buffered where the file system has no direct I/O. */
+/* Direct, so that a load does not push the service's pages out; buffered where the file system
+ * has no direct I/O. */
 static int open_file(baton_snapshot_loader *loader)
 {
     int r = baton_io_file_open(loader->io, loader->path, BATON_IO_FOR_READ | BATON_IO_DIRECT,

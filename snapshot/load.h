@@ -1,4 +1,5 @@
-/* snapshot/load.h: chunks off the disk, several reads ahead, each verified before its bytes are used (S2, S6). */
+/* snapshot/load.h: chunks off the disk, several reads ahead, each verified before its bytes are
+ * used (S2, S6). */
 #pragma once
 
 #include "snapshot/manifest.h"
@@ -20,17 +21,18 @@ typedef struct {
     uint32_t slots_count;
     uint32_t first; /* chunks first .. end - 1 were asked for */
     uint32_t end;
-    uint8_t *raw;   /* chunk_bytes: the decompressed chunk */
+    uint8_t *raw; /* chunk_bytes: the decompressed chunk */
 } baton_snapshot_loader;
 
-/* manifest stays the caller's and must outlive the loader; so must io, which does nothing else meanwhile. Refuses a chunks
- * file of another size than the manifest's. */
+/* manifest stays the caller's and must outlive the loader; so must io, which does nothing else
+ * meanwhile. Refuses a chunks file of another size than the manifest's. */
 BATON_MUST_USE int baton_snapshot_loader_open(baton_snapshot_loader *loader, baton_io *io,
                                               const char *path,
                                               const baton_snapshot_manifest *manifest,
                                               baton_error *error);
-void baton_snapshot_loader_close(baton_snapshot_loader *loader); /* half-opened and zeroed ones too */
-/* The raw bytes of a chunk, until the next call. Cheapest in ascending order. BATON_E_DAMAGED, -errno: *error (not NULL)
- * names file and offset. */
+void baton_snapshot_loader_close(
+    baton_snapshot_loader *loader); /* half-opened and zeroed ones too */
+/* The raw bytes of a chunk, until the next call. Cheapest in ascending order. BATON_E_DAMAGED,
+ * -errno: *error (not NULL) names file and offset. */
 BATON_MUST_USE int baton_snapshot_loader_chunk(baton_snapshot_loader *loader, uint32_t chunk_index,
                                                const uint8_t **ret_raw, baton_error *error);

@@ -1,4 +1,5 @@
-/* snapshot/manifest.c: the manifest's table of keys, its rules, and writing it. Reading: manifest_decode.c. */
+/* snapshot/manifest.c: the manifest's table of keys, its rules, and writing it. Reading:
+ * manifest_decode.c. */
 #include "snapshot/manifest.h"
 
 #include <errno.h>
@@ -96,15 +97,16 @@ static const char *sections_fault(const baton_snapshot_manifest *manifest)
     return bytes == manifest->info.raw_bytes ? NULL : "the sections do not add up to the raw bytes";
 }
 
-/* Every number of a chunk but its stored size and codec follows from the others, so chunks can not overlap. */
+/* Every number of a chunk but its stored size and codec follows from the others, so chunks can
+ * not overlap. */
 static const char *chunks_fault(const baton_snapshot_manifest *manifest)
 {
     const uint64_t raw_bytes = manifest->info.raw_bytes;
     const uint64_t chunk_bytes = manifest->chunk_bytes;
     const uint32_t count = manifest->info.chunks_count;
     uint64_t offset = 0;
-    if (chunk_bytes < BATON_SNAPSHOT_CHUNK_BYTES_MIN || chunk_bytes > BATON_SNAPSHOT_CHUNK_BYTES_MAX ||
-        chunk_bytes % BATON_IO_UNIT != 0)
+    if (chunk_bytes < BATON_SNAPSHOT_CHUNK_BYTES_MIN ||
+        chunk_bytes > BATON_SNAPSHOT_CHUNK_BYTES_MAX || chunk_bytes % BATON_IO_UNIT != 0)
         return "the chunk size is out of range";
     if (count > BATON_SNAPSHOT_CHUNKS_MAX)
         return "too many chunks";
@@ -117,8 +119,9 @@ static const char *chunks_fault(const baton_snapshot_manifest *manifest)
             return "a chunk's raw size is not what its place asks for";
         if (chunk->codec >= BATON_SNAPSHOT_CODECS)
             return "a chunk's codec is not known";
-        if (chunk->codec == BATON_CODEC_RAW ? chunk->stored_bytes != raw
-                                            : chunk->stored_bytes == 0 || chunk->stored_bytes >= raw)
+        if (chunk->codec == BATON_CODEC_RAW
+                ? chunk->stored_bytes != raw
+                : chunk->stored_bytes == 0 || chunk->stored_bytes >= raw)
             return "a chunk's stored size is out of range";
         if (chunk->offset != offset)
             return "the chunks do not follow one another";
@@ -251,7 +254,8 @@ int baton_snapshot_manifest_encode(baton_snapshot_manifest *manifest, uint8_t **
         return -ENOMEM;
     }
     const uint64_t body_bytes = buffer.size - sizeof(room);
-    baton_assert(body_bytes <= BATON_MANIFEST_BODY_BYTES_MAX); /* follows from the limits of the format */
+    baton_assert(body_bytes <=
+                 BATON_MANIFEST_BODY_BYTES_MAX); /* follows from the limits of the format */
     *ret_bytes_count = buffer.size;
     *ret_bytes = (uint8_t *)msgpack_sbuffer_release(&buffer);
     put_header(*ret_bytes, body_bytes, &manifest->info.root);

@@ -1,4 +1,5 @@
-/* snapshot/manifest.h: what a snapshot consists of, in memory and as the bytes of its manifest file. */
+/* snapshot/manifest.h: what a snapshot consists of, in memory and as the bytes of its manifest
+ * file. */
 #pragma once
 
 #include "snapshot/format.h"
@@ -10,14 +11,17 @@ typedef struct {
     baton_snapshot_chunk *chunks;     /* malloc'ed */
 } baton_snapshot_manifest;
 
-void baton_snapshot_manifest_free(baton_snapshot_manifest *manifest); /* and zero; half-made ones too */
+void baton_snapshot_manifest_free(
+    baton_snapshot_manifest *manifest); /* and zero; half-made ones too */
 
-/* Why it can not be one, or NULL. Both directions ask: the writer before its bytes exist, the reader after decoding. */
+/* Why it can not be one, or NULL. Both directions ask: the writer before its bytes exist, the
+ * reader after decoding. */
 const char *baton_snapshot_manifest_fault(const baton_snapshot_manifest *manifest);
 /* [a-z0-9._-]{1,47} */
 bool baton_section_name_valid(const char *name);
 
-/* The whole file; sets manifest->info.root. *ret_bytes is malloc'ed. BATON_E_INVALID: manifest_fault; -ENOMEM. */
+/* The whole file; sets manifest->info.root. *ret_bytes is malloc'ed. BATON_E_INVALID:
+ * manifest_fault; -ENOMEM. */
 BATON_MUST_USE int baton_snapshot_manifest_encode(baton_snapshot_manifest *manifest,
                                                   uint8_t **ret_bytes, uint64_t *ret_bytes_count);
 /* The other way; on failure *ret_manifest is empty. path is for the error only. */
@@ -39,7 +43,7 @@ BATON_MUST_USE int baton_snapshot_manifest_load(baton_io *io, const char *path, 
 /* ---- the map's keys, one table for both directions ---- */
 
 typedef enum {
-    BATON_KEY_TEXT,     /* str, at most bytes - 1 */
+    BATON_KEY_TEXT, /* str, at most bytes - 1 */
     BATON_KEY_U32,
     BATON_KEY_U64,
     BATON_KEY_DIGEST,   /* bin of 16 bytes */
@@ -56,9 +60,9 @@ typedef struct {
 
 #define BATON_MANIFEST_KEYS 20u
 extern const baton_manifest_key baton_manifest_keys[BATON_MANIFEST_KEYS];
-/* The one key a writer may leave out: a map of str to anything, which a reader that does not know a name in it skips. Every
- * other key that it does not know is a reason to refuse (E7). */
-#define BATON_MANIFEST_IGNORABLE "ignorable"
-#define BATON_MANIFEST_DEPTH_MAX 8u /* of what stands in it */
+/* The one key a writer may leave out: a map of str to anything, which a reader that does not
+ * know a name in it skips. Every other key that it does not know is a reason to refuse (E7). */
+#define BATON_MANIFEST_IGNORABLE      "ignorable"
+#define BATON_MANIFEST_DEPTH_MAX      8u /* of what stands in it */
 #define BATON_MANIFEST_SECTION_FIELDS 4u
 #define BATON_MANIFEST_CHUNK_FIELDS   5u

@@ -1,4 +1,5 @@
-/* snapshot/manifest_decode.c: reading a manifest. Nothing here believes a length before the bytes are there. */
+/* snapshot/manifest_decode.c: reading a manifest. Nothing here believes a length before the
+ * bytes are there. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,7 +112,8 @@ static bool next_digest(cursor *from, baton_digest *ret_digest)
 }
 
 /* An array header whose items can be there: each takes at least item_bytes_min. */
-static bool next_array(cursor *from, uint64_t count_max, uint64_t item_bytes_min, uint32_t *ret_count)
+static bool next_array(cursor *from, uint64_t count_max, uint64_t item_bytes_min,
+                       uint32_t *ret_count)
 {
     uint64_t count;
     if (!next_of(from, BATON_TOKEN_ARRAY, &count))
@@ -297,7 +299,8 @@ static const char *what_to_do(int status)
     return status == -ENOMEM ? "free memory" : REMEDY_DAMAGED;
 }
 
-static int refuse(int status, const char *path, uint64_t offset, const char *why, baton_error *error)
+static int refuse(int status, const char *path, uint64_t offset, const char *why,
+                  baton_error *error)
 {
     baton_error_set(error, status, "read a snapshot's manifest", why, what_to_do(status));
     baton_error_at(error, path, offset);
@@ -337,7 +340,8 @@ int baton_snapshot_manifest_decode(const uint8_t *bytes, uint64_t bytes_count, c
     baton_digest_update(&stream, bytes, root_at);
     baton_digest_update(&stream, bytes + sizeof(header), bytes_count - sizeof(header));
     if (!baton_digest_equal(baton_digest_final(&stream), header.root))
-        return refuse(BATON_E_DAMAGED, path, root_at, "its bytes do not fit its root digest", error);
+        return refuse(BATON_E_DAMAGED, path, root_at, "its bytes do not fit its root digest",
+                      error);
 
     if (baton_le32_get(header.min_reader) > BATON_SNAPSHOT_VERSION)
         return refuse(BATON_E_NEWER_FORMAT, path, offsetof(baton_manifest_header, min_reader), NULL,
@@ -345,8 +349,8 @@ int baton_snapshot_manifest_decode(const uint8_t *bytes, uint64_t bytes_count, c
     if (baton_le64_get(header.flags) != 0)
         return refuse(BATON_E_UNKNOWN_TYPE, path, offsetof(baton_manifest_header, flags),
                       "it has flags that this build does not know", error);
-    int r = baton_snapshot_manifest_decode_body(bytes + sizeof(header), bytes_count - sizeof(header),
-                                                path, ret_manifest, error);
+    int r = baton_snapshot_manifest_decode_body(
+        bytes + sizeof(header), bytes_count - sizeof(header), path, ret_manifest, error);
     if (r == 0)
         ret_manifest->info.root = header.root;
     return r;

@@ -17,8 +17,8 @@ static const char *const suffixes[] = {
 int baton_snapshot_path(char path[BATON_SNAPSHOT_PATH_BYTES], const char *directory, uint64_t seq,
                         uint64_t epoch, baton_snapshot_name kind)
 {
-    int n = snprintf(path, BATON_SNAPSHOT_PATH_BYTES, "%s/%016" PRIx64 "-%016" PRIx64 "%s", directory,
-                     seq, epoch, suffixes[kind]);
+    int n = snprintf(path, BATON_SNAPSHOT_PATH_BYTES, "%s/%016" PRIx64 "-%016" PRIx64 "%s",
+                     directory, seq, epoch, suffixes[kind]);
     return n < 0 || (unsigned)n >= BATON_SNAPSHOT_PATH_BYTES ? BATON_E_INVALID : 0;
 }
 

@@ -6,7 +6,8 @@
 
 #include <baton/status.h>
 
-#define BATON_SNAPSHOT_PATH_BYTES 256u /* as baton_error.path and baton_snapshot_listed.manifest_path */
+#define BATON_SNAPSHOT_PATH_BYTES                                                                  \
+    256u /* as baton_error.path and baton_snapshot_listed.manifest_path */
 
 typedef enum {
     BATON_NAME_CHUNKS,
@@ -15,7 +16,8 @@ typedef enum {
     BATON_NAME_MANIFEST_PARTIAL,
 } baton_snapshot_name;
 
-/* BATON_E_INVALID when it does not fit; path is then the directory, cut, good enough for a message. */
+/* BATON_E_INVALID when it does not fit; path is then the directory, cut, good enough for a
+ * message. */
 BATON_MUST_USE int baton_snapshot_path(char path[BATON_SNAPSHOT_PATH_BYTES], const char *directory,
                                        uint64_t seq, uint64_t epoch, baton_snapshot_name kind);
 /* False for every name that baton_snapshot_path does not make. */

@@ -8,22 +8,25 @@
  *
  *   any but HOLD and DONE, on an error -> FAILING (waits for what is in flight, removes) -> FAILED
  *
- * | step            | file operation                  | next when it succeeded                           |
+ * | step            | file operation                  | next when it succeeded
+ * |
  * |-----------------|---------------------------------|--------------------------------------------------|
- * | CLEAR_*         | unlink the partial file         | OPEN_* (no such file is fine)                    |
- * | OPEN_*          | create it, new inode            | WRITE_*; -EINVAL with O_DIRECT: CLEAR_* without  |
- * | WRITE_*         | writes, several in flight       | SYNC_* when all are done                         |
- * | SYNC_*          | fdatasync, then close           | CLEAR_MANIFEST; RENAME_CHUNKS                    |
- * | RENAME_CHUNKS   | rename to the final name        | SYNC_NAMES                                       |
- * | SYNC_NAMES      | fsync of the directory          | HOLD                                             |
- * | HOLD            | none                            | RENAME_MANIFEST, when the caller allows it       |
- * | RENAME_MANIFEST | rename: from here on it exists  | SYNC_PUBLISHED                                   |
- * | SYNC_PUBLISHED  | fsync of the directory          | DONE                                             |
+ * | CLEAR_*         | unlink the partial file         | OPEN_* (no such file is fine)
+ * | | OPEN_*          | create it, new inode            | WRITE_*; -EINVAL with O_DIRECT:
+ * CLEAR_* without  | | WRITE_*         | writes, several in flight       | SYNC_* when all are
+ * done                         | | SYNC_*          | fdatasync, then close           |
+ * CLEAR_MANIFEST; RENAME_CHUNKS                    | | RENAME_CHUNKS   | rename to the final
+ * name        | SYNC_NAMES                                       | | SYNC_NAMES      | fsync of
+ * the directory          | HOLD                                             | | HOLD
+ * | none                            | RENAME_MANIFEST, when the caller allows it       | |
+ * RENAME_MANIFEST | rename: from here on it exists  | SYNC_PUBLISHED
+ * | | SYNC_PUBLISHED  | fsync of the directory          | DONE
+ * |
  *
- * The chunks' name is durable before the manifest gets its own: a file system may keep one of two renames. A partial file
- * is a new inode: direct writes of a killed process may still land in the old one (J10). Once the
- * manifest has its name nothing is removed: after a failed flush it is there as a whole or not at all, and an unlink could
- * leave half. */
+ * The chunks' name is durable before the manifest gets its own: a file system may keep one of
+ * two renames. A partial file is a new inode: direct writes of a killed process may still land
+ * in the old one (J10). Once the manifest has its name nothing is removed: after a failed flush
+ * it is there as a whole or not at all, and an unlink could leave half. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,15 +69,15 @@ struct baton_snapshot_publisher {
 
     publish_step step;
     bool direct;
-    bool renaming;       /* RENAME_MANIFEST was submitted */
-    bool submitted;      /* the step's operation is in flight; WRITE_CHUNKS counts by in_flight alone */
-    baton_io_op op;      /* of all steps but WRITE_CHUNKS */
+    bool renaming;  /* RENAME_MANIFEST was submitted */
+    bool submitted; /* the step's operation is in flight; WRITE_CHUNKS counts by in_flight alone */
+    baton_io_op op; /* of all steps but WRITE_CHUNKS */
     baton_io_op writes[WRITES_AHEAD];
-    uint32_t in_flight;  /* of op and writes */
+    uint32_t in_flight; /* of op and writes */
     uint32_t next_slab;
     uint64_t next_offset;
     uint64_t write_begun_ns;
-    baton_error error;   /* of FAILING and FAILED */
+    baton_error error; /* of FAILING and FAILED */
 };
 
 static void set_step(baton_snapshot_publisher *publisher, publish_step step)
@@ -94,7 +97,8 @@ static void fail(baton_snapshot_publisher *publisher, int status, const char *pa
                     full ? "free space on its file system; nothing of it is left there"
                          : "check the directory's rights and the disk");
     baton_error_at(&publisher->error, path, offset);
-    /* After its rename it exists; removing half of it would be worse than an answer that is too pessimistic. */
+    /* After its rename it exists; removing half of it would be worse than an answer that is too
+     * pessimistic. */
     set_step(publisher, publisher->step == STEP_SYNC_PUBLISHED ? STEP_FAILED : STEP_FAILING);
 }
 
@@ -161,15 +165,13 @@ static baton_io_op op_of(const baton_snapshot_publisher *publisher)
     case STEP_CLEAR_CHUNKS:
         return (baton_io_op){.kind = BATON_IO_UNLINK, .path = publisher->chunks_partial};
     case STEP_OPEN_CHUNKS:
-        return (baton_io_op){.kind = BATON_IO_OPEN,
-                             .path = publisher->chunks_partial,
-                             .open_flags = create_chunks};
+        return (baton_io_op){
+            .kind = BATON_IO_OPEN, .path = publisher->chunks_partial, .open_flags = create_chunks};
     case STEP_CLEAR_MANIFEST:
         return (baton_io_op){.kind = BATON_IO_UNLINK, .path = publisher->manifest_partial};
     case STEP_OPEN_MANIFEST:
-        return (baton_io_op){.kind = BATON_IO_OPEN,
-                             .path = publisher->manifest_partial,
-                             .open_flags = create};
+        return (baton_io_op){
+            .kind = BATON_IO_OPEN, .path = publisher->manifest_partial, .open_flags = create};
     case STEP_WRITE_MANIFEST:
         return (baton_io_op){.kind = BATON_IO_WRITE,
                              .file = publisher->file,
@@ -306,7 +308,8 @@ static void advance(baton_snapshot_publisher *publisher, bool may_publish)
     }
     if (r == 0)
         r = baton_io_enter(publisher->io);
-    if (r < 0 && r != -EINTR && r != -EAGAIN && r != -EBUSY) /* these three: entered at the next step */
+    if (r < 0 && r != -EINTR && r != -EAGAIN &&
+        r != -EBUSY) /* these three: entered at the next step */
         fail(publisher, r, path_of(publisher), UINT64_MAX);
     if (publisher->step == STEP_FAILING && publisher->in_flight == 0) {
         remove_unpublished(publisher);

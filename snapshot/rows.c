@@ -9,7 +9,8 @@
 
 #define BLOCK_BYTES (64u << 10)
 
-/* Texts and bytes are copied here: a row may span pieces, and what it returned stays valid until the next row. */
+/* Texts and bytes are copied here: a row may span pieces, and what it returned stays valid until
+ * the next row. */
 struct baton_rows_block {
     baton_rows_block *next;
     uint64_t room;
@@ -25,7 +26,8 @@ static int damaged(baton_rows *rows, const char *fault)
 
 /* ---- blocks ---- */
 
-/* Keeps the newest block, which is the largest that was ever needed since the last reset or nearly so. */
+/* Keeps the newest block, which is the largest that was ever needed since the last reset or
+ * nearly so. */
 static void blocks_reset(baton_rows *rows)
 {
     if (rows->blocks == NULL)
@@ -119,7 +121,8 @@ void baton_rows_fini(baton_rows *rows)
     rows->blocks = NULL;
 }
 
-/* The header of the next field is in rows->token, and checked. BATON_E_SCHEMA: the row has no more fields. */
+/* The header of the next field is in rows->token, and checked. BATON_E_SCHEMA: the row has no
+ * more fields. */
 static int field_peek(baton_rows *rows)
 {
     if (rows->has_token)

@@ -1,4 +1,5 @@
-/* snapshot/rows.h: a section's rows out of pieces of its raw stream. Knows nothing of files: a fuzz target feeds it. */
+/* snapshot/rows.h: a section's rows out of pieces of its raw stream. Knows nothing of files: a
+ * fuzz target feeds it. */
 #pragma once
 
 #include "snapshot/format.h"
@@ -7,8 +8,8 @@
 typedef struct baton_rows_block baton_rows_block;
 
 typedef struct {
-    /* The next piece of the stream, never empty, valid until the next call. 0 or an error, which the reading call
-     * returns. */
+    /* The next piece of the stream, never empty, valid until the next call. 0 or an error, which
+     * the reading call returns. */
     int (*more)(void *context, const uint8_t **ret_bytes, uint64_t *ret_bytes_count);
     void *context;
 
@@ -24,7 +25,8 @@ typedef struct {
     const char *fault;        /* why BATON_E_DAMAGED; static */
 } baton_rows;
 
-/* A section of this many bytes and rows begins at the next piece. What an earlier section left behind is forgotten. */
+/* A section of this many bytes and rows begins at the next piece. What an earlier section left
+ * behind is forgotten. */
 void baton_rows_begin(baton_rows *rows, uint64_t bytes, uint64_t rows_count);
 void baton_rows_fini(baton_rows *rows);
 

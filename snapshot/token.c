@@ -142,7 +142,8 @@ baton_token baton_token_decode(const uint8_t *header)
     }
 }
 
-/* Length of the sequence that begins with `first`, the bits it carries, and the lowest code point it may stand for. */
+/* Length of the sequence that begins with `first`, the bits it carries, and the lowest code
+ * point it may stand for. */
 static uint32_t utf8_begin(uint8_t first, uint32_t *ret_code, uint32_t *ret_lowest)
 {
     if (first >= 0xc2 && first < 0xe0) {

@@ -1,7 +1,9 @@
-/* snapshot/token.h: the subset of msgpack that snapshots use, one token at a time, straight from bytes.
+/* snapshot/token.h: the subset of msgpack that snapshots use, one token at a time, straight from
+ * bytes.
  *
- * Writing goes through msgpack-c. Reading does not: its unpacker allocates what a length field asks for before it has seen
- * the bytes, and builds a tree for every row. This one allocates nothing and never believes a length. */
+ * Writing goes through msgpack-c. Reading does not: its unpacker allocates what a length field
+ * asks for before it has seen the bytes, and builds a tree for every row. This one allocates
+ * nothing and never believes a length. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,4 +1,5 @@
-/* snapshot/unpack.c: a snapshot as a service's restore function sees it: manifest, loader and rows put together. */
+/* snapshot/unpack.c: a snapshot as a service's restore function sees it: manifest, loader and
+ * rows put together. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

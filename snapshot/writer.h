@@ -1,4 +1,5 @@
-/* snapshot/writer.h: a packed snapshot in memory, between pack.c that fills it and publish.c that writes it out. */
+/* snapshot/writer.h: a packed snapshot in memory, between pack.c that fills it and publish.c
+ * that writes it out. */
 #pragma once
 
 #include <msgpack.h>
@@ -7,7 +8,8 @@
 #include "snapshot/manifest.h"
 #include "snapshot/store.h"
 
-/* The chunks file as it will stand on disk, in pieces: each is one direct write. Whole chunks only. */
+/* The chunks file as it will stand on disk, in pieces: each is one direct write. Whole chunks
+ * only. */
 #define BATON_SLAB_BYTES (1u << 20) /* or one chunk, when that is larger */
 typedef struct {
     uint8_t *bytes; /* aligned to BATON_IO_UNIT */

@@ -1,5 +1,6 @@
-/* kill -9 at random moments, on a real disk, over both production backends: every entry whose acknowledgement left the process
- * is there afterwards, in order, and nothing that was never appended (J1, J10). */
+/* kill -9 at random moments, on a real disk, over both production backends: every entry whose
+ * acknowledgement left the process is there afterwards, in order, and nothing that was never
+ * appended (J1, J10). */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -26,7 +27,8 @@ static uint64_t next_random(void)
     return random_state;
 }
 
-/* Appends as fast as it can and says, as a service would to its clients, what is durable. Ends by a kill only. */
+/* Appends as fast as it can and says, as a service would to its clients, what is durable. Ends
+ * by a kill only. */
 static void service(const char *directory, const baton_journal_options *options, int answers)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -52,7 +54,8 @@ static void service(const char *directory, const baton_journal_options *options,
     }
 }
 
-/* Start one, read its answers until `acks` new ones have come, kill it, and read what was still in the pipe. */
+/* Start one, read its answers until `acks` new ones have come, kill it, and read what was still
+ * in the pipe. */
 static uint64_t run_and_kill(const char *directory, const baton_journal_options *options,
                              uint64_t acks, uint64_t before)
 {

@@ -1,5 +1,6 @@
-/* tests/fuzz/snapshot_manifest_fuzz.c: any bytes as a manifest. The input is the file without its root digest, which is put
- * in: nobody guesses a fitting one. What is accepted must be encodable again, and come back the same. */
+/* tests/fuzz/snapshot_manifest_fuzz.c: any bytes as a manifest. The input is the file without
+ * its root digest, which is put in: nobody guesses a fitting one. What is accepted must be
+ * encodable again, and come back the same. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -16,7 +17,8 @@ static void check_accepted(baton_snapshot_manifest *manifest)
     uint8_t *encoded = NULL;
     uint64_t encoded_bytes = 0;
     baton_assert(baton_snapshot_manifest_encode(manifest, &encoded, &encoded_bytes) == 0);
-    baton_assert(baton_snapshot_manifest_decode(encoded, encoded_bytes, "again", &again, NULL) == 0);
+    baton_assert(baton_snapshot_manifest_decode(encoded, encoded_bytes, "again", &again, NULL) ==
+                 0);
     baton_assert(baton_digest_equal(again.info.root, manifest->info.root));
     baton_assert(again.info.chunks_count == manifest->info.chunks_count);
     baton_assert(again.info.raw_bytes == manifest->info.raw_bytes);
@@ -44,8 +46,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     memcpy(file, &header, sizeof(header));
     memcpy(file + sizeof(header), data + before, bytes - before);
 
-    int r = baton_snapshot_manifest_decode(file, sizeof(header) + bytes - before, "fuzzed", &manifest,
-                                           &error);
+    int r = baton_snapshot_manifest_decode(file, sizeof(header) + bytes - before, "fuzzed",
+                                           &manifest, &error);
     if (r == 0)
         check_accepted(&manifest);
     else

@@ -1,5 +1,5 @@
-/* tests/fuzz/snapshot_rows_fuzz.c: any bytes as a section's rows, in pieces of any size. The first two bytes choose the size
- * of the pieces and how many rows the manifest claims. */
+/* tests/fuzz/snapshot_rows_fuzz.c: any bytes as a section's rows, in pieces of any size. The
+ * first two bytes choose the size of the pieces and how many rows the manifest claims. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -63,7 +63,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     baton_rows_begin(&rows, bytes - 2, data[1]);
     while ((r = baton_rows_next(&rows, &fields_count)) == 1) {
         baton_assert(fields_count >= 1 && fields_count <= BATON_SNAPSHOT_FIELDS_MAX);
-        uint32_t wanted = seen++ % 2 == 0 ? fields_count : fields_count / 2; /* the rest is skipped */
+        uint32_t wanted =
+            seen++ % 2 == 0 ? fields_count : fields_count / 2; /* the rest is skipped */
         while (wanted > 0 && (r = read_field(&rows)) == 0)
             wanted--;
         if (r < 0)

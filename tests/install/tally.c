@@ -1,5 +1,6 @@
-/* tally.c: about the smallest whole service: it adds up the numbers it is given. Built against an installed Baton by
- * install_test.py, with nothing else in reach. Every start adds 1, 2 and 3 and says what was there before. */
+/* tally.c: about the smallest whole service: it adds up the numbers it is given. Built against
+ * an installed Baton by install_test.py, with nothing else in reach. Every start adds 1, 2 and 3
+ * and says what was there before. */
 #include <baton/main.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -74,12 +75,20 @@ static void release(void *context, const baton_effect *effect)
 
 int main(int argc, char **argv)
 {
-    static const baton_entry_type types[] = { { .type = 1, .schema_min = 1 } };
+    static const baton_entry_type types[] = {{.type = 1, .schema_min = 1}};
     static const baton_service tally = {
-        .name = "tally", .version = "1.0.0", .schema = { .write = 1, .read_min = 1 },
-        .entry_types = types, .entry_types_count = 1, .create = create, .destroy = free,
-        .apply = apply, .digest = digest, .snapshot = snapshot, .restore = restore,
+        .name = "tally",
+        .version = "1.0.0",
+        .schema = {.write = 1, .read_min = 1},
+        .entry_types = types,
+        .entry_types_count = 1,
+        .create = create,
+        .destroy = free,
+        .apply = apply,
+        .digest = digest,
+        .snapshot = snapshot,
+        .restore = restore,
     };
-    static const baton_program program = { .start = start, .release = release };
+    static const baton_program program = {.start = start, .release = release};
     return baton_main(argc, argv, &tally, &program, NULL);
 }

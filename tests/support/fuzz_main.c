@@ -57,7 +57,7 @@ static int load_file(const char *path)
     }
     size_t bytes = fread(data, 1, INPUT_BYTES_MAX, file);
     fclose(file);
-    inputs[input_count++] = (input){ .data = data, .bytes = bytes };
+    inputs[input_count++] = (input){.data = data, .bytes = bytes};
     return 0;
 }
 
@@ -70,7 +70,8 @@ static int load_path(const char *path)
         return load_file(path);
 
     struct dirent **names = NULL;
-    int count = scandir(path, &names, NULL, alphasort); /* sorted: a run number means the same everywhere */
+    int count =
+        scandir(path, &names, NULL, alphasort); /* sorted: a run number means the same everywhere */
     if (count < 0)
         return -errno;
     int result = 0;
@@ -99,7 +100,7 @@ static void run_exact(const uint8_t *data, size_t bytes)
 
 static size_t mutate_once(uint8_t *data, size_t bytes)
 {
-    static const uint8_t edges[] = { 0x00, 0x01, 0x7f, 0x80, 0xff };
+    static const uint8_t edges[] = {0x00, 0x01, 0x7f, 0x80, 0xff};
     switch (random_next() % 6) {
     case 0: /* flip a bit */
         if (bytes > 0)

@@ -20,8 +20,8 @@ void test_dir_make(test_dir *dir, const char *name)
         root = "/tmp";
     /* Numbered until the name is free: a test that was killed may have left one with our pid. */
     for (unsigned i = 0;; i++) {
-        int n = snprintf(dir->path, sizeof(dir->path), "%s/%s-%ld-%u", root, name,
-                         (long)getpid(), i);
+        int n =
+            snprintf(dir->path, sizeof(dir->path), "%s/%s-%ld-%u", root, name, (long)getpid(), i);
         if (n < 0 || (size_t)n >= sizeof(dir->path))
             errno = ENAMETOOLONG;
         else if (mkdir(dir->path, 0700) == 0)

@@ -29,9 +29,8 @@ static int setup(void **state)
     assert_non_null(test);
     test_dir_make(&test->dir, "fault");
     test->fault = io_fault_new();
-    const baton_io_options options = {.custom = io_fault_backend(),
-                                      .custom_context = test->fault,
-                                      .region_bytes = 1};
+    const baton_io_options options = {
+        .custom = io_fault_backend(), .custom_context = test->fault, .region_bytes = 1};
     assert_int_equal(baton_io_open(&options, &test->io, NULL), 0);
     test->buffer = baton_io_region_take(test->io, 8192);
     memset(test->buffer, 'n', 8192);

@@ -337,8 +337,8 @@ static int run_group(const io_variant *variant)
 int main(void)
 {
     static const io_variant variants[] = {
-        {"uring", ROUTE_RUN},   {"uring", ROUTE_SUBMIT}, {"threads", ROUTE_RUN},
-        {"threads", ROUTE_SUBMIT}, {"fault", ROUTE_RUN},   {"fault", ROUTE_SUBMIT},
+        {"uring", ROUTE_RUN},      {"uring", ROUTE_SUBMIT}, {"threads", ROUTE_RUN},
+        {"threads", ROUTE_SUBMIT}, {"fault", ROUTE_RUN},    {"fault", ROUTE_SUBMIT},
     };
     return io_case_each(variants, sizeof(variants) / sizeof(variants[0]), run_group);
 }

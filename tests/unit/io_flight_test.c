@@ -212,8 +212,7 @@ static void the_event_fd_wakes_epoll_and_is_quiet_once_all_is_reaped(void **stat
     baton_io_file file = io_case_open(test, "f", RW | BATON_IO_CREATE | BATON_IO_DIRECT);
     const int epoll = epoll_create1(EPOLL_CLOEXEC);
     assert_true(epoll >= 0);
-    assert_int_equal(
-        epoll_ctl(epoll, EPOLL_CTL_ADD, baton_io_event_fd(test->io), &event), 0);
+    assert_int_equal(epoll_ctl(epoll, EPOLL_CTL_ADD, baton_io_event_fd(test->io), &event), 0);
 
     for (int round = 0; round < ROUNDS; round++) {
         const uint32_t count = 1 + (uint32_t)round % COUNT;

@@ -1,5 +1,6 @@
-/* Acknowledgements: in order, for the contiguous prefix only, never after a failure (J1, J2, J6). The backend fails, holds
- * and reorders on purpose. A fault at every operation: journal_fault_test.c. */
+/* Acknowledgements: in order, for the contiguous prefix only, never after a failure (J1, J2,
+ * J6). The backend fails, holds and reorders on purpose. A fault at every operation:
+ * journal_fault_test.c. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,7 +35,8 @@ static int tear_down(void **state)
 
 static void wait_for_next_segment(baton_journal *journal)
 {
-    /* The blocking wait drives the steps of the next segment too: flush() returns when nothing is in flight but them. */
+    /* The blocking wait drives the steps of the next segment too: flush() returns when nothing
+     * is in flight but them. */
     for (int i = 0; i < 2000; i++)
         assert_int_equal(baton_journal_poll(journal), 0);
 }

@@ -230,7 +230,8 @@ static void a_dead_writers_late_write_is_void(void **state)
     assert_int_equal(baton_journal_close(journal), 0);
 }
 
-/* Crash at every operation of an open and begin: the next one works, with an epoch above every name that was left. */
+/* Crash at every operation of an open and begin: the next one works, with an epoch above every
+ * name that was left. */
 static void a_begin_that_dies_anywhere_is_followed_by_another(void **state)
 {
     (void)state;

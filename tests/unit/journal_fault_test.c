@@ -1,5 +1,6 @@
-/* Every fault at every operation of a script (J1, J5, J6): fail it, crash after it, tear it. Afterwards a healthy machine finds
- * all that was acknowledged, in order, and nothing that was never appended, and goes on. */
+/* Every fault at every operation of a script (J1, J5, J6): fail it, crash after it, tear it.
+ * Afterwards a healthy machine finds all that was acknowledged, in order, and nothing that was
+ * never appended, and goes on. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -127,8 +128,8 @@ static uint64_t count_operations(void)
     return count;
 }
 
-/* The steps that make a segment ready are many and alike: every operation near the beginning, then every fourth; under a
- * sanitizer, which looks for other things, fewer. */
+/* The steps that make a segment ready are many and alike: every operation near the beginning,
+ * then every fourth; under a sanitizer, which looks for other things, fewer. */
 static uint64_t next_n(uint64_t n)
 {
     const char *sanitizer = getenv("BATON_SANITIZE");

@@ -1,4 +1,5 @@
-/* tests/unit/journal_fixture.h: what the tests of the journal's writer share. Assertions are cmocka's. */
+/* tests/unit/journal_fixture.h: what the tests of the journal's writer share. Assertions are
+ * cmocka's. */
 #pragma once
 
 #include <setjmp.h>

@@ -1,4 +1,5 @@
-/* A full disk (J6): back-pressure that ends when space returns, never a half-made file, and room enough to go down well. */
+/* A full disk (J6): back-pressure that ends when space returns, never a half-made file, and room
+ * enough to go down well. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -145,7 +146,8 @@ static int full_at(void *context, uint64_t n, const baton_io_op *op)
     return needs_room && --*left == 0 ? -ENOSPC : 0;
 }
 
-/* Every operation of a begin meets a full disk once: it says so, leaves nothing behind, and the next one works. */
+/* Every operation of a begin meets a full disk once: it says so, leaves nothing behind, and the
+ * next one works. */
 static void a_begin_on_a_full_disk_says_so_and_leaves_nothing_half_made(void **state)
 {
     (void)state;

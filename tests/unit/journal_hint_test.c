@@ -1,4 +1,5 @@
-/* The shared page HINT: a consistent view for readers in other threads and processes, and a wake-up. */
+/* The shared page HINT: a consistent view for readers in other threads and processes, and a
+ * wake-up. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -184,7 +185,8 @@ static void a_reader_beside_the_writer_never_sees_half_a_view(void **state)
     baton_hint_close(writer);
 }
 
-/* Each side publishes only when it has seen the other's last word: a lost wake-up would hang here. */
+/* Each side publishes only when it has seen the other's last word: a lost wake-up would hang
+ * here. */
 static void every_publish_wakes_a_waiter_in_another_process(void **state)
 {
     (void)state;

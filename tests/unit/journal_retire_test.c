@@ -182,7 +182,8 @@ static void readers_are_told_what_is_gone(void **state)
     assert_int_equal(baton_journal_close(journal), 0);
 }
 
-/* A term that was cut off entirely stands between two that count: it neither blocks nor becomes the beginning. */
+/* A term that was cut off entirely stands between two that count: it neither blocks nor becomes
+ * the beginning. */
 static void void_segments_go_with_the_others(void **state)
 {
     (void)state;

@@ -1,4 +1,5 @@
-/* J7: one format behind every backend. The same batches, finished in the same order, are the same bytes. */
+/* J7: one format behind every backend. The same batches, finished in the same order, are the
+ * same bytes. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,5 +1,6 @@
-/* tests/unit/journal_stage.h: a writer that the test plays itself: it builds the bytes, holds LOCK and publishes in HINT
- * what it likes, so every race has its one order; and a reader beside it. */
+/* tests/unit/journal_stage.h: a writer that the test plays itself: it builds the bytes, holds
+ * LOCK and publishes in HINT what it likes, so every race has its one order; and a reader beside
+ * it. */
 #pragma once
 
 #include "journal/hint.h"

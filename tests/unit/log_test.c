@@ -58,8 +58,8 @@ static void an_event_is_one_line_of_time_level_name_and_fields(void **state)
 
     assert_int_equal(one.count, 1);
     assert_int_equal(one.level, BATON_LOG_INFO);
-    assert_string_equal(
-        body(&one), "info journal.opened dir=/var/x epoch=4 delta=-9223372036854775808");
+    assert_string_equal(body(&one),
+                        "info journal.opened dir=/var/x epoch=4 delta=-9223372036854775808");
     struct tm utc = {0};
     const char *rest = strptime(one.line, "%Y-%m-%dT%H:%M:%S", &utc);
     assert_non_null(rest);

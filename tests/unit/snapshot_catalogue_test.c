@@ -1,4 +1,5 @@
-/* tests/unit/snapshot_catalogue_test.c: what a directory of snapshots holds, and what prune takes away. */
+/* tests/unit/snapshot_catalogue_test.c: what a directory of snapshots holds, and what prune
+ * takes away. */
 #include "tests/unit/snapshot_fixture.h"
 
 #include <errno.h>
@@ -41,7 +42,8 @@ static bool is_there(const char *name)
 
 static void the_listing_is_newest_first(void **state)
 {
-    static const uint64_t order[][2] = {{300, 1}, {20, 9}, {20, 3}, {20, 2}, {4, 1}, {3, 4294967296}};
+    static const uint64_t order[][2] = {{300, 1}, {20, 9}, {20, 3},
+                                        {20, 2},  {4, 1},  {3, 4294967296}};
     static const uint32_t made[] = {3, 0, 5, 1, 4, 2};
     (void)state;
     baton_snapshot_listed *list = NULL;
@@ -230,7 +232,8 @@ static void names_have_one_spelling(void **state)
     uint64_t seq;
     uint64_t epoch;
     for (unsigned wanted = 0; wanted < 4; wanted++) {
-        assert_int_equal(baton_snapshot_path(path, "d", UINT64_MAX, 16, (baton_snapshot_name)wanted), 0);
+        assert_int_equal(
+            baton_snapshot_path(path, "d", UINT64_MAX, 16, (baton_snapshot_name)wanted), 0);
         assert_true(baton_snapshot_name_parse(path + 2, &kind, &seq, &epoch));
         assert_int_equal(kind, wanted);
         assert_true(seq == UINT64_MAX && epoch == 16);
@@ -245,13 +248,14 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(the_listing_is_newest_first, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_absent_or_empty_directory_holds_none, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(leftovers_are_not_listed_and_prune_removes_only_them, set_up,
-                                        tear_down),
+        cmocka_unit_test_setup_teardown(leftovers_are_not_listed_and_prune_removes_only_them,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(prune_keeps_the_newest_and_never_fewer_than_two, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(damaged_ones_are_listed_kept_and_do_not_count, set_up,
                                         tear_down),
-        cmocka_unit_test_setup_teardown(a_file_under_another_ones_name_is_damaged, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_file_under_another_ones_name_is_damaged, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(
             a_crash_at_any_operation_of_remove_leaves_it_complete_or_absent, set_up, tear_down),
         cmocka_unit_test(names_have_one_spelling),

@@ -57,7 +57,8 @@ static void lz4_comes_back_and_a_changed_byte_does_not_pass_the_digest(void **st
     baton_chunk_encoder encoder;
     const uint8_t *stored;
     fill_repeating();
-    assert_int_equal(baton_chunk_encoder_init(&encoder, BATON_COMPRESS_LZ4, CHUNK_BYTES, 0, NULL), 0);
+    assert_int_equal(baton_chunk_encoder_init(&encoder, BATON_COMPRESS_LZ4, CHUNK_BYTES, 0, NULL),
+                     0);
     baton_snapshot_chunk chunk = encode(&encoder, &stored);
     assert_int_equal(chunk.codec, BATON_CODEC_LZ4);
     const uint64_t padded_bytes = baton_snapshot_padded(chunk.stored_bytes);
@@ -88,7 +89,8 @@ static void what_lz4_does_not_shrink_is_stored_raw(void **state)
     baton_chunk_encoder encoder;
     const uint8_t *stored;
     fill_random();
-    assert_int_equal(baton_chunk_encoder_init(&encoder, BATON_COMPRESS_LZ4, CHUNK_BYTES, 0, NULL), 0);
+    assert_int_equal(baton_chunk_encoder_init(&encoder, BATON_COMPRESS_LZ4, CHUNK_BYTES, 0, NULL),
+                     0);
     const baton_snapshot_chunk chunk = encode(&encoder, &stored);
     assert_int_equal(chunk.codec, BATON_CODEC_RAW);
     assert_int_equal(chunk.stored_bytes, CHUNK_BYTES);
@@ -129,9 +131,9 @@ static void auto_follows_the_measured_times(void **state)
     fill_repeating();
     for (uint32_t turn = 0; turn < 2; turn++) {
         const baton_clock *clock = turn == 0 ? &fast.clock : &slow.clock;
-        assert_int_equal(baton_chunk_encoder_init(&encoder, BATON_COMPRESS_AUTO, CHUNK_BYTES,
-                                                  1000000000, clock),
-                         0);
+        assert_int_equal(
+            baton_chunk_encoder_init(&encoder, BATON_COMPRESS_AUTO, CHUNK_BYTES, 1000000000, clock),
+            0);
         for (uint32_t i = 0; i < 3 * BATON_CHUNK_MEASURE_EVERY; i++)
             assert_int_equal(encode(&encoder, &stored).codec,
                              turn == 0 ? BATON_CODEC_LZ4 : BATON_CODEC_RAW);
@@ -145,8 +147,8 @@ static void auto_notices_when_the_data_changes(void **state)
     baton_chunk_encoder encoder;
     const uint8_t *stored;
     step_clock fast = clock_of(1000);
-    assert_int_equal(baton_chunk_encoder_init(&encoder, BATON_COMPRESS_AUTO, CHUNK_BYTES, 1000000000,
-                                              &fast.clock),
+    assert_int_equal(baton_chunk_encoder_init(&encoder, BATON_COMPRESS_AUTO, CHUNK_BYTES,
+                                              1000000000, &fast.clock),
                      0);
     fill_random();
     for (uint32_t i = 0; i < 5; i++)
@@ -173,10 +175,18 @@ static void only_large_writes_measure_the_device(void **state)
 static void utf8_is_told_from_what_only_looks_like_it(void **state)
 {
     static const char *const good[] = {"", "a", "é", "€", "𐍈", "\xf4\x8f\xbf\xbf", "\xed\x9f\xbf"};
-    static const char *const bad[] = {"\x80",         "\xc0\x80",         "\xc1\xbf",
-                                      "\xc3",         "\xe0\x80\x80",     "\xe2\x82",
-                                      "\xed\xa0\x80", "\xf0\x80\x80\x80", "\xf4\x90\x80\x80",
-                                      "\xf5\x80\x80\x80", "\xff",         "a\xe2\x28\xa1"};
+    static const char *const bad[] = {"\x80",
+                                      "\xc0\x80",
+                                      "\xc1\xbf",
+                                      "\xc3",
+                                      "\xe0\x80\x80",
+                                      "\xe2\x82",
+                                      "\xed\xa0\x80",
+                                      "\xf0\x80\x80\x80",
+                                      "\xf4\x90\x80\x80",
+                                      "\xf5\x80\x80\x80",
+                                      "\xff",
+                                      "a\xe2\x28\xa1"};
     (void)state;
     for (uint32_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
         assert_true(baton_utf8_valid(good[i], strlen(good[i])));

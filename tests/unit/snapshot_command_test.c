@@ -1,4 +1,5 @@
-/* tests/unit/snapshot_command_test.c: `baton snapshot`: what it prints and the exit codes that scripts rely on. */
+/* tests/unit/snapshot_command_test.c: `baton snapshot`: what it prints and the exit codes that
+ * scripts rely on. */
 #include "tests/unit/snapshot_fixture.h"
 
 #include <fcntl.h>
@@ -112,7 +113,8 @@ static void ls_prints_one_object_a_line_newest_first(void **state)
         assert_non_null(object);
         assert_int_equal(json_integer_value(json_object_get(object, "seq")), seq);
         assert_string_equal(json_string_value(json_object_get(object, "status")), "good");
-        assert_string_equal(json_string_value(json_object_get(object, "service")), "matching-engine");
+        assert_string_equal(json_string_value(json_object_get(object, "service")),
+                            "matching-engine");
         assert_int_equal(strlen(json_string_value(json_object_get(object, "root"))), 32);
         json_decref(object);
     }
@@ -199,12 +201,14 @@ static void help_and_mistakes_are_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(ls_prints_one_object_a_line_newest_first, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(ls_prints_one_object_a_line_newest_first, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(info_shows_the_newest_or_the_one_asked_for, set_up,
                                         tear_down),
-        cmocka_unit_test_setup_teardown(verify_answers_11_for_damage_and_names_it, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(
-            prune_keeps_two_and_is_refused_while_the_journal_is_locked, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(verify_answers_11_for_damage_and_names_it, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(prune_keeps_two_and_is_refused_while_the_journal_is_locked,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(help_and_mistakes_are_told, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

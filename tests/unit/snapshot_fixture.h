@@ -1,4 +1,5 @@
-/* tests/unit/snapshot_fixture.h: what the snapshot tests share: a made-up service's state, packed and published. */
+/* tests/unit/snapshot_fixture.h: what the snapshot tests share: a made-up service's state,
+ * packed and published. */
 #pragma once
 
 #include <setjmp.h>
@@ -17,8 +18,9 @@ typedef struct {
     uint64_t epoch;
     baton_compress compress;
     uint32_t chunk_bytes;
-    uint32_t rows;      /* of section "orders", about 60 bytes each */
-    uint32_t blobs_mib; /* of section "blobs", which fixture_check does not read: much data, quickly packed */
+    uint32_t rows; /* of section "orders", about 60 bytes each */
+    uint32_t
+        blobs_mib; /* of section "blobs", which fixture_check does not read: much data, quickly packed */
 } fixture_wish;
 
 baton_io *fixture_io(baton_io_choice choice); /* never NULL */

@@ -1,7 +1,9 @@
-/* tests/unit/snapshot_golden_test.c: snapshots of released formats are read for ever, and v1 is still written as it was.
+/* tests/unit/snapshot_golden_test.c: snapshots of released formats are read for ever, and v1 is
+ * still written as it was.
  *
- * tests/golden/snapshot-v1 holds seq 1 (raw) and seq 2 (LZ4), written by this program: `snapshot_golden_test --write DIR`.
- * The LZ4 one is only read: another version of the library may compress the same bytes in another way. */
+ * tests/golden/snapshot-v1 holds seq 1 (raw) and seq 2 (LZ4), written by this program:
+ * `snapshot_golden_test --write DIR`. The LZ4 one is only read: another version of the library
+ * may compress the same bytes in another way. */
 #include "tests/unit/snapshot_fixture.h"
 
 #include <stdio.h>

@@ -1,4 +1,5 @@
-/* tests/unit/snapshot_load_test.c: every byte is verified before it is used, and damage is named (S2). */
+/* tests/unit/snapshot_load_test.c: every byte is verified before it is used, and damage is named
+ * (S2). */
 #include "tests/unit/snapshot_fixture.h"
 
 #include <errno.h>
@@ -55,7 +56,8 @@ static void flip_every_byte(baton_compress compress, uint32_t rows)
         if (baton_snapshot_verify_with(io, dir.path, &listed, &error) != BATON_E_DAMAGED)
             fail_msg("byte %zu was changed and not noticed", i);
         assert_string_equal(error.path, path);
-        assert_int_equal(error.offset, i & ~(size_t)(BATON_IO_UNIT - 1)); /* here a chunk is a unit */
+        assert_int_equal(error.offset,
+                         i & ~(size_t)(BATON_IO_UNIT - 1)); /* here a chunk is a unit */
         assert_int_equal(strncmp(error.what, "load section ", 13), 0);
         assert_string_not_equal(error.todo, "");
         assert_int_equal(fseek(file, (long)i, SEEK_SET), 0);
@@ -85,7 +87,8 @@ static void every_changed_byte_of_the_manifest_file_is_refused(void **state)
         baton_error error = {0};
         bytes[i] ^= 0x04;
         fixture_write(path, bytes, bytes_count);
-        assert_int_equal(baton_snapshot_verify_with(io, dir.path, &listed, &error), BATON_E_DAMAGED);
+        assert_int_equal(baton_snapshot_verify_with(io, dir.path, &listed, &error),
+                         BATON_E_DAMAGED);
         assert_string_equal(error.path, path);
         bytes[i] ^= 0x04;
     }
@@ -102,7 +105,8 @@ static void chunks_of_another_length_are_refused(void **state)
     baton_error error = {0};
     for (size_t cut = 0; cut < bytes_count; cut += 1000) {
         fixture_write(path, bytes, cut);
-        assert_int_equal(baton_snapshot_verify_with(io, dir.path, &listed, &error), BATON_E_DAMAGED);
+        assert_int_equal(baton_snapshot_verify_with(io, dir.path, &listed, &error),
+                         BATON_E_DAMAGED);
         assert_string_equal(error.path, path);
         assert_int_equal(error.offset, cut);
     }
@@ -216,7 +220,8 @@ static void several_reads_are_in_flight_at_once(void **state)
     assert_int_equal(baton_unpack_section(reader, "orders"), 0);
     assert_int_equal(baton_unpack_row(reader, &fields), 1); /* its wait lets the oldest one go */
     assert_true(io_fault_held(fault) >= 3);
-    baton_snapshot_reader_close(reader); /* waits for the rest: the kernel owns the buffers until then */
+    baton_snapshot_reader_close(
+        reader); /* waits for the rest: the kernel owns the buffers until then */
     assert_int_equal(io_fault_held(fault), 0);
     baton_io_close(held);
     io_fault_free(fault);

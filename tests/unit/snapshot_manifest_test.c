@@ -1,4 +1,5 @@
-/* tests/unit/snapshot_manifest_test.c: the manifest as bytes: what is accepted, and that nothing else is. */
+/* tests/unit/snapshot_manifest_test.c: the manifest as bytes: what is accepted, and that nothing
+ * else is. */
 #include "tests/unit/snapshot_fixture.h"
 
 #include <inttypes.h>
@@ -44,7 +45,8 @@ static void what_is_written_comes_back(void **state)
     (void)state;
     file made = file_make();
     baton_snapshot_manifest manifest;
-    assert_int_equal(baton_snapshot_manifest_decode(made.bytes, made.count, PATH, &manifest, NULL), 0);
+    assert_int_equal(baton_snapshot_manifest_decode(made.bytes, made.count, PATH, &manifest, NULL),
+                     0);
     const baton_snapshot_info *info = &manifest.info;
     assert_string_equal(info->service, "matching-engine");
     assert_string_equal(info->version, "1.6.0");
@@ -162,9 +164,9 @@ static body body_open(void)
     body opened = {.made = file_make()};
     msgpack_unpacked_init(&opened.tree);
     size_t at = sizeof(baton_manifest_header);
-    assert_int_equal(msgpack_unpack_next(&opened.tree, (const char *)opened.made.bytes,
-                                         opened.made.count, &at),
-                     MSGPACK_UNPACK_SUCCESS);
+    assert_int_equal(
+        msgpack_unpack_next(&opened.tree, (const char *)opened.made.bytes, opened.made.count, &at),
+        MSGPACK_UNPACK_SUCCESS);
     assert_int_equal(at, opened.made.count);
     assert_int_equal(opened.tree.data.type, MSGPACK_OBJECT_MAP);
     assert_int_equal(opened.tree.data.via.map.size, BATON_MANIFEST_KEYS);
@@ -247,13 +249,14 @@ static void an_unknown_key_is_refused_and_an_ignorable_one_skipped(void **state)
     static msgpack_object_kv inner[2];
     static msgpack_object list[3];
     (void)state;
-    const msgpack_object text = {.type = MSGPACK_OBJECT_STR, .via = {.str = {.size = 3, .ptr = "new"}}};
+    const msgpack_object text = {.type = MSGPACK_OBJECT_STR,
+                                 .via = {.str = {.size = 3, .ptr = "new"}}};
     const msgpack_object number = {.type = MSGPACK_OBJECT_NEGATIVE_INTEGER, .via = {.i64 = -7}};
     baton_error error = {0};
     for (uint32_t i = 0; i < 3; i++)
         list[i] = i == 1 ? number : (msgpack_object){.type = MSGPACK_OBJECT_NIL};
-    inner[0] = (msgpack_object_kv){text, {.type = MSGPACK_OBJECT_ARRAY,
-                                          .via = {.array = {.size = 3, .ptr = list}}}};
+    inner[0] = (msgpack_object_kv){
+        text, {.type = MSGPACK_OBJECT_ARRAY, .via = {.array = {.size = 3, .ptr = list}}}};
     inner[1] = (msgpack_object_kv){text, {.type = MSGPACK_OBJECT_FLOAT64, .via = {.f64 = 0.1}}};
 
     for (uint32_t known = 0; known < 2; known++) {
@@ -302,32 +305,32 @@ static void numbers_that_do_not_fit_one_another_are_refused(void **state)
         {"chunk_bytes", 0, plain, 8192},
         {"chunk_bytes", 0, plain, UINT64_MAX},
         {"chunk_bytes", 0, plain, (UINT64_C(1) << 32) + 4096},
-        {"sections", 0, 1, 1},                 /* first byte */
+        {"sections", 0, 1, 1}, /* first byte */
         {"sections", 1, 1, 0},
         {"sections", 1, 1, UINT64_MAX},
-        {"sections", 0, 2, UINT64_MAX},        /* bytes */
+        {"sections", 0, 2, UINT64_MAX}, /* bytes */
         {"sections", 0, 2, 0},
-        {"sections", 0, 3, UINT64_MAX},        /* rows */
+        {"sections", 0, 3, UINT64_MAX}, /* rows */
         {"sections", 0, 3, 0},
         {"sections", 2, 3, 1},
-        {"chunks", 0, 0, 4096},                /* offset */
+        {"chunks", 0, 0, 4096}, /* offset */
         {"chunks", 1, 0, 0},
         {"chunks", 2, 0, UINT64_MAX - 4095},
-        {"chunks", 0, 1, 0},                   /* stored bytes */
+        {"chunks", 0, 1, 0}, /* stored bytes */
         {"chunks", 0, 1, 4096},
         {"chunks", 0, 1, UINT32_MAX},
         {"chunks", 0, 1, UINT64_C(1) << 32},
-        {"chunks", 0, 2, 4095},                /* raw bytes */
+        {"chunks", 0, 2, 4095}, /* raw bytes */
         {"chunks", 2, 2, 4096},
-        {"chunks", 1, 3, 2},                   /* codec */
-        {"chunks", 1, 3, 0},                   /* raw, and shorter than its raw size */
+        {"chunks", 1, 3, 2}, /* codec */
+        {"chunks", 1, 3, 0}, /* raw, and shorter than its raw size */
     };
     (void)state;
     for (uint32_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         body opened = body_open();
-        msgpack_object *value = cases[i].field == plain
-                                    ? body_value(&opened, cases[i].key)
-                                    : body_item(&opened, cases[i].key, cases[i].item, cases[i].field);
+        msgpack_object *value = cases[i].field == plain ? body_value(&opened, cases[i].key)
+                                                        : body_item(&opened, cases[i].key,
+                                                                    cases[i].item, cases[i].field);
         assert_int_equal(value->type, MSGPACK_OBJECT_POSITIVE_INTEGER);
         value->via.u64 = cases[i].value;
         if (body_decode(&opened, NULL) != BATON_E_DAMAGED)
@@ -339,8 +342,8 @@ static void numbers_that_do_not_fit_one_another_are_refused(void **state)
 static void texts_that_could_mislead_are_refused(void **state)
 {
     static const msgpack_object_str bad[] = {
-        {3, "a\0b"}, {2, "\x1b["}, {1, "\x7f"}, {2, "\xc3("}, {0, ""},
-        {48, "012345678901234567890123456789012345678901234567"}};
+        {3, "a\0b"},  {2, "\x1b["}, {1, "\x7f"},
+        {2, "\xc3("}, {0, ""},      {48, "012345678901234567890123456789012345678901234567"}};
     (void)state;
     for (uint32_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         body opened = body_open();
@@ -357,7 +360,8 @@ static void texts_that_could_mislead_are_refused(void **state)
 
 static void a_length_is_not_believed_before_its_bytes_are_there(void **state)
 {
-    /* array 32 and map 32 of 2^32 - 1 items, str 32 of 2^32 - 1 bytes, as the value of the first key */
+    /* array 32 and map 32 of 2^32 - 1 items, str 32 of 2^32 - 1 bytes, as the value of the first
+     * key */
     static const uint8_t bodies[][15] = {
         {0x81, 0xa6, 'c', 'h', 'u', 'n', 'k', 's', 0xdd, 0xff, 0xff, 0xff, 0xff},
         {0x81, 0xa8, 's', 'e', 'c', 't', 'i', 'o', 'n', 's', 0xdd, 0xff, 0xff, 0xff, 0xff},

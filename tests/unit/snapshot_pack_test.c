@@ -51,12 +51,12 @@ static baton_snapshot_reader *through_the_disk(baton_snapshot_writer *writer)
 
 static void every_kind_of_field_comes_back(void **state)
 {
-    static const uint64_t numbers[] = {0,     1,          0x7f,       0x80,
-                                       0xff,  0x100,      0xffff,     0x10000,
+    static const uint64_t numbers[] = {0,          1,           0x7f,      0x80,
+                                       0xff,       0x100,       0xffff,    0x10000,
                                        0xffffffff, 0x100000000, INT64_MAX, UINT64_MAX};
-    static const int64_t signed_numbers[] = {0,       -1,        -32,        -33,       -128,
-                                             -129,    -32768,    -32769,     INT32_MIN, INT64_MIN,
-                                             INT64_MAX, (int64_t)INT32_MIN - 1};
+    static const int64_t signed_numbers[] = {
+        0,      -1,     -32,       -33,       -128,      -129,
+        -32768, -32769, INT32_MIN, INT64_MIN, INT64_MAX, (int64_t)INT32_MIN - 1};
     static const uint32_t lengths[] = {0, 1, 31, 32, 255, 256, 4095, 4096, 65535, 65536};
     (void)state;
     char *text = calloc(1, 65537);
@@ -311,10 +311,10 @@ static void bytes_that_are_null(baton_snapshot_writer *writer)
 static void misuse_is_a_sticky_error(void **state)
 {
     static const misuse cases[] = {
-        row_without_section,   field_without_row,      one_field_too_many,    one_field_too_few,
-        section_in_a_row,      row_of_no_fields,       row_of_257_fields,     section_twice,
-        section_with_a_space,  section_of_48_letters,  section_without_a_name, text_that_is_not_utf8,
-        text_that_is_null,     bytes_that_are_null,
+        row_without_section,  field_without_row,     one_field_too_many,     one_field_too_few,
+        section_in_a_row,     row_of_no_fields,      row_of_257_fields,      section_twice,
+        section_with_a_space, section_of_48_letters, section_without_a_name, text_that_is_not_utf8,
+        text_that_is_null,    bytes_that_are_null,
     };
     (void)state;
     for (uint32_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

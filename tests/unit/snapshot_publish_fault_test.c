@@ -1,4 +1,5 @@
-/* tests/unit/snapshot_publish_fault_test.c: complete or absent, whatever fails and wherever it is cut (S1). */
+/* tests/unit/snapshot_publish_fault_test.c: complete or absent, whatever fails and wherever it
+ * is cut (S1). */
 #include "tests/unit/snapshot_fixture.h"
 
 #include <errno.h>
@@ -80,7 +81,8 @@ static void a_failure_at_any_operation_is_an_error_and_leaves_nothing_half(void 
             assert_int_equal(whole, 0);
             assert_int_equal(fixture_files(dir.path), 0);
         } else {
-            assert_int_equal(whole, 1); /* only the last flush failed: whole, and not called published */
+            assert_int_equal(whole,
+                             1); /* only the last flush failed: whole, and not called published */
         }
         io_fault_fail(fault, 0, 0);
         wish.seq = 3; /* and the next one works, through the same io */
@@ -190,8 +192,8 @@ static void writes_flushes_and_renames_come_in_the_documented_order(void **state
         baton_snapshot_publisher *publisher = NULL;
         const fixture_wish wish = wish_of(20 + seed);
         baton_snapshot_writer *writer = fixture_writer(&wish, &info);
-        assert_int_equal(baton_snapshot_publish_begin(io, dir.path, writer, &info, &publisher, NULL),
-                         0);
+        assert_int_equal(
+            baton_snapshot_publish_begin(io, dir.path, writer, &info, &publisher, NULL), 0);
         io_fault_set_order(fault, IO_FAULT_RANDOM, seed);
         io_fault_set_decide(fault, note_order, &log);
         while (baton_snapshot_publish_step(publisher, true, NULL) == BATON_E_AGAIN)
@@ -259,7 +261,8 @@ static void a_rename_that_fails_after_it_happened_does_not_leave_half(void **sta
         assert_int_equal(publish(io, &wish, NULL), -EIO);
         baton_io_close(io);
         io_fault_free(fault);
-        assert_int_equal(fixture_whole(plain, dir.path), 1); /* the first one: its manifest had its name */
+        assert_int_equal(fixture_whole(plain, dir.path),
+                         1); /* the first one: its manifest had its name */
         assert_int_equal(fixture_files(dir.path), 2);
     }
 }
@@ -274,8 +277,8 @@ static void an_abandoned_publish_removes_its_files_at_every_stage(void **state)
         baton_snapshot_publisher *publisher = NULL;
         const fixture_wish wish = wish_of(9);
         baton_snapshot_writer *writer = fixture_writer(&wish, &info);
-        assert_int_equal(baton_snapshot_publish_begin(io, dir.path, writer, &info, &publisher, NULL),
-                         0);
+        assert_int_equal(
+            baton_snapshot_publish_begin(io, dir.path, writer, &info, &publisher, NULL), 0);
         int r = BATON_E_AGAIN;
         for (uint32_t i = 0; i < steps && r == BATON_E_AGAIN; i++)
             r = baton_snapshot_publish_step(publisher, true, NULL);

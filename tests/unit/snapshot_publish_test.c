@@ -1,4 +1,5 @@
-/* tests/unit/snapshot_publish_test.c: what publishing does when nothing goes wrong, and what it refuses. */
+/* tests/unit/snapshot_publish_test.c: what publishing does when nothing goes wrong, and what it
+ * refuses. */
 #include "tests/unit/snapshot_fixture.h"
 
 #include <errno.h>
@@ -85,7 +86,8 @@ static void it_is_not_there_before_the_caller_allows_it(void **state)
     baton_io *io = fixture_io(BATON_IO_AUTO);
     const fixture_wish wish = wish_of(8);
     baton_snapshot_writer *writer = fixture_writer(&wish, &info);
-    assert_int_equal(baton_snapshot_publish_begin(io, dir.path, writer, &info, &publisher, NULL), 0);
+    assert_int_equal(baton_snapshot_publish_begin(io, dir.path, writer, &info, &publisher, NULL),
+                     0);
     uint32_t idle = 0;
     while (idle < 3) { /* nothing in flight and still not finished: it holds */
         assert_int_equal(baton_snapshot_publish_step(publisher, false, NULL), BATON_E_AGAIN);
@@ -114,8 +116,8 @@ static void a_published_one_of_the_same_name_is_kept(void **state)
     const fixture_wish wish = wish_of(3);
     fixture_publish(plain, dir.path, &wish);
     baton_snapshot_writer *writer = fixture_writer(&wish, &info);
-    assert_int_equal(baton_snapshot_publish_begin(plain, dir.path, writer, &info, &publisher, &error),
-                     -EEXIST);
+    assert_int_equal(
+        baton_snapshot_publish_begin(plain, dir.path, writer, &info, &publisher, &error), -EEXIST);
     assert_string_not_equal(error.path, "");
     assert_int_equal(fixture_whole(plain, dir.path), 1);
 }
@@ -153,7 +155,8 @@ static void a_missing_directory_is_made_and_a_missing_parent_is_an_error(void **
     long_path[0] = '/';
     long_path[sizeof(long_path) - 1] = '\0';
     writer = fixture_writer(&wish, &info);
-    assert_int_equal(baton_snapshot_publish(plain, long_path, writer, &info, NULL), BATON_E_INVALID);
+    assert_int_equal(baton_snapshot_publish(plain, long_path, writer, &info, NULL),
+                     BATON_E_INVALID);
 }
 
 static int no_direct_io(void *context, uint64_t n, const baton_io_op *op)
@@ -189,7 +192,7 @@ static void publishing_measures_the_device_for_auto(void **state)
     (void)state;
     baton_snapshot_info info;
     fixture_wish wish = wish_of(3);
-    wish.blobs_mib = 6; /* over the 4 MiB that count as a measure */
+    wish.blobs_mib = 6;                                 /* over the 4 MiB that count as a measure */
     baton_chunk_device_measured(64u << 20, UINT64_MAX); /* slower than any device */
     assert_int_equal(baton_chunk_device_bytes_per_s(), 1);
     baton_snapshot_writer *writer = fixture_writer(&wish, &info);
@@ -203,7 +206,8 @@ static void writes_may_end_in_any_order(void **state)
     (void)state;
     for (uint32_t seed = 0; seed < 12; seed++) {
         io_fault *fault = io_fault_new();
-        baton_io *io = fixture_fault_io(fault, seed % 3 == 2 ? 1 : 0); /* room for one at a time, too */
+        baton_io *io =
+            fixture_fault_io(fault, seed % 3 == 2 ? 1 : 0); /* room for one at a time, too */
         const fixture_wish wish = wish_of(100 + seed);
         io_fault_set_order(fault, seed % 2 == 0 ? IO_FAULT_REVERSED : IO_FAULT_RANDOM, seed);
         fixture_publish(io, dir.path, &wish);
@@ -222,7 +226,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(writes_may_end_in_any_order, set_up, tear_down),
         cmocka_unit_test_setup_teardown(it_is_not_there_before_the_caller_allows_it, set_up,
                                         tear_down),
-        cmocka_unit_test_setup_teardown(a_published_one_of_the_same_name_is_kept, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_published_one_of_the_same_name_is_kept, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(what_was_not_finished_or_is_another_one_is_refused, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(

@@ -134,9 +134,9 @@ static void an_error_can_wrap_its_own_text(void **state)
     baton_error error;
     assert_int_equal(baton_error_setf(&error, -EIO, "read", "look", "byte %d of %s", 7, "x"), -EIO);
     assert_string_equal(error.why, "byte 7 of x");
-    assert_int_equal(baton_error_setf(&error, -EIO, "recover", error.todo, "%s: %s", error.what,
-                                      error.why),
-                     -EIO);
+    assert_int_equal(
+        baton_error_setf(&error, -EIO, "recover", error.todo, "%s: %s", error.what, error.why),
+        -EIO);
     assert_string_equal(baton_error_text(&error, text, sizeof(text)),
                         "recover: read: byte 7 of x: look");
 }

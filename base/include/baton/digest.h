@@ -11,7 +11,9 @@ extern "C" {
 #endif
 
 /* In canonical (big-endian XXH128) byte order, as it is stored and printed. */
-typedef struct { uint8_t bytes[16]; } baton_digest;
+typedef struct {
+    uint8_t bytes[16];
+} baton_digest;
 
 #define BATON_DIGEST_TEXT_BYTES 33 /* 32 lower-case hex digits and a terminator */
 

@@ -23,20 +23,20 @@ void baton_log_set_sink(baton_log_sink sink, void *context, baton_log_level lowe
 void baton_log_to_fd(void *context, baton_log_level level, const char *line);
 
 typedef struct {
-    const char *key;   /* [a-z0-9_]+ */
-    const char *text;  /* used when not NULL */
-    int64_t number;    /* used otherwise */
+    const char *key;  /* [a-z0-9_]+ */
+    const char *text; /* used when not NULL */
+    int64_t number;   /* used otherwise */
 } baton_log_field;
-#define BATON_LOG_TEXT(key, value) ((baton_log_field){(key), (value), 0})
+#define BATON_LOG_TEXT(key, value)   ((baton_log_field){(key), (value), 0})
 #define BATON_LOG_NUMBER(key, value) ((baton_log_field){(key), 0, (int64_t)(value)})
 
 void baton_log_event(baton_log_level level, const char *event, const baton_log_field *fields,
                      uint32_t fields_count);
 /* baton_log(INFO, "journal.opened", BATON_LOG_NUMBER("epoch", 4)); C only */
 #define baton_log(level, event, ...)                                                               \
-    baton_log_event(BATON_LOG_##level, (event), (const baton_log_field[]){__VA_ARGS__},            \
-                    (uint32_t)(sizeof((const baton_log_field[]){__VA_ARGS__}) /                    \
-                               sizeof(baton_log_field)))
+    baton_log_event(                                                                               \
+        BATON_LOG_##level, (event), (const baton_log_field[]){__VA_ARGS__},                        \
+        (uint32_t)(sizeof((const baton_log_field[]){__VA_ARGS__}) / sizeof(baton_log_field)))
 
 #ifdef __cplusplus
 }

@@ -9,9 +9,15 @@
 extern "C" {
 #endif
 
-typedef struct { uint8_t bytes[2]; } baton_le16;
-typedef struct { uint8_t bytes[4]; } baton_le32;
-typedef struct { uint8_t bytes[8]; } baton_le64;
+typedef struct {
+    uint8_t bytes[2];
+} baton_le16;
+typedef struct {
+    uint8_t bytes[4];
+} baton_le32;
+typedef struct {
+    uint8_t bytes[8];
+} baton_le64;
 
 static inline uint16_t baton_le16_get(baton_le16 wire)
 {

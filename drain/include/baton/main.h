@@ -1,10 +1,12 @@
-/* baton/main.h: the program around a service. baton_main gives every service the same doors (E1):
+/* baton/main.h: the program around a service. baton_main gives every service the same doors
+ * (E1):
  *
  *   SERVICE run --dir DIR [--control PATH] [--drain-deadline 25s] ...      until SIGTERM
  *   SERVICE baton info|replay|verify|digest [DIR] [-o json]                a binary and data at rest
  *
- * `SERVICE --help` lists every option with its default, the service's own included. DIR holds `journal/`, `snapshots/` and, while
- * the service runs, the control socket. Exit codes: design §9 (README). */
+ * `SERVICE --help` lists every option with its default, the service's own included. DIR holds
+ * `journal/`, `snapshots/` and, while the service runs, the control socket. Exit codes: design
+ * §9 (README). */
 #pragma once
 
 #include <baton/engine.h>
@@ -13,28 +15,35 @@
 extern "C" {
 #endif
 
-/* The process around the state: sockets, clients. All functions may be NULL. context is the one given to baton_main. */
+/* The process around the state: sockets, clients. All functions may be NULL. context is the one
+ * given to baton_main. */
 typedef struct baton_program {
     const baton_service_option *options; /* `run` options of the program, e.g. --listen */
     uint32_t options_count;
-    /* Hydrated, epoch durable: open sockets, watch them. values in the order of options. Non-zero stops the start: fill
-     * error. */
-    int (*start)(void *context, baton_engine *engine, const char *const *values, baton_error *error);
-    /* One effect whose entry is durable and applied, in order. Queue it for its client; do not block. */
+    /* Hydrated, epoch durable: open sockets, watch them. values in the order of options.
+     * Non-zero stops the start: fill error. */
+    int (*start)(void *context, baton_engine *engine, const char *const *values,
+                 baton_error *error);
+    /* One effect whose entry is durable and applied, in order. Queue it for its client; do not
+     * block. */
     void (*release)(void *context, const baton_effect *effect);
-    /* After the releases of each turn of the loop: send what release queued; take up clients that were held back. */
+    /* After the releases of each turn of the loop: send what release queued; take up clients
+     * that were held back. */
     void (*turn)(void *context);
-    /* Drain begins: accept and read nothing more. Entries already submitted are finished and their effects released. */
+    /* Drain begins: accept and read nothing more. Entries already submitted are finished and
+     * their effects released. */
     void (*stop_intake)(void *context);
-    /* True when everything that release queued has left for the clients (or they are gone); the drain waits for it, until
-     * its deadline. NULL: always true. */
+    /* True when everything that release queued has left for the clients (or they are gone); the
+     * drain waits for it, until its deadline. NULL: always true. */
     bool (*all_sent)(void *context);
     /* The loop is over: close sockets, free. Called once after every start that succeeded. */
     void (*stop)(void *context);
 } baton_program;
 
-/* Runs the whole program; returns its exit code. program may be NULL: a service without clients (replay and verify work). */
-int baton_main(int argc, char **argv, const baton_service *service, const baton_program *program, void *context);
+/* Runs the whole program; returns its exit code. program may be NULL: a service without clients
+ * (replay and verify work). */
+int baton_main(int argc, char **argv, const baton_service *service, const baton_program *program,
+               void *context);
 
 #ifdef __cplusplus
 }

@@ -1,5 +1,5 @@
-/* examples/exchange/matching-engine/address.h: `unix:PATH` and `tcp:HOST:PORT`, for listening and for
- * connecting. */
+/* examples/exchange/matching-engine/address.h: `unix:PATH` and `tcp:HOST:PORT`, for listening
+ * and for connecting. */
 #pragma once
 
 #include <baton/status.h>

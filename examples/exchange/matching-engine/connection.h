@@ -1,6 +1,6 @@
-/* examples/exchange/matching-engine/connection.h: one client's stream of frames, with bounded buffers.
- * It never blocks and knows nothing about orders. The peer is not trusted: sizes are checked
- * before they are used. */
+/* examples/exchange/matching-engine/connection.h: one client's stream of frames, with bounded
+ * buffers. It never blocks and knows nothing about orders. The peer is not trusted: sizes are
+ * checked before they are used. */
 #pragma once
 
 #include <stdbool.h>
@@ -11,8 +11,8 @@
 enum {
     CONNECTION_IN_BYTES = 64 << 10,
     /* A client that does not read is dropped; it may come back and resend. Room for all that one
-     * turn may release (65,536 effects, most of them below 200 bytes), so that one that reads is not
-     * taken for one that does not. */
+     * turn may release (65,536 effects, most of them below 200 bytes), so that one that reads is
+     * not taken for one that does not. */
     CONNECTION_OUT_BYTES_MAX = 16 << 20,
     CONNECTION_OUT_BYTES_KEPT = 1 << 20, /* larger buffers are given back once all is sent */
 };

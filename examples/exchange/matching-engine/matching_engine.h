@@ -1,5 +1,5 @@
-/* examples/exchange/matching-engine/matching_engine.h: the matching engine as a Baton service: its state
- * and the table of functions. Nothing in here knows sockets; server.h feeds it. */
+/* examples/exchange/matching-engine/matching_engine.h: the matching engine as a Baton service:
+ * its state and the table of functions. Nothing in here knows sockets; server.h feeds it. */
 #pragma once
 
 #include <baton/service.h>

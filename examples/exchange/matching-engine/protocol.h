@@ -1,5 +1,5 @@
-/* examples/exchange/matching-engine/protocol.h: the bytes between the matching engine and its clients,
- * version 1.
+/* examples/exchange/matching-engine/protocol.h: the bytes between the matching engine and its
+ * clients, version 1.
  *
  * A connection is a stream of frames in both directions: exchange_frame, then body_bytes of
  * body. The first frame of a client is HELLO; the engine answers WELCOME. Numbers are

@@ -110,8 +110,8 @@ void server_subscribe(server *own, client_place *place)
     server_feed_on(own, place);
 }
 
-/* A subscriber that reads slowly is never dropped: the outbox keeps what it has not taken, and stops
- * intake when that is too much. */
+/* A subscriber that reads slowly is never dropped: the outbox keeps what it has not taken, and
+ * stops intake when that is too much. */
 void server_feed_on(server *own, client_place *place)
 {
     place->behind = baton_engine_resend(own->engine, MATCHING_ENGINE_FEED, send_trades, place) != 0;

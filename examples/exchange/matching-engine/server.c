@@ -212,8 +212,9 @@ static void listen_again(server *own)
         own->listening_paused = true;
 }
 
-/* E5: the state learns the time from an entry, and only when an order waits for it. The tick also
- * makes a turn come soon, whatever the sockets do: held back clients and a paused listener need it. */
+/* E5: the state learns the time from an entry, and only when an order waits for it. The tick
+ * also makes a turn come soon, whatever the sockets do: held back clients and a paused listener
+ * need it. */
 static void on_tick(void *context)
 {
     server *own = context;

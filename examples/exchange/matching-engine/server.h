@@ -1,5 +1,5 @@
-/* examples/exchange/matching-engine/server.h: the sockets around the matching engine: clients in, acks
- * and fills out, and the feed of trades. One thread, inside the engine's loop. */
+/* examples/exchange/matching-engine/server.h: the sockets around the matching engine: clients
+ * in, acks and fills out, and the feed of trades. One thread, inside the engine's loop. */
 #pragma once
 
 #include <baton/main.h>

@@ -1,5 +1,5 @@
-/* examples/exchange/matching-engine/server_private.h: what server.c (connections), intake.c (commands)
- * and release.c (effects) share. */
+/* examples/exchange/matching-engine/server_private.h: what server.c (connections), intake.c
+ * (commands) and release.c (effects) share. */
 #pragma once
 
 #include "examples/exchange/matching-engine/server.h"

@@ -1,8 +1,9 @@
-/* baton/snapshot.h: a service's whole state at one seq, as named sections of msgpack rows (the portable form).
+/* baton/snapshot.h: a service's whole state at one seq, as named sections of msgpack rows (the
+ * portable form).
  *
- * First half: what a service's snapshot and restore functions call. Second half: the catalogue, for programs that look
- * after snapshots. Format: docs/format/snapshot.md. Invariants S1-S7: snapshot/README.md.
- * Threads: every object belongs to the thread that made it. */
+ * First half: what a service's snapshot and restore functions call. Second half: the catalogue,
+ * for programs that look after snapshots. Format: docs/format/snapshot.md. Invariants S1-S7:
+ * snapshot/README.md. Threads: every object belongs to the thread that made it. */
 #pragma once
 
 #include <stdbool.h>
@@ -20,30 +21,37 @@ typedef struct baton_snapshot_writer baton_snapshot_writer;
 typedef struct baton_snapshot_reader baton_snapshot_reader;
 
 /* ---- writing: section, rows, fields ----
- * Errors are sticky: after the first one further calls do nothing, and whoever asked for the snapshot gets it. So a
- * service packs without checking each call. A row must get exactly the fields it announced: BATON_E_INVALID. */
+ * Errors are sticky: after the first one further calls do nothing, and whoever asked for the
+ * snapshot gets it. So a service packs without checking each call. A row must get exactly the
+ * fields it announced: BATON_E_INVALID. */
 #define BATON_SECTION_NAME_BYTES 48u
-void baton_pack_section(baton_snapshot_writer *writer, const char *name); /* [a-z0-9._-]{1,47}, each name once */
+void baton_pack_section(baton_snapshot_writer *writer,
+                        const char *name); /* [a-z0-9._-]{1,47}, each name once */
 void baton_pack_row(baton_snapshot_writer *writer, uint32_t fields_count); /* 1..256 */
 void baton_pack_uint(baton_snapshot_writer *writer, uint64_t value);
 void baton_pack_int(baton_snapshot_writer *writer, int64_t value);
-void baton_pack_text(baton_snapshot_writer *writer, const char *text);                         /* UTF-8 */
-void baton_pack_bytes(baton_snapshot_writer *writer, const void *bytes, uint32_t bytes_count); /* up to 16 MiB */
+void baton_pack_text(baton_snapshot_writer *writer, const char *text); /* UTF-8 */
+void baton_pack_bytes(baton_snapshot_writer *writer, const void *bytes,
+                      uint32_t bytes_count);               /* up to 16 MiB */
 int baton_pack_error(const baton_snapshot_writer *writer); /* 0, or the first error */
 
 /* ---- reading ----
  * Sections may be asked for in any order. Every byte was verified before a row is returned (S2). */
 /* Go to the beginning of a section. BATON_E_NOT_FOUND when the snapshot has none of that name. */
 BATON_MUST_USE int baton_unpack_section(baton_snapshot_reader *reader, const char *name);
-/* The next row: 1 and its number of fields, 0 at the section's end, or an error. Unread fields of the row before are
- * skipped: a reader that expects n fields compares ret_fields_count itself. */
+/* The next row: 1 and its number of fields, 0 at the section's end, or an error. Unread fields
+ * of the row before are skipped: a reader that expects n fields compares ret_fields_count
+ * itself. */
 BATON_MUST_USE int baton_unpack_row(baton_snapshot_reader *reader, uint32_t *ret_fields_count);
-/* The next field of the row. BATON_E_SCHEMA when it is of another kind, out of range or there is none. */
+/* The next field of the row. BATON_E_SCHEMA when it is of another kind, out of range or there is
+ * none. */
 BATON_MUST_USE int baton_unpack_uint(baton_snapshot_reader *reader, uint64_t *ret_value);
 BATON_MUST_USE int baton_unpack_int(baton_snapshot_reader *reader, int64_t *ret_value);
 /* *ret_text is not terminated; valid until the next row. */
-BATON_MUST_USE int baton_unpack_text(baton_snapshot_reader *reader, const char **ret_text, uint32_t *ret_bytes);
-BATON_MUST_USE int baton_unpack_bytes(baton_snapshot_reader *reader, const void **ret_bytes, uint32_t *ret_bytes_count);
+BATON_MUST_USE int baton_unpack_text(baton_snapshot_reader *reader, const char **ret_text,
+                                     uint32_t *ret_bytes);
+BATON_MUST_USE int baton_unpack_bytes(baton_snapshot_reader *reader, const void **ret_bytes,
+                                      uint32_t *ret_bytes_count);
 
 /* ---- the catalogue: a directory of snapshots ---- */
 
@@ -51,42 +59,46 @@ typedef enum { BATON_COMPRESS_AUTO, BATON_COMPRESS_LZ4, BATON_COMPRESS_RAW } bat
 
 typedef struct {
     char service[32];
-    char version[32];         /* of the service that took it */
-    char form[16];            /* "portable" */
-    uint32_t schema;          /* of its sections */
-    uint64_t seq;             /* the state after this entry */
-    uint64_t epoch;           /* of the writer that took it */
+    char version[32]; /* of the service that took it */
+    char form[16];    /* "portable" */
+    uint32_t schema;  /* of its sections */
+    uint64_t seq;     /* the state after this entry */
+    uint64_t epoch;   /* of the writer that took it */
     baton_digest journal_id;
-    uint64_t position_epoch;  /* the journal's durable position when it was published: evidence (J5) */
+    uint64_t
+        position_epoch; /* the journal's durable position when it was published: evidence (J5) */
     uint64_t position_batch;
     uint64_t position_seq;
-    uint64_t entry_time_ns;   /* of entry seq */
+    uint64_t entry_time_ns;    /* of entry seq */
     baton_digest state_digest; /* over `schema`'s fields */
     baton_digest effect_digest;
     uint64_t created_wall_ns;
-    uint64_t taken_ns;        /* how long taking and writing took, publishing not included */
-    uint64_t raw_bytes;       /* of all sections */
-    uint64_t stored_bytes;    /* of all chunks on disk */
+    uint64_t taken_ns;     /* how long taking and writing took, publishing not included */
+    uint64_t raw_bytes;    /* of all sections */
+    uint64_t stored_bytes; /* of all chunks on disk */
     uint32_t sections_count;
     uint32_t chunks_count;
-    baton_digest root;        /* of the whole snapshot: what the journal names */
+    baton_digest root; /* of the whole snapshot: what the journal names */
 } baton_snapshot_info;
 
 typedef struct {
     baton_snapshot_info info; /* only info.seq and .epoch (from the file name) when status != 0 */
-    int status;               /* of its manifest: 0, BATON_E_DAMAGED, BATON_E_NEWER_FORMAT, -errno */
+    int status; /* of its manifest: 0, BATON_E_DAMAGED, BATON_E_NEWER_FORMAT, -errno */
     char manifest_path[256];
 } baton_snapshot_listed;
 
-/* Newest first (seq, then epoch). *ret_list is malloc'ed, the caller frees it. An absent directory: 0 of them. Unpublished
- * leftovers are not listed. */
-BATON_MUST_USE int baton_snapshot_list(const char *directory, baton_snapshot_listed **ret_list, uint32_t *ret_count,
-                                       baton_error *error);
+/* Newest first (seq, then epoch). *ret_list is malloc'ed, the caller frees it. An absent
+ * directory: 0 of them. Unpublished leftovers are not listed. */
+BATON_MUST_USE int baton_snapshot_list(const char *directory, baton_snapshot_listed **ret_list,
+                                       uint32_t *ret_count, baton_error *error);
 /* Read and check every chunk. 0, BATON_E_DAMAGED (error names file, offset and section), ... */
-BATON_MUST_USE int baton_snapshot_verify(const char *directory, const baton_snapshot_listed *listed, baton_error *error);
-/* Remove all but the newest `keep` (at least 2; fewer: BATON_E_INVALID) readable ones, and leftovers of writers that
- * died. Whoever holds the journal's lock may call it; damaged ones are kept and reported by the listing. */
-BATON_MUST_USE int baton_snapshot_prune(const char *directory, uint32_t keep, uint32_t *ret_removed, baton_error *error);
+BATON_MUST_USE int baton_snapshot_verify(const char *directory, const baton_snapshot_listed *listed,
+                                         baton_error *error);
+/* Remove all but the newest `keep` (at least 2; fewer: BATON_E_INVALID) readable ones, and
+ * leftovers of writers that died. Whoever holds the journal's lock may call it; damaged ones are
+ * kept and reported by the listing. */
+BATON_MUST_USE int baton_snapshot_prune(const char *directory, uint32_t keep, uint32_t *ret_removed,
+                                        baton_error *error);
 
 #ifdef __cplusplus
 }
