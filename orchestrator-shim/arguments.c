@@ -110,3 +110,28 @@ const char *one_directory(int argc, char **argv)
         fail_usage(argv[optind + 1], "one directory at a time", "see --help");
     return NULL;
 }
+
+int run_verb(const verb *verbs, size_t count, const char *of, const char *help, int argc,
+             char **argv)
+{
+    char why[64];
+    char known[128] = "";
+    if (argc < 2) {
+        fputs(help, stderr);
+        return 1;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        fputs(help, stdout);
+        return 0;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(argv[1], verbs[i].name) == 0)
+            return verbs[i].run(argc - 1, argv + 1);
+        const size_t used = strlen(known);
+        snprintf(known + used, sizeof(known) - used, "%s%s", i == 0 ? "" : ", ", verbs[i].name);
+    }
+    snprintf(why, sizeof(why), "there is no such verb of `%s`", of);
+    char todo[192];
+    snprintf(todo, sizeof(todo), "the verbs are %s; see --help", known);
+    return fail_usage(argv[1], why, todo);
+}

@@ -44,6 +44,15 @@ void end_progress(void);
 
 /* ---- arguments.c ---- */
 
+/* One word that chooses what runs; argv[0] of run is the word. */
+typedef struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+} verb;
+/* Runs the verb that argv[1] names, or prints help. of: "baton journal". Returns the exit code. */
+int run_verb(const verb *verbs, size_t count, const char *of, const char *help, int argc,
+             char **argv);
+
 /* Options of one verb: getopt_long with our own words for what is wrong. Returns an option's
  * val, -1 after the last, -2 when it was wrong and that was told. help is printed to stdout for
  * --help; then -3. */

@@ -18,25 +18,10 @@ static const char help[] =
 
 int journal_command(int argc, char **argv)
 {
-    static const struct {
-        const char *name;
-        int (*run)(int argc, char **argv);
-    } verbs[] = {{"append", journal_append},
-                 {"dump", journal_dump},
-                 {"verify", journal_verify},
-                 {"stat", journal_stat},
-                 {"repair", journal_repair}};
-    if (argc < 2) {
-        fputs(help, stderr);
-        return 1;
-    }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
-        fputs(help, stdout);
-        return 0;
-    }
-    for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
-        if (strcmp(argv[1], verbs[i].name) == 0)
-            return verbs[i].run(argc - 1, argv + 1);
-    return fail_usage(argv[1], "there is no such verb of `baton journal`",
-                      "the verbs are append, dump, verify, stat and repair; see --help");
+    static const verb verbs[] = {{"append", journal_append},
+                                 {"dump", journal_dump},
+                                 {"verify", journal_verify},
+                                 {"stat", journal_stat},
+                                 {"repair", journal_repair}};
+    return run_verb(verbs, sizeof(verbs) / sizeof(verbs[0]), "baton journal", help, argc, argv);
 }

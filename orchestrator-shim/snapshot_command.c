@@ -372,24 +372,9 @@ static int snapshot_prune(int argc, char **argv)
 
 int snapshot_command(int argc, char **argv)
 {
-    static const struct {
-        const char *name;
-        int (*run)(int argc, char **argv);
-    } verbs[] = {{"ls", snapshot_ls},
-                 {"info", snapshot_info},
-                 {"verify", snapshot_verify},
-                 {"prune", snapshot_prune}};
-    if (argc < 2) {
-        fputs(help, stderr);
-        return 1;
-    }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
-        fputs(help, stdout);
-        return 0;
-    }
-    for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
-        if (strcmp(argv[1], verbs[i].name) == 0)
-            return verbs[i].run(argc - 1, argv + 1);
-    return fail_usage(argv[1], "there is no such verb of `baton snapshot`",
-                      "the verbs are ls, info, verify and prune; see --help");
+    static const verb verbs[] = {{"ls", snapshot_ls},
+                                 {"info", snapshot_info},
+                                 {"verify", snapshot_verify},
+                                 {"prune", snapshot_prune}};
+    return run_verb(verbs, sizeof(verbs) / sizeof(verbs[0]), "baton snapshot", help, argc, argv);
 }
