@@ -14,6 +14,8 @@ add_library(baton_flags INTERFACE)
 target_compile_definitions(baton_flags INTERFACE _GNU_SOURCE)
 target_compile_options(baton_flags INTERFACE
     -Wall -Wextra -Wshadow -Wconversion -Wswitch-enum -Wmissing-prototypes -Wvla
+    # What gcc alone knows is no fault of clang's, nor is baton_assert(!"a text").
+    "$<$<C_COMPILER_ID:Clang>:-Wno-unknown-warning-option;-Wno-string-conversion>"
     -Wno-format-truncation # texts for people are cut to their field on purpose
     -fno-strict-aliasing # headers are viewed through wire types
     "-fmacro-prefix-map=${PROJECT_SOURCE_DIR}/=" # __FILE__ from the top of the tree

@@ -63,23 +63,27 @@ static void begin_drain(baton_control_client *client)
     client->waits = BATON_CONTROL_WAITS_DRAIN;
 }
 
-/* The fact is durable when this returns: who is told so may throw the old version away. */
-static void answer_finalize(baton_control_client *client)
+/* Answered when the fact is durable: who is told so may throw the old version away. */
+static bool finalize_step(baton_control_client *client)
 {
     const baton_control *control = client->control;
     baton_error error = {0};
     baton_engine_status status;
     int r = baton_engine_finalize(control->engine, &error);
+    if (r == BATON_E_AGAIN)
+        return false;
+    client->waits = BATON_CONTROL_WAITS_NONE;
     if (r == 0)
         r = baton_engine_status_get(control->engine, &status);
     if (r < 0) {
         baton_control_answer(client, baton_control_refusal(control, words[WORD_FINALIZE], &error));
-        return;
+        return true;
     }
     json_t *answer = envelope(control, words[WORD_FINALIZE], true);
     if (answer != NULL)
         json_object_set_new(answer, "schema", baton_describe_number(status.schema));
     baton_control_answer(client, answer);
+    return true;
 }
 
 /* The request's own checks; -1 when it was answered with a refusal. */
@@ -155,7 +159,7 @@ void baton_control_request(baton_control_client *client, const char *line, size_
         if (control->actions.draining(control->actions.context))
             refuse(client, words[word], BATON_E_SEALED, "the service drains", "ask its successor");
         else
-            answer_finalize(client);
+            client->waits = BATON_CONTROL_WAITS_FINALIZE;
         break;
     case WORD_FOLLOW:
     case WORD_HANDOVER:
@@ -219,6 +223,8 @@ bool baton_control_waiting_step(baton_control_client *client)
         return snapshot_begin_step(client);
     case BATON_CONTROL_WAITS_SNAPSHOT_END:
         return snapshot_end_step(client);
+    case BATON_CONTROL_WAITS_FINALIZE:
+        return finalize_step(client);
     case BATON_CONTROL_WAITS_DRAIN:
     case BATON_CONTROL_WAITS_NONE:
         return false;

@@ -7,11 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <baton/clock.h>
+
 const char *const baton_door_names[] = {"info", "replay", "verify", "digest", NULL};
 
 enum { DOOR_TO, DOOR_EFFECTS, DOOR_SCHEMA, DOOR_FROM_START, DOOR_IO, DOOR_OUTPUT, DOOR_OPTIONS };
 static const baton_option door_options[] = {
-    [DOOR_TO] = {"to", "SEQ", "0", "replay, digest: stop after this entry; 0: the end"},
+    [DOOR_TO] = {"to", "SEQ|TIME", "0",
+                 "replay, digest: stop after this entry, or at 2026-11-21T14:00:00Z or @ns"},
     [DOOR_EFFECTS] = {"effects", "FILE", NULL,
                       "replay: write each effect as a JSON line; - is stdout"},
     [DOOR_SCHEMA] = {"digest-schema", "N", "0",
@@ -35,6 +38,18 @@ typedef struct {
     baton_replay_options replay;
 } door_run;
 
+/* A seq, or a moment; only the latter has a '-' or an '@' in it. */
+static int read_to(door_run *run, const char *text, baton_error *error)
+{
+    if (strpbrk(text, "-@") == NULL)
+        return baton_option_count("to", text, UINT64_MAX, &run->replay.to_seq, error);
+    if (baton_time_parse(text, &run->replay.to_time_ns) == 0)
+        return 0;
+    return baton_error_setf(error, BATON_E_INVALID, "option --to",
+                            "give a seq, 2026-11-21T14:00:00Z, or @nanoseconds",
+                            "'%.100s' does not fit", text);
+}
+
 static int read_options(door_run *run, const baton_option_set *set, baton_error *error)
 {
     static const char *const backends[] = {"auto", "uring", "threads", NULL};
@@ -42,8 +57,7 @@ static int read_options(door_run *run, const baton_option_set *set, baton_error 
     uint32_t backend = 0, output = 0;
     uint64_t schema = 0;
     int r;
-    if ((r = baton_option_count("to", set->values[DOOR_TO], UINT64_MAX, &run->replay.to_seq,
-                                error)) < 0 ||
+    if ((r = read_to(run, set->values[DOOR_TO], error)) < 0 ||
         (r = baton_option_count("digest-schema", set->values[DOOR_SCHEMA], UINT32_MAX, &schema,
                                 error)) < 0 ||
         (r = baton_option_choice("io", set->values[DOOR_IO], backends, &backend, error)) < 0 ||
@@ -259,6 +273,7 @@ static int verify_door(door_run *run, baton_error *error)
     /* With its first entry retired, the state before it is only in the snapshots. */
     run->replay.ignore_snapshots = summary.recovery.first_seq <= 1;
     run->replay.to_seq = 0;
+    run->replay.to_time_ns = 0;
     r = replay(run, &result, error);
     if (r == BATON_E_GONE && run->replay.ignore_snapshots) { /* a living service has retired it */
         run->replay.ignore_snapshots = false;

@@ -24,6 +24,8 @@ enum {
     RUN_CHECKPOINT_EVERY,
     RUN_SEGMENT_SIZE,
     RUN_RETIRE,
+    RUN_ARCHIVE_DIR,
+    RUN_ARCHIVE_COMMAND,
     RUN_OUTBOX_SIZE,
     RUN_READY_FD,
     RUN_REPORT_FD,
@@ -50,6 +52,10 @@ const baton_option baton_run_option_table[] = {
                               "entries between digests that every replay compares"},
     [RUN_SEGMENT_SIZE] = {"segment-size", "SIZE", "64MiB", "of a journal file"},
     [RUN_RETIRE] = {"retire", "yes|no", "no", "remove journal files that no kept snapshot needs"},
+    [RUN_ARCHIVE_DIR] = {"archive-dir", "DIR", NULL,
+                         "copy each journal file there before it is removed"},
+    [RUN_ARCHIVE_COMMAND] = {"archive-command", "CMD", NULL,
+                             "or run this with the file's path; exit 0 says that it is kept"},
     [RUN_OUTBOX_SIZE] = {"outbox-size", "SIZE", "64MiB",
                          "unconfirmed effects; past it intake stops"},
     [RUN_READY_FD] = {"ready-fd", "FD", NULL,
@@ -193,6 +199,11 @@ static int read_numbers(baton_run_options *options, const baton_option_set *set,
         (r = baton_option_size("outbox-size", set->values[RUN_OUTBOX_SIZE],
                                &options->engine.outbox_bytes_max, error)) < 0)
         return r;
+    options->engine.archive_directory = set->values[RUN_ARCHIVE_DIR];
+    options->engine.archive_command = set->values[RUN_ARCHIVE_COMMAND];
+    if (set->values[RUN_ARCHIVE_DIR] != NULL && set->values[RUN_ARCHIVE_COMMAND] != NULL)
+        return baton_error_set(error, BATON_E_INVALID, "option --archive-command",
+                               "--archive-dir is given, too", "give one of the two");
     if (keep < SNAPSHOTS_KEEP_MIN)
         return baton_error_set(error, BATON_E_INVALID, "option --keep-snapshots",
                                "one generation alone can't fall back when a chunk is damaged",

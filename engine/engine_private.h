@@ -4,6 +4,8 @@
  * One thread. */
 #pragma once
 
+#include <baton/archive.h>
+
 #include "engine/hydrate.h"
 #include "engine/loop.h"
 
@@ -47,6 +49,8 @@ typedef struct {
     uint32_t generations_count;
     uint32_t generations_max;
     bool prune_due;
+    bool retire_due;          /* a segment was archived since the last try */
+    uint64_t retire_keep_seq; /* what the kept generations need, as of the last prune; 0: all */
     uint64_t
         prune_after_seq; /* an entry after it is durable: then the newest root's record is, too */
     baton_engine_snapshot_state status;
@@ -82,6 +86,7 @@ struct baton_engine {
     baton_metrics *metrics;
     engine_metrics metric;
     baton_journal *journal;
+    baton_archiver *archiver; /* NULL: retired segments are not kept */
 
     /* the state: submit.c alone changes it */
     baton_machine machine;
@@ -93,7 +98,8 @@ struct baton_engine {
     baton_loop loop;
     uint64_t released_seq;
     bool unpolled;      /* something was appended since the journal was polled */
-    bool released_some; /* since the program's last turn: it must not sleep before the next one */
+    bool released_some; /* or a record proven, since the program's last turn: it must not sleep
+                           before the next one */
     bool sealed;
     uint64_t tick_interval_ns; /* 0: none */
     uint64_t tick_next_ns;
@@ -105,6 +111,8 @@ struct baton_engine {
         no_space; /* the journal took no entry for a full disk: what room is left is for the handover */
     bool handover_queued;
     bool handover_durable;
+    uint64_t handover_batch; /* it is in; journal numbers */
+    uint64_t finalize_batch; /* 0: no finalize is on its way */
 
     engine_snapshot_task snapshot;
 
@@ -124,6 +132,7 @@ BATON_MUST_USE int baton_engine_append_record(baton_engine *engine, baton_record
 BATON_MUST_USE int baton_engine_append_root(baton_engine *engine, baton_record_kind kind,
                                             uint64_t seq, baton_digest root);
 void baton_engine_checkpoint(baton_engine *engine);
+bool baton_engine_prove_records(baton_engine *engine);
 
 /* status.c */
 BATON_MUST_USE int baton_engine_metrics_open(baton_engine *engine,

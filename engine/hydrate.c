@@ -179,7 +179,8 @@ static int refuse(const baton_hydrate_options *options, const baton_error *first
         baton_error_at(error, options->paths->snapshots, UINT64_MAX);
         return BATON_E_UNTRUSTED;
     }
-    if (options->ignore_snapshots || (options->to_seq != 0 && first->status == 0)) {
+    if (options->ignore_snapshots ||
+        ((options->to_seq != 0 || options->to_time_ns != 0) && first->status == 0)) {
         baton_error_setf(error, BATON_E_GONE, hydrate_what,
                          "start from a snapshot, and ask for an entry at or above it",
                          "the entries before %" PRIu64 " were retired", recovery->first_seq);
@@ -207,7 +208,8 @@ static int choose(const baton_hydrate_options *options, baton_catalogue *catalog
     *ret_chosen = UINT32_MAX;
     for (uint32_t i = 0; !options->ignore_snapshots && i < catalogue->count; i++) {
         const baton_snapshot_listed *listed = &catalogue->listed[i];
-        if (options->to_seq != 0 && listed->info.seq > options->to_seq)
+        if ((options->to_seq != 0 && listed->info.seq > options->to_seq) ||
+            (options->to_time_ns != 0 && listed->info.entry_time_ns > options->to_time_ns))
             continue;
         if (baton_digest_is_zero(options->view->id))
             return refuse(options, &first, error);

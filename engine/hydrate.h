@@ -65,6 +65,7 @@ typedef struct {
     const baton_journal_view *view;
     baton_backend backend; /* of the reader of the journal */
     uint64_t to_seq;       /* 0: the end */
+    uint64_t to_time_ns;   /* 0: the end */
     bool ignore_snapshots;
     bool unlocked; /* a writer may be at work: stop where the view ends, there may be more now */
     void (*on_entry)(void *context, const baton_entry *entry);

@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
 #include <baton/clock.h>
 #include <baton/log.h>
@@ -39,6 +41,8 @@ static int open_journal_with(opening *self, baton_position evidence)
         .from_seq = baton_catalogue_from_seq(&self->catalogue),
         .segment_bytes = self->options->segment_bytes,
         .metrics = engine->metrics,
+        .archive = engine->archiver != NULL ? baton_archiver_ask : NULL,
+        .archive_context = engine->archiver,
         .io_backend = self->options->io_backend,
         .io_context = self->options->io_context,
     };
@@ -250,6 +254,35 @@ static int prepare(opening *self, const char *directory)
     return baton_catalogue_read(engine->paths.snapshots, &self->catalogue, error);
 }
 
+static void archived(void *context, int fd, uint32_t events)
+{
+    baton_engine *engine = context;
+    uint64_t count;
+    (void)events;
+    const ssize_t got = read(fd, &count, sizeof(count));
+    (void)got;
+    engine->snapshot.retire_due = true;
+}
+
+/* Its answers come by the loop, so that no turn waits for a copy or a command. */
+static int open_archiver(opening *self)
+{
+    baton_engine *engine = self->engine;
+    const baton_archive_options options = {
+        .directory = self->options->archive_directory,
+        .command = self->options->archive_command,
+        .metrics = engine->metrics,
+    };
+    if (options.directory == NULL && options.command == NULL)
+        return 0;
+    int r = baton_archiver_open(&options, &engine->archiver, self->error);
+    if (r < 0)
+        return r;
+    r = baton_loop_watch_fd(&engine->loop, baton_archiver_fd(engine->archiver), EPOLLIN, archived,
+                            engine);
+    return r < 0 ? baton_error_set(self->error, r, "set up archiving", NULL, NULL) : 0;
+}
+
 static void log_opened(const baton_engine *engine, const baton_hydrate_report *report)
 {
     baton_log(INFO, "engine.opened", BATON_LOG_TEXT("service", engine->service->name),
@@ -266,6 +299,7 @@ static void log_opened(const baton_engine *engine, const baton_hydrate_report *r
 
 static void destroy(baton_engine *engine)
 {
+    baton_archiver_close(engine->archiver);
     baton_snapshot_task_close(&engine->snapshot);
     baton_loop_fini(&engine->loop);
     baton_machine_fini(&engine->machine);
@@ -297,6 +331,8 @@ int baton_engine_open(const baton_service *service, const char *directory,
                     .error = error};
 
     int r = prepare(&self, directory);
+    if (r == 0)
+        r = open_archiver(&self);
     if (r == 0)
         r = open_journal(&self);
     ret_report->recovery = self.view.recovery;

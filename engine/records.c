@@ -59,31 +59,49 @@ int baton_engine_append_root(baton_engine *engine, baton_record_kind kind, uint6
     return baton_engine_append_record(engine, kind, &wire, sizeof(wire));
 }
 
+/* 0: the record is queued, or was. */
+static int queue_finalize(baton_engine *engine, uint32_t schema)
+{
+    if (engine->finalize_batch != 0)
+        return 0;
+    const baton_finalize_wire wire = {.schema = baton_le32_put(schema)};
+    int r = baton_engine_append_record(engine, BATON_RECORD_FINALIZE, &wire, sizeof(wire));
+    if (r == 0)
+        engine->finalize_batch = baton_journal_queued_batch(engine->journal);
+    return r;
+}
+
 int baton_engine_finalize(baton_engine *engine, baton_error *error)
 {
     static const char *const what = "finalize";
     const uint32_t newest = engine->service->schema.write;
-    int r = 0;
     if (engine->failed != 0)
         return baton_error_set(error, BATON_E_BROKEN, what, engine->failure.why,
                                engine->failure.todo);
-    if (engine->schema != newest) {
-        const baton_finalize_wire wire = {.schema = baton_le32_put(newest)};
-        r = baton_engine_append_record(engine, BATON_RECORD_FINALIZE, &wire, sizeof(wire));
-        if (r < 0)
-            return baton_error_set(error, r, what, NULL, "try again");
-    }
-    r = baton_journal_flush(engine->journal); /* asked for once in the life of a version */
-    engine->unpolled = true;                  /* what it made durable can be released */
-    if (r < 0)
-        return baton_error_set(error, r, what, "a write or flush failed",
-                               "look at the log and the disk, start again, and ask what is pinned");
     if (engine->schema == newest)
         return 0;
+    int r = queue_finalize(engine, newest);
+    if (r < 0 && r != BATON_E_FULL)
+        return baton_error_set(error, r, what, NULL, "try again");
+    return baton_error_set(error, BATON_E_AGAIN, what, "the record is on its way",
+                           "turn the engine, then ask again");
+}
+
+/* What waits for a record, whenever the journal was polled. True: one is durable now. */
+bool baton_engine_prove_records(baton_engine *engine)
+{
+    const uint64_t durable = baton_journal_durable_position(engine->journal).batch;
+    bool proven = false;
+    if (engine->handover_queued && !engine->handover_durable && durable >= engine->handover_batch)
+        engine->handover_durable = proven = true;
+    if (engine->finalize_batch == 0 || durable < engine->finalize_batch)
+        return proven;
+    const uint32_t newest = engine->service->schema.write;
     baton_log(INFO, "engine.finalized", BATON_LOG_NUMBER("from_schema", engine->schema),
               BATON_LOG_NUMBER("schema", newest), BATON_LOG_NUMBER("seq", engine->machine.seq));
     engine->schema = newest;
-    return 0;
+    engine->finalize_batch = 0;
+    return true;
 }
 
 /* ---- the drain ---- */
@@ -131,6 +149,7 @@ int baton_engine_handover_record(baton_engine *engine, baton_error *error)
     if (r < 0)
         return baton_error_set(error, r, what, NULL, "turn the engine, then try again");
     engine->handover_queued = true;
+    engine->handover_batch = baton_journal_queued_batch(engine->journal);
     return 0;
 }
 

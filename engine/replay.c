@@ -10,6 +10,7 @@ typedef struct {
     baton_hydrate_report *report;
     baton_error *error;
     uint64_t begin_seq;     /* of the snapshot */
+    bool stopped;           /* at an entry that is later than the moment asked for */
     uint64_t last_good_seq; /* digests were equal here, or the snapshot's were */
 } replaying;
 
@@ -138,11 +139,14 @@ static int read_on(replaying *self, baton_reader *reader)
     uint64_t to_seq = options->to_seq != 0 ? options->to_seq : UINT64_MAX;
     if (options->unlocked && options->view->recovery.last.seq < to_seq)
         to_seq = options->view->recovery.last.seq;
+    const uint64_t to_time_ns = options->to_time_ns != 0 ? options->to_time_ns : UINT64_MAX;
     baton_entry entry;
     int r;
     while ((r = baton_reader_next(reader, &entry, self->error)) > 0) {
-        if (!entry.is_record && entry.seq > to_seq)
+        if (!entry.is_record && (entry.seq > to_seq || entry.time_ns > to_time_ns)) {
+            self->stopped = entry.time_ns > to_time_ns;
             return 0;
+        }
         r = entry.is_record ? take_record(self, &entry) : take_entry(self, &entry);
         if (r < 0)
             return r;
@@ -165,7 +169,7 @@ static int check_end(const replaying *self)
     uint64_t want = recovery->last.seq;
     if (self->options->to_seq != 0 && self->options->to_seq < want)
         want = self->options->to_seq;
-    if (self->machine->seq == want)
+    if (self->machine->seq == want || (self->stopped && self->machine->seq < want))
         return 0;
     baton_error_setf(self->error, BATON_E_DAMAGED, replay_what, "run `baton journal verify`",
                      "it ends at entry %" PRIu64 ", recovery had found entry %" PRIu64,

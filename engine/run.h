@@ -25,6 +25,7 @@ typedef struct {
  * of an open. */
 typedef struct {
     uint64_t to_seq;       /* stop after this entry; 0: the end */
+    uint64_t to_time_ns;   /* stop before the first entry later than this; 0: the end */
     bool ignore_snapshots; /* from entry 1 */
     baton_backend backend;
     uint64_t outbox_bytes_max;
@@ -64,6 +65,8 @@ typedef struct {
     uint64_t outbox_bytes_max; /* 0: 64 MiB; past it submit answers BATON_E_LAGGING */
     uint64_t segment_bytes;    /* 0: the journal's default */
     bool retire;               /* remove segments that no kept snapshot needs */
+    const char *archive_directory; /* NULL; a segment goes only when it was copied there */
+    const char *archive_command;   /* NULL; or when this took it: baton/archive.h */
     const struct baton_io_backend *io_backend; /* of the journal's writer; NULL; tests */
     void *io_context;
     const struct baton_io_backend *snapshot_io_backend; /* of the snapshots; NULL; tests */
@@ -134,8 +137,8 @@ typedef struct {
 BATON_MUST_USE int baton_engine_status_get(const baton_engine *engine,
                                            baton_engine_status *ret_status);
 
-/* Journal the finalize fact (E4): from here on the newest schema is written. Blocks until the
- * fact is durable. */
+/* Journal the finalize fact (E4): from when it is durable on, the newest schema is written.
+ * 0: it is. BATON_E_AGAIN: on its way; turn the engine, then ask again. Never blocks. */
 BATON_MUST_USE int baton_engine_finalize(baton_engine *engine, baton_error *error);
 
 /* Close mark, unlock, free; NULL is fine. Returns the first failure. */

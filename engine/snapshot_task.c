@@ -134,9 +134,12 @@ static void forget_roots(baton_engine *engine, uint64_t keep_seq)
     }
 }
 
+/* With an archiver it stops at the first segment that is not archived yet. */
 static void retire_segments(baton_engine *engine, uint64_t keep_seq)
 {
     uint32_t removed = 0;
+    engine->snapshot.retire_due = false;
+    engine->snapshot.retire_keep_seq = keep_seq;
     if (!engine->retire || keep_seq == 0)
         return;
     int r = baton_journal_retire(engine->journal, keep_seq, &removed);
@@ -318,6 +321,8 @@ static void idle(baton_engine *engine)
     if (task->prune_due && (task->prune_after_seq == 0 ||
                             baton_journal_durable_seq(engine->journal) > task->prune_after_seq))
         prune(engine);
+    if (task->retire_due)
+        retire_segments(engine, task->retire_keep_seq);
     if (is_due(engine)) {
         int r = baton_engine_snapshot_begin(engine, NULL);
         (void)r; /* counted, logged, and in the status; the service goes on */

@@ -60,7 +60,8 @@ static int drive(baton_engine *engine)
         return baton_engine_fail(
             engine, r, "write the journal", "an earlier write or flush failed",
             "look at the log and the disk, then start again: nothing acknowledged is lost");
-    if (release(engine))
+    const bool proven = baton_engine_prove_records(engine);
+    if (release(engine) || proven)
         engine->released_some = true;
     return engine->failed;
 }
@@ -95,21 +96,6 @@ static void tick_when_due(baton_engine *engine)
     engine->tick(engine->tick_context);
 }
 
-/* Sealed, and every entry durable: nothing but records can be in flight, so this waits for a batch
- * or two at most. */
-static int prove_handover(baton_engine *engine)
-{
-    if (!engine->handover_queued || engine->handover_durable)
-        return 0;
-    int r = baton_journal_flush(engine->journal);
-    if (r < 0)
-        return baton_engine_fail(
-            engine, r, "write the handover record", "a write or flush failed",
-            "look at the log and the disk, then start again: nothing acknowledged is lost");
-    engine->handover_durable = true;
-    return 0;
-}
-
 static int turn(baton_engine *engine, uint64_t timeout_ns)
 {
     int r;
@@ -132,12 +118,7 @@ static int turn(baton_engine *engine, uint64_t timeout_ns)
     if (engine->failed != 0)
         return engine->failed;
     baton_snapshot_task_turn(engine);
-    if (engine->unpolled) {
-        r = drive(engine);
-        if (r < 0)
-            return r;
-    }
-    return prove_handover(engine);
+    return engine->unpolled ? drive(engine) : 0;
 }
 
 int baton_engine_turn(baton_engine *engine, uint64_t timeout_ns, baton_error *error)

@@ -13,6 +13,8 @@ uint64_t journal_entry_time(baton_journal *journal)
     uint64_t time_ns = journal->time_base_wall_ns + (now_ns - journal->time_base_monotonic_ns);
     if (time_ns < journal->last_time_ns)
         time_ns = journal->last_time_ns;
+    if (journal_open_empty(journal))
+        journal->open_since_ns = now_ns;
     journal->last_time_ns = time_ns;
     return time_ns;
 }
@@ -154,11 +156,13 @@ int baton_journal_append_record(baton_journal *journal, baton_record_kind kind, 
         return r;
     if (!baton_record_check((uint16_t)kind, payload, payload_bytes))
         return BATON_E_INVALID;
-    r = make_room(journal, baton_frame_bytes(payload_bytes), KIND_RECORDS);
+    r = make_room(journal, baton_frame_bytes(payload_bytes),
+                  kind == BATON_RECORD_HANDOVER ? KIND_HANDOVER : KIND_RECORDS);
     if (r < 0)
         return r;
     memcpy(open_end(journal) + sizeof(baton_frame_header), payload, payload_bytes);
     finish_frame(journal, (uint16_t)kind, payload_bytes, true, NULL);
+    journal->open_handover |= kind == BATON_RECORD_HANDOVER;
     baton_facts_apply(&journal->facts, (uint16_t)kind, payload, payload_bytes);
     return 0;
 }

@@ -6,8 +6,10 @@
 
 #include "journal/journal_private.h"
 
-static bool finishing(const baton_journal *journal)
+static bool unsettled(const baton_journal *journal)
 {
+    if (journal->slots_in_flight > 0)
+        return true;
     for (uint32_t i = 0; i < JOURNAL_SEGMENTS_MAX; i++) {
         const journal_segment *segment = &journal->segments[i];
         if (segment->state == SEGMENT_FINISHING || segment->state == SEGMENT_ENDING ||
@@ -22,9 +24,10 @@ static bool finishing(const baton_journal *journal)
 static int settle(baton_journal *journal)
 {
     int r = baton_journal_flush(journal);
-    while (r == 0 && finishing(journal)) {
+    /* A turn may find the journal idle meanwhile and submit a mark: that one too. */
+    while (r == 0 && unsettled(journal)) {
         r = journal_turn(journal);
-        if (r == 0 && finishing(journal))
+        if (r == 0 && unsettled(journal))
             r = journal_wait_io(journal, UINT64_MAX);
     }
     if (r < 0 || journal->mode == BATON_MODE_DURABLE)
@@ -103,6 +106,14 @@ static void drop_next(baton_journal *journal, bool remove)
         journal_ignore(baton_io_unlink(journal->io, next->path));
 }
 
+static void drop_spares(baton_journal *journal)
+{
+    for (uint32_t i = 0; i < JOURNAL_SPARES_MAX; i++) {
+        if (journal->spares[i] != SPARE_NONE)
+            journal_ignore(baton_io_unlink(journal->io, journal->spare_paths[i]));
+    }
+}
+
 static void drop_ballast_step(baton_journal *journal)
 {
     if (journal->ballast_busy)
@@ -118,6 +129,8 @@ static void release(baton_journal *journal, bool orderly)
     if (journal->io) {
         wait_for_all(journal);
         drop_next(journal, orderly);
+        if (orderly)
+            drop_spares(journal);
         drop_ballast_step(journal);
         if (journal->hint && journal->epoch != 0)
             journal_publish(journal, false);
@@ -170,6 +183,12 @@ uint64_t baton_journal_last_seq(const baton_journal *journal)
 baton_position baton_journal_durable_position(const baton_journal *journal)
 {
     return journal->durable;
+}
+
+/* The open batch is the next one submitted: a mark only ever follows an empty one. */
+uint64_t baton_journal_queued_batch(const baton_journal *journal)
+{
+    return journal->chain.position.batch + (journal_open_empty(journal) ? 0 : 1);
 }
 
 uint64_t baton_journal_epoch(const baton_journal *journal)

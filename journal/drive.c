@@ -6,6 +6,7 @@
  * there starves it (J9). */
 #include <errno.h>
 
+#include "base/breakable.h"
 #include "journal/journal_private.h"
 
 #define OWNER(type, member, op) ((type *)(void *)((char *)(op)-offsetof(type, member)))
@@ -53,7 +54,7 @@ static bool flush_first(const baton_journal *journal)
 
 static void mark_when_idle(baton_journal *journal, uint64_t now_ns)
 {
-    if (!journal->tail_unproven || !quiet(journal) ||
+    if (BATON_BREAK(NO_IDLE_MARK) || !journal->tail_unproven || !quiet(journal) ||
         now_ns - journal->idle_since_ns < journal->idle_mark_ns)
         return;
     if (flush_first(journal)) {
@@ -84,6 +85,8 @@ int journal_turn(baton_journal *journal)
         mark_when_idle(journal, now_ns);
     if (now_ns >= journal->wall_check_ns)
         journal_watch_wall_clock(journal, now_ns);
+    if (journal->registry)
+        journal_metrics_turn(journal);
     return journal->broken ? BATON_E_BROKEN : 0;
 }
 
@@ -127,7 +130,7 @@ uint64_t baton_journal_poll_within_ns(const baton_journal *journal)
 
     uint64_t now_ns = baton_clock_monotonic_ns(journal->clock);
     uint64_t due_ns = UINT64_MAX;
-    if (journal->tail_unproven && quiet(journal) && journal_mark_fits(journal) &&
+    if (journal->tail_unproven && quiet(journal) && journal_mark_fits(journal, 0) &&
         !journal_flush_busy(journal))
         due_ns = journal->idle_since_ns + journal->idle_mark_ns;
     if (journal_next_missing(journal) && journal->retry_ns < due_ns)

@@ -14,6 +14,7 @@
 
 #include <baton/log.h>
 
+#include "base/breakable.h"
 #include "journal/journal_private.h"
 
 static int64_t run(baton_journal *journal, baton_io_op op)
@@ -100,7 +101,7 @@ static int copy_bytes(baton_journal *journal, baton_io_file from, uint64_t offse
 }
 
 static int write_torn(baton_journal *journal, const char *from_path, const char *to_path,
-                      uint64_t bytes)
+                      const baton_torn_piece *piece)
 {
     baton_io_file from = BATON_IO_NO_FILE;
     baton_io_file to = BATON_IO_NO_FILE;
@@ -115,7 +116,7 @@ static int write_torn(baton_journal *journal, const char *from_path, const char 
         to = BATON_IO_NO_FILE;
         goto fail;
     }
-    r = copy_bytes(journal, from, journal->recovery.torn_offset, bytes, to);
+    r = copy_bytes(journal, from, piece->offset, piece->bytes, to);
     if (r == 0)
         r = baton_io_file_sync(journal->io, to);
 
@@ -125,56 +126,51 @@ fail:
     return r;
 }
 
-static const baton_segment_info *find_segment(const baton_recovery *recovery, uint64_t index)
-{
-    for (uint32_t i = 0; i < recovery->segments_count; i++) {
-        if (recovery->segments[i].index == index)
-            return &recovery->segments[i];
-    }
-    return NULL;
-}
-
 /* The torn bytes also stay where they are, void from the new header on, until that segment is
  * retired. So a disk too full for the copy is no reason to refuse. */
-static int keep_torn(baton_journal *journal, baton_recovery_report *report, baton_error *error)
+static int keep_piece(baton_journal *journal, const baton_torn_piece *piece,
+                      const char *torn_directory, char ret_kept[JOURNAL_PATH_BYTES],
+                      baton_error *error)
 {
-    const baton_recovery *recovery = &journal->recovery;
-    const baton_segment_info *info = find_segment(recovery, recovery->torn_index);
-    if (recovery->report.torn_cut == 0 || !info)
-        return 0;
     char name[BATON_SEGMENT_NAME_BYTES];
     char from_path[JOURNAL_PATH_BYTES];
     char torn_name[96];
-    char torn_path[JOURNAL_PATH_BYTES];
-    char torn_directory[JOURNAL_PATH_BYTES];
-    baton_segment_name(info->epoch, info->index, name);
+    baton_segment_name(piece->epoch, piece->index, name);
     journal_path(journal, name, from_path);
-    journal_path(journal, "torn", torn_directory);
     (void)snprintf(torn_name, sizeof(torn_name),
-                   "torn/%016" PRIx64 "-%016" PRIx64 "-%016" PRIx64 ".torn", info->epoch,
-                   info->index, recovery->torn_offset);
-    journal_path(journal, torn_name, torn_path);
-
-    uint64_t bytes =
-        info->file_bytes > recovery->torn_offset ? info->file_bytes - recovery->torn_offset : 0;
-    if (bytes > recovery->report.torn_cut)
-        bytes = recovery->report.torn_cut;
+                   "torn/%016" PRIx64 "-%016" PRIx64 "-%016" PRIx64 ".torn", piece->epoch,
+                   piece->index, piece->offset);
+    journal_path(journal, torn_name, ret_kept);
     int r = baton_io_directory_make(journal->io, torn_directory);
     if (r == 0)
-        r = write_torn(journal, from_path, torn_path, bytes);
+        r = write_torn(journal, from_path, ret_kept, piece);
     if (r == 0)
         r = baton_io_directory_sync(journal->io, torn_directory);
-    const char *kept = torn_path;
     if (journal_is_full_disk(r)) {
-        journal_ignore(baton_io_unlink(journal->io, torn_path));
-        kept = from_path;
+        journal_ignore(baton_io_unlink(journal->io, ret_kept));
+        memcpy(ret_kept, from_path, sizeof(from_path));
     } else if (r < 0) {
-        return journal_error_system(error, r, "keep the torn bytes aside", torn_path);
+        return journal_error_system(error, r, "keep the torn bytes aside", ret_kept);
+    }
+    baton_log(WARN, "journal.torn_cut", BATON_LOG_TEXT("kept", ret_kept),
+              BATON_LOG_NUMBER("bytes", piece->bytes), BATON_LOG_NUMBER("offset", piece->offset));
+    return 0;
+}
+
+static int keep_torn(baton_journal *journal, baton_recovery_report *report, baton_error *error)
+{
+    const baton_recovery *recovery = &journal->recovery;
+    char torn_directory[JOURNAL_PATH_BYTES];
+    char kept[JOURNAL_PATH_BYTES] = "";
+    journal_path(journal, "torn", torn_directory);
+    for (uint32_t i = 0; i < recovery->torn_count; i++) {
+        int r = keep_piece(journal, &recovery->torn[i], torn_directory, kept, error);
+        if (r < 0)
+            return r;
     }
     if (report)
-        (void)snprintf(report->torn_path, sizeof(report->torn_path), "%.255s", kept);
-    baton_log(WARN, "journal.torn_cut", BATON_LOG_TEXT("kept", kept),
-              BATON_LOG_NUMBER("bytes", bytes), BATON_LOG_NUMBER("offset", recovery->torn_offset));
+        (void)snprintf(report->torn_path, sizeof(report->torn_path), "%.255s",
+                       recovery->torn_count > 1 ? torn_directory : kept);
     return 0;
 }
 
@@ -221,6 +217,8 @@ static int zero_first(baton_journal *journal, journal_segment *segment)
     if (r < 0)
         return (int)r;
     journal_segment_set_state(segment, SEGMENT_NAMING);
+    if (BATON_BREAK(NO_DIRECTORY_FLUSH))
+        return 0;
     return baton_io_file_sync(journal->io, journal->directory_file);
 }
 
@@ -243,20 +241,24 @@ static int write_first_header(baton_journal *journal, journal_segment *segment)
 static int make_first(baton_journal *journal, baton_error *error)
 {
     journal_segment *segment = &journal->segments[0];
-    journal_segment_start(journal, segment, journal->epoch_highest + 1, journal->index_highest + 1,
-                          journal->first_segment_bytes);
+    const uint64_t burn = BATON_BREAK(REUSE_DEAD_SEGMENT) && journal->epoch_highest > 0 ? 0 : 1;
+    journal_segment_start(journal, segment, journal->epoch_highest + burn,
+                          journal->index_highest + burn, journal->first_segment_bytes);
     journal_segment_set_state(segment, SEGMENT_CREATING);
-    int r = baton_io_file_open(journal->io, segment->path, journal_segment_open_flags(journal),
+    int r = baton_io_file_open(journal->io, segment->path,
+                               journal_segment_open_flags(journal) |
+                                   (burn ? BATON_IO_CREATE : BATON_IO_CREATE_OR_OPEN),
                                &segment->file);
     if (r < 0) {
         segment->file = BATON_IO_NO_FILE;
         journal_segment_set_state(segment, SEGMENT_FREE);
         return journal_error_system(error, r, "make the epoch's first segment", segment->path);
     }
-    journal->epoch_highest++;
-    journal->index_highest++;
+    journal->epoch_highest += burn;
+    journal->index_highest += burn;
     journal_segment_set_state(segment, SEGMENT_ALLOCATING);
-    r = baton_io_file_sync(journal->io, journal->directory_file);
+    r = BATON_BREAK(NO_DIRECTORY_FLUSH) ? 0
+                                        : baton_io_file_sync(journal->io, journal->directory_file);
     if (r == 0) {
         r = remove_ready(journal, error);
         if (r < 0)
@@ -346,6 +348,7 @@ static void stand_ready(baton_journal *journal)
 
 static int begin_once(baton_journal *journal, baton_recovery_report *report, baton_error *error)
 {
+    journal_spares_clear(journal);
     int r = flush_accepted(journal, error);
     if (r < 0)
         return r;

@@ -11,8 +11,8 @@
 
 void baton_evidence_add(baton_evidence *evidence, baton_position position, const char *from)
 {
-    if (position.batch > evidence->position.batch ||
-        (position.batch == evidence->position.batch && position.seq > evidence->position.seq)) {
+    int order = baton_position_compare(position, evidence->position);
+    if (order > 0 || (order == 0 && position.seq > evidence->position.seq)) {
         evidence->position = position;
         evidence->from = from;
     }
@@ -96,13 +96,22 @@ static void tail_add(baton_tail *tail, const baton_segment *segment, uint64_t of
         tail->index = segment->info.index;
         tail->offset = offset;
     }
-    if (tail->last_epoch != segment->info.epoch || tail->last_index != segment->info.index) {
-        tail->last_epoch = segment->info.epoch;
-        tail->last_index = segment->info.index;
-        tail->last_end = offset;
+    uint32_t at = tail->pieces_count > 0 ? tail->pieces_count - 1 : 0;
+    baton_torn_piece *piece = &tail->pieces[at];
+    bool begun = tail->pieces_count > 0 && piece->epoch == segment->info.epoch &&
+                 piece->index == segment->info.index;
+    if (!begun && tail->pieces_count == BATON_TORN_PIECES_MAX) {
+        tail->bytes += bytes;
+        return;
     }
-    tail->bytes += offset + bytes - tail->last_end;
-    tail->last_end = offset + bytes;
+    if (!begun) {
+        piece = &tail->pieces[tail->pieces_count++];
+        *piece = (baton_torn_piece){
+            .epoch = segment->info.epoch, .index = segment->info.index, .offset = offset};
+    }
+    uint64_t end = piece->offset + piece->bytes;
+    tail->bytes += offset + bytes - end;
+    piece->bytes = offset + bytes - piece->offset;
 }
 
 /* One segment from offset to end, the last unit of which is the trailer's. */
@@ -129,7 +138,8 @@ static int collect_units(baton_cursor *cursor, const baton_segments *segments,
                     return r;
                 continue;
             }
-        } else if (at + BATON_IO_UNIT == end && segment->header == BATON_UNIT_VALID) {
+        } else if (segment->header == BATON_UNIT_VALID &&
+                   at + BATON_IO_UNIT == segment->segment_bytes) { /* no other unit is its place */
             if (baton_evidence_trailer(segments, segment, unit, &last, &digest))
                 baton_evidence_add(evidence, last, "trailer");
         } else if (baton_evidence_trailer(segments, segment, unit, &last, &digest)) {

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "journal/cursor.h"
+#include "journal/recover.h"
 #include "journal/segments.h"
 
 typedef struct {
@@ -22,12 +23,11 @@ typedef struct {
     uint64_t epoch; /* where the first of them stand */
     uint64_t index;
     uint64_t offset;
-    uint64_t last_epoch; /* where the last of them found so far ends */
-    uint64_t last_index;
-    uint64_t last_end;
+    uint32_t pieces_count; /* one for each segment */
+    baton_torn_piece pieces[BATON_TORN_PIECES_MAX];
 } baton_tail;
 
-/* Keep the higher one. Batch numbers go on across epochs, so they alone decide. */
+/* Keep the higher one, by (epoch, batch). */
 void baton_evidence_add(baton_evidence *evidence, baton_position position, const char *from);
 /* The position that a batch carries, if it can be one: below the batch itself. */
 bool baton_evidence_carried(const baton_batch_header *batch, baton_position *ret_position);

@@ -18,32 +18,47 @@
     4u /* held open at once: current, next, and two that are being finished */
 #define JOURNAL_ZERO_STEP_BYTES                                                                    \
     (256u * 1024u) /* small, one in flight: the commit path must not wait behind it */
+#define JOURNAL_SPARES_MAX     2u /* retired segments kept to be used again */
 #define JOURNAL_SEGMENT_GROWTH 4u /* next = this times the current, up to segment_bytes */
 #define JOURNAL_RETRY_NS       UINT64_C(100000000) /* between two tries on a full disk */
 #define JOURNAL_FLUSH_NS                                                                           \
     UINT64_C(100000000) /* mode written: at most this long between two flushes */
 #define JOURNAL_WALL_STEP_NS                                                                       \
     INT64_C(1000000000) /* a larger step of the wall clock is alarmed (J11) */
-#define JOURNAL_LATENCY_BUCKETS 8u
+#define JOURNAL_BUCKETS 8u
 
 #define JOURNAL_SECOND_NS      UINT64_C(1000000000)
 #define JOURNAL_MILLISECOND_NS UINT64_C(1000000)
 
-/* The last units of a segment are kept for what must still fit when the disk is full: two
- * batches of records (a handover among them), then an idle mark and a close mark, then the
- * trailer (J6). A kind may go as near to the end as this. */
-typedef enum { KIND_ENTRIES, KIND_RECORDS, KIND_MARK } journal_kind;
+/* The last units of a segment are kept for what must still fit when the disk is full (J6), from
+ * the last entry to the end: a mark, a batch of records and its mark, the handover and its mark,
+ * the close mark, the trailer. Each kind has its own place, so that none eats what a later one
+ * needs: however often the service fell idle, the handover finds room. A kind leaves this free. */
+typedef enum {
+    KIND_ENTRIES,
+    KIND_RECORDS,
+    KIND_MARK,
+    KIND_HANDOVER,
+    KIND_MARK_HANDOVER, /* the mark that proves the handover record */
+    KIND_CLOSE,
+} journal_kind;
 static inline uint64_t journal_reserve_bytes(journal_kind kind)
 {
     switch (kind) {
     case KIND_ENTRIES:
-        return 5 * BATON_IO_UNIT;
+        return 7 * BATON_IO_UNIT;
     case KIND_RECORDS:
-        return 3 * BATON_IO_UNIT;
+        return 5 * BATON_IO_UNIT;
     case KIND_MARK:
+        return 4 * BATON_IO_UNIT;
+    case KIND_HANDOVER:
+        return 3 * BATON_IO_UNIT;
+    case KIND_MARK_HANDOVER:
+        return 2 * BATON_IO_UNIT;
+    case KIND_CLOSE:
         return 1 * BATON_IO_UNIT;
     }
-    return 5 * BATON_IO_UNIT;
+    return 7 * BATON_IO_UNIT;
 }
 
 /* Which of the journal's operations a baton_io_op is: baton_io_op.tag. */
@@ -55,9 +70,10 @@ typedef enum { TAG_BATCH = 1, TAG_HEADER, TAG_STEP, TAG_BALLAST } journal_tag;
  *            |                          v                                                                            |
  * FREE ------+                       REMOVING --> FREE
  * FREE <-----------+
+ * a spare:  CREATING -> ZEROING -> SYNCING -> RENAMING -> NAMING; REMOVING from each of them
  *
- * CREATING .. NAMING make a file of zeros that is safe to use (J3); REMOVING takes a half-made
- * one away again. FINISHING waits for the last acknowledgement of a batch in it (mode written:
+ * CREATING .. NAMING make a file of zeros that is safe to use (J3), of a new file or of a spare
+ * one (spare.c); REMOVING takes a half-made one away again. FINISHING waits for the last acknowledgement of a batch in it (mode written:
  * and flushes), ENDING writes the trailer. */
 typedef enum {
     SEGMENT_FREE,
@@ -65,6 +81,7 @@ typedef enum {
     SEGMENT_ALLOCATING,
     SEGMENT_ZEROING,
     SEGMENT_SYNCING,
+    SEGMENT_RENAMING,
     SEGMENT_NAMING,
     SEGMENT_PREPARED, /* READY in the drawing */
     SEGMENT_CURRENT,
@@ -87,6 +104,7 @@ typedef struct {
     uint64_t bytes;
     uint64_t offset; /* where the next batch goes */
     uint64_t zeroed_bytes;
+    uint32_t spare;      /* which spare file it is being made of; JOURNAL_SPARES_MAX: none */
     uint32_t unacked;    /* batches submitted to it and not acknowledged */
     baton_position last; /* of the last batch submitted to it, or of the one before it */
     baton_digest last_digest;
@@ -106,6 +124,7 @@ typedef struct {
     uint64_t end_offset;
     baton_position position;
     uint32_t entries_count;
+    uint64_t queued_ns; /* its first entry or record; a mark: when it was submitted */
     uint64_t submitted_ns;
 } journal_slot;
 
@@ -119,6 +138,15 @@ typedef struct {
     baton_facts facts; /* as of that batch */
 } journal_chain;
 
+/* observe.c; counts are cumulative, as Prometheus wants them. */
+typedef struct {
+    const struct journal_buckets *buckets;
+    baton_metric *bucket[JOURNAL_BUCKETS];
+    baton_metric *count;
+    baton_metric *sum;
+    double total;
+} journal_histogram;
+
 typedef struct {
     baton_metric *durable_seq;
     baton_metric *entries_total;
@@ -126,12 +154,28 @@ typedef struct {
     baton_metric *bytes_total;
     baton_metric *marks_total;
     baton_metric *segments_total;
+    baton_metric *recycled_total;
     baton_metric *no_space_total;
     baton_metric *clock_steps_total;
     baton_metric *broken;
     baton_metric *commit_ns_total;
-    baton_metric *commit_bucket[JOURNAL_LATENCY_BUCKETS];
+    baton_metric *in_flight;
+    baton_metric *segments_ready;
+    baton_metric *no_space;
+    journal_histogram accepted; /* of the oldest entry of each batch: queued -> submitted */
+    journal_histogram commit;   /* submitted -> acknowledged */
+    journal_histogram durable;  /* of the oldest entry of each batch: queued -> acknowledged */
+    journal_histogram batch_bytes;
+    journal_histogram batch_entries;
 } journal_metrics;
+
+/* A retired segment under a name that no reader looks at. */
+typedef enum {
+    SPARE_NONE,
+    SPARE_NAMED, /* renamed; the directory was not flushed: its bytes must not change yet */
+    SPARE_THERE,
+    SPARE_TAKEN, /* the next segment is being made of it */
+} journal_spare_state;
 
 typedef enum {
     BALLAST_UNWANTED,
@@ -158,6 +202,7 @@ struct baton_journal {
     char directory[JOURNAL_DIRECTORY_BYTES];
     char service[BATON_SERVICE_NAME_BYTES];
     char primitive[256];
+    baton_metrics *registry; /* NULL: no metrics */
     journal_metrics metrics;
     uint8_t *zeros; /* JOURNAL_ZERO_STEP_BYTES in the region; never written to */
 
@@ -180,8 +225,10 @@ struct baton_journal {
     /* appending: append.c, and commit.c when it seals */
     uint32_t
         open_used; /* bytes of the open batch; sizeof(baton_batch_header) when there are no frames */
+    uint64_t open_since_ns; /* its first entry or record; good while it is not empty */
     uint32_t open_entries;
     uint32_t open_records;
+    bool open_handover; /* a handover record is among them */
     uint64_t last_seq;
     uint64_t last_time_ns;
     baton_facts facts; /* as of the last record appended */
@@ -213,6 +260,9 @@ struct baton_journal {
     journal_segment *next; /* CREATING .. READY, or REMOVING; NULL: to be started */
     uint64_t retry_ns;     /* not before, after a full disk */
     int space_error;       /* 0, or why the next segment could not be made */
+    bool no_spares;
+    journal_spare_state spares[JOURNAL_SPARES_MAX];
+    char spare_paths[JOURNAL_SPARES_MAX][JOURNAL_PATH_BYTES];
     journal_ballast_state ballast;
     baton_io_op ballast_op;
     bool ballast_busy;
@@ -263,7 +313,7 @@ static inline bool journal_slot_free(const baton_journal *journal)
 void journal_commit_open(
     baton_journal *journal); /* seal and queue the open batch; a slot is free */
 bool journal_commit_mark(baton_journal *journal, uint16_t flags); /* false: no room for it now */
-bool journal_mark_fits(const baton_journal *journal);
+bool journal_mark_fits(const baton_journal *journal, uint16_t flags);
 void journal_commit_done(baton_journal *journal, journal_slot *slot);
 void journal_acknowledge(baton_journal *journal);
 void journal_publish(baton_journal *journal, bool open);
@@ -282,6 +332,12 @@ void journal_segments_act(baton_journal *journal, uint64_t now_ns);
 void journal_flush_start(baton_journal *journal, uint64_t now_ns);
 bool journal_flush_busy(const baton_journal *journal);
 
+/* spare.c */
+void journal_spares_clear(baton_journal *journal); /* remove them, an earlier writer's too */
+bool journal_spare_keep(baton_journal *journal, const char *path); /* false: it is still there */
+void journal_spares_named(baton_journal *journal, bool durable);   /* the directory was flushed */
+uint32_t journal_spare_find(const baton_journal *journal, uint64_t bytes); /* or the maximum */
+
 /* ballast.c */
 int journal_ballast_find(baton_journal *journal);
 bool journal_ballast_give_up(baton_journal *journal);
@@ -289,5 +345,7 @@ void journal_ballast_act(baton_journal *journal, uint64_t now_ns);
 
 /* observe.c */
 int journal_metrics_open(baton_journal *journal, baton_metrics *metrics);
-void journal_metrics_commit(baton_journal *journal, uint64_t latency_ns);
+void journal_metrics_commit(baton_journal *journal, const journal_slot *slot, uint64_t now_ns);
+void journal_metrics_turn(baton_journal *journal);
+void journal_metrics_broken(baton_journal *journal, int r);
 void journal_watch_wall_clock(baton_journal *journal, uint64_t now_ns);

@@ -110,13 +110,21 @@ int baton_walk_judge(baton_walk *walk, baton_error *error)
                                    &walk->evidence, &walk->tail, error);
     if (r < 0)
         return r;
+    /* Headers that the walk never reached say what was durable too. */
+    for (uint32_t at = end.segment; at < walk->segments.count; at++) {
+        const baton_segment *segment = &walk->segments.list[at];
+        if (segment->live && segment->begins_epoch)
+            baton_evidence_add(&walk->evidence, segment->continues, "segment header");
+    }
     baton_evidence_add(&walk->evidence, walk->options.evidence, "caller");
 
     const baton_position *known = &walk->options.evidence;
     if (known->seq > walk->end.position.seq) /* also when it names no batch */
         return baton_walk_damaged(walk, error, *known, "caller");
     const baton_position *proven = &walk->evidence.position;
-    if (proven->batch > walk->end.position.batch || proven->seq > walk->end.position.seq)
+    /* A later epoch's batch was durable: then what stands here was void, whatever its number. */
+    if (proven->batch > walk->end.position.batch || proven->seq > walk->end.position.seq ||
+        proven->epoch > walk->end.position.epoch)
         return baton_walk_damaged(walk, error, *proven, walk->evidence.from);
     return 0;
 }

@@ -9,6 +9,7 @@
 #include <baton/log.h>
 
 #include "journal/journal_private.h"
+#include "journal/primitive.h"
 #include "journal/watch.h"
 
 #define DEFAULT_SEGMENT_BYTES (UINT64_C(64) << 20)
@@ -110,6 +111,7 @@ static int take_options(baton_journal *journal, const char *directory,
     journal->idle_mark_ns = or_default(options->idle_mark_ns, DEFAULT_IDLE_MARK_NS);
     journal->archive = options->archive;
     journal->archive_context = options->archive_context;
+    journal->no_spares = options->no_spares;
     journal->ballast = options->no_ballast ? BALLAST_UNWANTED : BALLAST_MISSING;
     return take_sizes(journal, options, error);
 }
@@ -148,15 +150,6 @@ static int take_memory(baton_journal *journal, const baton_journal_options *opti
     return 0;
 }
 
-static int refuse(const baton_journal *journal, int status, const char *why, const char *todo,
-                  baton_error *error)
-{
-    baton_error_setf(error, status, "open the journal in durable mode", todo, "%s: %s",
-                     journal->probe.file_system, why);
-    baton_error_at(error, journal->directory, UINT64_MAX);
-    return status;
-}
-
 /* The commit primitive is chosen here, once (J3). */
 static int probe(baton_journal *journal, baton_error *error)
 {
@@ -166,32 +159,15 @@ static int probe(baton_journal *journal, baton_error *error)
     r = baton_io_probe_directory(journal->io, journal->directory, &journal->probe);
     if (r < 0)
         return journal_error_system(error, r, "probe the journal's directory", journal->directory);
-
-    const baton_io_probe *p = &journal->probe;
-    if (journal->mode == BATON_MODE_WRITTEN) {
-        (void)snprintf(journal->primitive, sizeof(journal->primitive),
-                       "buffered write, flushed later, %s", p->file_system);
+    journal_primitive primitive;
+    r = journal_primitive_choose(&journal->probe, journal->mode == BATON_MODE_WRITTEN, &primitive);
+    memcpy(journal->primitive, primitive.text, sizeof(journal->primitive));
+    if (r == 0)
         return 0;
-    }
-    if (p->refuse_durable)
-        return refuse(
-            journal, BATON_E_FILE_SYSTEM, p->refuse_why,
-            "use a directory on a local disk, or mode `written` if losing power may lose data",
-            error);
-    if (p->direct_alignment > BATON_IO_UNIT)
-        return refuse(journal, BATON_E_DEVICE,
-                      "it wants direct I/O in larger units than 4096 bytes",
-                      "use a device with 4096-byte or smaller blocks", error);
-    if (!p->direct_io)
-        return refuse(journal, BATON_E_FILE_SYSTEM, "it does not do direct I/O",
-                      "use ext4 or xfs on a local disk", error);
-    if (!p->write_durable)
-        return refuse(journal, BATON_E_FILE_SYSTEM, "it does not do RWF_DSYNC writes",
-                      "use ext4 or xfs on a local disk", error);
-    (void)snprintf(journal->primitive, sizeof(journal->primitive),
-                   "O_DIRECT write, RWF_DSYNC, zeroed segments, device cache %s%s", p->write_cache,
-                   p->device_fua ? ", FUA" : "");
-    return 0;
+    baton_error_setf(error, r, "open the journal in durable mode", primitive.todo, "%s: %s",
+                     journal->probe.file_system, primitive.why);
+    baton_error_at(error, journal->directory, UINT64_MAX);
+    return r;
 }
 
 /* The ring of a killed process may hold its lock a little longer than the process lives (J10). */
@@ -275,6 +251,20 @@ static void log_opened(const baton_journal *journal)
               BATON_LOG_TEXT("backend", baton_io_backend_name(journal->io)));
 }
 
+/* A disk can be so full that there is no room for the probe's own file (XFS): then the ballast goes,
+ * under the lock, so that it is no living writer's (J6). */
+static int probe_and_lock(baton_journal *journal, uint64_t lock_wait_ns, baton_error *error)
+{
+    int probed = probe(journal, error);
+    if (probed < 0 && probed != BATON_E_NO_SPACE && !journal_is_full_disk(probed))
+        return probed;
+    int r = lock(journal, lock_wait_ns, error);
+    if (r < 0 || probed == 0)
+        return r;
+    r = journal_ballast_find(journal);
+    return r == 0 && journal_ballast_give_up(journal) ? probe(journal, error) : probed;
+}
+
 int baton_journal_open(const char *directory, const baton_journal_options *options,
                        baton_journal **ret_journal, baton_recovery_report *ret_report,
                        baton_error *error)
@@ -297,10 +287,7 @@ int baton_journal_open(const char *directory, const baton_journal_options *optio
     r = take_memory(journal, options, error);
     if (r < 0)
         goto fail;
-    r = probe(journal, error);
-    if (r < 0)
-        goto fail;
-    r = lock(journal, or_default(options->lock_wait_ns, DEFAULT_LOCK_WAIT_NS), error);
+    r = probe_and_lock(journal, or_default(options->lock_wait_ns, DEFAULT_LOCK_WAIT_NS), error);
     if (r < 0)
         goto fail;
     baton_hint_reset(journal->io, journal->directory);

@@ -5,6 +5,7 @@
 
 #include <baton/log.h>
 
+#include "base/breakable.h"
 #include "journal/journal_private.h"
 
 static void step(baton_journal *journal, journal_segment *segment, baton_io_op op)
@@ -24,35 +25,56 @@ static bool passes_by_itself(int r)
 
 static void free_next(baton_journal *journal, journal_segment *segment)
 {
+    if (segment->spare < JOURNAL_SPARES_MAX)
+        journal->spares[segment->spare] = SPARE_NONE;
+    segment->spare = JOURNAL_SPARES_MAX;
     journal_segment_set_state(segment, SEGMENT_FREE);
     journal->next = NULL;
 }
 
-static void prepare_failed(baton_journal *journal, journal_segment *segment, int r, uint64_t now_ns)
+static const char *path_now(const baton_journal *journal, const journal_segment *segment)
 {
-    bool leftover =
-        segment->state == SEGMENT_CREATING && r == -EEXIST; /* an unlink of ours failed before */
-    if (!passes_by_itself(r) && !leftover) {
-        journal_break(journal, r, "make the next segment", segment->path);
-        return;
-    }
-    journal->retry_ns = now_ns + JOURNAL_RETRY_NS;
-    if (!leftover && journal->space_error == 0) {
+    return segment->spare < JOURNAL_SPARES_MAX ? journal->spare_paths[segment->spare]
+                                               : segment->path;
+}
+
+static void note_no_space(baton_journal *journal, const journal_segment *segment, int r)
+{
+    if (journal->space_error == 0) {
         baton_metric_add(journal->metrics.no_space_total, 1);
         baton_log(WARN, "journal.no_space", BATON_LOG_TEXT("path", segment->path),
                   BATON_LOG_TEXT("why", baton_status_text(r)),
                   BATON_LOG_NUMBER("segment_bytes", segment->bytes));
     }
-    if (!leftover)
-        journal->space_error = r;
-    if (segment->state == SEGMENT_CREATING && !leftover) {
+    journal->space_error = r;
+}
+
+static void prepare_failed(baton_journal *journal, journal_segment *segment, int r, uint64_t now_ns)
+{
+    bool of_spare = segment->spare < JOURNAL_SPARES_MAX;
+    bool creating = segment->state == SEGMENT_CREATING;
+    bool leftover = creating && !of_spare && r == -EEXIST; /* an unlink of ours failed before */
+    bool taken = of_spare && r == -ENOENT;                 /* somebody removed the spare */
+    if (!passes_by_itself(r) && !leftover && !taken) {
+        journal_break(journal, r, "make the next segment", segment->path);
+        return;
+    }
+    journal->retry_ns = now_ns + JOURNAL_RETRY_NS;
+    if (!leftover && !taken)
+        note_no_space(journal, segment, r);
+    if (creating && !leftover) {
+        if (of_spare && !taken) { /* it could not be opened now */
+            journal->spares[segment->spare] = SPARE_THERE;
+            segment->spare = JOURNAL_SPARES_MAX;
+        }
         free_next(journal, segment);
         return;
     }
     baton_io_file_close(journal->io, segment->file);
     segment->file = BATON_IO_NO_FILE;
     journal_segment_set_state(segment, SEGMENT_REMOVING);
-    step(journal, segment, (baton_io_op){.kind = BATON_IO_UNLINK, .path = segment->path});
+    step(journal, segment,
+         (baton_io_op){.kind = BATON_IO_UNLINK, .path = path_now(journal, segment)});
 }
 
 static void zero_more(baton_journal *journal, journal_segment *segment)
@@ -77,6 +99,40 @@ static void zeroed(baton_journal *journal, journal_segment *segment)
     step(journal, segment, (baton_io_op){.kind = BATON_IO_SYNC_DATA, .file = segment->file});
 }
 
+/* Its zeros are durable: from here on it may bear a segment's name. */
+static void take_name(baton_journal *journal, journal_segment *segment)
+{
+    if (segment->spare < JOURNAL_SPARES_MAX && segment->state == SEGMENT_SYNCING) {
+        journal_segment_set_state(segment, SEGMENT_RENAMING);
+        step(journal, segment,
+             (baton_io_op){.kind = BATON_IO_RENAME,
+                           .path = journal->spare_paths[segment->spare],
+                           .path_to = segment->path});
+        return;
+    }
+    if (segment->spare < JOURNAL_SPARES_MAX) {
+        journal->spares[segment->spare] = SPARE_NONE;
+        segment->spare = JOURNAL_SPARES_MAX;
+        baton_metric_add(journal->metrics.recycled_total, 1);
+    }
+    journal_segment_set_state(segment, SEGMENT_NAMING);
+    baton_io_file names = BATON_BREAK(NO_DIRECTORY_FLUSH) ? segment->file : journal->directory_file;
+    step(journal, segment, (baton_io_op){.kind = BATON_IO_SYNC, .file = names});
+}
+
+static void created(baton_journal *journal, journal_segment *segment)
+{
+    segment->file = (baton_io_file)segment->step.result;
+    if (segment->spare < JOURNAL_SPARES_MAX) { /* its blocks are there */
+        journal_segment_set_state(segment, SEGMENT_ZEROING);
+        zero_more(journal, segment);
+        return;
+    }
+    journal_segment_set_state(segment, SEGMENT_ALLOCATING);
+    step(journal, segment,
+         (baton_io_op){.kind = BATON_IO_ALLOCATE, .file = segment->file, .bytes = segment->bytes});
+}
+
 static void ready(baton_journal *journal, journal_segment *segment)
 {
     journal_segment_set_state(segment, SEGMENT_PREPARED);
@@ -97,20 +153,14 @@ static void prepare_act(baton_journal *journal, journal_segment *segment, uint64
         return;
     }
     if (segment->state == SEGMENT_CREATING) {
-        segment->file = (baton_io_file)result;
-        journal_segment_set_state(segment, SEGMENT_ALLOCATING);
-        step(journal, segment,
-             (baton_io_op){
-                 .kind = BATON_IO_ALLOCATE, .file = segment->file, .bytes = segment->bytes});
+        created(journal, segment);
     } else if (segment->state == SEGMENT_ALLOCATING) {
         journal_segment_set_state(segment, SEGMENT_ZEROING);
         zero_more(journal, segment);
     } else if (segment->state == SEGMENT_ZEROING) {
         zeroed(journal, segment);
-    } else if (segment->state == SEGMENT_SYNCING) {
-        journal_segment_set_state(segment, SEGMENT_NAMING);
-        step(journal, segment,
-             (baton_io_op){.kind = BATON_IO_SYNC, .file = journal->directory_file});
+    } else if (segment->state == SEGMENT_SYNCING || segment->state == SEGMENT_RENAMING) {
+        take_name(journal, segment);
     } else {
         baton_assert(segment->state == SEGMENT_NAMING);
         ready(journal, segment);
@@ -211,6 +261,7 @@ static void act(baton_journal *journal, journal_segment *segment, uint64_t now_n
     case SEGMENT_ALLOCATING:
     case SEGMENT_ZEROING:
     case SEGMENT_SYNCING:
+    case SEGMENT_RENAMING:
     case SEGMENT_NAMING:
         prepare_act(journal, segment, now_ns);
         break;
@@ -259,10 +310,15 @@ static void start_next(baton_journal *journal)
     journal_segment_start(journal, segment, journal->epoch, journal->current->index + 1, bytes);
     journal_segment_set_state(segment, SEGMENT_CREATING);
     journal->next = segment;
+    uint32_t flags = journal_segment_open_flags(journal);
+    segment->spare = journal_spare_find(journal, bytes);
+    if (segment->spare < JOURNAL_SPARES_MAX)
+        journal->spares[segment->spare] = SPARE_TAKEN;
+    else
+        flags |= BATON_IO_CREATE;
     step(journal, segment,
-         (baton_io_op){.kind = BATON_IO_OPEN,
-                       .path = segment->path,
-                       .open_flags = journal_segment_open_flags(journal)});
+         (baton_io_op){
+             .kind = BATON_IO_OPEN, .path = path_now(journal, segment), .open_flags = flags});
 }
 
 void journal_segments_act(baton_journal *journal, uint64_t now_ns)

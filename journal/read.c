@@ -20,6 +20,7 @@
                                          */
 #define READ_NO_HINT_NS   UINT64_C(5000000)
 #define READ_RESTARTS_MAX 16u
+#define READ_DAMAGE_LOOKS 2u
 
 struct baton_reader {
     baton_reader_options options;
@@ -309,11 +310,12 @@ static void take_batch(baton_reader *reader, const baton_batch_header *batch)
  * one.
  * - A writer began while this walk, which knew of none, looked at what it was writing: stop at what
  * it has published; if it has closed by now, at what is there.
+ * - A living writer has published it: look again, and if it stays so, it is damage.
  * - The hint says too much (power was lost in mode written) or is a dead writer's: judge by
  * evidence, as recovery does. */
 static int try_again(baton_reader *reader, int r, baton_error *error)
 {
-    baton_hint_view view;
+    baton_hint_view view = {0};
 
     if (++reader->restarts > READ_RESTARTS_MAX)
         return r;
@@ -330,15 +332,25 @@ static int try_again(baton_reader *reader, int r, baton_error *error)
         return r;
     baton_walk_options options = walk_options(reader);
     options.evidence = reader->options.evidence;
-    if (!reader->walk.options.published) {
-        bool viewed = view_of(reader, &view);
-        if (held > 0 && viewed && view.open &&
-            view.durable.batch >= reader->walk.end.position.batch) {
-            options.published = true;
-            options.until = baton_watch_end(&view);
-        } else if (baton_watch_view_same(&reader->begun, &view)) {
+    bool viewed = held > 0 && view_of(reader, &view) && view.open;
+    bool was_published = reader->walk.options.published;
+    if (was_published && viewed &&
+        view.durable.batch >= reader->walk.options.until.position.batch) {
+        /* A living writer says that it was durable. Asked again after a pause, for a dead one's page
+         * stands a moment longer under the next one's lock. */
+        if (reader->restarts > READ_DAMAGE_LOOKS)
             return r;
-        }
+        const struct timespec pause = {.tv_nsec = (long)READ_NO_HINT_NS};
+        (void)nanosleep(&pause, NULL);
+        options.published = true;
+        options.until = baton_watch_end(&view);
+    } else if (!was_published && viewed && view.durable.batch >= reader->walk.end.position.batch) {
+        options.published = true;
+        options.until = baton_watch_end(&view);
+    } else if (!was_published) {
+        (void)view_of(reader, &view);
+        if (baton_watch_view_same(&reader->begun, &view))
+            return r;
     }
     int again = begin(reader, &options, error);
     return again < 0 ? again : 1;

@@ -62,11 +62,16 @@ static void mark_torn(const baton_walk *walk, baton_recovery *recovery)
     recovery->report.torn_cut = tail->bytes;
     recovery->torn_index = tail->index;
     recovery->torn_offset = tail->offset;
-    for (uint32_t at = 0; at < recovery->segments_count && tail->bytes > 0; at++) {
+    recovery->torn_count = tail->pieces_count;
+    memcpy(recovery->torn, tail->pieces, sizeof(recovery->torn));
+    for (uint32_t at = 0; at < recovery->segments_count; at++) {
         baton_segment_info *info = &recovery->segments[at];
-        if (info->epoch == tail->epoch && info->index == tail->index &&
-            info->state == BATON_SEGMENT_READY)
-            info->state = BATON_SEGMENT_VOID;
+        for (uint32_t i = 0; i < tail->pieces_count; i++) {
+            const baton_torn_piece *piece = &tail->pieces[i];
+            if (info->epoch == piece->epoch && info->index == piece->index &&
+                info->state == BATON_SEGMENT_READY)
+                info->state = BATON_SEGMENT_VOID;
+        }
     }
 }
 
@@ -81,6 +86,8 @@ static void take_end(const baton_walk *walk, baton_recovery *recovery)
     recovery->last_offset = walk->end.offset;
     recovery->last_time_ns = walk->last_time_ns;
     recovery->closed = walk->closed;
+    if (walk->start < walk->segments.count)
+        recovery->written_mode = walk->segments.list[walk->current].written_mode;
     recovery->facts = walk->facts;
     recovery->batches_count = walk->batches_count;
     recovery->entries_count = walk->entries_count;

@@ -20,6 +20,17 @@ typedef struct {
     } state;
 } baton_segment_info;
 
+/* Torn bytes of one segment: from the first to the last, whatever stands between. */
+typedef struct {
+    uint64_t epoch;
+    uint64_t index;
+    uint64_t offset;
+    uint64_t bytes;
+} baton_torn_piece;
+/* A writer has batches in flight in its current segment and perhaps the one before: two or three.
+ * More can only be rot; those stay where they are, and void. */
+#define BATON_TORN_PIECES_MAX 16u
+
 typedef struct {
     bool empty; /* nothing was ever acknowledged: no segment with a valid header */
     baton_digest id;
@@ -31,11 +42,14 @@ typedef struct {
     uint64_t epoch_highest; /* burnt by any name on disk, valid or not; 0 when there is none */
     uint64_t index_highest;
     uint64_t last_time_ns;
-    bool closed; /* the last accepted batch is a close mark */
+    bool written_mode; /* the newest segment was written in mode written */
+    bool closed;       /* the last accepted batch is a close mark */
     baton_facts facts;
     baton_recovery_report report;
     uint64_t torn_index; /* where the torn bytes stand; 0 when nothing is torn */
     uint64_t torn_offset;
+    uint32_t torn_count; /* segments with torn bytes; the first is the one above */
+    baton_torn_piece torn[BATON_TORN_PIECES_MAX];
     uint64_t batches_count; /* of what was checked */
     uint64_t entries_count;
     uint64_t records_count;

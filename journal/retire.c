@@ -18,6 +18,8 @@ typedef struct {
     uint64_t index;
     uint64_t first_seq;
     uint64_t continues_index;
+    uint64_t continues_batch;
+    uint64_t segment_bytes;
     bool valid;
     bool begins_epoch;
 } kept_segment;
@@ -82,7 +84,9 @@ static int read_header(baton_journal *journal, kept_segment *segment, baton_segm
     if (segment->valid) {
         baton_position continues = baton_position_get(&header->continues);
         segment->first_seq = baton_le64_get(header->first_seq);
+        segment->segment_bytes = baton_le64_get(header->segment_bytes);
         segment->continues_index = baton_le64_get(header->continues_index);
+        segment->continues_batch = continues.batch;
         segment->begins_epoch = continues.epoch != segment->epoch;
     }
     return 0;
@@ -100,13 +104,15 @@ static bool is_void(const segment_list *list, uint32_t at)
     return false;
 }
 
-/* The segment that becomes the oldest: 0 when nothing can go. */
+/* The segment that becomes the oldest: 0 when nothing can go. A durable batch stands behind its
+ * header: a header alone that rots would leave what looks like a new journal. */
 static uint32_t find_boundary(const baton_journal *journal, const segment_list *list,
                               uint64_t keep_from_seq)
 {
     for (uint32_t i = list->count; i-- > 1;) {
         const kept_segment *segment = &list->segments[i];
         if (segment->valid && segment->index <= journal->durable_index &&
+            segment->continues_batch < journal->proven.batch &&
             segment->first_seq <= keep_from_seq && !is_void(list, i))
             return i;
     }
@@ -142,10 +148,22 @@ static bool is_open(const baton_journal *journal, const kept_segment *segment)
     return false;
 }
 
+/* Off the directory, or kept under another name to be used again. */
+static int remove_one(baton_journal *journal, const kept_segment *segment, const char *path)
+{
+    bool own = segment->valid && segment->epoch == journal->epoch &&
+               segment->segment_bytes == journal->segment_bytes;
+    if (own && journal_spare_keep(journal, path))
+        return 0;
+    int r = baton_io_unlink(journal->io, path);
+    return r == -ENOENT ? 0 : r;
+}
+
 static int remove_older(baton_journal *journal, const segment_list *list, uint32_t boundary,
                         uint32_t *ret_removed)
 {
-    for (uint32_t i = 0; i < boundary; i++) {
+    int r = 0;
+    for (uint32_t i = 0; r == 0 && i < boundary; i++) {
         const kept_segment *segment = &list->segments[i];
         char path[JOURNAL_PATH_BYTES];
         segment_path(journal, segment, path);
@@ -156,12 +174,15 @@ static int remove_older(baton_journal *journal, const segment_list *list, uint32
         /* Readers are told first: the file that they then miss was retired, not lost. */
         journal->oldest_index = list->segments[i + 1].index;
         journal_publish(journal, true);
-        int r = baton_io_unlink(journal->io, path);
-        if (r < 0 && r != -ENOENT)
-            return r;
-        (*ret_removed)++;
+        r = remove_one(journal, segment, path);
+        /* One by one: a power cut may keep any of several removals that were not synced, and what it
+         * brought back behind a hole would be damage. */
+        if (r == 0)
+            r = baton_io_file_sync(journal->io, journal->directory_file);
+        *ret_removed += r == 0;
     }
-    return *ret_removed > 0 ? baton_io_file_sync(journal->io, journal->directory_file) : 0;
+    journal_spares_named(journal, r == 0);
+    return r;
 }
 
 int baton_journal_retire(baton_journal *journal, uint64_t keep_from_seq, uint32_t *ret_removed)
@@ -181,6 +202,8 @@ int baton_journal_retire(baton_journal *journal, uint64_t keep_from_seq, uint32_
         qsort(list.segments, list.count, sizeof(list.segments[0]), by_name);
     for (uint32_t i = 0; i < list.count; i++) {
         r = read_header(journal, &list.segments[i], header);
+        if (r == -ENOENT) /* a next one that found the disk full is just being taken away */
+            continue;
         if (r < 0)
             goto fail;
     }

@@ -13,10 +13,12 @@ void journal_path(const baton_journal *journal, const char *name, char path[JOUR
 /* Rows: from; bits: to. The drawing is in journal_private.h. */
 static const uint32_t transitions[SEGMENT_STATES] = {
     [SEGMENT_FREE] = 1u << SEGMENT_CREATING,
-    [SEGMENT_CREATING] = 1u << SEGMENT_ALLOCATING | 1u << SEGMENT_REMOVING | 1u << SEGMENT_FREE,
+    [SEGMENT_CREATING] = 1u << SEGMENT_ALLOCATING | 1u << SEGMENT_ZEROING | 1u << SEGMENT_REMOVING |
+                         1u << SEGMENT_FREE,
     [SEGMENT_ALLOCATING] = 1u << SEGMENT_ZEROING | 1u << SEGMENT_REMOVING,
     [SEGMENT_ZEROING] = 1u << SEGMENT_SYNCING | 1u << SEGMENT_REMOVING,
-    [SEGMENT_SYNCING] = 1u << SEGMENT_NAMING | 1u << SEGMENT_REMOVING,
+    [SEGMENT_SYNCING] = 1u << SEGMENT_RENAMING | 1u << SEGMENT_NAMING | 1u << SEGMENT_REMOVING,
+    [SEGMENT_RENAMING] = 1u << SEGMENT_NAMING | 1u << SEGMENT_REMOVING,
     [SEGMENT_NAMING] = 1u << SEGMENT_PREPARED | 1u << SEGMENT_REMOVING,
     [SEGMENT_PREPARED] = 1u << SEGMENT_CURRENT | 1u << SEGMENT_REMOVING,
     [SEGMENT_CURRENT] = 1u << SEGMENT_FINISHING,
@@ -40,6 +42,7 @@ void journal_segment_start(baton_journal *journal, journal_segment *segment, uin
     segment->bytes = bytes;
     segment->offset = BATON_IO_UNIT;
     segment->zeroed_bytes = 0;
+    segment->spare = JOURNAL_SPARES_MAX;
     segment->unacked = 0;
     segment->header_durable = false;
     segment->flushed = false;
@@ -54,7 +57,7 @@ void journal_segment_start(baton_journal *journal, journal_segment *segment, uin
  * written wants the opposite: the kernel has it as soon as it is in the page cache. */
 uint32_t journal_segment_open_flags(const baton_journal *journal)
 {
-    uint32_t flags = BATON_IO_FOR_WRITE | BATON_IO_CREATE;
+    uint32_t flags = BATON_IO_FOR_WRITE;
     return journal->mode == BATON_MODE_DURABLE ? flags | BATON_IO_DIRECT : flags;
 }
 

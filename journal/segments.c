@@ -1,4 +1,5 @@
 /* journal/segments.c: list a journal directory and find the chain of live segments. */
+#include "base/breakable.h"
 #include "journal/segments.h"
 
 #include <errno.h>
@@ -98,6 +99,7 @@ static int by_name(const void *a, const void *b)
 static void take_header(baton_segment *segment, const baton_segment_header *header)
 {
     segment->info.first_seq = baton_le64_get(header->first_seq);
+    segment->written_mode = (baton_le32_get(header->flags) & BATON_SEGMENT_WRITTEN_MODE) != 0;
     segment->follower = (baton_le32_get(header->flags) & BATON_SEGMENT_FOLLOWER) != 0;
     segment->segment_bytes = baton_le64_get(header->segment_bytes);
     segment->first_batch = baton_le64_get(header->first_batch);
@@ -192,6 +194,8 @@ static int read_headers(baton_io *io, const char *directory, void *unit, baton_s
         if (segment.header == BATON_UNIT_ZERO)
             segment.info.state = BATON_SEGMENT_READY;
         segments->list[kept++] = segment;
+        if (BATON_BREAK(STOP_AT_BAD_HEADER) && segment.header != BATON_UNIT_VALID)
+            break;
     }
     segments->count = kept;
     return 0;

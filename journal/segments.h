@@ -12,7 +12,8 @@ typedef struct {
     baton_segment_info info;
     baton_unit_verdict header; /* INVALID also when it names another segment than its file does */
     bool live;                 /* part of the chain that the highest epoch's header continues */
-    bool follower;             /* positions carried in its batches are no evidence (J10) */
+    bool written_mode;
+    bool follower; /* positions carried in its batches are no evidence (J10) */
     bool begins_epoch;
     uint64_t cut_offset; /* a later epoch's header voids what follows; UINT64_MAX: none does */
     uint64_t segment_bytes;

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "journal/verify.h"
 #include "journal/walk.h"
 #include "journal/watch.h"
 
@@ -15,7 +16,7 @@ static int open_io(baton_backend backend, baton_io **ret_io, baton_error *error)
     return baton_io_open(&options, ret_io, error);
 }
 
-static void take_summary(const baton_recovery *recovery, baton_journal_summary *summary)
+void baton_verify_summary(const baton_recovery *recovery, baton_journal_summary *summary)
 {
     summary->recovery = recovery->report;
     summary->id = recovery->id;
@@ -33,7 +34,7 @@ static void take_summary(const baton_recovery *recovery, baton_journal_summary *
     summary->last_digest = recovery->last_digest;
 }
 
-static int torn(const char *directory, const baton_recovery *recovery, baton_error *error)
+int baton_verify_torn(const char *directory, const baton_recovery *recovery, baton_error *error)
 {
     char path[BATON_JOURNAL_PATH_BYTES] = "";
 
@@ -64,9 +65,9 @@ int baton_journal_verify(const char *directory, baton_backend backend, baton_pro
     if (r < 0)
         return r;
     r = baton_recover_beside(io, directory, &options, &recovery, error);
-    take_summary(&recovery, ret_summary);
+    baton_verify_summary(&recovery, ret_summary);
     if (r == 0 && ret_summary->torn)
-        r = torn(directory, &recovery, error);
+        r = baton_verify_torn(directory, &recovery, error);
     baton_recovery_fini(&recovery);
     baton_io_close(io);
     return r;

@@ -1,5 +1,6 @@
 /* journal/walk.c: where does the accepted journal end? Batch after batch, each in its epoch's
  * segment, with the next number, the next seq and the digest of the one before (J4). */
+#include "base/breakable.h"
 #include "journal/walk.h"
 
 #include <errno.h>
@@ -99,6 +100,32 @@ static uint64_t segment_limit(const baton_walk *walk, const baton_segment *segme
     return limit;
 }
 
+static int gone(const char *path, baton_error *error)
+{
+    baton_error_set(error, BATON_E_GONE, "read the journal", "the segment was retired meanwhile",
+                    "take a newer snapshot and read from there");
+    baton_error_at(error, path, UINT64_MAX);
+    return BATON_E_GONE;
+}
+
+/* A retired segment is renamed before it is written anew. So where an open file does not lead on,
+ * that means something only if the name still leads to a file: no name is ever used twice. */
+static int still_named(const baton_walk *walk, uint32_t at, baton_error *error)
+{
+    const baton_segment_info *info = &walk->segments.list[at].info;
+    char path[BATON_JOURNAL_PATH_BYTES];
+    baton_io_file file;
+
+    baton_segment_path(walk->directory, info->epoch, info->index, path);
+    int r = baton_segment_open(walk->io, path, &file);
+    if (r == -ENOENT)
+        return gone(path, error);
+    if (r < 0)
+        return baton_segment_error(error, r, "read a segment", path);
+    baton_io_file_close(walk->io, file);
+    return 0;
+}
+
 /* Open it, read the standing facts from its header, and stand at its first batch, or where a
  * resumed walk goes on. */
 static int enter(baton_walk *walk, uint32_t at, bool resumed, baton_error *error)
@@ -109,13 +136,8 @@ static int enter(baton_walk *walk, uint32_t at, bool resumed, baton_error *error
 
     baton_segment_path(walk->directory, segment->info.epoch, segment->info.index, path);
     int r = baton_segment_open(walk->io, path, &walk->file);
-    if (r == -ENOENT) {
-        baton_error_set(error, BATON_E_GONE, "read the journal",
-                        "the segment was retired meanwhile",
-                        "take a newer snapshot and read from there");
-        baton_error_at(error, path, UINT64_MAX);
-        return BATON_E_GONE;
-    }
+    if (r == -ENOENT)
+        return gone(path, error);
     if (r == 0) {
         int64_t got = baton_io_file_read(walk->io, walk->file, walk->unit, BATON_IO_UNIT, 0);
         r = got < 0 ? (int)got : 0;
@@ -123,7 +145,11 @@ static int enter(baton_walk *walk, uint32_t at, bool resumed, baton_error *error
     if (r < 0)
         return baton_segment_error(error, r, "read a segment", path);
     walk->current = at;
-    if (baton_segment_header_check(header) != BATON_UNIT_VALID) {
+    if (baton_segment_header_check(header) != BATON_UNIT_VALID ||
+        baton_le64_get(header->index) != segment->info.index) {
+        r = still_named(walk, at, error);
+        if (r < 0)
+            return r;
         walk->stop_offset = 0;
         walk->stop_why = "its header was valid a moment ago and is not any more";
         return baton_walk_damaged(walk, error, segment->continues, "segment header");
@@ -193,6 +219,8 @@ static bool batch_fits(const baton_walk *walk, const baton_batch_header *batch)
     const baton_segment *segment = &walk->segments.list[walk->current];
     baton_position carried;
 
+    if (BATON_BREAK(NO_IDENTITY_CHECK))
+        return true;
     return memcmp(batch->journal_id, walk->segments.id.bytes, 16) == 0 &&
            baton_le64_get(batch->epoch) == segment->info.epoch &&
            baton_le64_get(batch->batch) == walk->end.position.batch + 1 &&
@@ -343,8 +371,14 @@ static int step(baton_walk *walk, const baton_batch_header **ret_batch, baton_er
         if (walk->inside && options->progress != NULL)
             options->progress(options->progress_context, walk->done_bytes + walk->stop_offset,
                               walk->all_bytes);
+        bool was_inside = walk->inside;
+        uint32_t at = walk->current;
         walk->inside = false;
         r = enter_next(walk, error);
+        if (was_inside && (r == 0 || r == BATON_E_DAMAGED)) {
+            int named = still_named(walk, at, error);
+            r = named < 0 ? named : r;
+        }
         if (r < 0)
             return r;
         if (r == 0)

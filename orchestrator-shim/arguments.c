@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include <baton/clock.h>
+
 int next_option(int argc, char **argv, const struct option *options, const char *help)
 {
     char what[160];
@@ -52,6 +54,18 @@ bool read_number(const char *option, const char *text, uint64_t *ret_number)
     if (parse_number(text, &rest, ret_number) && *rest == '\0')
         return true;
     return refuse_value(option, text, "give a whole number");
+}
+
+bool read_seq_or_time(const char *option, const char *text, uint64_t *ret_seq, uint64_t *ret_ns)
+{
+    char *rest = NULL;
+    *ret_seq = *ret_ns = 0;
+    if (parse_number(text, &rest, ret_seq) && *rest == '\0')
+        return true;
+    *ret_seq = 0;
+    if (baton_time_parse(text, ret_ns) == 0)
+        return true;
+    return refuse_value(option, text, "give a seq, 2026-11-21T14:00:00Z, or @nanoseconds");
 }
 
 bool read_duration(const char *option, const char *text, uint64_t *ret_ns)

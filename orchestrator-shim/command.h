@@ -21,6 +21,21 @@ int journal_verify(int argc, char **argv);
 int journal_stat(int argc, char **argv);
 int journal_repair(int argc, char **argv);
 
+/* ---- journal_check.c, for journal_stat.c too ---- */
+
+typedef struct {
+    baton_backend backend;
+    bool json;
+    bool accept_loss;
+} check_options;
+/* False: the exit code is in *ret_code. */
+bool read_check_options(int argc, char **argv, const char *help, bool with_accept_loss,
+                        check_options *chosen, int *ret_code);
+const char *journal_verdict(int status, const baton_journal_summary *summary);
+json_t *journal_describe(const char *directory, int status, const baton_journal_summary *summary,
+                         const baton_error *error);
+int worse_code(int a, int b); /* of two exit codes */
+
 /* ---- output.c ---- */
 
 /* `baton: what: why: what to do` on stderr; returns the exit code that fits: 7 locked, 8 timed
@@ -61,6 +76,8 @@ int next_option(int argc, char **argv, const struct option *options, const char 
 #define OPTION_HELP  (-3)
 /* False when it does not fit, and that was told. */
 bool read_number(const char *option, const char *text, uint64_t *ret_number);
+/* A seq, or a moment as baton_time_parse takes it; the other one is 0. */
+bool read_seq_or_time(const char *option, const char *text, uint64_t *ret_seq, uint64_t *ret_ns);
 bool read_duration(const char *option, const char *text, uint64_t *ret_ns); /* 30s, 500ms, 2m */
 bool read_output(const char *text, bool *ret_json);
 bool read_backend(const char *text, baton_backend *ret_backend);

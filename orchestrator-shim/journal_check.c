@@ -1,4 +1,4 @@
-/* orchestrator-shim/journal_check.c: `baton journal verify|stat|repair`. */
+/* orchestrator-shim/journal_check.c: `baton journal verify|repair`. */
 #include "orchestrator-shim/command.h"
 
 #include <stdlib.h>
@@ -18,14 +18,6 @@ static const char verify_help[] =
     "Example:\n"
     "  baton journal verify /var/lib/orders-old/journal /var/lib/orders/journal\n";
 
-static const char stat_help[] =
-    "baton journal stat DIR [--io auto|uring|threads] [-o text|json]\n"
-    "\n"
-    "What the journal holds, from reading all of it. Exit codes as `verify`.\n"
-    "\n"
-    "Example:\n"
-    "  baton journal stat /var/lib/orders/journal -o json\n";
-
 static const char repair_help[] =
     "baton journal repair DIR [--accept-loss] [--io auto|uring|threads] [-o text|json]\n"
     "\n"
@@ -36,15 +28,8 @@ static const char repair_help[] =
     "Example:\n"
     "  baton journal repair /var/lib/orders/journal --accept-loss\n";
 
-typedef struct {
-    baton_backend backend;
-    bool json;
-    bool accept_loss;
-} check_options;
-
-/* False: the exit code is in *ret_code. */
-static bool read_options(int argc, char **argv, const char *help, bool with_accept_loss,
-                         check_options *chosen, int *ret_code)
+bool read_check_options(int argc, char **argv, const char *help, bool with_accept_loss,
+                        check_options *chosen, int *ret_code)
 {
     static const struct option options[] = {{"io", required_argument, NULL, 'i'},
                                             {"output", required_argument, NULL, 'o'},
@@ -77,7 +62,7 @@ static bool read_options(int argc, char **argv, const char *help, bool with_acce
     return true;
 }
 
-static const char *verdict(int status, const baton_journal_summary *summary)
+const char *journal_verdict(int status, const baton_journal_summary *summary)
 {
     if (status == BATON_E_TORN)
         return "torn";
@@ -88,13 +73,14 @@ static const char *verdict(int status, const baton_journal_summary *summary)
     return summary->batches_count == 0 && summary->recovery.last.seq == 0 ? "empty" : "good";
 }
 
-static json_t *describe(const char *directory, int status, const baton_journal_summary *summary,
-                        const baton_error *error)
+json_t *journal_describe(const char *directory, int status, const baton_journal_summary *summary,
+                         const baton_error *error)
 {
-    json_t *object = json_pack("{s:o, s:s, s:o, s:o, s:o, s:b}", "directory", json_text(directory),
-                               "status", verdict(status, summary), "id", json_digest(summary->id),
-                               "service", json_text(summary->service), "epoch",
-                               json_number(summary->epoch), "closed", (int)summary->closed);
+    json_t *object =
+        json_pack("{s:o, s:s, s:o, s:o, s:o, s:b}", "directory", json_text(directory), "status",
+                  journal_verdict(status, summary), "id", json_digest(summary->id), "service",
+                  json_text(summary->service), "epoch", json_number(summary->epoch), "closed",
+                  (int)summary->closed);
     if (object == NULL)
         return NULL;
     json_object_set_new(object, "first_seq", json_number(summary->recovery.first_seq));
@@ -114,7 +100,7 @@ static json_t *describe(const char *directory, int status, const baton_journal_s
 
 static void print_verdict(const char *directory, int status, const baton_journal_summary *summary)
 {
-    const char *word = verdict(status, summary);
+    const char *word = journal_verdict(status, summary);
     if (strcmp(word, "empty") == 0 || (status < 0 && status != BATON_E_TORN)) {
         printf("%s: %s\n", directory, word);
         return;
@@ -128,7 +114,7 @@ static void print_verdict(const char *directory, int status, const baton_journal
 
 /* Damage is worse than an error that may be about this run only, and that is worse than a tail
  * that repairs itself. */
-static int worse(int a, int b)
+int worse_code(int a, int b)
 {
     static const int order[] = {11, 1, 7, 8, 10, 0};
     for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)
@@ -149,7 +135,7 @@ static int check_one(const char *named, const check_options *chosen, json_t *res
     end_progress();
     error.status = r;
     if (chosen->json)
-        json_array_append_new(results, describe(directory, r, &summary, &error));
+        json_array_append_new(results, journal_describe(directory, r, &summary, &error));
     else
         print_verdict(directory, r, &summary);
     return r < 0 ? fail_with(&error) : 0;
@@ -180,15 +166,15 @@ int journal_verify(int argc, char **argv)
 {
     check_options chosen;
     int code = 0;
-    if (!read_options(argc, argv, verify_help, false, &chosen, &code))
+    if (!read_check_options(argc, argv, verify_help, false, &chosen, &code))
         return code;
     json_t *journals = json_array();
     json_t *handovers = json_array();
     code = 0;
     for (int i = optind; i < argc; i++)
-        code = worse(code, check_one(argv[i], &chosen, journals));
+        code = worse_code(code, check_one(argv[i], &chosen, journals));
     for (int i = optind + 1; i < argc && (code == 0 || code == 10); i++)
-        code = worse(code, check_continues(argv[i - 1], argv[i], &chosen, handovers));
+        code = worse_code(code, check_continues(argv[i - 1], argv[i], &chosen, handovers));
     if (!chosen.json) {
         json_decref(journals);
         json_decref(handovers);
@@ -196,27 +182,7 @@ int journal_verify(int argc, char **argv)
     }
     const int printed = print_json(json_pack("{s:b, s:o, s:o}", "ok", (int)(code == 0), "journals",
                                              journals, "continues", handovers));
-    return worse(code, printed);
-}
-
-int journal_stat(int argc, char **argv)
-{
-    check_options chosen;
-    baton_error error = {.offset = UINT64_MAX};
-    baton_journal_summary summary = {0};
-    int code = 0;
-    static char label[] = "reading";
-    if (!read_options(argc, argv, stat_help, false, &chosen, &code))
-        return code;
-    const char *directory = one_directory(argc, argv);
-    if (directory == NULL)
-        return 1;
-    int r = baton_journal_verify(directory, chosen.backend, show_progress, label, &summary, &error);
-    end_progress();
-    error.status = r;
-    json_t *object = describe(directory, r, &summary, &error);
-    code = chosen.json ? print_json(object) : print_text(object);
-    return r < 0 ? worse(fail_with(&error), code) : code;
+    return worse_code(code, printed);
 }
 
 int journal_repair(int argc, char **argv)
@@ -225,7 +191,7 @@ int journal_repair(int argc, char **argv)
     baton_error error = {.offset = UINT64_MAX};
     baton_repair_report report = {0};
     int code = 0;
-    if (!read_options(argc, argv, repair_help, true, &chosen, &code))
+    if (!read_check_options(argc, argv, repair_help, true, &chosen, &code))
         return code;
     const char *directory = one_directory(argc, argv);
     if (directory == NULL)

@@ -11,13 +11,16 @@ static const char help[] =
     "payload_base64.\n"
     "\n"
     "  --from SEQ                 the first entry wanted (default: the oldest)\n"
-    "  --to SEQ                   the last entry wanted (default: the newest)\n"
+    "  --to SEQ|TIME              the last entry wanted, or all up to a moment: "
+    "2026-11-21T14:00:00Z,\n"
+    "                             or @nanoseconds (default: the newest)\n"
     "  --payload                  the payloads only, each followed by a newline\n"
     "  --io auto|uring|threads    how files are read (default: auto)\n"
     "  -o, --output json          accepted; it is JSON in any case\n"
     "\n"
     "Examples:\n"
     "  baton journal dump /var/lib/orders/journal --from 100 --to 199\n"
+    "  baton journal dump /var/lib/orders/journal --to 2026-11-21T14:30:00+01:00\n"
     "  baton journal dump --payload /var/lib/orders/journal | baton journal append /tmp/copy\n";
 
 /* RFC 4648; into must hold 4 * ((bytes_count + 2) / 3) + 1. */
@@ -66,8 +69,20 @@ static bool write_entry(const baton_entry *entry, bool payload_only)
     return written;
 }
 
-static int dump(const char *directory, const baton_reader_options *options, uint64_t to_seq,
-                bool payload_only)
+typedef struct {
+    uint64_t to_seq;     /* 0: the end */
+    uint64_t to_time_ns; /* 0: the end */
+    bool payload_only;
+} dump_range;
+
+/* Time never goes back in a journal: behind the first later entry all are. */
+static bool is_past(const dump_range *range, const baton_entry *entry)
+{
+    return (range->to_seq != 0 && entry->seq > range->to_seq) ||
+           (range->to_time_ns != 0 && entry->time_ns > range->to_time_ns);
+}
+
+static int dump(const char *directory, const baton_reader_options *options, const dump_range *range)
 {
     baton_error error = {.offset = UINT64_MAX};
     baton_reader *reader = NULL;
@@ -76,9 +91,9 @@ static int dump(const char *directory, const baton_reader_options *options, uint
     int r = baton_reader_open(directory, options, &reader, &error);
     while (r == 0 && written) {
         r = baton_reader_next(reader, &entry, &error);
-        if (r <= 0 || (to_seq != 0 && entry.seq > to_seq))
+        if (r <= 0 || is_past(range, &entry))
             break;
-        written = write_entry(&entry, payload_only);
+        written = write_entry(&entry, range->payload_only);
         r = 0;
     }
     baton_reader_close(reader);
@@ -101,8 +116,8 @@ int journal_dump(int argc, char **argv)
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
     baton_reader_options chosen = {0};
-    uint64_t to_seq = 0;
-    bool payload_only = false, json = false;
+    dump_range range = {0};
+    bool json = false;
     for (int option; (option = next_option(argc, argv, options, help)) != -1;) {
         bool fits = true;
         if (option == OPTION_HELP)
@@ -110,16 +125,16 @@ int journal_dump(int argc, char **argv)
         if (option == 'f')
             fits = read_number("--from", optarg, &chosen.from_seq);
         else if (option == 't')
-            fits = read_number("--to", optarg, &to_seq);
+            fits = read_seq_or_time("--to", optarg, &range.to_seq, &range.to_time_ns);
         else if (option == 'i')
             fits = read_backend(optarg, &chosen.backend);
         else if (option == 'o')
             fits = read_output(optarg, &json);
         else if (option == 'p')
-            payload_only = true;
+            range.payload_only = true;
         if (option == OPTION_WRONG || !fits)
             return 1;
     }
     const char *directory = one_directory(argc, argv);
-    return directory != NULL ? dump(directory, &chosen, to_seq, payload_only) : 1;
+    return directory != NULL ? dump(directory, &chosen, &range) : 1;
 }

@@ -1,6 +1,8 @@
 """`baton journal append|dump|verify|stat`: what goes in comes out, and what is acknowledged is durable."""
+import pathlib
 import shutil
 import subprocess
+import time
 
 from cli_case import BACKENDS, BATON, CliCase, signal, uring_works
 from workdir import main
@@ -56,6 +58,19 @@ class Journal(CliCase):
         self.assertEqual(self.payloads(self.journal, "--from", "40", "--to", "42"), ["40", "41", "42"])
         self.assertEqual(self.payloads(self.journal, "--from", "101"), [])
 
+    def test_to_a_moment_is_what_had_come_by_then(self):
+        for round_number in range(3):
+            self.append(self.journal, [f"{round_number}-{n}" for n in range(5)])
+        entries = self.baton("journal", "dump", self.journal, check=0).json_lines()
+        times = [e["time_ns"] for e in entries]
+        for moment in (times[0] - 1, times[4], times[5] - 1, times[7], times[14], times[14] + 10**9):
+            wanted = [e["payload"] for e in entries if e["time_ns"] <= moment]
+            self.assertEqual(self.payloads(self.journal, "--to", f"@{moment}"), wanted)
+            seconds, nanoseconds = divmod(moment, 10**9)
+            utc = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds:09}Z"
+            self.assertEqual(self.payloads(self.journal, "--to", utc), wanted)
+        self.assert_refused(self.baton("journal", "dump", self.journal, "--to", "yesterday"), 1, "--to", "yesterday")
+
     def test_a_line_that_is_too_long_is_refused_by_number_and_those_before_it_stay(self):
         result = self.append(self.journal, ["a", "b", "c" * 65537, "d"], "--ack", check=None)
         self.assert_refused(result, 1, "line 3", "65536")
@@ -94,6 +109,36 @@ class Journal(CliCase):
         self.assertEqual((stat["entries"], stat["payload_bytes"], stat["last_seq"]), (7, 35, 7))
         self.assertEqual(stat["service"], "toy")
         self.assertIn("entries", self.baton("journal", "stat", self.journal, check=0).stdout)
+
+    def test_stat_tells_segments_epochs_rates_space_and_how_commits_are_made(self):
+        for _ in range(3):
+            self.append(self.journal, range(2000))
+        stat = self.baton("journal", "stat", self.journal, "-o", "json", check=0).json()
+        entries = self.baton("journal", "dump", self.journal, check=0).json_lines()
+        segments = stat["segment_list"]
+        self.assertEqual((stat["epochs"], stat["segments"], len(segments)), (3, 3, 3))
+        self.assertEqual([s["first_seq"] for s in segments], [1, 2001, 4001])
+        self.assertEqual({s["state"] for s in segments}, {"accepted"})
+        files = list(pathlib.Path(self.journal).glob("*.seg"))
+        self.assertEqual(stat["space"]["segments_bytes"], sum(f.stat().st_size for f in files))
+        self.assertEqual(stat["space"]["used_bytes"], sum(s["used_bytes"] for s in segments))
+        others = [f for f in pathlib.Path(self.journal).iterdir() if f.is_file() and f not in files]
+        self.assertEqual(stat["space"]["other_bytes"], sum(f.stat().st_size for f in others))
+        self.assertGreater(stat["space"]["free_bytes"], 0)
+        span = (entries[-1]["time_ns"] - entries[0]["time_ns"]) / 1e9
+        self.assertAlmostEqual(stat["times"]["span_seconds"], span, places=6)
+        self.assertAlmostEqual(stat["times"]["entries_per_second"], 6000 / span, delta=6000 / span / 1000)
+        recent = (entries[-1]["time_ns"] - entries[4000]["time_ns"]) / 1e9
+        if recent > 0:
+            self.assertAlmostEqual(stat["times"]["recent_entries_per_second"], 2000 / recent,
+                                   delta=2000 / recent / 1000)
+        self.assertGreater(stat["replay"]["predicted_read_seconds"], 0)
+        self.assertAlmostEqual(stat["replay"]["read_bytes_per_second"] * stat["replay"]["predicted_read_seconds"],
+                               stat["space"]["used_bytes"], delta=1)
+        self.assertIn("RWF_DSYNC", stat["commit_primitive"])
+        text = self.baton("journal", "stat", self.journal, check=0).stdout
+        for word in ("commit_primitive", "predicted_read_seconds", "accepted", files[0].stem):
+            self.assertIn(word, text)
 
     def test_another_service_is_refused(self):
         self.append(self.journal, ["x"], "--service", "toy")

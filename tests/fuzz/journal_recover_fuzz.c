@@ -2,7 +2,9 @@
  * nor return a wrong entry.
  *
  * Input: patches, each {segment 0..3, unit, offset in the unit / 16, count, count bytes}; a count
- * of 0 zeroes the unit, 255 truncates the file there. */
+ * of 0 zeroes the unit, 255 truncates the file there, 254 gives what stands in the unit a digest
+ * that fits: the checks behind the digests are reached too. After that the entries are whatever the
+ * input says; without it they must be the ones that were written. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +25,7 @@ static test_dir dir;
 static journal_builder builder;
 static char paths[4][BUILDER_PATH_BYTES];
 static uint8_t saved[4][FUZZ_SEGMENT_BYTES];
+static bool forged; /* a digest was made to fit */
 
 static void remove_dir(void)
 {
@@ -52,8 +55,28 @@ static void make_once(void)
     }
 }
 
+static void forge(const char *path, uint64_t unit)
+{
+    static uint8_t bytes[FUZZ_SEGMENT_BYTES] __attribute__((aligned(BATON_IO_UNIT)));
+    uint8_t *at = bytes + unit * BATON_IO_UNIT;
+    baton_batch_header *batch = (baton_batch_header *)(void *)at;
+    uint32_t batch_bytes = BATON_IO_UNIT;
+
+    builder_read(path, 0, bytes, sizeof(bytes));
+    if (unit == 0)
+        baton_segment_header_seal((baton_segment_header *)(void *)at);
+    else if (unit == FUZZ_SEGMENT_BYTES / BATON_IO_UNIT - 1)
+        baton_segment_trailer_seal((baton_segment_trailer *)(void *)at);
+    else if (baton_batch_plausible(batch, &batch_bytes) &&
+             batch_bytes <= FUZZ_SEGMENT_BYTES - unit * BATON_IO_UNIT)
+        (void)baton_batch_seal(batch);
+    builder_write(path, unit * BATON_IO_UNIT, at, BATON_IO_UNIT);
+    forged = true;
+}
+
 static void patch(const uint8_t *data, size_t bytes)
 {
+    forged = false;
     while (bytes >= 4) {
         const char *path = paths[data[0] % 4];
         uint64_t unit = data[1] % 12;
@@ -62,6 +85,9 @@ static void patch(const uint8_t *data, size_t bytes)
         if (count == 255) {
             builder_truncate(path, at);
             builder_truncate(path, FUZZ_SEGMENT_BYTES); /* the rest reads as zeros */
+            count = 0;
+        } else if (count == 254) {
+            forge(path, unit);
             count = 0;
         } else if (count == 0) {
             builder_zero(path, unit * BATON_IO_UNIT, BATON_IO_UNIT);
@@ -85,11 +111,11 @@ static void read_all(io_fault *fault, uint64_t last_seq)
     if (baton_reader_open(builder.directory, &options, &reader, NULL) < 0)
         return;
     while (baton_reader_next(reader, &entry, NULL) == 1) {
-        baton_assert(builder_entry_is_right(&entry));
+        baton_assert(forged || builder_entry_is_right(&entry));
         baton_assert(seq == 0 || entry.seq == seq + 1);
         seq = entry.seq;
     }
-    baton_assert(seq <= last_seq);
+    baton_assert(forged || seq <= last_seq);
     baton_reader_close(reader);
 }
 
@@ -106,7 +132,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     baton_assert(baton_io_open(&options, &io, NULL) == 0);
     int r = baton_recover(io, builder.directory, &recover, &recovery, NULL);
     baton_assert(r == 0 || r == BATON_E_DAMAGED || r == BATON_E_NEWER_FORMAT);
-    baton_assert(recovery.report.last.seq <= builder.last.seq);
+    baton_assert(forged || recovery.report.last.seq <= builder.last.seq);
     baton_recovery_fini(&recovery);
     baton_io_close(io);
     if (r == 0)

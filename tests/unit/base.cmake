@@ -5,9 +5,9 @@ endforeach()
 target_link_libraries(base_digest_test PRIVATE PkgConfig::XXHASH) # its own hash is the judge
 target_link_libraries(base_histogram_test PRIVATE m)
 
-# Each over io_uring, threads and the fault backend.
+# Each over io_uring, threads and the fault backend; io_files over the simulated machine too.
 foreach(name io_files io_flight io_locks)
-    baton_test(base_${name}_test SOURCES unit/${name}_test.c unit/io_case.c MODULES base)
+    baton_test(base_${name}_test SOURCES unit/${name}_test.c unit/io_case.c MODULES base LIBRARIES baton_sim)
 endforeach()
 foreach(name io_open io_posix io_probe io_fault)
     baton_test(base_${name}_test SOURCES unit/${name}_test.c MODULES base)

@@ -172,6 +172,17 @@ int engine_fixture_snapshot(engine_fixture *fixture)
     return state->last_status;
 }
 
+int engine_fixture_finalize(engine_fixture *fixture)
+{
+    const uint64_t begin_ns = baton_clock_monotonic_ns(baton_clock_system());
+    int r;
+    while ((r = baton_engine_finalize(fixture->engine, &fixture->error)) == BATON_E_AGAIN) {
+        engine_fixture_turn(fixture);
+        assert_true(baton_clock_monotonic_ns(baton_clock_system()) - begin_ns < FIXTURE_HANG_NS);
+    }
+    return r;
+}
+
 engine_expected *engine_stream_expected(uint64_t entries_count)
 {
     baton_machine *machine = malloc(sizeof(*machine));

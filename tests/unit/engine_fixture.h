@@ -61,6 +61,8 @@ void engine_fixture_turn(engine_fixture *fixture);   /* one, up to 10 ms; must w
 void engine_fixture_settle(engine_fixture *fixture); /* until everything is released */
 /* Seal, settle, handover record. */
 void engine_fixture_hand_over(engine_fixture *fixture);
+/* Ask, and turn until it is durable. */
+int engine_fixture_finalize(engine_fixture *fixture);
 /* Take one and turn until it is finished; returns its status. */
 int engine_fixture_snapshot(engine_fixture *fixture);
 

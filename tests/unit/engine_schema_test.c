@@ -74,7 +74,9 @@ static void finalize_opens_the_new_schema_and_shuts_the_old_build_out(void **unu
     baton_replay_result result;
     engine_fixture_make(&f, "schema_finalize");
     begin_old_go_on_new(&f);
-    assert_int_equal(baton_engine_finalize(f.engine, &f.error), 0);
+    assert_int_equal(baton_engine_finalize(f.engine, &f.error), BATON_E_AGAIN);
+    assert_int_equal(engine_fixture_status(&f).schema, 1); /* the old one until it is durable */
+    assert_int_equal(engine_fixture_finalize(&f), 0);
     assert_int_equal(baton_engine_finalize(f.engine, &f.error), 0);
     assert_int_equal(engine_fixture_status(&f).schema, 2);
     assert_int_equal(add_extra(&f, 5), 0);
@@ -111,7 +113,7 @@ static void a_finalize_that_was_answered_survives_the_disk_s_death(void **unused
     f.options.io_backend = io_fault_backend();
     f.options.io_context = fault;
     begin_old_go_on_new(&f);
-    assert_int_equal(baton_engine_finalize(f.engine, &f.error), 0);
+    assert_int_equal(engine_fixture_finalize(&f), 0);
     io_fault_crash_after(fault, io_fault_count(fault));
     assert_int_not_equal(baton_engine_close(f.engine), 0);
     f.engine = NULL;

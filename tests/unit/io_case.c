@@ -7,7 +7,8 @@
 
 #define HANG_NS (UINT64_C(60) * 1000000000)
 
-static int open_backend(const char *backend, io_fault *fault, baton_io **ret_io, baton_error *error)
+static int open_backend(const char *backend, io_fault *fault, baton_sim *sim, baton_io **ret_io,
+                        baton_error *error)
 {
     baton_io_options options = {.ops_max = IO_CASE_OPS_MAX, .region_bytes = IO_CASE_REGION_BYTES};
     options.choice = strcmp(backend, "uring") == 0 ? BATON_IO_URING : BATON_IO_THREADS;
@@ -15,7 +16,23 @@ static int open_backend(const char *backend, io_fault *fault, baton_io **ret_io,
         options.custom = io_fault_backend();
         options.custom_context = fault;
     }
+    if (strcmp(backend, "sim") == 0) {
+        options.custom = baton_sim_backend();
+        options.custom_context = baton_sim_start(sim);
+        options.clock = baton_sim_clock(sim);
+    }
     return baton_io_open(&options, ret_io, error);
+}
+
+/* The test's directory, also there. */
+static void make_directories(baton_io *io, const char *path)
+{
+    char part[TEST_PATH_BYTES];
+    for (const char *end = strchr(path + 1, '/'); end != NULL; end = strchr(end + 1, '/')) {
+        (void)snprintf(part, sizeof(part), "%.*s", (int)(end - path), path);
+        assert_int_equal(baton_io_directory_make(io, part), 0);
+    }
+    assert_int_equal(baton_io_directory_make(io, path), 0);
 }
 
 int io_case_setup(void **state)
@@ -27,13 +44,16 @@ int io_case_setup(void **state)
         return -1;
     test->variant = variant;
     test->fault = strcmp(variant->backend, "fault") == 0 ? io_fault_new() : NULL;
+    test->sim = strcmp(variant->backend, "sim") == 0 ? baton_sim_new(1) : NULL;
     test_dir_make(&test->dir, "io");
     *state = test;
-    if (open_backend(variant->backend, test->fault, &test->io, &error) != 0) {
+    if (open_backend(variant->backend, test->fault, test->sim, &test->io, &error) != 0) {
         char text[1024];
         print_error("%s\n", baton_error_text(&error, text, sizeof(text)));
         return -1;
     }
+    if (test->sim != NULL)
+        make_directories(test->io, test->dir.path);
     return 0;
 }
 
@@ -42,6 +62,7 @@ int io_case_teardown(void **state)
     io_case *test = *state;
     baton_io_close(test->io);
     io_fault_free(test->fault);
+    baton_sim_free(test->sim);
     test_dir_remove(&test->dir);
     free(test);
     return 0;
@@ -98,7 +119,7 @@ int io_case_each(const io_variant *variants, size_t count,
     bool has_uring = true;
     baton_io *probe = NULL;
     baton_error error = {0};
-    if (open_backend("uring", NULL, &probe, &error) != 0) {
+    if (open_backend("uring", NULL, NULL, &probe, &error) != 0) {
         printf("skipped for io_uring: %s\n", error.why);
         has_uring = false;
     }

@@ -8,13 +8,14 @@
 #include <cmocka.h>
 
 #include "base/io.h"
+#include "base/io_sim.h"
 #include "tests/support/io_fault.h"
 #include "tests/support/test_dir.h"
 
 typedef enum { ROUTE_RUN, ROUTE_SUBMIT } io_route;
 
 typedef struct {
-    const char *backend; /* "uring", "threads", "fault" */
+    const char *backend; /* "uring", "threads", "fault", "sim" */
     io_route route;
 } io_variant;
 
@@ -22,6 +23,7 @@ typedef struct {
     const io_variant *variant;
     baton_io *io;
     io_fault *fault; /* of the fault backend */
+    baton_sim *sim;  /* of the simulated machine: files are numbers to nobody else */
     test_dir dir;
 } io_case;
 

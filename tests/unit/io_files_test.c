@@ -177,7 +177,8 @@ static void a_file_does_only_what_it_was_opened_for(void **state)
     assert_int_equal(transfer(test, BATON_IO_READ, writer, buffer, 4096, 0), -EBADF);
     assert_int_equal(transfer(test, BATON_IO_WRITE, writer, buffer, 4096, 0), 4096);
     assert_int_equal(transfer(test, BATON_IO_READ, reader, buffer, 4096, 0), 4096);
-    assert_true(fcntl(reader, F_GETFD) & FD_CLOEXEC);
+    if (test->sim == NULL)
+        assert_true(fcntl(reader, F_GETFD) & FD_CLOEXEC);
     close_file(test, reader);
     close_file(test, writer);
 }
@@ -195,8 +196,10 @@ static void sync_allocate_and_truncate_do_what_they_say(void **state)
     assert_int_equal(on_file(test, BATON_IO_ALLOCATE, file, 4096, 65536), 0);
     assert_int_equal(baton_io_file_size(test->io, file, &bytes), 0);
     assert_int_equal(bytes, 4096 + 65536);
-    assert_int_equal(fstat(file, &status), 0);
-    assert_true(status.st_blocks * 512 >= 65536);
+    if (test->sim == NULL) {
+        assert_int_equal(fstat(file, &status), 0);
+        assert_true(status.st_blocks * 512 >= 65536);
+    }
     assert_int_equal(on_file(test, BATON_IO_TRUNCATE, file, 8192, 0), 0);
     assert_int_equal(baton_io_file_size(test->io, file, &bytes), 0);
     assert_int_equal(bytes, 8192);
@@ -236,8 +239,10 @@ static void create_refuses_what_is_there(void **state)
     mode_t before = umask(0);
     close_file(test, io_case_open(test, "f", RW | BATON_IO_CREATE));
     umask(before);
-    assert_int_equal(stat(path, &status), 0);
-    assert_int_equal(status.st_mode & 0777, 0640);
+    if (test->sim == NULL) {
+        assert_int_equal(stat(path, &status), 0);
+        assert_int_equal(status.st_mode & 0777, 0640);
+    }
     assert_int_equal(on_path(test, BATON_IO_OPEN, path, NULL, RW | BATON_IO_CREATE), -EEXIST);
     close_file(test, io_case_open(test, "f", RW | BATON_IO_CREATE_OR_OPEN));
     close_file(test, io_case_open(test, "g", RW | BATON_IO_CREATE_OR_OPEN));
@@ -339,6 +344,7 @@ int main(void)
     static const io_variant variants[] = {
         {"uring", ROUTE_RUN},      {"uring", ROUTE_SUBMIT}, {"threads", ROUTE_RUN},
         {"threads", ROUTE_SUBMIT}, {"fault", ROUTE_RUN},    {"fault", ROUTE_SUBMIT},
+        {"sim", ROUTE_RUN},        {"sim", ROUTE_SUBMIT},
     };
     return io_case_each(variants, sizeof(variants) / sizeof(variants[0]), run_group);
 }

@@ -321,6 +321,65 @@ static void file_shorter_than_its_header_says_is_judged_by_evidence(void **state
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* The walk stops in the first segment and never sees the header of the second epoch. */
+static void next_epochs_header_is_evidence_also_behind_a_second_segment(void **state)
+{
+    journal_builder *builder = BUILDER(state);
+
+    builder->keep_durable = true; /* no batch proves anything */
+    builder_epoch(builder, 1);
+    builder_batch(builder, 3);
+    uint64_t offset = builder_batch(builder, 3);
+    builder_roll(builder);
+    builder_zero(builder_path(builder, 1, 1), BUILDER_SEGMENT_BYTES - 4096, 4096);
+    builder_batch(builder, 2);
+    builder_epoch(builder, 2);
+    builder_flip(builder_path(builder, 1, 1), offset + 60, 1);
+    journal_look look = look_at(builder->directory);
+    assert_damaged_at(&look, builder_path(builder, 1, 1), offset);
+    assert_string_equal(look.report.evidence_from, "segment header");
+    assert_int_equal(look.report.acked_lost, 5);
+}
+
+/* What the second epoch cut has higher batch numbers than what it made durable itself. */
+static void what_a_damaged_epoch_made_durable_is_not_replaced_by_what_it_cut(void **state)
+{
+    journal_builder *builder = BUILDER(state);
+
+    builder_epoch(builder, 1);
+    builder_batch(builder, 3);
+    builder_place place = builder_here(builder);
+    for (int i = 0; i < 4; i++)
+        builder_batch(builder, 1);
+    builder_go_back(builder, &place);
+    builder_epoch(builder, 2);
+    builder_batch(builder, 1);
+    builder_mark(builder, 0);
+    journal_look look = look_at(builder->directory);
+    assert_int_equal(look.status, 0);
+    assert_int_equal(look.entries, 4);
+    builder_flip(builder_path(builder, 2, 2), 100, 2);
+    look = look_at(builder->directory);
+    assert_int_equal(look.status, BATON_E_DAMAGED);
+    assert_string_equal(look.report.evidence_from, "mark");
+}
+
+/* Not every last unit of a file is a trailer's place. */
+static void evidence_in_the_last_unit_of_a_short_file_counts(void **state)
+{
+    journal_builder *builder = BUILDER(state);
+    const char *path = builder_path(builder, 1, 1);
+
+    builder_epoch(builder, 1);
+    uint64_t offset = builder_batch(builder, 3);
+    uint64_t mark = builder_mark(builder, 0);
+    builder_truncate(path, mark + 4096);
+    builder_flip(path, offset + 130, 7);
+    journal_look look = look_at(builder->directory);
+    assert_damaged_at(&look, path, offset);
+    assert_string_equal(look.report.evidence_from, "mark");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -341,6 +400,9 @@ int main(void)
         TEST(caller_that_knows_more_than_an_empty_directory_holds_is_told),
         TEST(caller_that_knows_another_epochs_batch_is_told),
         TEST(file_shorter_than_its_header_says_is_judged_by_evidence),
+        TEST(next_epochs_header_is_evidence_also_behind_a_second_segment),
+        TEST(what_a_damaged_epoch_made_durable_is_not_replaced_by_what_it_cut),
+        TEST(evidence_in_the_last_unit_of_a_short_file_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

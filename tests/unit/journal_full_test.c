@@ -121,6 +121,84 @@ static void a_full_segment_on_a_full_disk_still_takes_the_handover_and_closes(vo
     assert_int_equal(baton_journal_close(journal), 0);
 }
 
+/* Idle between the last entries, the records and the handover, again and again: each mark takes
+ * its own place, none the handover's. */
+static void marks_and_records_leave_the_handover_its_room(void **state)
+{
+    (void)state;
+    const uint8_t nothing[1] = {0};
+    const baton_checkpoint_wire checkpoint = {.state_schema = baton_le32_put(1)};
+    for (uint32_t records = 0; records < 4; records++) {
+        char path[TEST_PATH_BYTES];
+        snprintf(path, sizeof(path), "%.400s/r%u", dir.path, records);
+        baton_journal *journal = fixture_begin(path, &options);
+        io_fault_fail_all(fault, BATON_IO_ALLOCATE, ENOSPC);
+        assert_int_equal(fill(journal), BATON_E_NO_SPACE);
+        do { /* to the last entry, with an idle time after each */
+            assert_int_equal(baton_journal_flush(journal), 0);
+            turn(journal, 10);
+        } while (baton_journal_append(journal, fixture_type(1), nothing, 0, NULL) == 0);
+        int r = 0;
+        for (uint32_t i = 0; i < records * 3; i++) { /* to the last record, and beyond */
+            r = baton_journal_append_record(journal, BATON_RECORD_CHECKPOINT, &checkpoint,
+                                            sizeof(checkpoint));
+            assert_int_equal(baton_journal_flush(journal), 0);
+            turn(journal, 10);
+        }
+        assert_int_equal(r, records == 0 ? 0 : BATON_E_NO_SPACE);
+        baton_handover_wire handover = {.epoch = baton_le64_put(1),
+                                        .last_seq =
+                                            baton_le64_put(baton_journal_last_seq(journal))};
+        assert_int_equal(baton_journal_append_record(journal, BATON_RECORD_HANDOVER, &handover,
+                                                     sizeof(handover)),
+                         0);
+        uint64_t batch = baton_journal_queued_batch(journal);
+        assert_true(baton_journal_durable_position(journal).batch < batch);
+        assert_int_equal(baton_journal_flush(journal), 0);
+        assert_int_equal(baton_journal_durable_position(journal).batch, batch);
+        assert_int_equal(baton_journal_queued_batch(journal), batch);
+        turn(journal, 10); /* the handover's own mark: killed now, it is proven */
+        assert_true(baton_journal_durable_position(journal).batch == batch + 1);
+        assert_int_equal(baton_journal_close(journal), 0);
+        io_fault_fail_all(fault, BATON_IO_ALLOCATE, 0);
+
+        baton_journal_summary summary;
+        assert_int_equal(
+            baton_journal_verify(path, BATON_BACKEND_THREADS, NULL, NULL, &summary, NULL), 0);
+        assert_true(summary.closed);
+        journal = fixture_begin(path, &options);
+        assert_memory_equal(&baton_journal_facts(journal)->handover, &handover, sizeof(handover));
+        assert_int_equal(baton_journal_close(journal), 0);
+    }
+}
+
+/* Every entry that append took, and none that it refused, is there when the disk had room again
+ * and when it never had (J6). */
+static void back_pressure_loses_no_entry_that_was_taken(void **state)
+{
+    (void)state;
+    baton_journal *journal = fixture_begin(journal_dir, &options);
+    uint64_t taken = 0;
+    uint32_t refused = 0;
+    for (uint32_t phase = 0; phase < 7; phase++) { /* full in the even ones */
+        io_fault_fail_all(fault, BATON_IO_ALLOCATE, phase % 2 == 0 ? ENOSPC : 0);
+        uint32_t refused_before = refused;
+        for (uint32_t i = 0; i < 6000 && refused - refused_before < 50; i++) {
+            int r = fixture_append(journal);
+            assert_true(r == 0 || r == BATON_E_FULL || r == BATON_E_NO_SPACE);
+            taken += r == 0;
+            refused += r == BATON_E_NO_SPACE;
+            assert_int_equal(baton_journal_last_seq(journal), taken);
+            if (r != 0 || i % 5 == 0)
+                turn(journal, 1);
+        }
+    }
+    assert_true(refused > 100);
+    assert_int_equal(baton_journal_close(journal), 0);
+    io_fault_fail_all(fault, BATON_IO_ALLOCATE, 0);
+    fixture_expect(journal_dir, 1, taken);
+}
+
 static void no_space_in_the_commit_path_breaks_the_journal(void **state)
 {
     (void)state;
@@ -244,6 +322,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         FULL(a_full_disk_is_back_pressure_whatever_hits_it_first),
         FULL(a_full_segment_on_a_full_disk_still_takes_the_handover_and_closes),
+        FULL(marks_and_records_leave_the_handover_its_room),
+        FULL(back_pressure_loses_no_entry_that_was_taken),
         FULL(no_space_in_the_commit_path_breaks_the_journal),
         FULL(a_begin_on_a_full_disk_says_so_and_leaves_nothing_half_made),
         FULL(a_begin_on_a_full_disk_lives_on_the_ballast_and_makes_it_again),

@@ -215,6 +215,24 @@ static void damage_below_the_published_end_is_an_error_not_an_end(void **state)
     assert_int_equal(stage->error.offset, offset);
 }
 
+/* Nothing on the disk proves the last batch: its writer does. */
+static void reader_at_rest_believes_a_living_writer_that_something_is_missing(void **state)
+{
+    live_stage *stage = *state;
+    journal_builder *builder = &stage->builder;
+
+    stage_come_alive(stage);
+    builder_epoch(builder, 1);
+    builder_batch(builder, 3);
+    uint64_t offset = builder_batch(builder, 3);
+    builder_flip(builder_path(builder, 1, 1), offset + 150, 1);
+    stage_publish(stage);
+    stage_open_reader(stage, false, 0);
+    assert_int_equal(stage_read_on(stage), BATON_E_DAMAGED);
+    assert_int_equal(stage->read, 3);
+    assert_int_equal(stage->error.offset, offset);
+}
+
 static void when_the_writer_is_gone_all_that_recovery_accepts_is_read_and_then_sealed(void **state)
 {
     live_stage *stage = *state;
@@ -447,6 +465,7 @@ int main(void)
         TEST(retired_right_behind_the_reader_is_no_loss),
         TEST(seq_that_was_retired_is_gone_and_the_oldest_is_found),
         TEST(damage_below_the_published_end_is_an_error_not_an_end),
+        TEST(reader_at_rest_believes_a_living_writer_that_something_is_missing),
         TEST(when_the_writer_is_gone_all_that_recovery_accepts_is_read_and_then_sealed),
         TEST(journal_at_rest_without_lock_or_hint_is_read_and_sealed),
         TEST(hint_of_another_journal_says_nothing),

@@ -120,6 +120,46 @@ static void healthy_or_absent_journal_needs_nothing(void **state)
     assert_false(exists(nowhere));
 }
 
+/* A roll was under way: a torn batch, and in the next segment batches before its header. */
+static void torn_tail_of_several_segments_is_kept_whole(void **state)
+{
+    repair_stage *stage = *state;
+    journal_builder *builder = &stage->builder;
+    uint8_t torn[3][4096];
+    uint8_t kept[4096];
+    char path[BUILDER_PATH_BYTES + 96];
+    uint64_t offsets[3];
+    uint32_t files;
+
+    builder_epoch(builder, 1);
+    builder_batch(builder, 3);
+    builder->keep_durable = true;
+    offsets[0] = builder_batch(builder, 3);
+    builder_flip(builder_path(builder, 1, 1), offsets[0] + 130, 1);
+    for (uint64_t index = 2; index <= 3; index++) {
+        builder_roll(builder);
+        builder_zero(builder_path(builder, 1, index - 1), builder->segment_bytes - 4096, 4096);
+        offsets[index - 1] = builder_batch(builder, 2);
+        builder_zero(builder_path(builder, 1, index), 0, 4096);
+    }
+    for (uint64_t index = 1; index <= 3; index++)
+        builder_read(builder_path(builder, 1, index), offsets[index - 1], torn[index - 1],
+                     sizeof(torn[0]));
+    assert_int_equal(repair(stage, false), 0);
+    assert_int_equal(stage->report.cut_bytes, 3 * 4096);
+    assert_int_equal(stage->report.last.seq, 3);
+    assert_int_equal(kept_bytes(stage, &files), 3 * 4096);
+    assert_int_equal(files, 3);
+    for (uint64_t index = 1; index <= 3; index++) {
+        (void)snprintf(path, sizeof(path), "%s/0000000000000001-%016llx-%016llx.torn",
+                       stage->report.kept_path, (unsigned long long)index,
+                       (unsigned long long)offsets[index - 1]);
+        builder_read(path, 0, kept, sizeof(kept));
+        assert_memory_equal(kept, torn[index - 1], sizeof(kept));
+    }
+    assert_writable(stage, 3, 1);
+}
+
 static void torn_tail_is_cut_and_kept_aside(void **state)
 {
     repair_stage *stage = *state;
@@ -306,6 +346,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(healthy_or_absent_journal_needs_nothing),
         TEST(torn_tail_is_cut_and_kept_aside),
+        TEST(torn_tail_of_several_segments_is_kept_whole),
         TEST(damage_is_refused_unless_its_loss_is_accepted),
         TEST(later_segments_and_epochs_move_aside_and_stay_burnt),
         TEST(damaged_headers_and_missing_segments_are_cut_too),

@@ -104,7 +104,7 @@ static void the_current_segment_never_goes(void **state)
     assert_int_equal(baton_journal_close(journal), 0);
 }
 
-static void a_reopened_journal_without_new_entries_can_retire_all_before(void **state)
+static void what_stays_never_begins_with_a_bare_header(void **state)
 {
     (void)state;
     baton_journal *journal = grow();
@@ -113,10 +113,12 @@ static void a_reopened_journal_without_new_entries_can_retire_all_before(void **
     uint32_t removed;
     assert_int_equal(baton_journal_retire(journal, 12001, &removed), 0);
     assert_true(removed > 3);
-    assert_int_equal(baton_journal_close(journal), 0);
-    journal = fixture_begin(journal_dir, &options);
-    assert_int_equal(baton_journal_last_seq(journal), 12000);
+    /* Only a header stands in the new term. Were it all, one rotten bit in it would leave what
+     * looks like a new journal: the segment before stays until a batch follows. */
+    assert_true(oldest_entry(12000) <= 12000);
     fixture_append_durable(journal, 5);
+    assert_int_equal(baton_journal_retire(journal, 12001, &removed), 0);
+    assert_int_equal(removed, 1);
     assert_int_equal(baton_journal_close(journal), 0);
     assert_int_equal(oldest_entry(12005), 12001);
 }
@@ -213,7 +215,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         RETIRE(what_holds_a_wanted_entry_stays),
         RETIRE(the_current_segment_never_goes),
-        RETIRE(a_reopened_journal_without_new_entries_can_retire_all_before),
+        RETIRE(what_stays_never_begins_with_a_bare_header),
         RETIRE(the_archive_hook_can_keep_a_segment_and_leaves_no_hole),
         RETIRE(readers_are_told_what_is_gone),
         RETIRE(void_segments_go_with_the_others),

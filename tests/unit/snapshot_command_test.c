@@ -52,13 +52,13 @@ static char *slurp(FILE *file)
 }
 
 /* Runs it in this process with stdout and stderr caught. Words up to NULL. */
-static int run(const char *verb, ...)
+static int run(const char *which, ...)
 {
-    char *argv[12] = {(char *)(uintptr_t) "snapshot", (char *)(uintptr_t)verb};
-    int argc = verb != NULL ? 2 : 1;
+    char *argv[12] = {(char *)(uintptr_t) "snapshot", (char *)(uintptr_t)which};
+    int argc = which != NULL ? 2 : 1;
     va_list words;
-    va_start(words, verb);
-    for (char *word; verb != NULL && (word = va_arg(words, char *)) != NULL;)
+    va_start(words, which);
+    for (char *word; which != NULL && (word = va_arg(words, char *)) != NULL;)
         argv[argc++] = word;
     va_end(words);
     FILE *files[2] = {fopen(test_path(&dir, "out"), "w+b"), fopen(test_path(&dir, "err"), "w+b")};

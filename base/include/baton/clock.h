@@ -16,6 +16,10 @@ struct baton_clock {
 
 const baton_clock *baton_clock_system(void);
 
+/* "2026-11-21T14:00:00.25+01:00", "...Z" (RFC 3339), or "@" and nanoseconds since 1970-01-01 UTC.
+ * 0 or -EINVAL. */
+int baton_time_parse(const char *text, uint64_t *ret_ns);
+
 static inline uint64_t baton_clock_monotonic_ns(const baton_clock *clock)
 {
     return clock->monotonic_ns(clock);

@@ -68,7 +68,8 @@ typedef struct {
         torn_cut; /* bytes cut above the evidence and kept aside. Whether one of them had been acknowledged
                                 in the last moment before the crash can not be known */
     uint64_t unproven;   /* entries readable above the evidence: adopted */
-    char torn_path[256]; /* where the cut bytes are kept, or "" (set by baton_journal_begin) */
+    char torn_path[256]; /* where the cut bytes are kept: a file, or, of several segments, their
+                            folder; or "" (set by baton_journal_begin) */
     char evidence_from
         [64]; /* what gave the evidence: "batch", "mark", "segment header", "trailer", "caller",
                                 "writer" (a living one says so) */
@@ -90,6 +91,7 @@ typedef struct {
     uint64_t idle_mark_ns;          /* quiet time after which a mark proves the tail; 0: 2 ms */
     uint64_t lock_wait_ns;          /* 0: 5 s; how long open waits for a dead writer's lock (J10) */
     bool no_ballast;                /* give up the room that is kept for a full disk (J6) */
+    bool no_spares;                 /* remove retired segments; else two are kept and used again */
     baton_metrics *metrics;         /* NULL: none; must outlive the journal */
     const baton_clock *clock;       /* NULL: the system's */
     /* Called before a segment is removed; non-zero keeps it. path is valid during the call. */
@@ -160,6 +162,10 @@ BATON_MUST_USE int baton_journal_flush(baton_journal *journal);
 uint64_t baton_journal_durable_seq(const baton_journal *journal);
 uint64_t baton_journal_last_seq(const baton_journal *journal); /* the last one appended */
 baton_position baton_journal_durable_position(const baton_journal *journal);
+/* The batch that holds, or will hold, what was queued last, records too: it is durable once
+ * baton_journal_durable_position().batch >= this. For who waits in its own loop instead of in
+ * baton_journal_flush. */
+uint64_t baton_journal_queued_batch(const baton_journal *journal);
 uint64_t baton_journal_epoch(const baton_journal *journal); /* 0 before begin */
 baton_digest baton_journal_id(
     const baton_journal *journal); /* 16 random bytes, made once; zero before the first begin */
@@ -179,7 +185,8 @@ void baton_journal_note_applied(baton_journal *journal, uint64_t seq, baton_dige
  * drain. */
 void baton_journal_seal(baton_journal *journal);
 /* Remove segments that hold nothing at or above keep_from_seq; never the current one. The
- * archive hook may keep one. */
+ * archive hook may keep one: then those after it stay, too. Up to two full ones become spares, of
+ * which the next segments are made. */
 BATON_MUST_USE int baton_journal_retire(baton_journal *journal, uint64_t keep_from_seq,
                                         uint32_t *ret_removed);
 
@@ -240,6 +247,36 @@ typedef void (*baton_progress)(void *context, uint64_t done_bytes, uint64_t all_
 BATON_MUST_USE int baton_journal_verify(const char *directory, baton_backend backend,
                                         baton_progress progress, void *progress_context,
                                         baton_journal_summary *ret_summary, baton_error *error);
+typedef struct {
+    uint64_t epoch;
+    uint64_t index;
+    uint64_t file_bytes;
+    uint64_t used_bytes; /* up to the end of its last accepted batch; 0 when it holds none */
+    uint64_t first_seq;  /* 0 when it is not part of the journal */
+    const char *state;   /* "accepted", "ready", "void" */
+} baton_segment_stat;
+typedef struct {
+    baton_journal_summary summary;
+    uint64_t epochs_count; /* of which entries or records are there */
+    uint64_t used_bytes;
+    uint64_t other_bytes;   /* ballast, spares, torn bytes: in the directory, no segments */
+    uint64_t free_bytes;    /* of the file system */
+    uint64_t first_time_ns; /* of the oldest entry; 0: there is none */
+    uint64_t last_time_ns;
+    uint64_t recent_seq; /* the first entry of the newest segment with entries, and its time */
+    uint64_t recent_time_ns;
+    uint64_t read_ns; /* how long it took to read and check used_bytes, just now */
+    bool written_mode;
+    char commit_primitive[256]; /* a writer's here, now; "" with commit_refused saying why not */
+    char commit_refused[192];
+    baton_segment_stat *segments; /* summary.segments_count of them; baton_journal_stat_fini */
+} baton_journal_stat;
+/* All of baton_journal_verify, and what an operator asks besides. Leaves nothing behind. The same
+ * results; *ret_stat needs baton_journal_stat_fini in every case. */
+BATON_MUST_USE int baton_journal_stat_get(const char *directory, baton_backend backend,
+                                          baton_progress progress, void *progress_context,
+                                          baton_journal_stat *ret_stat, baton_error *error);
+void baton_journal_stat_fini(baton_journal_stat *stat);
 /* `next` goes on where `previous` ends: same id, next seq, higher epoch, unbroken chain (H3).
  * Both already verified. */
 BATON_MUST_USE int baton_journal_verify_continues(const char *previous, const char *next,

@@ -1,0 +1,60 @@
+/* journal/spare.c: retired segments that are used again (docs/adr/0005). Their extents are there and
+ * were written before, so making the next segment of one allocates nothing, converts nothing, and
+ * works on a full disk.
+ *
+ * What must be durable before what: the new name of a retired segment before the first zero is
+ * written into it, for until then the journal may begin with it after a crash; its zeros before it
+ * gets a segment's name again; that name before it is used (J3).
+ *
+ * Only what this very writer wrote and finished is kept: no write of a dead one can still be under
+ * way into it (J10). Others' spares are removed by the next begin. */
+#include <stdio.h>
+
+#include "journal/journal_private.h"
+
+void journal_spares_clear(baton_journal *journal)
+{
+    for (uint32_t i = 0; i < JOURNAL_SPARES_MAX; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof(name), "SPARE-%u", i);
+        journal_path(journal, name, journal->spare_paths[i]);
+        journal_ignore(baton_io_unlink(journal->io, journal->spare_paths[i]));
+        journal->spares[i] = SPARE_NONE;
+    }
+}
+
+bool journal_spare_keep(baton_journal *journal, const char *path)
+{
+    if (journal->no_spares)
+        return false;
+    for (uint32_t i = 0; i < JOURNAL_SPARES_MAX; i++) {
+        if (journal->spares[i] != SPARE_NONE)
+            continue;
+        if (baton_io_rename(journal->io, path, journal->spare_paths[i]) < 0)
+            return false;
+        journal->spares[i] = SPARE_NAMED;
+        return true;
+    }
+    return false;
+}
+
+/* Where the flush failed, nobody knows which name will be there after a crash: the bytes stay as
+ * they are. */
+void journal_spares_named(baton_journal *journal, bool durable)
+{
+    for (uint32_t i = 0; i < JOURNAL_SPARES_MAX; i++) {
+        if (journal->spares[i] != SPARE_NAMED)
+            continue;
+        if (!durable)
+            journal_ignore(baton_io_unlink(journal->io, journal->spare_paths[i]));
+        journal->spares[i] = durable ? SPARE_THERE : SPARE_NONE;
+    }
+}
+
+uint32_t journal_spare_find(const baton_journal *journal, uint64_t bytes)
+{
+    uint32_t at = 0;
+    while (at < JOURNAL_SPARES_MAX && journal->spares[at] != SPARE_THERE)
+        at++;
+    return bytes == journal->segment_bytes ? at : JOURNAL_SPARES_MAX;
+}
