@@ -1,2 +1,10 @@
 # scripts/campaign itself: that it finds what is wrong, and leaves nothing behind.
 baton_script_test(campaign SCRIPT tests/e2e/service_cut.py ARGS Campaign TIMEOUT 300 NOSAN)
+
+# The program that `scripts/campaign kill` kills.
+add_executable(journal_kill_writer e2e/journal_kill_writer.c)
+target_include_directories(journal_kill_writer PRIVATE "${PROJECT_SOURCE_DIR}")
+target_link_libraries(journal_kill_writer PRIVATE baton_flags)
+baton_link_modules(journal_kill_writer PRIVATE journal base)
+set_target_properties(journal_kill_writer PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
+baton_script_test(journal_kill_campaign SCRIPT tests/e2e/journal_kill.py TIMEOUT 300 NOSAN LABELS e2e)

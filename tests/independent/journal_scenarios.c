@@ -1,6 +1,6 @@
 /* tests/independent/journal_scenarios.c: makes journals of every kind in a directory and prints,
  * one JSON object a line, what this library's recovery and reader say about each.
- * journal_verify_test.py holds a second implementation against it.
+ * journal_read_test.py holds a second implementation against it.
  *
  *     journal_scenarios DIRECTORY SEED ROUNDS */
 #include <inttypes.h>

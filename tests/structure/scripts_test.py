@@ -92,6 +92,20 @@ class Setup(Fake):
         self.assertEqual((result.status, self.calls()), (0, []))
         self.assertIn("gcc: the C compiler", result.stdout)
 
+    def test_what_a_campaign_or_the_fuzzer_needs_is_installed_only_when_asked_for(self):
+        for option, packages in (("--campaign", "e2fsprogs xfsprogs"), ("--fuzz", "clang-14 libclang-rt-14-dev")):
+            self.assertEqual(self.setup(option).status, 0)
+            self.assertEqual(self.calls()[-1], f"apt-get install -y -qq --no-install-recommends {packages}")
+
+    def test_what_the_benchmark_compares_with_is_optional_package_by_package(self):
+        self.command("apt-get", APT + 'case "$*" in *rocksdb*) exit 100 ;; esac\n')
+        result = self.setup("--bench")
+        self.assertEqual(result.status, 0, result)
+        self.assertIn("librocksdb-dev can't be had", result.stdout)
+        installs = [call.split()[-1] for call in self.calls() if "install" in call]
+        self.assertIn("liblmdb-dev", installs)
+        self.assertNotIn("gcc", installs)
+
     def test_an_apt_that_fails_is_a_failure(self):
         self.command("apt-get", "#!/bin/sh\nexit 100\n")
         self.remove("gcc")
@@ -158,6 +172,64 @@ class TestScript(Fake):
         self.run_it("--quick", "-R", "journal")
         self.assertEqual(self.presets(), ["release"])
         self.assertTrue(self.calls()[-1].endswith("-R journal"), self.calls())
+
+
+# Stands for clang with libFuzzer, or for one without it, and for the build of the targets.
+CLANG = '#!/bin/sh\n[ -e "$FAKE/libfuzzer" ] || exit 1\nfor last; do :; done\n: >build/fuzz.probe\n'
+FUZZ_CMAKE = """#!/bin/sh
+echo "cmake CC=$CC $*" >>"$FAKE/calls"
+mkdir -p build/fuzz/tests && cp "$FAKE/target" build/fuzz/tests/one_fuzz
+"""
+
+
+class FuzzScript(Fake):
+    def setUp(self):
+        super().setUp()
+        self.copy = self.directory / "tree"
+        (self.copy / "scripts").mkdir(parents=True)
+        (self.copy / "tests" / "fuzz").mkdir(parents=True)
+        (self.copy / "tests" / "fuzz" / "x.cmake").write_text("baton_fuzz_target(one_fuzz SOURCES a.c)\n")
+        for name in ("lib.sh", "fuzz"):
+            shutil.copy(tree.SOURCE / "scripts" / name, self.copy / "scripts" / name)
+        setup = self.copy / "scripts" / "setup"
+        setup.write_text('#!/bin/sh\necho "setup $*" >>"$FAKE/calls"\n')
+        setup.chmod(0o755)
+        for name in ("clang", "clang-14"):
+            self.command(name, CLANG)
+        self.command("cmake", FUZZ_CMAKE)
+        (self.directory / "libfuzzer").touch()
+
+    def fuzz(self, target, *arguments):
+        file = self.directory / "target"
+        file.write_text(f"#!/bin/sh\n{target}\n")
+        file.chmod(0o755)
+        return self.run_script(self.copy / "scripts" / "fuzz", *arguments)
+
+    def test_a_target_that_finds_nothing_is_success(self):
+        result = self.fuzz("echo '#7 DONE   cov: 42 ft: 1'; echo 'stat::number_of_executed_units: 7'", "--seconds", "3")
+        self.assertEqual(result.status, 0, result)
+        self.assertIn("one_fuzz: nothing in 3 s, 42 places of the code reached, 7 inputs", result.stdout)
+        self.assertTrue(any("CC=clang-14 --preset fuzz" in call for call in self.calls()), self.calls())
+        self.assertNotIn("setup --fuzz", self.calls())
+
+    def test_what_is_found_is_a_failure_that_says_how_to_repeat_it(self):
+        result = self.fuzz("echo 'SUMMARY: overflow'\necho 'x; Test unit written to build/fuzz/findings/crash-1'\nexit 77")
+        self.assertEqual(result.status, 1, result)
+        self.assertIn("SUMMARY: overflow", result.stderr)
+        self.assertIn("repeat it: build/fuzz/tests/one_fuzz build/fuzz/findings/crash-1", result.stderr)
+
+    def test_without_libfuzzer_the_built_in_mutator_runs_and_its_seed_is_kept(self):
+        (self.directory / "libfuzzer").unlink()
+        result = self.fuzz('echo "3 inputs, to repeat: $0 --runs 2000 --seed 5 CORPUS"; exit 134', "--seconds", "1")
+        self.assertEqual(result.status, 1, result)
+        self.assertIn("setup --fuzz", self.calls())
+        self.assertIn("built-in mutator", result.stderr)
+        self.assertIn("one_fuzz --runs 2000 --seed 5 tests/fuzz/corpus/one", result.stderr)
+
+    def test_an_unknown_target_is_an_error(self):
+        result = self.fuzz("exit 0", "none_fuzz")
+        self.assertEqual(result.status, 1)
+        self.assertIn("no such target", result.stderr)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,13 @@
-"""A second reader of journal format v1, written from docs/format/journal.md in Python and sharing no code with the first.
+"""A second reader of journal format v1, written from docs/format/journal.md alone; it shares no code with the first.
 
-    python3 journal_verify.py DIR        one JSON object: verdict, end, evidence, entries
+    python3 journal_read.py DIR [--from SEQ] [--to SEQ]    entries, as `baton journal dump` prints them
+    python3 journal_read.py --look DIR                     one JSON object: verdict, end, evidence, counts
 
-It is slow and means to be plain. It reads whole files; the first reader streams.
+Exit code: 0, 10 (--look: a torn tail), 11 (acknowledged data is damaged; the entries before it are printed), else 1.
+It is slow and means to be plain: it reads whole files, and needs nothing but Python. It looks at a journal at rest.
 """
+import argparse
+import base64
 import json
 import os
 import re
@@ -11,6 +15,7 @@ import struct
 import sys
 
 UNIT = 4096
+EXIT_CODES = {"whole": 0, "torn": 10, "damaged": 11}  # of --look; others are 1
 MASK = (1 << 64) - 1
 
 # ---- XXH3-128, seed 0, inputs above 240 bytes (every digest of the format covers more) ----
@@ -96,6 +101,24 @@ def sealed_unit(unit, magic, known_flags):
     return True
 
 
+def header_in_range(unit):
+    """Numbers that fit each other, and zeros where nothing is said."""
+    size, roots = le64(unit, 48), le32(unit, 180)
+    continues = position(unit, 72)
+    return (size % UNIT == 0 and size >= 3 * UNIT and roots <= 64 and not any(unit[256 + 24 * roots:4080])
+            and le64(unit, 56) == continues[1] + 1 and le64(unit, 64) == continues[2] + 1
+            and b"\0" in unit[144:176] and not any(unit[unit.index(b"\0", 144):176])
+            and not any(unit[252:256]) and any(unit[16:32]) and continues_in_range(unit, continues))
+
+
+def continues_in_range(unit, continues):
+    index, offset = le64(unit, 112), le64(unit, 120)
+    if not continues[1]:
+        return not any(unit[72:128])
+    return (1 <= continues[0] <= le64(unit, 32) and 1 <= index < le64(unit, 40)
+            and offset >= 2 * UNIT and offset % UNIT == 0)
+
+
 class Segment:
     def __init__(self, path, epoch, index):
         with open(path, "rb") as file:
@@ -104,8 +127,8 @@ class Segment:
         self.cut = None
         self.live = False
         unit = self.data[:UNIT].ljust(UNIT, b"\0")
-        self.zero = unit == bytes(UNIT)
-        self.valid = (sealed_unit(unit, b"BATONSEG", 3) and le64(unit, 32) == epoch and le64(unit, 40) == index)
+        self.valid = (sealed_unit(unit, b"BATONSEG", 3) and le64(unit, 32) == epoch and le64(unit, 40) == index
+                      and header_in_range(unit))
         self.size = len(self.data) // UNIT * UNIT
         if not self.valid:
             return
@@ -128,7 +151,7 @@ class Segment:
 
 
 class Batch:
-    """The valid batch at an offset. Frames are (seq, type, time_ns, payload, is_record)."""
+    """The valid batch at an offset. Frames are (seq, type, time_ns, payload, is_record, epoch)."""
 
     def __init__(self, data):
         self.flags = struct.unpack_from("<H", data, 2)[0]
@@ -164,7 +187,8 @@ def batch_at(data, at, end):
             return None
         if flags & ~1:
             raise Newer
-        batch.frames.append((seq, kind, time_ns, bytes(whole[offset + 16:offset + 16 + size]), bool(flags & 1)))
+        payload = bytes(whole[offset + 16:offset + 16 + size])
+        batch.frames.append((seq, kind, time_ns, payload, bool(flags & 1), batch.epoch))
         seq += 0 if flags & 1 else 1
         offset += stored
     if seq - batch.first_seq != batch.entry_count or any(whole[batch.used:]):
@@ -230,8 +254,7 @@ class Journal:
         self.verdict = "other journal" if ids else self.judge()
 
     def prove(self, found):
-        if (found[1], found[2]) > (self.evidence[1], self.evidence[2]):
-            self.evidence = found
+        self.evidence = max(self.evidence, found)  # by epoch, then batch, then seq
 
     def accept(self, segment):
         """Every batch of one segment that continues the chain. Returns the offset where that ends."""
@@ -263,7 +286,7 @@ class Journal:
             unit = segment.data[at:at + UNIT]
             step = UNIT
             trailer = segment.trailer(self.id, at)
-            is_last = segment.valid and at + UNIT == segment.size
+            is_last = segment.valid and at + UNIT == segment.bytes
             if trailer:
                 self.prove(trailer)
             elif any(unit) and not is_last:
@@ -290,7 +313,7 @@ class Journal:
             for segment in [s for s in self.segments if s.live]:
                 if (segment.continues, segment.continues_digest) != (self.last, self.digest) or \
                         (segment.continues_index, segment.continues_offset) != self.end:
-                    if segment.begins_epoch:
+                    if segment.begins_epoch:  # it knew more than there is now
                         return "damaged"
                     break
                 if segment.begins_epoch:
@@ -301,22 +324,25 @@ class Journal:
             if self.closed and segment.epoch == self.segments[stop].epoch:
                 continue
             self.search(segment, stop_at if at == stop else UNIT)
-        if self.evidence[1] > self.last[1] or self.evidence[2] > self.last[2]:
+        for segment in self.segments:  # also those that the walk did not reach
+            if segment.live and segment.begins_epoch:
+                self.prove(segment.continues)
+        if any(proven > found for proven, found in zip(self.evidence, self.last)):
             return "damaged"
         return "torn" if self.torn_cut else "whole"
 
 
 def fnv(entries):
     value = 0xCBF29CE484222325
-    for seq, kind, time_ns, payload, _ in entries:
+    for seq, kind, time_ns, payload, *_ in entries:
         for byte in struct.pack("<QHQ", seq, kind, time_ns) + payload:
             value = (value ^ byte) * 0x100000001B3 & MASK
     return f"{value:016x}"
 
 
-def look(directory):
+def look(directory, journal=None):
     try:
-        journal = Journal(directory)
+        journal = journal or Journal(directory)
     except Newer:
         return {"verdict": "newer format"}
     return {
@@ -332,7 +358,45 @@ def look(directory):
     }
 
 
+def describe(entry):
+    """The JSON object of one entry: `payload` when it is UTF-8 text, else `payload_base64`."""
+    seq, kind, time_ns, payload, _, epoch = entry
+    found = {"seq": seq, "epoch": epoch, "time_ns": time_ns, "type": kind}
+    try:
+        found["payload"] = payload.decode()
+    except UnicodeDecodeError:
+        found["payload_base64"] = base64.b64encode(payload).decode()
+    return found
+
+
+def dump(directory, first, last):
+    journal = Journal(directory)
+    for entry in journal.entries:
+        if entry[0] >= first and (not last or entry[0] <= last):
+            print(json.dumps(describe(entry), ensure_ascii=False, separators=(",", ":")))
+    if journal.verdict not in ("whole", "torn"):
+        print(f"journal_read: {directory}: {journal.verdict}: it ends at {journal.last}, and {journal.evidence} "
+              "was durable", file=sys.stderr)
+    return 0 if journal.verdict == "torn" else EXIT_CODES.get(journal.verdict, 1)
+
+
+def main(arguments):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("directory")
+    parser.add_argument("--from", dest="first", type=int, default=0, help="the first entry wanted")
+    parser.add_argument("--to", dest="last", type=int, default=0, help="the last entry wanted")
+    parser.add_argument("--look", action="store_true", help="the verdict instead of the entries")
+    options = parser.parse_args(arguments)
+    try:
+        if not options.look:
+            return dump(options.directory, options.first, options.last)
+    except Newer:
+        print(f"journal_read: {options.directory}: a newer format", file=sys.stderr)
+        return 1
+    found = look(options.directory)
+    print(json.dumps(found))
+    return EXIT_CODES.get(found["verdict"], 1)
+
+
 if __name__ == "__main__":
-    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
-        sys.exit(__doc__)
-    print(json.dumps(look(sys.argv[1])))
+    sys.exit(main(sys.argv[1:]))
