@@ -1,6 +1,8 @@
 #include "bench/rows.h"
 
 #include <jansson.h>
+#include <math.h>
+#include <stdarg.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -52,9 +54,109 @@ void bench_print_header(const bench_output *output, const bench_header *header)
                 header->suite, cpu, cpus, kernel.release, header->device_write_cache);
         fprintf(output->human, "commit primitive: %s; build: %s\n\n", header->commit_primitive,
                 header->build);
-        fprintf(output->human, "%-22s %-8s %-8s %14s  %-12s %14s %7s\n", "case", "backend",
+        fprintf(output->human, "%-22s %-8s %-14s %15s %-24s %15s %7s\n", "case", "backend",
                 "metric", "value", "reference", "its value", "ratio");
     }
+}
+
+/* ---- bars ---- */
+
+/* What the journal is held to with io_uring. reference NULL: the value itself, else the ratio
+ * against that; "peer": against each peer (anything that is neither raw nor a backend). */
+static const struct {
+    const char *bench_case;
+    const char *metric;
+    const char *backend;
+    const char *reference;
+    double bar;
+} bars[] = {
+    {"append_one_in_flight", "p50", "uring", "raw", 1.05},
+    {"append_one_in_flight", "p99", "uring", "raw", 1.20},
+    {"append_peak", "bytes_per_s", "uring", "raw", 0.85},
+    {"append_peak", "cpu_ns_per_entry", "uring", NULL, 80},
+    {"append_call", "instructions_per_entry", "uring", NULL, 250},
+    {"append_peak", "bytes_per_s", "threads", "uring backend", 0.6},
+    {"append_128_in_flight", "entries_per_s", "uring", "raw", 0.85},
+    {"append_1024_in_flight", "entries_per_s", "uring", "raw", 0.85},
+    {"append_128_in_flight", "entries_per_s", "uring", "peer", 7},
+    {"append_1024_in_flight", "entries_per_s", "uring", "peer", 20},
+    {"append_open_loop_10k", "p50", "uring", "raw", 1.3},
+    {"append_open_loop_10k", "p99", "uring", "raw", 1.3},
+    {"append_open_loop_100k", "p50", "uring", "raw", 1.3},
+    {"append_open_loop_100k", "p99", "uring", "raw", 1.3},
+    {"append_open_loop_1m", "p50", "uring", "raw", 1.3},
+    {"append_open_loop_1m", "p99", "uring", "raw", 1.3},
+    {"recover_scan", "bytes_per_s", "uring", "raw", 0.85},
+    {"recover_scan_replay", "bytes_per_s", "uring", "raw", 0.85},
+    {"tail_lag", "p50", "uring", "raw ping", 3},
+};
+
+static bool reference_fits(const char *bar, const char *reference)
+{
+    if (!bar || !reference)
+        return bar == reference;
+    if (strcmp(bar, "peer") == 0)
+        return strncmp(reference, "raw", 3) != 0 && !strstr(reference, " backend");
+    return strcmp(bar, reference) == 0;
+}
+
+/* "" when there is no bar. */
+static void verdict(const bench_row *row, double ratio, char *text, size_t text_bytes)
+{
+    text[0] = '\0';
+    for (size_t i = 0; i < sizeof(bars) / sizeof(bars[0]); i++) {
+        if (!row->backend || strcmp(bars[i].backend, row->backend) != 0 ||
+            strcmp(bars[i].bench_case, row->bench_case) != 0 ||
+            strcmp(bars[i].metric, row->metric) != 0 ||
+            !reference_fits(bars[i].reference, row->reference))
+            continue;
+        double value = row->reference ? ratio : row->value;
+        bool met = row->lower_is_better ? value <= bars[i].bar : value >= bars[i].bar;
+        double miss = fabs(value / bars[i].bar - 1);
+        bool inside = row->spread > 0 && miss <= fabs(row->spread - 1);
+        snprintf(text, text_bytes, "  %s (bar: %s %g)",
+                 met      ? "met"
+                 : inside ? "inconclusive: inside the spread of raw"
+                          : "MISSED",
+                 row->lower_is_better ? "at most" : "at least", bars[i].bar);
+    }
+}
+
+void bench_note(const bench_output *output, const char *format, ...)
+{
+    if (!output->human)
+        return;
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("  ", output->human);
+    vfprintf(output->human, format, arguments);
+    fputs("\n", output->human);
+    va_end(arguments);
+}
+
+/* Bytes and entries a second in millions: the table stays narrow. */
+static double for_people(const bench_row *row, double value, const char **ret_unit)
+{
+    bool bytes = strcmp(row->unit, "B/s") == 0;
+    bool count = strcmp(row->unit, "1/s") == 0;
+    *ret_unit = bytes ? "MB/s" : count ? "k/s" : row->unit;
+    return bytes ? value / 1e6 : count ? value / 1e3 : value;
+}
+
+static void print_for_people(FILE *file, const bench_row *row, bool has_ratio, double ratio)
+{
+    const char *unit;
+    char judged[128];
+    bool of_itself = row->reference && strcmp(row->reference, "raw again") == 0;
+    double value = for_people(row, row->value, &unit);
+    fprintf(file, "%-22s %-8s %-14s %10.1f %-4s", of_itself ? "  (raw itself)" : row->bench_case,
+            row->backend ? row->backend : "-", row->metric, value, unit);
+    if (has_ratio)
+        fprintf(file, " %-24s %10.1f %-4s %7.3f", row->reference,
+                for_people(row, row->reference_value, &unit), unit, ratio);
+    verdict(row, ratio, judged, sizeof(judged));
+    fprintf(file, "%s\n", judged);
+    fflush(file);
 }
 
 void bench_print_row(const bench_output *output, const bench_row *row)
@@ -71,14 +173,6 @@ void bench_print_row(const bench_output *output, const bench_row *row)
                              "reference_value",
                              row->reference ? json_real(row->reference_value) : json_null(),
                              "ratio", has_ratio ? json_real(ratio) : json_null()));
-    if (output->human) {
-        bool of_itself = row->reference && strcmp(row->reference, "raw again") == 0;
-        fprintf(output->human, "%-22s %-8s %-8s %11.1f %-3s",
-                of_itself ? "  (raw itself)" : row->bench_case, row->backend ? row->backend : "-",
-                row->metric, row->value, row->unit);
-        if (has_ratio)
-            fprintf(output->human, " %-12s %11.1f %-3s %6.3f", row->reference, row->reference_value,
-                    row->unit, ratio);
-        fprintf(output->human, "\n");
-    }
+    if (output->human)
+        print_for_people(output->human, row, has_ratio, ratio);
 }

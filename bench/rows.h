@@ -14,6 +14,7 @@ typedef struct {
     bool lower_is_better;
     const char *reference; /* NULL: the row has none */
     double reference_value;
+    double spread; /* the reference over itself, measured again; 0: not known */
 } bench_row;
 
 /* The line that comes before all rows: what was measured on. Every pointer outlives the call
@@ -31,4 +32,9 @@ typedef struct {
 } bench_output;
 
 void bench_print_header(const bench_output *output, const bench_header *header);
+/* For a person, a row whose case and metric have a bar (bars in rows.c) says whether it is met;
+ * a miss by no more than the spread is inconclusive. */
 void bench_print_row(const bench_output *output, const bench_row *row);
+/* A line for a person only. */
+__attribute__((format(printf, 2, 3))) void bench_note(const bench_output *output,
+                                                      const char *format, ...);
