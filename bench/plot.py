@@ -70,7 +70,7 @@ class Panel:
     def axes(self, x_ticks, y_ticks, x_name):
         for x, label in x_ticks:
             self.rule((x, 0), (x, 1), "grid")
-            self.text(self.place(x, 0)[0], PANEL - BOTTOM + 18, label, anchor="middle")
+            self.text(self.place(x, 0)[0], PANEL - BOTTOM + 18, label, anchor="end" if x == 1 else "middle")
         for y, label in y_ticks:
             self.rule((0, y), (1, y), "grid")
             self.text(LEFT - 8, self.place(0, y)[1] - self.top + 4, label, anchor="end")

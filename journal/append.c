@@ -75,7 +75,9 @@ static void finish_frame(baton_journal *journal, uint16_t type, uint32_t payload
         .time_ns = baton_le64_put(time_ns),
     };
     memcpy(frame, &header, sizeof(header));
-    memset(payload + payload_bytes, 0, frame_bytes - sizeof(header) - payload_bytes);
+    const uint32_t padding = frame_bytes - (uint32_t)sizeof(header) - payload_bytes;
+    if (padding > 0)
+        memset(payload + payload_bytes, 0, padding);
 
     journal->open_used += frame_bytes;
     if (is_record) {

@@ -4,24 +4,29 @@
 #include "journal/cursor.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "base/assert.h"
 
-#define RING_BYTES ((uint64_t)BATON_CURSOR_CHUNKS * BATON_CURSOR_CHUNK_BYTES)
+#define RING_BYTES   ((uint64_t)BATON_CURSOR_CHUNKS * BATON_CURSOR_CHUNK_BYTES)
+#define MEMORY_BYTES (BATON_CURSOR_STRETCH_MAX + RING_BYTES)
+#define HUGE_BYTES   (UINT64_C(2) << 20)
 
 int baton_cursor_init(baton_cursor *cursor, baton_io *io)
 {
     void *memory;
 
     *cursor = (baton_cursor){.io = io, .file = BATON_IO_NO_FILE};
-    if (posix_memalign(&memory, 2u << 20, BATON_CURSOR_STRETCH_MAX + RING_BYTES) != 0)
+    /* The kernel pins what a direct read fills page by page: twice as fast over huge ones, which
+     * fresh memory gets for sure, and an allocator's may not. */
+    memory = mmap(NULL, MEMORY_BYTES + HUGE_BYTES, PROT_READ | PROT_WRITE,
+                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
         return -ENOMEM;
-    /* The kernel pins what a direct read fills page by page: twice as fast over huge ones. */
-    (void)madvise(memory, BATON_CURSOR_STRETCH_MAX + RING_BYTES, MADV_HUGEPAGE);
-    cursor->memory = memory;
+    (void)madvise(memory, MEMORY_BYTES + HUGE_BYTES, MADV_HUGEPAGE);
+    cursor->mapped = memory;
+    cursor->memory = (uint8_t *)memory + (HUGE_BYTES - (uintptr_t)memory % HUGE_BYTES);
     cursor->ring = cursor->memory + BATON_CURSOR_STRETCH_MAX;
     return 0;
 }
@@ -62,8 +67,8 @@ int baton_cursor_stop(baton_cursor *cursor)
 void baton_cursor_fini(baton_cursor *cursor)
 {
     /* The kernel owns the buffers of what is in flight: without its answer they are never freed. */
-    if (cursor->memory != NULL && baton_cursor_stop(cursor) == 0)
-        free(cursor->memory);
+    if (cursor->mapped != NULL && baton_cursor_stop(cursor) == 0)
+        munmap(cursor->mapped, MEMORY_BYTES + HUGE_BYTES);
     *cursor = (baton_cursor){.file = BATON_IO_NO_FILE};
 }
 

@@ -16,7 +16,8 @@
 
 typedef struct {
     baton_io *io;
-    uint8_t *memory; /* a stretch's room, then the ring of chunks */
+    void *mapped;
+    uint8_t *memory; /* inside it, aligned: a stretch's room, then the ring of chunks */
     uint8_t *ring;
     baton_io_file file;
     uint64_t base;     /* file offset of chunk 0 */
