@@ -11,7 +11,7 @@ enum {
     FULL_BLOCKS = 120,
     WARM_UP_BLOCKS = 4,
     TURN_ENTRIES =
-        256, /* a service's loop hands over what it has now and then, not all at the end */
+        512, /* a service's loop hands over what it has now and then, not all at the end */
     WRITES_MAX = 1 << 16, /* in a block: more than any device here does in BLOCK_NS */
 };
 #define BLOCK_NS INT64_C(30000000)

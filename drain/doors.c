@@ -43,8 +43,8 @@ static int read_to(door_run *run, const char *text, baton_error *error)
 {
     if (strpbrk(text, "-@") == NULL)
         return baton_option_count("to", text, UINT64_MAX, &run->replay.to_seq, error);
-    if (baton_time_parse(text, &run->replay.to_time_ns) == 0)
-        return 0;
+    if (baton_time_parse(text, &run->replay.to_time_ns) == 0 && run->replay.to_time_ns != 0)
+        return 0; /* 0 would mean the end */
     return baton_error_setf(error, BATON_E_INVALID, "option --to",
                             "give a seq, 2026-11-21T14:00:00Z, or @nanoseconds",
                             "'%.100s' does not fit", text);

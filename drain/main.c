@@ -80,6 +80,7 @@ int baton_main(int argc, char **argv, const baton_service *service, const baton_
     };
     keep_standard_fds();
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGCHLD, SIG_DFL); /* where a parent ignores it, a command's exit code would be lost */
 
     if (argc < 2) {
         print_help(stderr, &doors);

@@ -80,6 +80,9 @@ int baton_engine_finalize(baton_engine *engine, baton_error *error)
                                engine->failure.todo);
     if (engine->schema == newest)
         return 0;
+    if (engine->handover_queued && engine->finalize_batch == 0)
+        return baton_error_set(error, BATON_E_SEALED, what, "authority was handed over",
+                               "ask the successor");
     int r = queue_finalize(engine, newest);
     if (r < 0 && r != BATON_E_FULL)
         return baton_error_set(error, r, what, NULL, "try again");

@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,6 +86,13 @@ static int compare_bytes(int from, int with, uint8_t *buffer, const atomic_bool 
     }
 }
 
+/* By another path, or a link: then nothing is kept when the segment goes. */
+static bool is_one_file(int a, int b)
+{
+    struct stat x, y;
+    return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 /* An earlier try came to its end, and the segment was not retired since. */
 static int is_there(int from, int directory, const char *name, uint8_t *buffer,
                     const atomic_bool *stop)
@@ -92,7 +100,7 @@ static int is_there(int from, int directory, const char *name, uint8_t *buffer,
     int there = openat(directory, name, O_RDONLY | O_CLOEXEC);
     if (there < 0)
         return -errno;
-    int r = compare_bytes(from, there, buffer, stop);
+    int r = is_one_file(from, there) ? -EEXIST : compare_bytes(from, there, buffer, stop);
     if (r == 0 && fsync(there) < 0) /* it may have died between its name and its flush */
         r = -errno;
     close(there);
@@ -111,6 +119,16 @@ static int give_name(int directory, const char *partial, const char *name)
     return unlinkat(directory, partial, 0) < 0 ? -errno : 0;
 }
 
+static int cut_to(int to, int from)
+{
+    struct stat status;
+    if (fstat(from, &status) < 0 || ftruncate(to, status.st_size) < 0)
+        return -errno;
+    return 0;
+}
+
+/* Cut at the end, not emptied at the begin: a closing process may come here so late that its
+ * successor has just finished the same file. What both write is the same. */
 static int make_copy(int from, int directory, const char *name, uint8_t *buffer,
                      const atomic_bool *stop)
 {
@@ -118,10 +136,12 @@ static int make_copy(int from, int directory, const char *name, uint8_t *buffer,
     int n = snprintf(partial, sizeof(partial), "%s.partial", name);
     if (n < 0 || (size_t)n >= sizeof(partial))
         return -ENAMETOOLONG;
-    int to = openat(directory, partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+    int to = openat(directory, partial, O_WRONLY | O_CREAT | O_CLOEXEC, 0640);
     if (to < 0)
         return -errno;
     int r = copy_bytes(from, to, buffer, stop);
+    if (r == 0)
+        r = cut_to(to, from);
     if (r == 0 && fsync(to) < 0)
         r = -errno;
     if (close(to) < 0 && r == 0)

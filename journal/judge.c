@@ -119,7 +119,9 @@ int baton_walk_judge(baton_walk *walk, baton_error *error)
     baton_evidence_add(&walk->evidence, walk->options.evidence, "caller");
 
     const baton_position *known = &walk->options.evidence;
-    if (known->seq > walk->end.position.seq) /* also when it names no batch */
+    /* The seq also when it names no batch; the batch whatever its epoch: numbers go on across epochs,
+     * so one that a later epoch never reached was cut off, and its seqs were given again. */
+    if (known->seq > walk->end.position.seq || known->batch > walk->end.position.batch)
         return baton_walk_damaged(walk, error, *known, "caller");
     const baton_position *proven = &walk->evidence.position;
     /* A later epoch's batch was durable: then what stands here was void, whatever its number. */

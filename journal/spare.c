@@ -9,6 +9,7 @@
  * Only what this very writer wrote and finished is kept: no write of a dead one can still be under
  * way into it (J10). Others' spares are removed by the next begin. */
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "journal/journal_private.h"
 
@@ -23,9 +24,17 @@ void journal_spares_clear(baton_journal *journal)
     }
 }
 
+/* An archive or a backup made of hard links has this very file: it may be unlinked here, never
+ * written anew. */
+static bool has_other_names(const char *path)
+{
+    struct stat status;
+    return stat(path, &status) == 0 && status.st_nlink > 1;
+}
+
 bool journal_spare_keep(baton_journal *journal, const char *path)
 {
-    if (journal->no_spares)
+    if (journal->no_spares || has_other_names(path))
         return false;
     for (uint32_t i = 0; i < JOURNAL_SPARES_MAX; i++) {
         if (journal->spares[i] != SPARE_NONE)

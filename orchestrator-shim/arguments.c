@@ -63,7 +63,7 @@ bool read_seq_or_time(const char *option, const char *text, uint64_t *ret_seq, u
     if (parse_number(text, &rest, ret_seq) && *rest == '\0')
         return true;
     *ret_seq = 0;
-    if (baton_time_parse(text, ret_ns) == 0)
+    if (baton_time_parse(text, ret_ns) == 0 && *ret_ns != 0) /* 0 would mean the end */
         return true;
     return refuse_value(option, text, "give a seq, 2026-11-21T14:00:00Z, or @nanoseconds");
 }

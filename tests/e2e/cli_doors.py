@@ -2,6 +2,7 @@
 import json
 import shutil
 import subprocess
+import sys
 
 from cli_case import BLOCK, COUNTER, TOY, TOY_NEXT, ServiceCase, flip, process, segments, tree_digest
 from workdir import main
@@ -61,7 +62,8 @@ class Doors(ServiceCase):
         self.assertEqual(later["seq"], 20)
         before = self.door("replay", self.data, "--to", "1999-12-31T23:59:59Z", "-o", "json", check=0).json()
         self.assertEqual(before["seq"], 0)
-        self.assert_refused(self.door("replay", self.data, "--to", "2026-02-30T00:00:00Z"), 1, "--to")
+        for wrong in ("2026-02-30T00:00:00Z", "@0", "1970-01-01T00:00:00Z"):  # moment 0: not the whole journal
+            self.assert_refused(self.door("replay", self.data, "--to", wrong), 1, "--to")
 
     def test_two_builds_agree_on_the_schema_that_both_know(self):
         self.run_once()
@@ -113,11 +115,16 @@ class Doors(ServiceCase):
         archive = self.root / "archive"
         archive.mkdir()
         marks = self.root / "marks"
+        careless = self.root / "careless"  # a parent that ignores SIGCHLD: a child of its child has no exit code
+        careless.write_text(f"#!{sys.executable}\nimport os, signal, sys\n"
+                            "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+                            f"os.execv('{TOY}', ['{TOY}'] + sys.argv[1:])\n")
+        careless.chmod(0o755)
         for option, value in (("--archive-dir", archive),
                               ("--archive-command", f"echo >> '{marks}'; test $(wc -l < '{marks}') -gt 1 && "
                                                     f"cp -t '{archive}'")):
             child = self.start("--segment-size", "1MiB", "--snapshot-every", "100", "--retire", "yes",
-                               option, value, "--log-level", "error")
+                               option, value, "--log-level", "error", program=careless)
             client = self.client()
             oldest = segments(self.data / "journal")[0]
             while oldest.exists():

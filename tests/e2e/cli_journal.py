@@ -70,6 +70,7 @@ class Journal(CliCase):
             utc = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds:09}Z"
             self.assertEqual(self.payloads(self.journal, "--to", utc), wanted)
         self.assert_refused(self.baton("journal", "dump", self.journal, "--to", "yesterday"), 1, "--to", "yesterday")
+        self.assert_refused(self.baton("journal", "dump", self.journal, "--to", "@0"), 1, "--to", "@0")
 
     def test_a_line_that_is_too_long_is_refused_by_number_and_those_before_it_stay(self):
         result = self.append(self.journal, ["a", "b", "c" * 65537, "d"], "--ack", check=None)

@@ -104,6 +104,26 @@ static void finalize_opens_the_new_schema_and_shuts_the_old_build_out(void **unu
     engine_fixture_remove(&f);
 }
 
+/* The handover's record ends the epoch: what the successor does not know of must not stand behind. */
+static void nothing_is_finalized_behind_the_handover(void **unused)
+{
+    (void)unused;
+    engine_fixture f;
+    int r;
+    engine_fixture_make(&f, "schema_finalize_late");
+    begin_old_go_on_new(&f);
+    baton_engine_seal(f.engine);
+    while ((r = baton_engine_handover_record(f.engine, &f.error)) == BATON_E_AGAIN)
+        engine_fixture_turn(&f);
+    assert_int_equal(r, 0);
+    assert_int_equal(baton_engine_finalize(f.engine, &f.error), BATON_E_SEALED);
+    engine_fixture_close(&f);
+    engine_fixture_open(&f, &toy_service_v2);
+    assert_int_equal(engine_fixture_status(&f).schema, 1);
+    engine_fixture_close(&f);
+    engine_fixture_remove(&f);
+}
+
 static void a_finalize_that_was_answered_survives_the_disk_s_death(void **unused)
 {
     (void)unused;
@@ -204,6 +224,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(not_finalized_is_pinned_and_the_old_build_can_come_back),
         cmocka_unit_test(finalize_opens_the_new_schema_and_shuts_the_old_build_out),
+        cmocka_unit_test(nothing_is_finalized_behind_the_handover),
         cmocka_unit_test(a_finalize_that_was_answered_survives_the_disk_s_death),
         cmocka_unit_test(a_build_that_no_longer_reads_the_schema_refuses_by_name),
         cmocka_unit_test(fresh_data_of_a_new_build_is_written_in_its_newest_schema),

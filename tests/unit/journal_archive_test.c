@@ -209,6 +209,64 @@ static void a_file_of_the_same_name_is_never_replaced(void **state)
     assert_int_equal(baton_journal_close(journal), 0);
 }
 
+/* `ln "$1" ARCHIVE/` keeps no copy, but the very file: it must not be written anew. */
+static void a_link_in_the_archive_keeps_its_bytes(void **state)
+{
+    (void)state;
+    char command[2 * TEST_PATH_BYTES];
+    snprintf(command, sizeof(command), "archive() { ln \"$1\" '%s'; }; archive", archive_dir);
+    open_archiver(NULL, command);
+    baton_journal *journal = grow();
+    for (uint32_t gone = 0; gone < 8; gone += retire(journal)) {
+        if (fixture_segments(journal_dir, NULL, NULL) <= 3)
+            fixture_append_durable(journal, 1000);
+        usleep(1000); /* the test's own limit ends a hang */
+    }
+    const uint64_t last = baton_journal_last_seq(journal);
+    assert_int_equal(baton_journal_close(journal), 0);
+    snprintf(command, sizeof(command), "cp -n '%s'/*.seg '%s'", journal_dir, archive_dir);
+    assert_int_equal(system(command), 0);
+    fixture_expect(archive_dir, 1, last);
+}
+
+/* The journal's own directory is no archive: what stands there is the segment itself. */
+static void a_segment_is_no_copy_of_itself(void **state)
+{
+    (void)state;
+    assert_int_equal(rmdir(archive_dir), 0);
+    assert_int_equal(symlink(journal_dir, archive_dir), 0);
+    assert_int_equal(mkdir(journal_dir, 0700), 0);
+    open_archiver(archive_dir, NULL);
+    baton_journal *journal = grow();
+    while (metric_of("baton_journal_archive_failures_total") < 2)
+        assert_int_equal(retire(journal), 0);
+    fixture_expect(journal_dir, 1, baton_journal_durable_seq(journal));
+    assert_int_equal(baton_journal_close(journal), 0);
+}
+
+/* A killed process left more than the segment holds now: all of it is written over. */
+static void a_partial_copy_that_was_left_is_written_over(void **state)
+{
+    (void)state;
+    open_archiver(archive_dir, NULL);
+    baton_journal *journal = grow();
+    char first[TEST_PATH_BYTES];
+    char before[TEST_PATH_BYTES];
+    char copy[2 * TEST_PATH_BYTES];
+    char command[4 * TEST_PATH_BYTES];
+    fixture_segments(journal_dir, first, NULL);
+    snprintf(before, sizeof(before), "%s", test_path(&dir, "before"));
+    snprintf(copy, sizeof(copy), "%s%s", archive_dir, strrchr(first, '/'));
+    snprintf(command, sizeof(command),
+             "cp '%s' '%s' && head -c 9000000 /dev/urandom > '%s.partial'", first, before, copy);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(retire(journal), 0);
+    wait_for_archiver();
+    assert_int_equal(retire(journal), 1);
+    assert_true(same_bytes(before, copy));
+    assert_int_equal(baton_journal_close(journal), 0);
+}
+
 static void a_command_that_hangs_is_ended_with_the_archiver(void **state)
 {
     (void)state;
@@ -249,6 +307,9 @@ int main(void)
         ARCHIVE(archive_and_journal_together_are_whole),
         ARCHIVE(a_failure_holds_back_retention_and_nothing_else),
         ARCHIVE(a_file_of_the_same_name_is_never_replaced),
+        ARCHIVE(a_link_in_the_archive_keeps_its_bytes),
+        ARCHIVE(a_segment_is_no_copy_of_itself),
+        ARCHIVE(a_partial_copy_that_was_left_is_written_over),
         ARCHIVE(a_command_that_hangs_is_ended_with_the_archiver),
         ARCHIVE(what_makes_no_sense_is_refused),
     };

@@ -299,6 +299,28 @@ static void caller_that_knows_another_epochs_batch_is_told(void **state)
     assert_int_equal(look.status, 0);
 }
 
+/* Its numbers were given again to another epoch's batches, larger ones: no seq shows it. */
+static void caller_that_knows_a_batch_that_a_later_epoch_never_reached_is_told(void **state)
+{
+    journal_builder *builder = BUILDER(state);
+
+    builder_epoch(builder, 1);
+    builder_batch(builder, 3);
+    builder_place place = builder_here(builder);
+    for (uint32_t i = 0; i < 5; i++)
+        builder_batch(builder, 1); /* up to (1, 6), seq 8: cut off by epoch 2 */
+    builder_go_back(builder, &place);
+    builder_epoch(builder, 2);
+    builder_batch(builder, 20); /* (2, 2), seq 23 */
+    builder_mark(builder, 0);
+    baton_recover_options options = {.evidence = {.epoch = 1, .batch = 6, .seq = 8}};
+    journal_look look = look_with(builder->directory, &options);
+    assert_int_equal(look.status, BATON_E_DAMAGED);
+    options.evidence = (baton_position){.epoch = 2, .batch = 2, .seq = 23};
+    look = look_with(builder->directory, &options);
+    assert_int_equal(look.status, 0);
+}
+
 static void file_shorter_than_its_header_says_is_judged_by_evidence(void **state)
 {
     journal_builder *builder = BUILDER(state);
@@ -399,6 +421,7 @@ int main(void)
         TEST(missing_last_segment_is_damage_only_with_evidence_from_elsewhere),
         TEST(caller_that_knows_more_than_an_empty_directory_holds_is_told),
         TEST(caller_that_knows_another_epochs_batch_is_told),
+        TEST(caller_that_knows_a_batch_that_a_later_epoch_never_reached_is_told),
         TEST(file_shorter_than_its_header_says_is_judged_by_evidence),
         TEST(next_epochs_header_is_evidence_also_behind_a_second_segment),
         TEST(what_a_damaged_epoch_made_durable_is_not_replaced_by_what_it_cut),

@@ -31,7 +31,8 @@ typedef struct {
      * and belong to one journal alone. */
     const char *directory;
     /* Run by /bin/sh with the segment's path as its one argument; exit status 0 says that it is
-     * safe. It may be run again for a segment that it has kept already. */
+     * safe. It may be run again for a segment that it has kept already. A hard link is a copy, too:
+     * a segment that has one is removed, not used again. The process must not ignore SIGCHLD. */
     const char *command;
     uint64_t retry_ns;      /* first wait after a failure; 0: 1 s */
     baton_metrics *metrics; /* NULL: none; must outlive the archiver */
