@@ -10,8 +10,6 @@ enum {
     QUICK_BLOCKS = 20,
     FULL_BLOCKS = 120,
     WARM_UP_BLOCKS = 4,
-    TURN_ENTRIES =
-        512, /* a service's loop hands over what it has now and then, not all at the end */
     WRITES_MAX = 1 << 16, /* in a block: more than any device here does in BLOCK_NS */
 };
 #define BLOCK_NS INT64_C(30000000)
@@ -34,12 +32,8 @@ int bench_closed_loop(baton_journal *journal, uint32_t entries_in_flight, int64_
     int r = 0;
     while (r == 0 && now_ns < end_ns) {
         uint64_t durable = baton_journal_durable_seq(journal);
-        uint32_t turn = 0;
-        while (r == 0 && baton_journal_last_seq(journal) - durable < entries_in_flight) {
+        while (r == 0 && baton_journal_last_seq(journal) - durable < entries_in_flight)
             r = bench_append(journal);
-            if (r == 0 && ++turn % TURN_ENTRIES == 0)
-                r = baton_journal_poll(journal);
-        }
         if (r == 0 || r == BATON_E_FULL || r == BATON_E_NO_SPACE)
             r = bench_wait_for_room(journal);
         int64_t turn_ns = bench_now_ns();
