@@ -62,7 +62,7 @@ class Words(unittest.TestCase):
             self.assertTrue(OPEN.search(text), text)
         for text in ("cd /wo" + "rk/main", "`/wo" + "rk`", "see /ho" + "me/someone/x"):
             self.assertTrue(MACHINE.search(text), text)
-        for text in ("scripts/work/x", "/worker", "a/root/b", "ROOT/"):
+        for text in ("scripts/wo" + "rk/x", "/wo" + "rker", "a/ro" + "ot/b", "RO" + "OT/"):
             self.assertFalse(MACHINE.search(text), text)
 
 
