@@ -10,6 +10,7 @@
 
 #include "engine/hydrate.h"
 #include "journal/recover.h"
+#include "journal/watch.h"
 
 #define AT_REST_OPS_MAX   64u
 #define AT_REST_TRIES_MAX 8u
@@ -114,7 +115,7 @@ static bool may_be_the_writer(const at_rest *self, int r, const baton_recovery_r
 
 static int replay(at_rest *self, uint32_t schema, baton_replay_result *result, baton_error *error)
 {
-    const baton_io_options io_options = {.choice = baton_engine_io_choice(self->options->backend),
+    const baton_io_options io_options = {.choice = baton_watch_io_choice(self->options->backend),
                                          .ops_max = AT_REST_OPS_MAX};
     baton_recovery_report before = {0};
     int r = baton_io_open(&io_options, &self->io, error);

@@ -21,19 +21,6 @@ int baton_engine_paths_set(baton_engine_paths *paths, const char *directory, bat
     return 0;
 }
 
-baton_io_choice baton_engine_io_choice(baton_backend backend)
-{
-    switch (backend) {
-    case BATON_BACKEND_AUTO:
-        return BATON_IO_AUTO;
-    case BATON_BACKEND_URING:
-        return BATON_IO_URING;
-    case BATON_BACKEND_THREADS:
-        return BATON_IO_THREADS;
-    }
-    return BATON_IO_AUTO;
-}
-
 int baton_catalogue_read(const char *directory, baton_catalogue *ret_catalogue, baton_error *error)
 {
     baton_catalogue catalogue = {0};

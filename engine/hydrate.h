@@ -30,8 +30,6 @@ typedef struct {
     baton_recovery_report recovery;
 } baton_journal_view;
 
-baton_io_choice baton_engine_io_choice(baton_backend backend);
-
 /* ---- catalogue.c ---- */
 
 typedef enum {

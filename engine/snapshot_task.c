@@ -22,6 +22,7 @@
 
 #include "base/assert.h"
 #include "engine/engine_private.h"
+#include "journal/watch.h"
 
 static void set_state(engine_snapshot_task *task, engine_task_state state)
 {
@@ -33,7 +34,7 @@ int baton_snapshot_task_open(engine_snapshot_task *task, const baton_engine_opti
                              baton_error *error)
 {
     const baton_io_options io_options = {
-        .choice = baton_engine_io_choice(options->backend),
+        .choice = baton_watch_io_choice(options->backend),
         .ops_max = ENGINE_SNAPSHOT_OPS_MAX,
         .custom = options->snapshot_io_backend,
         .custom_context = options->snapshot_io_context,
