@@ -11,6 +11,7 @@
  * the seam. */
 #pragma once
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -48,6 +49,12 @@ enum { /* open_flags */
        BATON_IO_DIRECT = 16, /* O_DIRECT: aligned to BATON_IO_UNIT */
        BATON_IO_DIRECTORY = 32,
 };
+
+/* -ENOSPC or -EDQUOT: what passes when space returns, and is told as BATON_E_NO_SPACE. */
+static inline bool baton_io_is_full_disk(int64_t result)
+{
+    return result == -ENOSPC || result == -EDQUOT;
+}
 
 /* One operation. Caller's memory; must not move or be reused from submit until it is reaped, and so
  * must what it points to. Zero-initialise, fill the inputs named at its kind, submit. */

@@ -302,7 +302,7 @@ static int probe_write(int fd, const char *unit, bool *ret_works)
     do
         n = pwritev2(fd, &vector, 1, 0, RWF_DSYNC);
     while (n < 0 && errno == EINTR);
-    *ret_works = n == BATON_IO_UNIT || (n < 0 && (errno == ENOSPC || errno == EDQUOT));
+    *ret_works = n == BATON_IO_UNIT || (n < 0 && baton_io_is_full_disk(-errno));
     if (n < 0 && (errno == EIO || errno == EROFS))
         return -errno;
     return 0;

@@ -39,7 +39,7 @@ static int make_room(baton_journal *journal, uint32_t frame_bytes, journal_kind 
         bool next_ready = journal->next && journal->next->state == SEGMENT_PREPARED;
         if (fits_batch && next_ready)
             return 0;
-        if (!fits_batch || next_ready || !journal_is_full_disk(journal->space_error))
+        if (!fits_batch || next_ready || !baton_io_is_full_disk(journal->space_error))
             return BATON_E_FULL;
         return BATON_E_NO_SPACE;
     }

@@ -146,7 +146,7 @@ static int keep_piece(baton_journal *journal, const baton_torn_piece *piece,
         r = write_torn(journal, from_path, ret_kept, piece);
     if (r == 0)
         r = baton_io_directory_sync(journal->io, torn_directory);
-    if (journal_is_full_disk(r)) {
+    if (baton_io_is_full_disk(r)) {
         journal_ignore(baton_io_unlink(journal->io, ret_kept));
         memcpy(ret_kept, from_path, sizeof(from_path));
     } else if (r < 0) {
@@ -384,12 +384,12 @@ int baton_journal_begin(baton_journal *journal, baton_recovery_report *report, b
     if (r < 0)
         return journal_error_system(error, r, "look at the ballast", journal->ballast_path);
     r = begin_once(journal, report, error);
-    if (r == BATON_E_NO_SPACE || journal_is_full_disk(r)) {
+    if (r == BATON_E_NO_SPACE || baton_io_is_full_disk(r)) {
         if (journal_ballast_give_up(journal))
             r = begin_once(journal, report, error);
     }
     if (r < 0)
-        return journal_is_full_disk(r) ? BATON_E_NO_SPACE : r;
+        return baton_io_is_full_disk(r) ? BATON_E_NO_SPACE : r;
     stand_ready(journal);
     return 0;
 }

@@ -276,7 +276,6 @@ struct baton_journal {
 /* open.c: fill *error for a failed system call; a full disk becomes BATON_E_NO_SPACE. Returns
  * the status. */
 int journal_error_system(baton_error *error, int r, const char *what, const char *path);
-bool journal_is_full_disk(int r);        /* ENOSPC, EDQUOT */
 static inline void journal_ignore(int r) /* where a failure changes nothing that is promised */
 {
     (void)r;

@@ -26,16 +26,11 @@
 #define IN_FLIGHT_MAX         64u
 #define OPS_SPARE             16u /* headers, steps, the ballast, and recovery's reads */
 
-bool journal_is_full_disk(int r)
-{
-    return r == -ENOSPC || r == -EDQUOT;
-}
-
 int journal_error_system(baton_error *error, int r, const char *what, const char *path)
 {
     const char *todo = "look at the system's log for this file system";
     int status = r;
-    if (journal_is_full_disk(r) || r == BATON_E_NO_SPACE) {
+    if (baton_io_is_full_disk(r) || r == BATON_E_NO_SPACE) {
         todo = "make room on this file system, then start again";
         status = BATON_E_NO_SPACE;
     } else if (r == -EACCES || r == -EPERM || r == -EROFS) {
@@ -256,7 +251,7 @@ static void log_opened(const baton_journal *journal)
 static int probe_and_lock(baton_journal *journal, uint64_t lock_wait_ns, baton_error *error)
 {
     int probed = probe(journal, error);
-    if (probed < 0 && probed != BATON_E_NO_SPACE && !journal_is_full_disk(probed))
+    if (probed < 0 && probed != BATON_E_NO_SPACE && !baton_io_is_full_disk(probed))
         return probed;
     int r = lock(journal, lock_wait_ns, error);
     if (r < 0 || probed == 0)

@@ -20,7 +20,7 @@ static void step(baton_journal *journal, journal_segment *segment, baton_io_op o
  * tried again. */
 static bool passes_by_itself(int r)
 {
-    return journal_is_full_disk(r) || r == -EMFILE || r == -ENFILE || r == -ENOMEM;
+    return baton_io_is_full_disk(r) || r == -EMFILE || r == -ENFILE || r == -ENOMEM;
 }
 
 static void free_next(baton_journal *journal, journal_segment *segment)

@@ -36,7 +36,7 @@ typedef struct {
 
 static int fail_at(baton_error *error, int r, const char *what, const char *path)
 {
-    if (r == -ENOSPC || r == -EDQUOT) {
+    if (baton_io_is_full_disk(r)) {
         baton_error_set(error, BATON_E_NO_SPACE, what, baton_status_text(r),
                         "make room on this file system, then run repair again");
         baton_error_at(error, path, UINT64_MAX);

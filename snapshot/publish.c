@@ -92,7 +92,7 @@ static void fail(baton_snapshot_publisher *publisher, int status, const char *pa
 {
     if (publisher->step == STEP_FAILING)
         return; /* the first reason counts */
-    const bool full = status == -ENOSPC || status == -EDQUOT;
+    const bool full = baton_io_is_full_disk(status);
     baton_error_set(&publisher->error, full ? BATON_E_NO_SPACE : status, "write a snapshot", NULL,
                     full ? "free space on its file system; nothing of it is left there"
                          : "check the directory's rights and the disk");
@@ -409,7 +409,7 @@ int baton_snapshot_publish_begin(baton_io *io, const char *directory, baton_snap
     if (r == 0)
         r = check_absent(publisher);
     if (r < 0) {
-        const bool full = r == -ENOSPC || r == -EDQUOT;
+        const bool full = baton_io_is_full_disk(r);
         baton_error_set(error, full ? BATON_E_NO_SPACE : r, "write a snapshot",
                         r == -EEXIST ? "one of this seq and epoch is there already" : NULL,
                         r == -EEXIST ? "nothing: it holds the same state"
