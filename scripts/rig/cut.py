@@ -16,7 +16,7 @@ import time
 
 import flow
 import judge
-from processes import Engine, Failed, Processes
+from processes import Engine, Failed, Processes, run_rig
 
 OLD, NEW = "matching-engine-1.0.0", "matching-engine-1.1.0"
 GENERATED_RATE = 20000
@@ -314,15 +314,7 @@ def parse(arguments):
 
 def main(arguments):
     options = parse(arguments)
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, lambda signum, frame: sys.exit(128 + signum))
-    try:
-        return execute(options)
-    except Failed as failure:
-        print(f"baton: {failure}", file=sys.stderr)
-    except (OSError, subprocess.SubprocessError, ValueError, KeyError) as failure:
-        print(f"baton: run the campaign: {failure}: see the files it kept", file=sys.stderr)
-    return 1
+    return run_rig("run the campaign", lambda: execute(options))
 
 
 if __name__ == "__main__":

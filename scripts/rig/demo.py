@@ -5,7 +5,6 @@ import os
 import pathlib
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -13,7 +12,7 @@ import time
 
 import flow
 import judge
-from processes import Engine, Failed, Processes
+from processes import Engine, Failed, Processes, run_rig
 
 OLD, NEW = "matching-engine-1.0.0", "matching-engine-1.1.0"
 QUICK = {"orders": 60000, "rate": 10000, "messages": 20000}
@@ -232,15 +231,7 @@ def main(arguments):
     options = parse(arguments)
     if options.seed is None:
         options.seed = random.SystemRandom().randrange(1, 1 << 31)
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, lambda signum, frame: sys.exit(128 + signum))
-    try:
-        return run(options)
-    except Failed as failure:
-        print(f"baton: {failure}", file=sys.stderr)
-    except (OSError, subprocess.SubprocessError, ValueError, KeyError) as failure:
-        print(f"baton: run the demo: {failure}: see the files it kept", file=sys.stderr)
-    return 1
+    return run_rig("run the demo", lambda: run(options))
 
 
 if __name__ == "__main__":

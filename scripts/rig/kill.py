@@ -12,14 +12,13 @@ import random
 import re
 import select
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 
 import places
-from processes import Failed, Processes
+from processes import Failed, Processes, run_rig
 
 DEADLINE_S = 180  # only bounds a hang
 VERIFIES = 20  # of what the last dead writer left, one after another
@@ -391,15 +390,7 @@ def parse(arguments):
 
 def main(arguments):
     options = parse(arguments)
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, lambda signum, frame: sys.exit(128 + signum))
-    try:
-        return execute(options)
-    except Failed as failure:
-        print(f"baton: {failure}", file=sys.stderr)
-    except (OSError, subprocess.SubprocessError, ValueError, KeyError) as failure:
-        print(f"baton: run the campaign: {failure}: see the files it kept", file=sys.stderr)
-    return 1
+    return run_rig("run the campaign", lambda: execute(options))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import select
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -161,3 +162,16 @@ class Engine:
         if code != 0:
             raise Failed(f"drain the engine: it ended with {code}: see {self.log}")
         return asked_ns, time.monotonic_ns()
+
+
+def run_rig(what, rig):
+    """rig() until it ends or a signal does: its exit code, or 1 with what went wrong told. For sys.exit."""
+    for number in _ENDING:
+        signal.signal(number, lambda signum, frame: sys.exit(128 + signum))
+    try:
+        return rig()
+    except Failed as failure:
+        print(f"baton: {failure}", file=sys.stderr)
+    except (OSError, subprocess.SubprocessError, ValueError, KeyError) as failure:
+        print(f"baton: {what}: {failure}: see the files it kept", file=sys.stderr)
+    return 1

@@ -1,6 +1,5 @@
 """scripts/demo, but for its build step: the rig it runs, over the programs under test."""
 import os
-import pathlib
 import signal
 import sys
 
@@ -8,21 +7,6 @@ import process
 from workdir import SOURCE, TestCase, main, seed
 
 NUMBERS = ("orders_sent", "orders_acked", "lost", "doubled", "drain_ms", "hydrate_ms", "gap_ms")
-
-
-def processes_about(path):
-    """Command lines of living processes that name this path."""
-    found = []
-    for entry in pathlib.Path("/proc").iterdir():
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
-            continue
-        try:
-            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if str(path) in command and "demo.py" not in command:
-            found.append(command)
-    return found
 
 
 class Demo(TestCase):
@@ -66,9 +50,9 @@ class Demo(TestCase):
 
     def test_terminated_it_has_ended_its_processes_and_removed_its_files(self):
         child = self.spawn(*self.command("--quick"))
-        self.wait_until(lambda: any("exchange-load" in line for line in processes_about(self.work)), "the load")
+        self.wait_until(lambda: any("exchange-load" in line for line in process.about(self.work, "demo.py")), "the load")
         self.assertEqual(child.terminate(), 128 + signal.SIGTERM)
-        self.assertEqual(processes_about(self.work), [])
+        self.assertEqual(process.about(self.work, "demo.py"), [])
         self.assertEqual(list(self.work.iterdir()), [])
 
     def test_missing_data_is_named(self):

@@ -3,7 +3,6 @@
 The rig is that of `scripts/campaign cut`. Give the class as an argument to run one part: Hour, Orders, Small,
 Campaign."""
 import os
-import pathlib
 import signal
 import sys
 
@@ -17,19 +16,6 @@ def uring_works(directory):
     """Does this machine let us use io_uring? A container often does not."""
     return process.run(process.program("baton"), "journal", "append", "--io", "uring", directory / "probe",
                        input="").status == 0
-
-
-def processes_about(path):
-    """Command lines of living processes that name this path, the rig itself aside."""
-    found = []
-    for entry in pathlib.Path("/proc").iterdir():
-        try:
-            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if str(path) in command and "cut.py" not in command:
-            found.append(command)
-    return found
 
 
 class Rig(TestCase):
@@ -112,9 +98,9 @@ class Campaign(Rig):
 
     def test_terminated_it_has_ended_its_processes_and_removed_its_files(self):
         child = self.spawn(*self.command("--rounds", 50))
-        wait_until(lambda: any("exchange-load" in line for line in processes_about(self.work)), "the load")
+        wait_until(lambda: any("exchange-load" in line for line in process.about(self.work, "cut.py")), "the load")
         self.assertEqual(child.terminate(), 128 + signal.SIGTERM)
-        self.assertEqual(processes_about(self.work), [])
+        self.assertEqual(process.about(self.work, "cut.py"), [])
         self.assertEqual(list(self.work.iterdir()), [])
 
     def test_missing_data_is_named(self):

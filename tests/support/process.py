@@ -191,6 +191,21 @@ def start_time(pid):
         return None
 
 
+def about(path, but):
+    """Command lines of living processes that name this path, those that name `but` aside."""
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if str(path) in command and but not in command:
+            found.append(command)
+    return found
+
+
 def descendants(pid):
     """(pid, start time) of all living descendants, as seen now."""
     found = []
