@@ -55,13 +55,18 @@ static void roll(baton_journal *journal)
     next->header_busy = journal->broken == 0;
 }
 
+journal_slot *journal_open_slot(const baton_journal *journal)
+{
+    uint32_t at = journal->slots_first + journal->slots_in_flight;
+    return &journal->slots[at % (journal->in_flight_max + 1)];
+}
+
 /* Seal what stands in the free slot and queue it. flags 0: the open batch. */
 static void submit_slot(baton_journal *journal, uint16_t flags)
 {
     journal_segment *segment = journal->current;
     journal_chain *chain = &journal->chain;
-    uint32_t at = (journal->slots_first + journal->slots_in_flight) % (journal->in_flight_max + 1);
-    journal_slot *slot = &journal->slots[at];
+    journal_slot *slot = journal_open_slot(journal);
     uint32_t batch_bytes = (journal->open_used + BATON_IO_UNIT - 1) & ~(BATON_IO_UNIT - 1);
 
     baton_position proven = BATON_BREAK(NO_EVIDENCE) ? (baton_position){0} : journal->proven;
@@ -117,6 +122,7 @@ static void submit_slot(baton_journal *journal, uint16_t flags)
     journal->open_records = 0;
     journal->open_handover = false;
     journal->slots_in_flight++;
+    journal->open_buffer = journal_open_slot(journal)->buffer;
     journal_queue(journal, &slot->op);
 }
 
@@ -174,6 +180,17 @@ void journal_commit_done(baton_journal *journal, journal_slot *slot)
         journal->durable.seq = slot->position.seq;
 }
 
+/* The buffer of an acknowledged batch is still in the processor's cache: it becomes the one that is
+ * opened next, so that a journal with few batches in flight goes through few buffers. */
+static void reuse_buffer(baton_journal *journal, journal_slot *acknowledged)
+{
+    uint32_t next = journal->slots_first + journal->slots_in_flight + 1;
+    journal_slot *slot = &journal->slots[next % (journal->in_flight_max + 1)];
+    uint8_t *buffer = slot->buffer;
+    slot->buffer = acknowledged->buffer;
+    acknowledged->buffer = buffer;
+}
+
 void journal_publish(baton_journal *journal, bool open)
 {
     baton_hint_view view = {.id = journal->id,
@@ -207,6 +224,7 @@ void journal_acknowledge(baton_journal *journal)
         baton_metric_add(journal->metrics.entries_total, slot->entries_count);
         baton_metric_add(journal->metrics.bytes_total, slot->op.bytes);
         journal_metrics_commit(journal, slot, now_ns);
+        reuse_buffer(journal, slot);
     }
     if (now_ns == 0)
         return;

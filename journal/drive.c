@@ -68,6 +68,7 @@ static void mark_when_idle(baton_journal *journal, uint64_t now_ns)
 int journal_turn(baton_journal *journal)
 {
     baton_io_op *op;
+    journal->time_shares = 0; /* the caller may have slept since the last one */
     while ((op = baton_io_reap(journal->io)) != NULL)
         take_in(journal, op);
     if (journal->broken)

@@ -83,7 +83,7 @@ static int flush_accepted(baton_journal *journal, baton_error *error)
 static int copy_bytes(baton_journal *journal, baton_io_file from, uint64_t offset, uint64_t bytes,
                       baton_io_file to)
 {
-    uint8_t *buffer = journal->slots[0].buffer; /* no batch is open yet */
+    uint8_t *buffer = journal->open_buffer; /* no batch is open yet */
     uint32_t chunk = journal->batch_bytes_max;
     for (uint64_t done = 0; done < bytes;) {
         uint64_t want = bytes - done < chunk ? bytes - done : chunk;

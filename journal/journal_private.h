@@ -24,8 +24,9 @@
 #define JOURNAL_FLUSH_NS                                                                           \
     UINT64_C(100000000) /* mode written: at most this long between two flushes */
 #define JOURNAL_WALL_STEP_NS                                                                       \
-    INT64_C(1000000000) /* a larger step of the wall clock is alarmed (J11) */
-#define JOURNAL_BUCKETS 8u
+    INT64_C(1000000000)        /* a larger step of the wall clock is alarmed (J11) */
+#define JOURNAL_TIME_SHARES 8u /* frames that share one reading of the clock, within one turn */
+#define JOURNAL_BUCKETS     8u
 
 #define JOURNAL_SECOND_NS      UINT64_C(1000000000)
 #define JOURNAL_MILLISECOND_NS UINT64_C(1000000)
@@ -223,15 +224,17 @@ struct baton_journal {
     uint64_t oldest_index;
 
     /* appending: append.c, and commit.c when it seals */
-    uint32_t
-        open_used; /* bytes of the open batch; sizeof(baton_batch_header) when there are no frames */
+    uint8_t *open_buffer;   /* the open batch: of the slot behind those in flight */
+    uint32_t open_used;     /* bytes of it; sizeof(baton_batch_header) when there are no frames */
     uint64_t open_since_ns; /* its first entry or record; good while it is not empty */
     uint32_t open_entries;
     uint32_t open_records;
     bool open_handover; /* a handover record is among them */
     uint64_t last_seq;
     uint64_t last_time_ns;
-    baton_facts facts; /* as of the last record appended */
+    uint64_t time_read_ns; /* the clock's last reading for an entry */
+    uint32_t time_shares;  /* how many more frames may have it; a turn sets it to 0 */
+    baton_facts facts;     /* as of the last record appended */
     bool sealed;
     bool claimed;
     uint32_t claim_bytes_max;
@@ -309,6 +312,7 @@ static inline bool journal_slot_free(const baton_journal *journal)
 {
     return journal->slots_in_flight < journal->in_flight_max;
 }
+journal_slot *journal_open_slot(const baton_journal *journal);
 void journal_commit_open(
     baton_journal *journal); /* seal and queue the open batch; a slot is free */
 bool journal_commit_mark(baton_journal *journal, uint16_t flags); /* false: no room for it now */

@@ -135,6 +135,7 @@ static int take_memory(baton_journal *journal, const baton_journal_options *opti
         journal->slots[i].buffer = baton_io_region_take(journal->io, journal->batch_bytes_max);
         baton_assert(journal->slots[i].buffer);
     }
+    journal->open_buffer = journal->slots[0].buffer;
     for (uint32_t i = 0; i < JOURNAL_SEGMENTS_MAX; i++) {
         journal->segments[i].header = baton_io_region_take(journal->io, BATON_IO_UNIT);
         journal->segments[i].trailer = baton_io_region_take(journal->io, BATON_IO_UNIT);

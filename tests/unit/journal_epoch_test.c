@@ -299,6 +299,34 @@ static void entry_time_follows_the_monotonic_clock_and_never_goes_back(void **st
     baton_metrics_destroy(metrics);
 }
 
+static void a_turn_reads_the_clock_anew_and_eight_entries_share_a_reading(void **state)
+{
+    (void)state;
+    fixture_clock clock;
+    fixture_clock_init(&clock);
+    options.clock = &clock.clock;
+    baton_journal *journal = fixture_begin(journal_dir, &options);
+    const uint64_t begin_ns = clock.wall_ns;
+    const uint64_t begin_monotonic_ns = clock.monotonic_ns;
+    uint64_t reading_ns = begin_ns;
+    for (uint32_t i = 0; i < 24; i++) {
+        baton_entry entry;
+        if (i % 8 == 0)
+            reading_ns = begin_ns + (clock.monotonic_ns - begin_monotonic_ns);
+        assert_int_equal(baton_journal_append(journal, 1, "a", 1, &entry), 0);
+        assert_int_equal(entry.time_ns, reading_ns);
+        clock.monotonic_ns += 1000;
+    }
+    for (uint32_t i = 0; i < 3; i++) { /* after a poll, none has an older time */
+        baton_entry entry;
+        clock.monotonic_ns += 5000000000;
+        assert_int_equal(baton_journal_poll(journal), 0);
+        assert_int_equal(baton_journal_append(journal, 1, "b", 1, &entry), 0);
+        assert_int_equal(entry.time_ns, begin_ns + (clock.monotonic_ns - begin_monotonic_ns));
+    }
+    assert_int_equal(baton_journal_close(journal), 0);
+}
+
 #define EPOCH(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -313,6 +341,7 @@ int main(void)
         EPOCH(a_dead_writers_late_write_is_void),
         EPOCH(a_begin_that_dies_anywhere_is_followed_by_another),
         EPOCH(entry_time_follows_the_monotonic_clock_and_never_goes_back),
+        EPOCH(a_turn_reads_the_clock_anew_and_eight_entries_share_a_reading),
     };
     backend = BATON_BACKEND_THREADS;
     int failed = cmocka_run_group_tests_name("journal epochs, threads", tests, NULL, NULL);

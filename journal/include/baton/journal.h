@@ -47,9 +47,10 @@ typedef struct {
  * that of the entry before it). `payload` points into the journal's or the reader's memory; see
  * the call that returned it for how long. */
 typedef struct {
-    uint64_t seq; /* dense, from 1 */
-    uint64_t
-        time_ns; /* wall clock at append, never going back, advanced by the monotonic clock (J11) */
+    uint64_t seq;     /* dense, from 1 */
+    uint64_t time_ns; /* wall clock at append, never going back, advanced by the monotonic clock
+                         (J11). Read for the first append after a poll or wait and every eighth
+                         from there: those between have the time of that one. */
     uint64_t epoch;
     const void *payload;
     uint32_t payload_bytes;
