@@ -140,14 +140,16 @@ int baton_hint_attach(baton_io *io, const char *directory, baton_hint **ret_hint
     return r;
 }
 
-void baton_hint_reset(baton_io *io, const char *directory)
+int baton_hint_reset(baton_io *io, const char *directory)
 {
     baton_hint *hint;
-    if (baton_hint_attach(io, directory, &hint) < 0)
-        return; /* there is none; a page that can't be mapped now stops the begin */
+    int r = baton_hint_attach(io, directory, &hint);
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
     if (hint->writable && atomic_load(&hint->page->magic) == HINT_MAGIC)
         atomic_fetch_or(&hint->page->sequence, 1);
     baton_hint_close(hint);
+    return 0;
 }
 
 void baton_hint_close(baton_hint *hint)

@@ -20,8 +20,9 @@ typedef struct {
 
 /* Writer: made or taken over, all values reset. */
 BATON_MUST_USE int baton_hint_create(baton_io *io, const char *directory, baton_hint **ret_hint);
-/* Who has just got the lock: what a writer that was killed left there says nothing any more. */
-void baton_hint_reset(baton_io *io, const char *directory);
+/* Who has just got the lock: what a writer that was killed left there says nothing any more, and must
+ * not be believed beside the lock that is held again. No page is fine. */
+BATON_MUST_USE int baton_hint_reset(baton_io *io, const char *directory);
 /* Reader: -ENOENT when there is none. */
 BATON_MUST_USE int baton_hint_attach(baton_io *io, const char *directory, baton_hint **ret_hint);
 void baton_hint_close(baton_hint *hint); /* NULL is fine */

@@ -101,7 +101,6 @@ static int take_options(baton_journal *journal, const char *directory,
         return invalid(error, "the service's name is longer than 31 bytes");
     memcpy(journal->directory, directory, directory_bytes + 1);
     memcpy(journal->service, service, strlen(service) + 1);
-    journal->clock = options->clock ? options->clock : baton_clock_system();
     journal->mode = options->mode;
     journal->idle_mark_ns = or_default(options->idle_mark_ns, DEFAULT_IDLE_MARK_NS);
     journal->archive = options->archive;
@@ -121,13 +120,14 @@ static int take_memory(baton_journal *journal, const baton_journal_options *opti
         .ops_max = journal->in_flight_max + 2 * JOURNAL_SEGMENTS_MAX + OPS_SPARE,
         .region_bytes = (uint64_t)slots_count * journal->batch_bytes_max + JOURNAL_ZERO_STEP_BYTES +
                         2 * JOURNAL_SEGMENTS_MAX * BATON_IO_UNIT,
-        .clock = journal->clock,
+        .clock = options->clock,
         .custom = options->io_backend,
         .custom_context = options->io_context,
     };
     int r = baton_io_open(&io_options, &journal->io, error);
     if (r < 0)
         return r;
+    journal->clock = baton_io_clock(journal->io); /* its own, when none was asked for */
     journal->slots = calloc(slots_count, sizeof(*journal->slots));
     if (!journal->slots)
         return journal_error_system(error, -ENOMEM, "open the journal", journal->directory);
@@ -286,7 +286,11 @@ int baton_journal_open(const char *directory, const baton_journal_options *optio
     r = probe_and_lock(journal, or_default(options->lock_wait_ns, DEFAULT_LOCK_WAIT_NS), error);
     if (r < 0)
         goto fail;
-    baton_hint_reset(journal->io, journal->directory);
+    r = baton_hint_reset(journal->io, journal->directory);
+    if (r < 0) {
+        journal_error_system(error, r, "reset the readers' page HINT", journal->directory);
+        goto fail;
+    }
     r = recover(journal, options, ret_report, error);
     if (r < 0)
         goto fail;

@@ -66,15 +66,16 @@ static int take_lock(repair_run *repair, baton_io_file *ret_file, baton_error *e
         const struct timespec step = {.tv_nsec = REPAIR_LOCK_STEP_NS};
         (void)nanosleep(&step, NULL);
     }
-    if (r == 0)
-        baton_hint_reset(repair->io, repair->directory);
     if (r == BATON_E_LOCKED) {
         baton_error_set(error, r, "lock the journal", "a writer has it open",
                         "stop the service first, then run repair again");
         baton_error_at(error, path, UINT64_MAX);
         return r;
     }
-    return r < 0 ? fail_at(error, r, "lock the journal", path) : 0;
+    if (r < 0)
+        return fail_at(error, r, "lock the journal", path);
+    r = baton_hint_reset(repair->io, repair->directory);
+    return r < 0 ? fail_at(error, r, "reset the readers' page HINT", repair->directory) : 0;
 }
 
 /* ---- files ---- */
