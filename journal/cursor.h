@@ -1,5 +1,6 @@
 /* journal/cursor.h: reads one file from front to back in large aligned pieces, several in flight,
- * and hands out any stretch of it as contiguous bytes. Knows nothing of the format.
+ * and hands out any stretch of it as contiguous bytes. When it is told which file comes next, the
+ * reads go on there without a pause. Knows nothing of the format.
  *
  * Memory: 12 MiB from init to fini, however large the file. Threads: that of its baton_io, on which
  * nothing else may be in flight between seek and fini. */
@@ -14,17 +15,24 @@
 #define BATON_CURSOR_READS_MAX   4u         /* in flight */
 #define BATON_CURSOR_STRETCH_MAX (4u << 20) /* largest stretch handed out */
 
+/* A stretch of one file, in chunks from `first` on. */
+typedef struct {
+    baton_io_file file;
+    uint64_t base;  /* file offset of chunk `first` */
+    uint64_t limit; /* nothing at or after it is read; lowered to the end of the file when met */
+    uint64_t first;
+} baton_cursor_run;
+
 typedef struct {
     baton_io *io;
     void *mapped;
     uint8_t *memory; /* inside it, aligned: a stretch's room, then the ring of chunks */
     uint8_t *ring;
-    baton_io_file file;
-    uint64_t base;     /* file offset of chunk 0 */
-    uint64_t limit;    /* nothing at or after it is read; lowered to the end of the file when met */
-    uint64_t position; /* file offset of the next byte handed out */
-    uint64_t submitted; /* chunks */
-    uint64_t loaded;    /* chunks, contiguous from 0 */
+    baton_cursor_run now;
+    baton_cursor_run next; /* file BATON_IO_NO_FILE: none */
+    uint64_t position;     /* in `now`: file offset of the next byte handed out */
+    uint64_t submitted; /* chunks, from the cursor's first on; those from next.first on are its */
+    uint64_t loaded;    /* chunks of `now`, contiguous */
     uint32_t in_flight;
     int failure; /* of the first read that failed, at failure_offset */
     uint64_t failure_offset;
@@ -38,7 +46,10 @@ void baton_cursor_fini(baton_cursor *cursor); /* of zeroes is fine */
  * handed out before is gone. The file stays the caller's and must outlive the next seek or fini. */
 BATON_MUST_USE int baton_cursor_seek(baton_cursor *cursor, baton_io_file file, uint64_t offset,
                                      uint64_t limit);
-/* Wait for reads in flight and forget the file, so that the caller may close it. */
+/* What the next seek will be for, unless it is for something else. The file must outlive that seek,
+ * or stop. */
+void baton_cursor_follow(baton_cursor *cursor, baton_io_file file, uint64_t offset, uint64_t limit);
+/* Wait for reads in flight and forget the files, so that the caller may close them. */
 BATON_MUST_USE int baton_cursor_stop(baton_cursor *cursor);
 /* The next bytes (a multiple of BATON_IO_UNIT, at most BATON_CURSOR_STRETCH_MAX); *ret_available is
  * less only at the limit or the end of the file. Valid until the next call. 0 or -errno. */

@@ -28,9 +28,12 @@ static int leave(baton_walk *walk)
         return 0;
     int r = baton_cursor_stop(&walk->cursor);
     if (r < 0)
-        return r; /* the kernel may still read from the file */
+        return r; /* the kernel may still read from the files */
     baton_io_file_close(walk->io, walk->file);
+    if (walk->following)
+        baton_io_file_close(walk->io, walk->following_file);
     walk->file = BATON_IO_NO_FILE;
+    walk->following = false;
     walk->inside = false;
     return 0;
 }
@@ -126,8 +129,72 @@ static int still_named(const baton_walk *walk, uint32_t at, baton_error *error)
     return 0;
 }
 
-/* Open it, read the standing facts from its header, and stand at its first batch, or where a
- * resumed walk goes on. */
+/* The next live segment is opened and read ahead, so that the reads never pause between two. What
+ * can't be opened now is told when the walk comes there. */
+static void follow(baton_walk *walk)
+{
+    const baton_segments *segments = &walk->segments;
+    uint32_t at = baton_walk_live_from(segments, walk->current + 1);
+    char path[BATON_JOURNAL_PATH_BYTES];
+
+    if (at >= segments->count || walk->following)
+        return;
+    const baton_segment *segment = &segments->list[at];
+    baton_segment_path(walk->directory, segment->info.epoch, segment->info.index, path);
+    if (baton_segment_open(walk->io, path, &walk->following_file) < 0)
+        return;
+    walk->following = true;
+    walk->following_at = at;
+    baton_cursor_follow(&walk->cursor, walk->following_file, 0, segment_limit(walk, segment));
+}
+
+/* Open it, unless that was done ahead, and let the cursor go there. Reads of the file before are over
+ * then, and it is closed. */
+static int open_at(baton_walk *walk, uint32_t at, uint64_t offset, const char *path)
+{
+    const baton_segment *segment = &walk->segments.list[at];
+    bool followed = walk->following && walk->following_at == at;
+    baton_io_file file = walk->following_file;
+
+    int r = followed ? 0 : baton_segment_open(walk->io, path, &file);
+    if (r < 0)
+        return r;
+    r = baton_cursor_seek(&walk->cursor, file, offset, segment_limit(walk, segment));
+    if (r < 0) {
+        if (!followed)
+            baton_io_file_close(walk->io, file);
+        return r;
+    }
+    baton_io_file_close(walk->io, walk->file);
+    if (walk->following && !followed)
+        baton_io_file_close(walk->io, walk->following_file);
+    walk->following = false;
+    walk->file = file;
+    return 0;
+}
+
+/* Its header, into walk->unit; then the cursor stands at the first batch, or where a resumed walk
+ * goes on. */
+static int read_header(baton_walk *walk, bool resumed)
+{
+    const void *bytes;
+    uint64_t available;
+
+    memset(walk->unit, 0, BATON_IO_UNIT);
+    if (resumed) {
+        int64_t got = baton_io_file_read(walk->io, walk->file, walk->unit, BATON_IO_UNIT, 0);
+        return got < 0 ? (int)got : 0;
+    }
+    int r = baton_cursor_peek(&walk->cursor, BATON_IO_UNIT, &bytes, &available);
+    if (r < 0)
+        return r;
+    memcpy(walk->unit, bytes, available);
+    baton_cursor_skip(&walk->cursor, available);
+    return 0;
+}
+
+/* Read the standing facts from its header, and stand at its first batch, or where a resumed walk
+ * goes on. */
 static int enter(baton_walk *walk, uint32_t at, bool resumed, baton_error *error)
 {
     const baton_segment *segment = &walk->segments.list[at];
@@ -135,13 +202,11 @@ static int enter(baton_walk *walk, uint32_t at, bool resumed, baton_error *error
     char path[BATON_JOURNAL_PATH_BYTES];
 
     baton_segment_path(walk->directory, segment->info.epoch, segment->info.index, path);
-    int r = baton_segment_open(walk->io, path, &walk->file);
+    int r = open_at(walk, at, resumed ? walk->end.offset : 0, path);
     if (r == -ENOENT)
         return gone(path, error);
-    if (r == 0) {
-        int64_t got = baton_io_file_read(walk->io, walk->file, walk->unit, BATON_IO_UNIT, 0);
-        r = got < 0 ? (int)got : 0;
-    }
+    if (r == 0)
+        r = read_header(walk, resumed);
     if (r < 0)
         return baton_segment_error(error, r, "read a segment", path);
     walk->current = at;
@@ -163,10 +228,7 @@ static int enter(baton_walk *walk, uint32_t at, bool resumed, baton_error *error
     if (segment->begins_epoch)
         baton_evidence_add(&walk->evidence, segment->continues, "segment header");
 
-    uint64_t offset = resumed ? walk->end.offset : BATON_IO_UNIT;
-    r = baton_cursor_seek(&walk->cursor, walk->file, offset, segment_limit(walk, segment));
-    if (r < 0)
-        return baton_segment_error(error, r, "read a segment", path);
+    follow(walk);
     walk->closed = false;
     walk->inside = true;
     return 0;
@@ -205,10 +267,7 @@ static int enter_next(baton_walk *walk, baton_error *error)
         return 0;
     }
     walk->done_bytes += segments->list[walk->current].info.file_bytes;
-    int r = leave(walk);
-    if (r < 0)
-        return baton_segment_error(error, r, "read a segment", walk->directory);
-    r = enter(walk, at, false, error);
+    int r = enter(walk, at, false, error);
     return r < 0 ? r : 1;
 }
 

@@ -43,6 +43,9 @@ typedef struct {
     void *unit; /* BATON_IO_UNIT bytes, aligned */
     baton_cursor cursor;
     baton_io_file file;
+    bool following; /* the next live segment is open already, and being read ahead */
+    baton_io_file following_file;
+    uint32_t following_at;
 
     baton_segments segments;
     uint32_t start;   /* where the walk began; count: nothing is live */
