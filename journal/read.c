@@ -42,6 +42,7 @@ struct baton_reader {
 
     bool seen_valid; /* the view that the last answer rests on: what a wait waits to see changed */
     baton_hint_view seen;
+    uint64_t held_until_ns; /* LOCK was held when it was looked at; not looked at again before */
     /* What recovery accepted when nobody held the lock; good while the hint shows the same. */
     bool rest_known;
     baton_hint_view rest_view;
@@ -64,6 +65,19 @@ static int locked(baton_reader *reader, baton_error *error)
     return held < 0 ? baton_segment_error(error, held, "look at the journal's lock",
                                           reader->walk.directory)
                     : held;
+}
+
+/* A look at LOCK is a system call that a tail would pay twice for each entry; how it ended is good
+ * for as long as a killed writer may go unnoticed anyway. One that closes says so. */
+static int held_lately(baton_reader *reader, const baton_hint_view *view, baton_error *error)
+{
+    uint64_t now_ns = baton_clock_monotonic_ns(baton_io_clock(reader->io));
+
+    if (view->open && now_ns < reader->held_until_ns)
+        return 1;
+    int held = locked(reader, error);
+    reader->held_until_ns = held > 0 ? now_ns + READ_LOOK_NS : 0;
+    return held;
 }
 
 /* ---- walking ---- */
@@ -180,7 +194,7 @@ static int find_more(baton_reader *reader, bool *ret_gone, baton_error *error)
             int r = begin_published(reader, &until, error);
             return r < 0 ? r : view.durable.batch > here;
         }
-        int held = locked(reader, error);
+        int held = held_lately(reader, &view, error);
         if (held < 0)
             return held;
         if (held > 0)
