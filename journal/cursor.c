@@ -188,4 +188,6 @@ void baton_cursor_skip(baton_cursor *cursor, uint64_t bytes)
 {
     baton_assert(cursor->position + bytes <= cursor->limit);
     cursor->position += bytes;
+    if (baton_cursor_untouched(cursor))
+        cursor->base = cursor->position;
 }

@@ -42,6 +42,9 @@ struct baton_reader {
 
     bool seen_valid; /* the view that the last answer rests on: what a wait waits to see changed */
     baton_hint_view seen;
+    bool met; /* a published walk was begun, first with this view */
+    baton_hint_view first;
+    bool moved;             /* and another view was seen since */
     uint64_t held_until_ns; /* LOCK was held when it was looked at; not looked at again before */
     /* What recovery accepted when nobody held the lock; good while the hint shows the same. */
     bool rest_known;
@@ -78,6 +81,19 @@ static int held_lately(baton_reader *reader, const baton_hint_view *view, baton_
     int held = locked(reader, error);
     reader->held_until_ns = held > 0 ? now_ns + READ_LOOK_NS : 0;
     return held;
+}
+
+/* The newest batches, once HINT has moved under this reader's eyes: then they are of a writer that
+ * ran here while this reader did. What was there before may be what a power cut, or who copied the
+ * directory, left of HINT without the bytes on the disk. */
+static const baton_recent *recent_of(baton_reader *reader, const baton_hint_view *view)
+{
+    if (!reader->met) {
+        reader->met = true;
+        reader->first = *view;
+    }
+    reader->moved |= !baton_watch_view_same(&reader->first, view);
+    return reader->moved ? baton_hint_recent(reader->watch.hint) : NULL;
 }
 
 /* ---- walking ---- */
@@ -126,13 +142,15 @@ static int begin(baton_reader *reader, const baton_walk_options *options, baton_
     return r;
 }
 
-static int begin_published(baton_reader *reader, const baton_chain_end *until, baton_error *error)
+static int begin_published(baton_reader *reader, const baton_chain_end *until,
+                           const baton_recent *recent, baton_error *error)
 {
-    if (reader->walk_begun && baton_walk_extend(&reader->walk, until))
+    if (reader->walk_begun && baton_walk_extend(&reader->walk, until, recent))
         return 0;
     baton_walk_options options = walk_options(reader);
     options.published = true;
     options.until = *until;
+    options.recent = recent;
     return begin(reader, &options, error);
 }
 
@@ -191,7 +209,7 @@ static int find_more(baton_reader *reader, bool *ret_gone, baton_error *error)
         reader->seen = view;
         if (reader->seen_valid && (view.durable.batch > here || !reader->walk_begun)) {
             baton_chain_end until = baton_watch_end(&view);
-            int r = begin_published(reader, &until, error);
+            int r = begin_published(reader, &until, recent_of(reader, &view), error);
             return r < 0 ? r : view.durable.batch > here;
         }
         int held = held_lately(reader, &view, error);
@@ -211,7 +229,7 @@ static int find_more(baton_reader *reader, bool *ret_gone, baton_error *error)
             *ret_gone = true;
             return 0;
         }
-        int r = begin_published(reader, &reader->rest, error);
+        int r = begin_published(reader, &reader->rest, NULL, error);
         if (r == 0 && reader->rest.position.batch <= here)
             *ret_gone = true;
         return r < 0 ? r : reader->rest.position.batch > here;

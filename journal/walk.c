@@ -16,7 +16,9 @@ int baton_walk_open(baton_walk *walk, baton_io *io, const char *directory, baton
     int length = snprintf(walk->directory, sizeof(walk->directory), "%s", directory);
     if (length < 0 || (size_t)length >= sizeof(walk->directory) - BATON_SEGMENT_NAME_BYTES)
         return baton_segment_error(error, -ENAMETOOLONG, "open journal", directory);
-    if (posix_memalign(&walk->unit, BATON_IO_UNIT, BATON_IO_UNIT) != 0)
+    walk->recent_batch = malloc(BATON_RECENT_BATCH_BYTES_MAX);
+    if (walk->recent_batch == NULL ||
+        posix_memalign(&walk->unit, BATON_IO_UNIT, BATON_IO_UNIT) != 0)
         return baton_segment_error(error, -ENOMEM, "open journal", directory);
     int r = baton_cursor_init(&walk->cursor, io);
     return r < 0 ? baton_segment_error(error, r, "open journal", directory) : 0;
@@ -42,6 +44,8 @@ void baton_walk_close(baton_walk *walk)
     baton_segments_fini(&walk->segments);
     free(walk->unit);
     walk->unit = NULL;
+    free(walk->recent_batch);
+    walk->recent_batch = NULL;
 }
 
 static void reset(baton_walk *walk, const baton_walk_options *options)
@@ -317,6 +321,25 @@ static int batch_newer(const baton_walk *walk, const baton_batch_header *batch, 
     return BATON_E_NEWER_FORMAT;
 }
 
+/* The next batch from shared memory, checked like one from the disk. NULL: the disk decides. Only
+ * while nothing is read ahead: what is on its way from the disk costs nothing more. */
+static const baton_batch_header *recent_batch(const baton_walk *walk, uint64_t room,
+                                              baton_digest *ret_digest)
+{
+    const baton_batch_header *batch = walk->recent_batch;
+    uint64_t position = walk->cursor.position;
+
+    if (walk->options.recent == NULL || !baton_cursor_untouched(&walk->cursor))
+        return NULL;
+    uint32_t batch_bytes = baton_recent_get(walk->options.recent, walk->end.position.batch + 1,
+                                            walk->segments.list[walk->current].info.index, position,
+                                            walk->recent_batch);
+    if (batch_bytes == 0 || batch_bytes > room - position ||
+        baton_batch_check(batch, batch_bytes, ret_digest) != BATON_UNIT_VALID)
+        return NULL;
+    return batch_fits(walk, batch) ? batch : NULL;
+}
+
 /* 1: accepted. 0: the segment has no further batch of the chain. */
 static int next_batch(baton_walk *walk, const baton_batch_header **ret_batch, baton_error *error)
 {
@@ -328,6 +351,11 @@ static int next_batch(baton_walk *walk, const baton_batch_header **ret_batch, ba
 
     if (walk->cursor.position >= room)
         return stop(walk, true, "the segment is full here");
+    const baton_batch_header *recent = recent_batch(walk, room, &digest);
+    if (recent != NULL) {
+        *ret_batch = recent;
+        return accept(walk, recent, digest, error);
+    }
     int r = baton_cursor_peek(&walk->cursor, BATON_IO_UNIT, &bytes, &available);
     if (r == 0 && available == BATON_IO_UNIT && baton_batch_plausible(bytes, &batch_bytes))
         r = baton_cursor_peek(&walk->cursor, batch_bytes, &bytes, &available);
@@ -398,7 +426,7 @@ int baton_walk_next(baton_walk *walk, const baton_batch_header **ret_batch, bato
     return r;
 }
 
-bool baton_walk_extend(baton_walk *walk, const baton_chain_end *until)
+bool baton_walk_extend(baton_walk *walk, const baton_chain_end *until, const baton_recent *recent)
 {
     if (!walk->finished || walk->result != 0 || !walk->inside || !walk->options.published)
         return false;
@@ -406,6 +434,7 @@ bool baton_walk_extend(baton_walk *walk, const baton_chain_end *until)
     if (segment->info.index != until->index || walk->end.index != until->index)
         return false;
     walk->options.until = *until;
+    walk->options.recent = recent;
     if (baton_cursor_seek(&walk->cursor, walk->file, walk->end.offset,
                           segment_limit(walk, segment)) < 0)
         return false;
