@@ -207,7 +207,8 @@ static int find_more(baton_reader *reader, bool *ret_gone, baton_error *error)
         baton_hint_view view;
         reader->seen_valid = view_of(reader, &view);
         reader->seen = view;
-        if (reader->seen_valid && (view.durable.batch > here || !reader->walk_begun)) {
+        bool at_rest = reader->rest_known && baton_watch_view_same(&reader->rest_view, &view);
+        if (reader->seen_valid && !at_rest && (view.durable.batch > here || !reader->walk_begun)) {
             baton_chain_end until = baton_watch_end(&view);
             int r = begin_published(reader, &until, recent_of(reader, &view), error);
             return r < 0 ? r : view.durable.batch > here;
@@ -217,7 +218,7 @@ static int find_more(baton_reader *reader, bool *ret_gone, baton_error *error)
             return held;
         if (held > 0)
             return 0;
-        if (!reader->rest_known || !baton_watch_view_same(&reader->rest_view, &view)) {
+        if (!at_rest) {
             bool known;
             int r = look_at_rest(reader, &known, error);
             if (r < 0)
@@ -362,6 +363,14 @@ static int try_again(baton_reader *reader, int r, baton_error *error)
     int held = baton_watch_locked(&reader->watch);
     if (held < 0 || (held > 0 && reader->options.live))
         return r;
+    if (reader->options.live) {
+        bool known;
+        int looked = look_at_rest(reader, &known, error);
+        if (looked < 0 || !known)
+            return looked < 0 ? looked : r;
+        looked = begin_published(reader, &reader->rest, NULL, error);
+        return looked < 0 ? looked : 1;
+    }
     baton_walk_options options = walk_options(reader);
     options.evidence = reader->options.evidence;
     bool viewed = held > 0 && view_of(reader, &view) && view.open;
