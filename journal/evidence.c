@@ -1,5 +1,6 @@
 /* journal/evidence.c: search what stands behind the end of the journal for proof that more was
  * durable. */
+#include "base/breakable.h"
 #include "journal/evidence.h"
 
 #include <errno.h>
@@ -66,7 +67,7 @@ bool baton_evidence_is_stale(const baton_segments *segments, const baton_segment
     const baton_batch_header *batch = unit;
     uint32_t batch_bytes;
 
-    if (!segment->recycled)
+    if (!segment->recycled || BATON_BREAK(STALE_IS_TORN))
         return false;
     if (!may_be_batch(segments, segment, batch, &batch_bytes))
         return true;
