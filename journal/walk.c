@@ -64,7 +64,7 @@ static void reset(baton_walk *walk, const baton_walk_options *options)
     walk->tail = (baton_tail){0};
     walk->lost = (baton_position){0};
     walk->stop_why = "the journal begins here";
-    walk->stop_is_zero = true;
+    walk->stop_may_be_end = true;
     walk->stop_offset = BATON_IO_UNIT;
     walk->done_bytes = walk->all_bytes = 0;
 }
@@ -152,7 +152,7 @@ static int accept(baton_walk *walk, const baton_batch_header *batch, baton_diges
     if (known->batch == baton_le64_get(batch->batch) && known->epoch != 0 &&
         known->epoch != segment->info.epoch) {
         walk->stop_offset = walk->cursor.position;
-        walk->stop_is_zero = false;
+        walk->stop_may_be_end = false;
         walk->stop_why = "another epoch's batch stands in its place";
         return baton_walk_damaged(walk, error, *known, "caller");
     }
@@ -176,12 +176,20 @@ static int accept(baton_walk *walk, const baton_batch_header *batch, baton_diges
     return 1;
 }
 
-static int stop(baton_walk *walk, bool is_zero, const char *why)
+static int stop(baton_walk *walk, bool may_be_end, const char *why)
 {
     walk->stop_offset = walk->cursor.position;
-    walk->stop_is_zero = is_zero;
+    walk->stop_may_be_end = may_be_end;
     walk->stop_why = why;
     return 0;
+}
+
+static int stop_at_bytes(baton_walk *walk, const void *unit, const char *why)
+{
+    const baton_segment *segment = &walk->segments.list[walk->current];
+    bool stale = baton_evidence_is_stale(&walk->segments, segment, unit, walk->end.position);
+
+    return stop(walk, stale, stale ? "no batch of this segment stands here" : why);
 }
 
 static int batch_newer(const baton_walk *walk, const baton_batch_header *batch, baton_error *error)
@@ -250,7 +258,8 @@ static int next_batch(baton_walk *walk, const baton_batch_header **ret_batch, ba
     switch (baton_batch_check(bytes, available, &digest)) {
     case BATON_UNIT_VALID:
         if (!batch_fits(walk, bytes))
-            return stop(walk, false, "a valid batch stands here that does not continue the chain");
+            return stop_at_bytes(walk, bytes,
+                                 "a valid batch stands here that does not continue the chain");
         *ret_batch = bytes;
         return accept(walk, bytes, digest, error);
     case BATON_UNIT_ZERO:
@@ -260,7 +269,7 @@ static int next_batch(baton_walk *walk, const baton_batch_header **ret_batch, ba
     case BATON_UNIT_INVALID:
         break;
     }
-    return stop(walk, false, "the bytes here are no valid batch");
+    return stop_at_bytes(walk, bytes, "the bytes here are no valid batch");
 }
 
 static int step(baton_walk *walk, const baton_batch_header **ret_batch, baton_error *error)

@@ -71,9 +71,9 @@ typedef struct {
     baton_evidence evidence;
     uint64_t stop_offset; /* in `current`: where no further batch was accepted, and why */
     const char *stop_why;
-    bool stop_is_zero;
-    baton_tail tail;     /* set by the judge */
-    baton_position lost; /* damaged: what was durable once and is not there */
+    bool stop_may_be_end; /* zeros or stale bytes stand there, or it is full */
+    baton_tail tail;      /* set by the judge */
+    baton_position lost;  /* damaged: what was durable once and is not there */
     bool finished;
     int result;
 } baton_walk;
