@@ -1,7 +1,7 @@
 """The format pages tell the truth: their tables are compared with the structs of the format headers.
 
-In docs/format/<module>.md a heading that holds one `struct_name` in backticks, followed by a table
-`| offset | size | name | meaning |`, describes that struct of <module>/format.h.
+In docs/format/<page>.md a heading that holds one `struct_name` in backticks, followed by a table
+`| offset | size | name | meaning |`, describes that struct of the header that the page belongs to, mostly <module>/format.h.
 """
 import os
 import re
@@ -42,8 +42,8 @@ def program(header, found):
 
 
 class Format(TestCase):
-    def check(self, module):
-        page, header = f"docs/format/{module}.md", f"{module}/format.h"
+    def check(self, module, page=None, header=None):
+        page, header = page or f"docs/format/{module}.md", header or f"{module}/format.h"
         for name in (page, header):
             self.assertTrue((tree.SOURCE / name).is_file(), f"{name} is missing")
         found = tables(tree.read(page))
@@ -69,6 +69,9 @@ class Format(TestCase):
 
     def test_the_snapshot_page_agrees_with_the_structs(self):
         self.check("snapshot")
+
+    def test_the_export_page_agrees_with_the_structs(self):
+        self.check("snapshot", "docs/format/export.md", "snapshot/export.h")
 
     def test_the_check_sees_a_wrong_row(self):
         page = ("## Batch\n### `baton_x`\n| offset | size | name | meaning |\n|---|---|---|---|\n"
