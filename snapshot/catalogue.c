@@ -123,36 +123,107 @@ int baton_snapshot_list_with(baton_io *io, const char *directory, baton_snapshot
 
 /* ---- verify ---- */
 
-/* Every row, which takes every byte of every chunk through its digest. */
-static int walk(baton_snapshot_reader *reader)
+#define PROGRESS_ROWS 4096u /* between two calls */
+
+typedef struct {
+    void (*tell)(void *context, uint64_t done_bytes, uint64_t all_bytes);
+    void *context;
+    const baton_snapshot_manifest *manifest; /* NULL unless tell is asked for */
+} watching;
+
+/* Rows are of one size on the average. */
+static void tell(const watching *watch, uint32_t section_index, uint64_t rows)
 {
-    const char *name = baton_snapshot_reader_section_name(reader, 0);
-    for (uint32_t i = 1; name != NULL; name = baton_snapshot_reader_section_name(reader, i++)) {
-        uint32_t fields_count;
-        int r = baton_unpack_section(reader, name);
-        if (r < 0)
-            return r;
-        do {
-            r = baton_unpack_row(reader, &fields_count);
-        } while (r > 0);
+    if (watch->tell == NULL)
+        return;
+    const baton_snapshot_section *section = &watch->manifest->sections[section_index];
+    const uint64_t row_bytes = section->rows_count > 0 ? section->bytes / section->rows_count : 0;
+    watch->tell(watch->context, section->first_byte + row_bytes * rows,
+                watch->manifest->info.raw_bytes);
+}
+
+static int walk_section(baton_snapshot_reader *reader, const watching *watch, uint32_t index)
+{
+    uint32_t fields_count;
+    uint64_t rows = 0;
+    int r = baton_unpack_section(reader, baton_snapshot_reader_section_name(reader, index));
+    while (r == 0 && (r = baton_unpack_row(reader, &fields_count)) > 0) {
+        r = 0;
+        if (++rows % PROGRESS_ROWS == 0)
+            tell(watch, index, rows);
+    }
+    return r;
+}
+
+/* Every row, which takes every byte of every chunk through its digest. */
+static int walk(baton_snapshot_reader *reader, const watching *watch)
+{
+    for (uint32_t i = 0; baton_snapshot_reader_section_name(reader, i) != NULL; i++) {
+        int r = walk_section(reader, watch, i);
         if (r < 0)
             return r;
     }
     return 0;
 }
 
-int baton_snapshot_verify_with(baton_io *io, const char *directory,
-                               const baton_snapshot_listed *listed, baton_error *error)
+static int verify(baton_io *io, const char *directory, const baton_snapshot_listed *listed,
+                  const watching *watch, baton_error *error)
 {
     baton_snapshot_reader *reader = NULL;
     int r = baton_snapshot_reader_open(io, directory, listed, &reader, error);
     if (r < 0)
         return r;
-    r = walk(reader);
+    r = walk(reader, watch);
     if (r < 0 && error != NULL)
         *error = *baton_snapshot_reader_error(reader);
     baton_snapshot_reader_close(reader);
     return r;
+}
+
+int baton_snapshot_verify_with(baton_io *io, const char *directory,
+                               const baton_snapshot_listed *listed, baton_error *error)
+{
+    return verify(io, directory, listed, &(watching){0}, error);
+}
+
+/* ---- what a manifest says ---- */
+
+static int load_manifest(baton_io *io, const baton_snapshot_listed *listed,
+                         baton_snapshot_manifest *ret_manifest, baton_error *error)
+{
+    int r = baton_snapshot_manifest_load(io, listed->manifest_path, listed->info.seq,
+                                         listed->info.epoch, ret_manifest, error);
+    if (r != -ENOENT)
+        return r;
+    baton_error_set(error, BATON_E_GONE, "read a manifest", "it was removed after it was listed",
+                    "list them again");
+    baton_error_at(error, listed->manifest_path, UINT64_MAX);
+    return BATON_E_GONE;
+}
+
+static int copy_layout(const baton_snapshot_manifest *manifest, baton_snapshot_layout *layout)
+{
+    const uint32_t count = manifest->info.sections_count;
+    layout->sections = calloc(count > 0 ? count : 1, sizeof(*layout->sections));
+    if (layout->sections == NULL)
+        return -ENOMEM;
+    layout->sections_count = count;
+    layout->chunk_bytes = manifest->chunk_bytes;
+    for (uint32_t i = 0; i < count; i++) {
+        memcpy(layout->sections[i].name, manifest->sections[i].name,
+               sizeof(layout->sections[i].name));
+        layout->sections[i].bytes = manifest->sections[i].bytes;
+        layout->sections[i].rows_count = manifest->sections[i].rows_count;
+    }
+    for (uint32_t i = 0; i < manifest->info.chunks_count; i++)
+        layout->chunks_compressed += manifest->chunks[i].codec != BATON_CODEC_RAW;
+    return 0;
+}
+
+void baton_snapshot_layout_free(baton_snapshot_layout *layout)
+{
+    free(layout->sections);
+    *layout = (baton_snapshot_layout){0};
 }
 
 /* ---- the public calls ---- */
@@ -174,13 +245,45 @@ int baton_snapshot_list(const char *directory, baton_snapshot_listed **ret_list,
     return r;
 }
 
+int baton_snapshot_verify_watched(const char *directory, const baton_snapshot_listed *listed,
+                                  void (*progress)(void *context, uint64_t done_bytes,
+                                                   uint64_t all_bytes),
+                                  void *context, baton_error *error)
+{
+    baton_snapshot_manifest manifest = {0};
+    const watching watch = {.tell = progress, .context = context, .manifest = &manifest};
+    baton_io *io = NULL;
+    int r = open_io(&io, error);
+    if (r == 0 && progress != NULL)
+        r = load_manifest(io, listed, &manifest, error);
+    if (r == 0)
+        r = verify(io, directory, listed, &watch, error);
+    baton_snapshot_manifest_free(&manifest);
+    baton_io_close(io);
+    return r;
+}
+
 int baton_snapshot_verify(const char *directory, const baton_snapshot_listed *listed,
                           baton_error *error)
 {
+    return baton_snapshot_verify_watched(directory, listed, NULL, NULL, error);
+}
+
+int baton_snapshot_layout_read(const baton_snapshot_listed *listed,
+                               baton_snapshot_layout *ret_layout, baton_error *error)
+{
+    baton_snapshot_manifest manifest = {0};
     baton_io *io = NULL;
+    *ret_layout = (baton_snapshot_layout){0};
     int r = open_io(&io, error);
     if (r == 0)
-        r = baton_snapshot_verify_with(io, directory, listed, error);
+        r = load_manifest(io, listed, &manifest, error);
+    if (r == 0) {
+        r = copy_layout(&manifest, ret_layout);
+        if (r < 0)
+            baton_error_set(error, r, "read a manifest", NULL, "free memory");
+    }
+    baton_snapshot_manifest_free(&manifest);
     baton_io_close(io);
     return r;
 }

@@ -8,6 +8,11 @@ endforeach()
 if(EXISTS "${PROJECT_SOURCE_DIR}/orchestrator-shim/command.h")
     baton_test(snapshot_command_test
         SOURCES unit/snapshot_command_test.c ${fixture}
-            ../orchestrator-shim/snapshot_command.c ../orchestrator-shim/arguments.c ../orchestrator-shim/output.c
-        MODULES journal snapshot base LIBRARIES PkgConfig::JANSSON)
+            ../orchestrator-shim/snapshot_command.c ../orchestrator-shim/snapshot_choose.c
+            ../orchestrator-shim/snapshot_list.c ../orchestrator-shim/snapshot_check.c
+            ../orchestrator-shim/snapshot_keep.c ../orchestrator-shim/snapshot_copy.c
+            ../orchestrator-shim/snapshot_diff.c ../orchestrator-shim/checksum.c
+            ../orchestrator-shim/arguments.c ../orchestrator-shim/output.c ../orchestrator-shim/progress.c
+        MODULES journal snapshot base LIBRARIES PkgConfig::JANSSON PkgConfig::CRYPTO)
+    baton_test(progress_test SOURCES unit/progress_test.c ../orchestrator-shim/progress.c MODULES base)
 endif()

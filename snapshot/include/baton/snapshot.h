@@ -98,6 +98,31 @@ BATON_MUST_USE int baton_snapshot_list(const char *directory, baton_snapshot_lis
 /* Read and check every chunk. 0, BATON_E_DAMAGED (error names file, offset and section), ... */
 BATON_MUST_USE int baton_snapshot_verify(const char *directory, const baton_snapshot_listed *listed,
                                          baton_error *error);
+/* The same, telling how far it is. progress may be NULL. */
+BATON_MUST_USE int baton_snapshot_verify_watched(
+    const char *directory, const baton_snapshot_listed *listed,
+    void (*progress)(void *context, uint64_t done_bytes, uint64_t all_bytes), void *context,
+    baton_error *error);
+
+typedef struct {
+    char name[BATON_SECTION_NAME_BYTES];
+    uint64_t bytes; /* raw */
+    uint64_t rows_count;
+} baton_snapshot_section_info;
+
+/* What a manifest says beyond its baton_snapshot_info. */
+typedef struct {
+    baton_snapshot_section_info *sections; /* in order; malloc'ed */
+    uint32_t sections_count;
+    uint32_t chunks_compressed; /* of info.chunks_count */
+    uint64_t chunk_bytes;       /* raw, of all but the last */
+} baton_snapshot_layout;
+/* On failure *ret_layout is empty. Errors: those of listed->status, BATON_E_GONE. */
+BATON_MUST_USE int baton_snapshot_layout_read(const baton_snapshot_listed *listed,
+                                              baton_snapshot_layout *ret_layout,
+                                              baton_error *error);
+void baton_snapshot_layout_free(baton_snapshot_layout *layout);
+
 /* Remember, in a small file beside it, that listed was found good at wall_ns; 0: forget that it
  * ever was. verify itself changes nothing on disk. */
 BATON_MUST_USE int baton_snapshot_note_verified(const char *directory,
