@@ -223,6 +223,19 @@ static int check_directory(importing *self)
     return r;
 }
 
+/* Made if need be, and its name flushed also when somebody else made it: nothing on the disk tells
+ * whether that was done. */
+static int make_directory(const importing *self)
+{
+    char parent[BATON_SNAPSHOT_PATH_BYTES];
+    int r = baton_io_directory_make(self->io, self->directory);
+    if (r < 0)
+        return refuse(self, r, self->directory, UINT64_MAX, NULL);
+    snprintf(parent, sizeof(parent), "%s/..", self->directory); /* shorter than a file in it */
+    r = baton_io_directory_sync(self->io, parent);
+    return r < 0 ? refuse(self, r, parent, UINT64_MAX, NULL) : 0;
+}
+
 /* A new inode: what a killed process still has in flight lands in the old one. */
 static int create(const importing *self, baton_snapshot_name kind, baton_io_file *ret_file)
 {
@@ -243,9 +256,9 @@ static int open_directory(importing *self)
     int r = check_directory(self);
     if (r < 0)
         return r;
-    r = baton_io_directory_make(self->io, self->directory);
+    r = make_directory(self);
     if (r < 0)
-        return refuse(self, r, self->directory, UINT64_MAX, NULL);
+        return r;
     self->leftovers = true;
     return create(self, BATON_NAME_CHUNKS_PARTIAL, &self->chunks);
 }

@@ -140,7 +140,11 @@ static int remove_all_leftovers(baton_io *io, const char *directory, baton_error
     int r = baton_snapshot_names_collect(io, directory, &names, error);
     if (r < 0)
         return r;
-    r = remove_leftovers(io, directory, &names);
+    /* A manifest that was unlinked and not flushed could come back, without its chunks. */
+    if (names.count > 0)
+        r = baton_io_directory_sync(io, directory);
+    if (r == 0)
+        r = remove_leftovers(io, directory, &names);
     free(names.names);
     return r;
 }

@@ -60,7 +60,7 @@ static uint64_t export_it(const baton_snapshot_listed *listed, baton_compress co
 static int import_it(baton_error *error)
 {
     baton_snapshot_info info;
-    return baton_snapshot_import(file, into, NULL, &info, error);
+    return baton_snapshot_import_with(io, file, into, NULL, &info, error);
 }
 
 static void assert_same_file(const char *name)
@@ -394,7 +394,7 @@ static void a_failing_export_leaves_a_whole_file_or_none(void **state)
 {
     (void)state;
     static const int errors[] = {0, EIO, ENOSPC};
-    const baton_snapshot_listed listed = make(BATON_COMPRESS_RAW, 200);
+    const baton_snapshot_listed listed = make(BATON_COMPRESS_RAW, 90);
     for (uint32_t e = 0; e < 3; e++) {
         bool reached = true;
         for (uint64_t n = 1; reached; n++) {
@@ -436,7 +436,7 @@ static void a_failing_import_leaves_a_whole_one_or_none(void **state)
 {
     (void)state;
     static const int errors[] = {0, EIO, ENOSPC};
-    const baton_snapshot_listed listed = make(BATON_COMPRESS_RAW, 200);
+    const baton_snapshot_listed listed = make(BATON_COMPRESS_RAW, 90);
     export_it(&listed, BATON_COMPRESS_LZ4);
     assert_int_equal(mkdir(into, 0750), 0);
     for (uint32_t e = 0; e < 3; e++) {
@@ -468,6 +468,38 @@ static void a_failing_import_leaves_a_whole_one_or_none(void **state)
     }
 }
 
+/* Over damaged chunks, by force: what is there stays listed at every moment, and a second try
+ * makes it whole. */
+static void a_failing_replacement_takes_nothing_away(void **state)
+{
+    (void)state;
+    const baton_snapshot_transfer forced = {.force = true};
+    const baton_snapshot_listed listed = make(BATON_COMPRESS_RAW, 90);
+    bool reached = true;
+    export_it(&listed, BATON_COMPRESS_LZ4);
+    assert_int_equal(import_it(NULL), 0);
+    for (uint64_t n = 1; reached; n++) {
+        const failure how = {n % 2 == 0 ? EIO : 0, n / 2 + 1};
+        io_fault *fault = io_fault_new();
+        baton_io *failing = failing_io(fault, &how);
+        baton_snapshot_info info;
+        uint32_t removed = 0;
+        flip(into, CHUNKS, 17);
+        int r = baton_snapshot_import_with(failing, file, into, &forced, &info, NULL);
+        reached = io_fault_count(fault) >= how.n || n % 2 == 0;
+        baton_io_close(failing);
+        io_fault_free(fault);
+        fixture_listed(io, into, 5); /* its manifest is in order */
+        if (r == 0)
+            assert_int_equal(fixture_whole(io, into), 1);
+        assert_int_equal(baton_snapshot_prune_with(io, into, 2, &removed, NULL), 0);
+        assert_int_equal(fixture_files(into), 2);
+        assert_int_equal(baton_snapshot_import_with(io, file, into, &forced, &info, NULL), 0);
+        assert_int_equal(fixture_whole(io, into), 1);
+        assert_true(n < 400);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -488,6 +520,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_failing_export_leaves_a_whole_file_or_none, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_failing_import_leaves_a_whole_one_or_none, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_failing_replacement_takes_nothing_away, set_up,
                                         tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
