@@ -152,61 +152,6 @@ static void nothing_is_overwritten(void **state)
                      -ENOENT);
 }
 
-/* Refused as damaged or, where the flip makes a later version of it, as newer; never adopted. */
-static void assert_refused(const char *what, size_t at)
-{
-    baton_error error = {.offset = UINT64_MAX};
-    struct stat status;
-    const int r = import_it(&error);
-    assert_int_equal(stat(file, &status), 0);
-    if (r != BATON_E_DAMAGED || error.offset > (uint64_t)status.st_size ||
-        strcmp(error.path, file) != 0 || error.why[0] == '\0')
-        fail_msg("%s %zu: %s, %s, offset %llu", what, at, baton_status_name(r), error.path,
-                 (unsigned long long)error.offset);
-    if (files_in(into) != 0)
-        fail_msg("%s %zu: something stayed behind", what, at);
-}
-
-static void every_bit_counts(void **state)
-{
-    (void)state;
-    size_t bytes;
-    const baton_snapshot_listed listed = make(BATON_COMPRESS_RAW, 2);
-    for (int lz4 = 0; lz4 < 2; lz4++) {
-        export_it(&listed, lz4 ? BATON_COMPRESS_LZ4 : BATON_COMPRESS_RAW);
-        uint8_t *all = fixture_read(file, &bytes);
-        for (size_t bit = 0; bit < 8 * bytes; bit++) {
-            all[bit / 8] ^= (uint8_t)(1u << bit % 8);
-            fixture_write(file, all, bytes);
-            assert_refused("bit", bit);
-            all[bit / 8] ^= (uint8_t)(1u << bit % 8);
-        }
-        free(all);
-        assert_int_equal(unlink(file), 0);
-    }
-}
-
-static void every_length_but_the_right_one_is_refused(void **state)
-{
-    (void)state;
-    size_t bytes;
-    const baton_snapshot_listed listed = make(BATON_COMPRESS_RAW, 60);
-    export_it(&listed, BATON_COMPRESS_LZ4);
-    uint8_t *all = fixture_read(file, &bytes);
-    for (size_t length = 0; length < bytes; length++) {
-        fixture_write(file, all, length);
-        assert_refused("length", length);
-    }
-    uint8_t *more = realloc(all, bytes + 1);
-    assert_non_null(more);
-    more[bytes] = 0;
-    fixture_write(file, more, bytes + 1);
-    assert_refused("length", bytes + 1);
-    fixture_write(file, more, bytes);
-    assert_int_equal(import_it(NULL), 0);
-    free(more);
-}
-
 static void what_a_newer_version_wrote_is_named_so(void **state)
 {
     (void)state;
@@ -507,9 +452,6 @@ int main(void)
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_empty_state_travels_too, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nothing_is_overwritten, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(every_bit_counts, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(every_length_but_the_right_one_is_refused, set_up,
-                                        tear_down),
         cmocka_unit_test_setup_teardown(what_a_newer_version_wrote_is_named_so, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_damaged_snapshot_is_not_exported, set_up, tear_down),
         cmocka_unit_test_setup_teardown(strangers_are_kept_apart_unless_forced, set_up, tear_down),
