@@ -70,6 +70,13 @@ static int add_generation(engine_snapshot_task *task, uint32_t at, engine_genera
     return 0;
 }
 
+static void drop_generation(engine_snapshot_task *task, uint32_t at)
+{
+    engine_generation *slot = task->generations + at;
+    task->generations_count--;
+    memmove(slot, slot + 1, (task->generations_count - at) * sizeof(*slot));
+}
+
 int baton_snapshot_task_adopt(baton_engine *engine, const baton_catalogue *catalogue,
                               const baton_journal_view *view, uint32_t chosen, baton_error *error)
 {
@@ -160,16 +167,18 @@ static void prune(baton_engine *engine)
     const uint32_t oldest = oldest_kept(engine);
     if (oldest == UINT32_MAX)
         return;
-    while (task->generations_count > oldest + 1) {
-        const engine_generation *last = &task->generations[task->generations_count - 1];
-        int r = baton_snapshot_remove(task->io, engine->paths.snapshots, last->seq, last->epoch);
+    for (uint32_t at = task->generations_count; at-- > oldest + 1;) {
+        const engine_generation *one = &task->generations[at];
+        int r = baton_snapshot_remove(task->io, engine->paths.snapshots, one->seq, one->epoch);
+        if (r == BATON_E_REFUSED)
+            continue; /* pinned: it stays, and stays named */
         if (r < 0 && r != -ENOENT && r != BATON_E_NOT_FOUND) {
-            baton_log(WARN, "engine.prune_failed", BATON_LOG_NUMBER("seq", last->seq),
+            baton_log(WARN, "engine.prune_failed", BATON_LOG_NUMBER("seq", one->seq),
                       BATON_LOG_TEXT("status", baton_status_name(r)));
             return;
         }
-        baton_log(INFO, "engine.snapshot_removed", BATON_LOG_NUMBER("seq", last->seq));
-        task->generations_count--;
+        baton_log(INFO, "engine.snapshot_removed", BATON_LOG_NUMBER("seq", one->seq));
+        drop_generation(task, at);
     }
     forget_roots(engine, task->generations[oldest].seq);
     retire_segments(engine, task->generations[oldest].seq);

@@ -52,8 +52,7 @@ json_t *json_number(uint64_t number);
 json_t *json_digest(baton_digest digest);
 json_t *json_error(const baton_error *error);
 json_t *json_recovery(const baton_recovery_report *report);
-/* A line that overwrites itself, on stderr and only when that is a terminal; for
- * baton_journal_verify. context: what is done. */
+/* progress.h on stderr, for baton_journal_verify and the like. context: what is done. */
 void show_progress(void *context, uint64_t done_bytes, uint64_t all_bytes);
 void end_progress(void);
 

@@ -84,6 +84,6 @@ BATON_MUST_USE int baton_snapshot_verify_with(baton_io *io, const char *director
 BATON_MUST_USE int baton_snapshot_prune_with(baton_io *io, const char *directory, uint32_t keep,
                                              uint32_t *ret_removed, baton_error *error);
 /* Manifest first, then the directory is flushed, then the chunks: a crash leaves it complete or
- * absent. -ENOENT: there is none. */
+ * absent. -ENOENT: there is none; BATON_E_REFUSED: it is pinned. */
 BATON_MUST_USE int baton_snapshot_remove(baton_io *io, const char *directory, uint64_t seq,
                                          uint64_t epoch);

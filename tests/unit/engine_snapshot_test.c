@@ -86,6 +86,41 @@ static void scheduled_snapshots_keep_as_many_as_asked(void **unused)
     }
 }
 
+/* Seq 100 is pinned: newer ones come and go, it stays, and the journal still names it. */
+static void a_pinned_one_outlives_newer_ones_and_stays_named(void **unused)
+{
+    (void)unused;
+    char snapshots[TEST_PATH_BYTES + 32];
+    engine_fixture f;
+    engine_fixture_make(&f, "snapshot_pinned");
+    snprintf(snapshots, sizeof(snapshots), "%s/snapshots", f.path);
+    f.options.snapshots_keep = 2;
+    engine_fixture_open(&f, &toy_service_v1);
+    for (uint64_t n = 1; n <= 1000; n += 100) {
+        engine_fixture_submit_stream(&f, n, n + 99);
+        assert_int_equal(engine_fixture_snapshot(&f), 0);
+        if (n == 1)
+            assert_int_equal(baton_snapshot_pin(snapshots, 100, baton_engine_epoch(f.engine), NULL),
+                             0);
+    }
+    assert_int_equal(engine_fixture_add(&f, 2, 1), 0); /* proves the last name durable */
+    engine_fixture_settle(&f);
+    engine_fixture_turn(&f);
+    engine_fixture_turn(&f);
+    assert_int_equal(engine_fixture_snapshots_count(&f), 3);
+    assert_int_equal(files_count(&f), 2 * 3 + 1);
+    const uint64_t epoch = baton_engine_epoch(f.engine);
+    engine_fixture_close(&f);
+    assert_int_equal(roots_count(&f), 3);
+    assert_int_equal(baton_snapshot_unpin(snapshots, 100, epoch, NULL), 0);
+    engine_fixture_open(&f, &toy_service_v1); /* a start prunes what no longer has to stay */
+    engine_fixture_turn(&f);
+    assert_int_equal(engine_fixture_snapshots_count(&f), 2);
+    engine_fixture_close(&f);
+    assert_int_equal(roots_count(&f), 2);
+    engine_fixture_remove(&f);
+}
+
 static void one_at_a_time(void **unused)
 {
     (void)unused;
@@ -395,6 +430,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(scheduled_snapshots_keep_as_many_as_asked),
+        cmocka_unit_test(a_pinned_one_outlives_newer_ones_and_stays_named),
         cmocka_unit_test(one_at_a_time),
         cmocka_unit_test(it_is_of_the_moment_it_was_asked_for),
         cmocka_unit_test(it_is_not_published_before_its_seq_is_durable),

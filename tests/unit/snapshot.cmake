@@ -1,15 +1,22 @@
 # The snapshot module's tests. fixture: a made-up service's state that most of them pack and read.
 set(fixture unit/snapshot_fixture.c)
-foreach(topic pack chunk manifest publish publish_fault load catalogue golden)
+foreach(topic pack chunk manifest publish publish_fault load catalogue notes export diff golden)
     baton_test(snapshot_${topic}_test SOURCES unit/snapshot_${topic}_test.c ${fixture}
         MODULES snapshot base LIBRARIES PkgConfig::MSGPACK)
 endforeach()
+baton_test(snapshot_export_sweep_test SOURCES unit/snapshot_export_sweep_test.c ${fixture}
+    MODULES snapshot base LIBRARIES baton_sim)
 # The command is a part of the program baton; here it is linked alone and called in the test's process.
 if(EXISTS "${PROJECT_SOURCE_DIR}/orchestrator-shim/command.h")
     baton_test(snapshot_command_test
         SOURCES unit/snapshot_command_test.c ${fixture}
-            ../orchestrator-shim/snapshot_command.c ../orchestrator-shim/arguments.c ../orchestrator-shim/output.c
-        MODULES journal snapshot base LIBRARIES PkgConfig::JANSSON)
+            ../orchestrator-shim/snapshot_command.c ../orchestrator-shim/snapshot_choose.c
+            ../orchestrator-shim/snapshot_list.c ../orchestrator-shim/snapshot_check.c
+            ../orchestrator-shim/snapshot_keep.c ../orchestrator-shim/snapshot_copy.c
+            ../orchestrator-shim/snapshot_diff.c ../orchestrator-shim/checksum.c
+            ../orchestrator-shim/arguments.c ../orchestrator-shim/output.c ../orchestrator-shim/progress.c
+        MODULES journal snapshot base LIBRARIES PkgConfig::JANSSON PkgConfig::CRYPTO)
+    baton_test(progress_test SOURCES unit/progress_test.c ../orchestrator-shim/progress.c MODULES base)
 endif()
 # The arena and the layout of what is in it. fixture: a tree that lives in one.
 baton_test(layout_test SOURCES unit/layout_test.c MODULES snapshot base)
