@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/breakable.h"
 #include "snapshot/manifest.h"
 #include "snapshot/names.h"
 #include "snapshot/store.h"
@@ -157,6 +158,8 @@ int baton_snapshot_remove(baton_io *io, const char *directory, uint64_t seq, uin
     if (baton_snapshot_path(manifest, directory, seq, epoch, BATON_NAME_MANIFEST) < 0 ||
         baton_snapshot_path(chunks, directory, seq, epoch, BATON_NAME_CHUNKS) < 0)
         return BATON_E_INVALID;
+    if (BATON_BREAK(CHUNKS_REMOVED_FIRST))
+        (void)!baton_io_unlink(io, chunks);
     int r = baton_io_unlink(io, manifest);
     if (r == 0)
         r = baton_io_directory_sync(io, directory); /* first durably absent, then gone (S1) */
@@ -232,7 +235,11 @@ int baton_snapshot_prune_with(baton_io *io, const char *directory, uint32_t keep
     int r = collect(io, directory, &names, error);
     if (r < 0)
         return r;
-    r = remove_leftovers(io, directory, &names);
+    /* Chunks without a manifest: if it was unlinked and not flushed, it could come back without them. */
+    if (names.count > 0 && !BATON_BREAK(NO_FLUSH_AT_OPEN))
+        r = baton_io_directory_sync(io, directory);
+    if (r == 0)
+        r = remove_leftovers(io, directory, &names);
     free(names.names);
     if (r == 0)
         r = remove_old(io, directory, keep, ret_removed, error);
