@@ -14,6 +14,7 @@
 
 #include "base/io_sim.h"
 #include "tests/sim/model.h"
+#include "tests/sim/wrap.h"
 
 #define RUN_DIRECTORY "/j"
 
@@ -142,7 +143,3 @@ run_read run_read_all(sim_run *run, uint64_t from_seq);
 /* The highest position that any whole batch from the journal's end on says was durable. */
 baton_position run_evidence_on_disk(sim_run *run, baton_position last);
 void run_read_live(sim_run *run);
-
-/* wrap.c: calls without a backend of their own are made by this process of the simulation. */
-void wrap_become(baton_sim *sim, baton_sim_process *process);
-void wrap_seed(uint64_t seed);
