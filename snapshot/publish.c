@@ -421,6 +421,7 @@ int baton_snapshot_publish_begin(baton_io *io, const char *directory, baton_snap
         baton_error_set(error, full ? BATON_E_NO_SPACE : r, "write a snapshot",
                         r == -EEXIST ? "one of this seq and epoch is there already" : NULL,
                         r == -EEXIST ? "nothing: it holds the same state"
+                        : full       ? "free space on its file system"
                                      : "check the directory's rights and its disk");
         baton_error_at(error, publisher->manifest[0] != '\0' ? publisher->manifest : directory,
                        UINT64_MAX);
