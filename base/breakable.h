@@ -23,6 +23,7 @@
     X(NO_CHUNK_DIGEST, "no-chunk-digest")                                                          \
     X(CHUNKS_REMOVED_FIRST, "chunks-removed-first")                                                \
     X(NO_FLUSH_AT_OPEN, "no-flush-of-what-a-start-builds-on")                                      \
+    X(REPLAY_PAST_RECOVERY, "replay-past-what-recovery-found")                                     \
     X(PRUNE_BEFORE_ROOT, "prune-before-the-root-is-durable")
 
 typedef enum {

@@ -191,12 +191,14 @@ static int make_durable(opening *self)
 {
     char parent[BATON_ENGINE_PATH_BYTES + 4];
     int r = 0;
+    if (BATON_BREAK(NO_FLUSH_AT_OPEN))
+        return 0;
     snprintf(parent, sizeof(parent), "%s/..", self->engine->paths.root);
     if (baton_digest_is_zero(self->view.id))
         r = sync_names(self, parent);
     if (r == -EACCES)
         r = 0;
-    if (r == 0 && self->catalogue.count > 0 && !BATON_BREAK(NO_FLUSH_AT_OPEN))
+    if (r == 0 && self->catalogue.count > 0)
         r = sync_names(self, self->engine->paths.snapshots);
     return r;
 }
