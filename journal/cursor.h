@@ -12,7 +12,7 @@
 
 #define BATON_CURSOR_CHUNK_BYTES (1u << 20) /* one read */
 #define BATON_CURSOR_CHUNKS      8u         /* in memory */
-#define BATON_CURSOR_READS_MAX   4u         /* in flight */
+#define BATON_CURSOR_READS_MAX   6u         /* in flight: the other two are being looked at */
 #define BATON_CURSOR_STRETCH_MAX (4u << 20) /* largest stretch handed out */
 
 /* A stretch of one file, in chunks from `first` on. */
