@@ -23,3 +23,11 @@ baton_test(layout_test SOURCES unit/layout_test.c MODULES snapshot base)
 foreach(topic arena arena_random arena_image)
     baton_test(${topic}_test SOURCES unit/${topic}_test.c unit/arena_fixture.c MODULES snapshot base)
 endforeach()
+
+# The library's rows and verdicts against a second implementation's, and golden snapshots of each shape.
+add_executable(snapshot_rows independent/snapshot_rows.c)
+target_include_directories(snapshot_rows PRIVATE "${PROJECT_SOURCE_DIR}")
+target_link_libraries(snapshot_rows PRIVATE baton_flags)
+baton_link_modules(snapshot_rows PRIVATE snapshot base)
+set_target_properties(snapshot_rows PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
+baton_script_test(snapshot_independent SCRIPT tests/independent/snapshot_read_test.py)
