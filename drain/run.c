@@ -137,6 +137,7 @@ static json_t *control_status(void *context)
     const service_run *run = context;
     const bool draining = run->plan.state != BATON_DRAIN_RUNNING;
     baton_engine_status status;
+    baton_rto_prediction prediction;
     json_t *answer = json_object();
     if (answer == NULL || baton_engine_status_get(run->engine, &status) < 0)
         return answer;
@@ -149,6 +150,8 @@ static json_t *control_status(void *context)
                         baton_describe_number((now_ns(NULL) - run->started_ns) / 1000000));
     json_object_set_new(answer, "snapshot",
                         baton_describe_snapshots(baton_engine_snapshot_status(run->engine)));
+    baton_engine_rto_get(run->engine, &prediction);
+    json_object_set_new(answer, "rto", baton_describe_rto(&prediction));
     json_object_set_new(answer, "hydrate", baton_describe_hydrate(&run->hydrate));
     json_object_set_new(answer, "drain", draining ? baton_describe_drain(&run->plan) : json_null());
     return answer;
@@ -401,6 +404,7 @@ static int run_service(const baton_doors *doors, const baton_run_options *option
     if (r == 0)
         r = start(&run, &error);
     if (r == 0) {
+        baton_engine_note_ready(run.engine, now_ns(NULL) - run.started_ns);
         tell_ready(&run);
         r = serve(&run, &error);
     }

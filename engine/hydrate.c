@@ -218,6 +218,7 @@ static int choose(const baton_hydrate_options *options, baton_catalogue *catalog
             report->from_snapshot = true;
             report->snapshot_seq = listed->info.seq;
             report->snapshot_schema = listed->info.schema;
+            report->load_bytes = listed->info.raw_bytes;
             *ret_chosen = i;
             return 0;
         case TRIED_SKIPPED:
@@ -238,7 +239,7 @@ int baton_hydrate(const baton_hydrate_options *options, baton_catalogue *catalog
                   baton_machine *machine, baton_hydrate_report *report, uint32_t *ret_chosen,
                   baton_error *error)
 {
-    const baton_clock *clock = baton_clock_system();
+    const baton_clock *clock = options->clock != NULL ? options->clock : baton_clock_system();
     uint64_t begin_ns = baton_clock_monotonic_ns(clock);
     report->recovery = options->view->recovery;
 

@@ -68,6 +68,7 @@ typedef struct {
     bool unlocked; /* a writer may be at work: stop where the view ends, there may be more now */
     void (*on_entry)(void *context, const baton_entry *entry);
     void *context;
+    const baton_clock *clock; /* NULL: the system's */
 } baton_hydrate_options;
 
 /* machine is fresh from init. On success *ret_chosen is the index of the snapshot used, UINT32_MAX

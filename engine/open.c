@@ -126,6 +126,7 @@ static int hydrate(opening *self)
         .io = engine->snapshot.io,
         .view = &self->view,
         .backend = self->options->backend,
+        .clock = engine->clock,
     };
     r = baton_hydrate(&options, &self->catalogue, &engine->machine, self->report, &self->chosen,
                       self->error);
@@ -216,6 +217,7 @@ static void set_options(baton_engine *engine, const baton_engine_options *option
     engine->mode = options->mode;
     engine->retire = options->retire;
     engine->snapshot_every = options->snapshot_every;
+    engine->clock = options->clock != NULL ? options->clock : baton_clock_system();
     engine->checkpoint_every =
         options->checkpoint_every != 0 ? options->checkpoint_every : ENGINE_CHECKPOINT_EVERY;
     engine->snapshots_keep =
@@ -236,7 +238,10 @@ static int prepare(opening *self, const char *directory)
         r = baton_engine_paths_set(&engine->paths, directory, error);
     if (r < 0)
         return r;
-    r = baton_metrics_create(&engine->metrics);
+    r = baton_rto_init(&engine->rto, engine->service, engine->clock, self->options->rto_target_ns);
+    engine->machine.rates = &engine->rto.rates;
+    if (r == 0)
+        r = baton_metrics_create(&engine->metrics);
     if (r == 0)
         r = baton_loop_init(&engine->loop);
     if (r < 0)
@@ -303,6 +308,7 @@ static void destroy(baton_engine *engine)
     baton_snapshot_task_close(&engine->snapshot);
     baton_loop_fini(&engine->loop);
     baton_machine_fini(&engine->machine);
+    baton_rto_fini(&engine->rto);
     baton_metrics_destroy(engine->metrics);
     free(engine);
 }
@@ -313,7 +319,6 @@ int baton_engine_open(const baton_service *service, const char *directory,
                       baton_error *error)
 {
     static const baton_engine_options no_options;
-    const uint64_t begin_ns = baton_clock_monotonic_ns(baton_clock_system());
     if (options == NULL)
         options = &no_options;
     memset(ret_report, 0, sizeof(*ret_report));
@@ -324,6 +329,7 @@ int baton_engine_open(const baton_service *service, const char *directory,
     engine->service = service;
     engine->loop.epoll_fd = -1;
     set_options(engine, options, hooks);
+    const uint64_t begin_ns = baton_clock_monotonic_ns(engine->clock);
     opening self = {.engine = engine,
                     .options = options,
                     .chosen = UINT32_MAX,
@@ -342,7 +348,9 @@ int baton_engine_open(const baton_service *service, const char *directory,
         r = begin(&self);
     if (r < 0)
         goto fail;
-    ret_report->total_ns = baton_clock_monotonic_ns(baton_clock_system()) - begin_ns;
+    ret_report->total_ns = baton_clock_monotonic_ns(engine->clock) - begin_ns;
+    engine->hydrate_ns = ret_report->total_ns;
+    baton_engine_rto_started(engine, ret_report, baton_catalogue_from_seq(&self.catalogue));
     r = baton_engine_metrics_open(engine, ret_report);
     if (r < 0) {
         baton_error_set(error, r, "register the engine's metrics", NULL, NULL);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "engine/hydrate.h"
+#include "journal/format.h"
 
 typedef struct {
     baton_machine *machine;
@@ -12,6 +13,8 @@ typedef struct {
     uint64_t begin_seq;     /* of the snapshot */
     bool stopped;           /* at an entry that is later than the moment asked for */
     uint64_t last_good_seq; /* digests were equal here, or the snapshot's were */
+    uint64_t batch;         /* that is being read; 0 before the first */
+    uint64_t batch_bytes;   /* of it, so far */
 } replaying;
 
 static const char *const replay_what = "replay the journal";
@@ -133,6 +136,24 @@ static int take_entry(replaying *self, const baton_entry *entry)
 
 /* ---- the loop ---- */
 
+static uint64_t padded(uint64_t bytes, uint64_t unit)
+{
+    return (bytes + unit - 1) / unit * unit;
+}
+
+/* How much of the journal was read: batches are whole units, and those without entries one. */
+static void count_bytes(replaying *self, uint64_t batch, uint32_t payload_bytes)
+{
+    if (batch != self->batch) {
+        const uint64_t marks = self->batch != 0 ? batch - self->batch - 1 : 0;
+        self->report->replayed_bytes += padded(self->batch_bytes, BATON_IO_UNIT);
+        self->report->replayed_bytes += marks * BATON_IO_UNIT;
+        self->batch = batch;
+        self->batch_bytes = sizeof(baton_batch_header);
+    }
+    self->batch_bytes += sizeof(baton_frame_header) + padded(payload_bytes, 8);
+}
+
 static int read_on(replaying *self, baton_reader *reader)
 {
     const baton_hydrate_options *options = self->options;
@@ -147,6 +168,7 @@ static int read_on(replaying *self, baton_reader *reader)
             self->stopped = entry.time_ns > to_time_ns;
             return 0;
         }
+        count_bytes(self, baton_reader_position(reader).batch, entry.payload_bytes);
         r = entry.is_record ? take_record(self, &entry) : take_entry(self, &entry);
         if (r < 0)
             return r;
@@ -206,5 +228,6 @@ int baton_machine_replay(baton_machine *machine, const baton_hydrate_options *op
         return r;
     r = read_on(&self, reader);
     baton_reader_close(reader);
+    report->replayed_bytes += padded(self.batch_bytes, BATON_IO_UNIT);
     return r < 0 ? r : check_end(&self);
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <baton/engine.h>
+#include "engine/rto.h"
 #include "journal/records.h"
 
 /* How an engine got its state; printed, logged and put into metrics. */
@@ -15,6 +16,8 @@ typedef struct {
     char snapshot_skipped_why[192]; /* of the newest skipped one, or "" */
     uint64_t replayed_entries;
     uint64_t checkpoints_compared; /* E2 */
+    uint64_t load_bytes;           /* raw bytes of the snapshot used */
+    uint64_t replayed_bytes;       /* of the journal's batches */
     uint64_t load_ns;
     uint64_t replay_ns;
     uint64_t total_ns; /* of the whole open, epoch header durable */
@@ -61,6 +64,7 @@ typedef struct {
     uint32_t pin_schema;       /* 0: the newest schema once finalized, else the one before; E4 */
     uint64_t checkpoint_every; /* entries between checkpoints; 0: 10,000 */
     uint64_t snapshot_every;   /* entries between snapshots; 0: only on request and at drain */
+    uint64_t rto_target_ns;    /* a snapshot begins before the predicted RTO passes it; 0: none */
     uint32_t snapshots_keep;   /* 0: 2 */
     uint64_t outbox_bytes_max; /* 0: 64 MiB; past it submit answers BATON_E_LAGGING */
     uint64_t segment_bytes;    /* 0: the journal's default */
@@ -71,6 +75,7 @@ typedef struct {
     void *io_context;
     const struct baton_io_backend *snapshot_io_backend; /* of the snapshots; NULL; tests */
     void *snapshot_io_context;
+    const baton_clock *clock; /* of measured rates and of snapshots' times; NULL: the system's */
 } baton_engine_options;
 
 /* What the loop hands out; the program's functions (baton/main.h) sit behind it. */
@@ -136,6 +141,11 @@ typedef struct {
 } baton_engine_status;
 BATON_MUST_USE int baton_engine_status_get(const baton_engine *engine,
                                            baton_engine_status *ret_status);
+
+/* How long a start would take if the process died now (S7). */
+void baton_engine_rto_get(baton_engine *engine, baton_rto_prediction *ret_prediction);
+/* The process serves, so long after it began: its own share of a start counts, too. Once. */
+void baton_engine_note_ready(baton_engine *engine, uint64_t since_begin_ns);
 
 /* Journal the finalize fact (E4): from when it is durable on, the newest schema is written.
  * 0: it is. BATON_E_AGAIN: on its way; turn the engine, then ask again. Never blocks. */
