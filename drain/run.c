@@ -151,7 +151,8 @@ static json_t *control_status(void *context)
     json_object_set_new(answer, "snapshot",
                         baton_describe_snapshots(baton_engine_snapshot_status(run->engine)));
     baton_engine_rto_get(run->engine, &prediction);
-    json_object_set_new(answer, "rto", baton_describe_rto(&prediction));
+    json_object_set_new(answer, "rto",
+                        baton_describe_rto(&prediction, baton_engine_rates(run->engine)));
     json_object_set_new(answer, "hydrate", baton_describe_hydrate(&run->hydrate));
     json_object_set_new(answer, "drain", draining ? baton_describe_drain(&run->plan) : json_null());
     return answer;

@@ -81,6 +81,17 @@ BATON_MUST_USE int baton_hydrate(const baton_hydrate_options *options, baton_cat
 BATON_MUST_USE int baton_check_facts(const baton_service *service, const baton_journal_view *view,
                                      baton_error *error);
 
+/* ---- at_rest.c ---- */
+
+/* baton_replay, and a look at the machine before it goes. about says of what it is the state. */
+typedef int (*baton_machine_visit)(void *context, const baton_machine *machine,
+                                   const baton_snapshot_info *about, baton_io *io,
+                                   baton_error *error);
+BATON_MUST_USE int baton_replay_visit(const baton_service *service, const char *directory,
+                                      const baton_replay_options *options, uint32_t digest_schema,
+                                      baton_machine_visit visit, void *context,
+                                      baton_replay_result *ret_result, baton_error *error);
+
 /* ---- replay.c ---- */
 
 /* Apply what follows machine->seq up to to_seq (0: the end) and compare every checkpoint on the

@@ -339,8 +339,10 @@ int baton_engine_open(const baton_service *service, const char *directory,
     int r = prepare(&self, directory);
     if (r == 0)
         r = open_archiver(&self);
+    const uint64_t recover_begin_ns = baton_clock_monotonic_ns(engine->clock);
     if (r == 0)
         r = open_journal(&self);
+    ret_report->recover_ns = baton_clock_monotonic_ns(engine->clock) - recover_begin_ns;
     ret_report->recovery = self.view.recovery;
     if (r == 0)
         r = hydrate(&self);

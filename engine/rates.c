@@ -6,8 +6,9 @@
 
 #define CLOCK_TRIES 32u
 /* A pause of the machine must not pass for the cost of an entry: a longer sample counts as this, or
- * as OUTLIER_TIMES the mean, whichever is more. */
-#define OUTLIER_NS    100000.0
+ * as OUTLIER_TIMES the mean, whichever is more. What that cuts off a replay's entries is not lost: it
+ * counts as time for reading. */
+#define OUTLIER_NS    10000.0
 #define OUTLIER_TIMES 8.0
 #define RATIO_LEAST                                                                                \
     0.25 /* of a replay to a live apply; beyond it the samples are not to be believed */
@@ -74,16 +75,16 @@ void baton_rates_end(baton_rates *rates, baton_type_rate *timed, uint64_t begin_
     const uint64_t ns = baton_clock_monotonic_ns(rates->clock) - begin_ns;
     baton_rate *rate = rates->live ? &timed->live : &timed->replay;
     take_sample(rate, ns > rates->clock_ns ? (double)(ns - rates->clock_ns) : 0);
-    if (rates->live && rate->count == BATON_RATES_SETTLED)
-        timed->live_settled_ns = rate->ns;
+    if (rates->live && rate->count == BATON_RATES_MEMORY && timed->live_first_ns == 0)
+        timed->live_first_ns = rate->ns;
 }
 
 /* The latest live cost, times what a replay took of what live did when both were measured. */
 double baton_rates_replay_ns(const baton_type_rate *type)
 {
     const bool replayed = type->replay.count >= BATON_RATES_REPLAYED;
-    if (replayed && type->live_settled_ns > 0) {
-        double ratio = type->replay.ns / type->live_settled_ns;
+    if (replayed && type->live_first_ns > 0) {
+        double ratio = type->replay.ns / type->live_first_ns;
         ratio = ratio < RATIO_LEAST ? RATIO_LEAST : ratio > RATIO_MOST ? RATIO_MOST : ratio;
         return type->live.ns * ratio;
     }

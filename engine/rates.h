@@ -6,14 +6,13 @@
 #include <baton/clock.h>
 #include <baton/service.h>
 
-#define BATON_RATES_EVERY    64u  /* a power of two */
-#define BATON_RATES_REPLAYED 8u   /* samples of a replay after which its mean is believed */
-#define BATON_RATES_SETTLED  256u /* live ones after which theirs may be compared with it */
+#define BATON_RATES_EVERY    64u /* a power of two */
+#define BATON_RATES_REPLAYED 8u  /* samples of a replay after which its mean is believed */
 #define BATON_RATES_MEMORY   4096u
 #define BATON_RATES_DEFAULT  1000.0 /* ns, of a type that was never seen */
 /* A replay applies with warm caches and nothing beside it: what it takes of a live apply, until both
- * were measured (0.4 to 0.6 with the matching engine). */
-#define BATON_RATES_RATIO 0.5
+ * were measured (0.4 to 0.65 with the matching engine). */
+#define BATON_RATES_RATIO 0.6
 
 /* The mean of all samples; of more than BATON_RATES_MEMORY, the latest count most. */
 typedef struct {
@@ -26,7 +25,8 @@ typedef struct {
     uint64_t applied; /* entries, of this process, replayed ones too */
     baton_rate replay;
     baton_rate live;
-    double live_settled_ns; /* live when it had settled: with replay, what a replay saves */
+    double live_first_ns; /* the mean of the first BATON_RATES_MEMORY live ones: fewer are coloured
+                             by how busy the first moments are. 0: not yet */
 } baton_type_rate;
 
 typedef struct {

@@ -18,6 +18,7 @@ int baton_rto_init(baton_rto *rto, const baton_service *service, const baton_clo
     *rto = (baton_rto){
         .target_ns = target_ns,
         .load_ns_per_byte = BATON_RTO_NS_PER_BYTE,
+        .check_ns_per_byte = BATON_RTO_NS_PER_BYTE,
         .read_ns_per_byte = BATON_RTO_NS_PER_BYTE,
     };
     int r = baton_rates_init(&rto->rates, service, clock);
@@ -64,6 +65,7 @@ void baton_rto_started(baton_rto *rto, const baton_rto_start *start)
     if (start->replay_bytes >= BATON_RTO_MEASURE_BYTES) {
         const double read_ns = (double)start->replay_ns - baton_rates_replayed_ns(&rto->rates);
         rto->read_ns_per_byte = or_zero(read_ns) / (double)start->replay_bytes;
+        rto->check_ns_per_byte = rto->read_ns_per_byte;
         rto->read_measured = true;
     }
     if (start->load_bytes >= BATON_RTO_MEASURE_BYTES) {
@@ -78,6 +80,10 @@ void baton_rto_started(baton_rto *rto, const baton_rto_start *start)
     if (start->before_seq < start->snapshot_seq)
         rto->before.journal_bytes =
             -(double)(start->snapshot_seq - start->before_seq) * entry_bytes;
+    const double recover_bytes = (double)start->replay_bytes - rto->before.journal_bytes;
+    const double check_ns = or_zero((double)start->recover_ns - (double)BATON_RTO_LOCK_NS);
+    if (rto->read_measured && check_ns / recover_bytes < rto->check_ns_per_byte)
+        rto->check_ns_per_byte = check_ns / recover_bytes; /* it looks at less than a reader does */
 
     baton_rto_prediction now;
     baton_rto_predict(rto, &now);
@@ -148,7 +154,7 @@ void baton_rto_predict(const baton_rto *rto, baton_rto_prediction *ret_predictio
     baton_rto_prediction p = {
         .fixed_ns = rto->fixed_ns,
         .load_ns = (double)rto->newest.raw_bytes * rto->load_ns_per_byte,
-        .recover_ns = recover_bytes * rto->read_ns_per_byte,
+        .recover_ns = recover_bytes * rto->check_ns_per_byte,
         .read_ns = tail_bytes * rto->read_ns_per_byte,
         .apply_ns = apply_ns(rto),
         .ns_per_s = rto->ns_per_s,

@@ -3,22 +3,24 @@
  *
  *   predicted = fixed                                             process, directory, epoch
  *             + bytes of the newest good snapshot  x  load rate   read, verify, decode, place
- *             + journal bytes after the one before x  read rate   recovery checks them
+ *             + journal bytes after the one before x  check rate  recovery checks them
  *             + journal bytes after the newest     x  read rate   the replay reads them
  *             + entries after the newest, by type  x  their cost  the replay applies them
  *
  * A start measures all of it anew, so nothing of this is kept on disk. Until a process has loaded a
  * snapshot itself, the time that it took to take one stands for the load; until it has replayed
- * BATON_RTO_MEASURE_BYTES, an assumed rate stands for reading. */
+ * BATON_RTO_MEASURE_BYTES, assumed rates stand for reading. */
 #pragma once
 
 #include "engine/rates.h"
 
-#define BATON_RTO_MEASURE_BYTES (UINT64_C(1) << 20)   /* less says nothing about a rate */
-#define BATON_RTO_NS_PER_BYTE   1.0                   /* assumed: 1 GB/s */
-#define BATON_RTO_GROWTH_NS     UINT64_C(100000000)   /* between two looks at how fast it grows */
-#define BATON_RTO_RETRY_NS      UINT64_C(10000000000) /* after a snapshot that failed */
-#define BATON_RTO_ENTRY_BYTES   128.0                 /* in the journal; before any was seen */
+#define BATON_RTO_MEASURE_BYTES (UINT64_C(1) << 20) /* less says nothing about a rate */
+#define BATON_RTO_NS_PER_BYTE   1.0                 /* assumed: 1 GB/s */
+/* A killed process's ring lets go of the lock late: a part of recovery that no bytes account for. */
+#define BATON_RTO_LOCK_NS     UINT64_C(75000000)
+#define BATON_RTO_GROWTH_NS   UINT64_C(100000000)   /* between two looks at how fast it grows */
+#define BATON_RTO_RETRY_NS    UINT64_C(10000000000) /* after a snapshot that failed */
+#define BATON_RTO_ENTRY_BYTES 128.0                 /* in the journal; before any was seen */
 
 typedef struct {
     double fixed_ns;
@@ -38,7 +40,8 @@ typedef struct {
 
 /* How a start was, for the rates of the next one. */
 typedef struct {
-    uint64_t total_ns; /* of everything below, and more */
+    uint64_t total_ns;   /* of everything below, and more */
+    uint64_t recover_ns; /* from asking for the journal's lock to knowing where it ends */
     uint64_t load_ns;
     uint64_t load_bytes; /* raw; 0: nothing was loaded */
     uint64_t replay_ns;
@@ -64,6 +67,7 @@ typedef struct {
     uint64_t target_ns;
     double fixed_ns;
     double load_ns_per_byte;
+    double check_ns_per_byte;
     double read_ns_per_byte;
     bool load_measured;
     bool read_measured;

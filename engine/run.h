@@ -5,6 +5,7 @@
 #include <baton/engine.h>
 #include "engine/rto.h"
 #include "journal/records.h"
+#include "snapshot/store.h"
 
 /* How an engine got its state; printed, logged and put into metrics. */
 typedef struct {
@@ -18,6 +19,7 @@ typedef struct {
     uint64_t checkpoints_compared; /* E2 */
     uint64_t load_bytes;           /* raw bytes of the snapshot used */
     uint64_t replayed_bytes;       /* of the journal's batches */
+    uint64_t recover_ns;           /* the journal's lock and recovery */
     uint64_t load_ns;
     uint64_t replay_ns;
     uint64_t total_ns; /* of the whole open, epoch header durable */
@@ -55,6 +57,38 @@ typedef struct {
 BATON_MUST_USE int baton_replay(const baton_service *service, const char *directory,
                                 const baton_replay_options *options, uint32_t digest_schema,
                                 baton_replay_result *ret_result, baton_error *error);
+
+/* A state written in one schema and read back, by files in a directory of its own. */
+typedef struct {
+    uint32_t schema;
+    uint64_t seq;
+    uint64_t rows_count;
+    uint64_t bytes;
+    baton_digest state_digest; /* over that schema's fields: before and after */
+    bool canonical;            /* what was read, written again, gives the same bytes */
+} baton_round_trip_result;
+
+typedef struct {
+    const char *work_directory; /* exists; what is made in it is removed */
+    const char *manifest_path;  /* of one snapshot, whatever names it; NULL: the state at the
+                                   journal's end */
+    void (*on_section)(void *context, uint32_t schema, const baton_snapshot_section_size *section);
+    void (*on_schema)(void *context, const baton_round_trip_result *result);
+    void *context;
+} baton_round_trip_options;
+
+/* For each schema that this build writes, the oldest first: written, read and compared: state
+ * digest, effect digest, outbox. directory may be NULL with a manifest_path. BATON_E_DIVERGED when
+ * something was lost on the way, BATON_E_SCHEMA, BATON_E_DAMAGED, ... */
+BATON_MUST_USE int baton_round_trip(const baton_service *service, const char *directory,
+                                    const baton_replay_options *replay,
+                                    const baton_round_trip_options *options, baton_error *error);
+/* The state at the journal's end as a portable snapshot in that schema (0: the newest), into
+ * another directory: no journal names it. */
+BATON_MUST_USE int baton_snapshot_export(const baton_service *service, const char *directory,
+                                         const baton_replay_options *replay, uint32_t schema,
+                                         const char *to_directory, baton_snapshot_info *ret_info,
+                                         baton_error *error);
 
 typedef struct {
     baton_mode mode;
@@ -144,6 +178,8 @@ BATON_MUST_USE int baton_engine_status_get(const baton_engine *engine,
 
 /* How long a start would take if the process died now (S7). */
 void baton_engine_rto_get(baton_engine *engine, baton_rto_prediction *ret_prediction);
+/* What it counts with for one entry of each type. */
+const baton_rates *baton_engine_rates(const baton_engine *engine);
 /* The process serves, so long after it began: its own share of a start counts, too. Once. */
 void baton_engine_note_ready(baton_engine *engine, uint64_t since_begin_ns);
 

@@ -25,6 +25,7 @@ void baton_engine_rto_started(baton_engine *engine, const baton_hydrate_report *
 {
     const baton_rto_start start = {
         .total_ns = report->total_ns,
+        .recover_ns = report->recover_ns,
         .load_ns = report->load_ns,
         .load_bytes = report->load_bytes,
         .replay_ns = report->replay_ns,
@@ -65,6 +66,11 @@ void baton_engine_rto_get(baton_engine *engine, baton_rto_prediction *ret_predic
 {
     progress(engine);
     baton_rto_predict(&engine->rto, ret_prediction);
+}
+
+const baton_rates *baton_engine_rates(const baton_engine *engine)
+{
+    return &engine->rto.rates;
 }
 
 void baton_engine_note_ready(baton_engine *engine, uint64_t since_begin_ns)
