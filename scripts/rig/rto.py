@@ -1,7 +1,7 @@
 """What `scripts/campaign rto` runs after the build: see there for the options.
 
-A round: the matching engine takes in commands, says how long a start would take, and is killed at once; then the next one
-is started, and the time from its process to its readiness is what the other had predicted, or not."""
+A round: the matching engine takes in commands, says how long a start would take, and is killed at once; then the next
+one is started, and the time from its process to its readiness is what the other had predicted, or not."""
 import argparse
 import json
 import pathlib
@@ -77,12 +77,12 @@ class Rto:
 
 
 def tell(row):
-    parts = row["parts"]
+    parts, took = row["parts"], row["actual_parts"]
     print(f"round {row['round']}: predicted {row['predicted_ms']:.0f} ms, took {row['actual_ms']:.0f} ms, ratio "
           f"{row['ratio']:.2f}{'' if row['measured'] else ' (rates not measured yet)'}; {row['replayed']} entries"
-          f"{' and a snapshot' if row['from_snapshot'] else ''}; predicted: fixed {parts['fixed_ms']:.0f}, load "
-          f"{parts['load_ms']:.0f}, recover {parts['recover_ms']:.0f}, replay {parts['read_ms'] + parts['apply_ms']:.0f}; "
-          f"took: recover {row['actual_parts']['recover_ms']:.0f}, load {row['actual_parts']['load_ms']:.0f}, replay {row['actual_parts']['replay_ms']:.0f}",
+          f"{' and a snapshot' if row['from_snapshot'] else ''}; predicted: fixed {parts['fixed_ms']:.0f}, recover "
+          f"{parts['recover_ms']:.0f}, load {parts['load_ms']:.0f}, replay {parts['read_ms'] + parts['apply_ms']:.0f}; "
+          f"took: recover {took['recover_ms']:.0f}, load {took['load_ms']:.0f}, replay {took['replay_ms']:.0f}",
           file=sys.stderr, flush=True)
 
 
