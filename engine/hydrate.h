@@ -69,7 +69,16 @@ typedef struct {
     void (*on_entry)(void *context, const baton_entry *entry);
     void *context;
     const baton_clock *clock; /* NULL: the system's */
+    void (*on_progress)(void *context, const baton_hydrate_progress *progress); /* may be NULL */
+    void *progress_context;
 } baton_hydrate_options;
+
+/* Tells who wants to know, when it is time. */
+typedef struct {
+    const baton_hydrate_options *options;
+    uint64_t next_ns;
+} baton_progress_teller;
+void baton_hydrate_tell(baton_progress_teller *teller, const baton_hydrate_progress *progress);
 
 /* machine is fresh from init. On success *ret_chosen is the index of the snapshot used, UINT32_MAX
  * when none was. Errors: BATON_E_SCHEMA, BATON_E_OTHER_SERVICE, BATON_E_UNTRUSTED, BATON_E_DAMAGED,

@@ -127,6 +127,8 @@ static int hydrate(opening *self)
         .view = &self->view,
         .backend = self->options->backend,
         .clock = engine->clock,
+        .on_progress = self->options->on_progress,
+        .progress_context = self->options->progress_context,
     };
     r = baton_hydrate(&options, &self->catalogue, &engine->machine, self->report, &self->chosen,
                       self->error);

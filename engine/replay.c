@@ -5,6 +5,8 @@
 #include "engine/hydrate.h"
 #include "journal/format.h"
 
+#define TELL_EVERY 16u /* entries between two looks at the clock */
+
 typedef struct {
     baton_machine *machine;
     const baton_hydrate_options *options;
@@ -15,6 +17,7 @@ typedef struct {
     uint64_t last_good_seq; /* digests were equal here, or the snapshot's were */
     uint64_t batch;         /* that is being read; 0 before the first */
     uint64_t batch_bytes;   /* of it, so far */
+    baton_progress_teller teller;
 } replaying;
 
 static const char *const replay_what = "replay the journal";
@@ -107,6 +110,18 @@ static int take_record(replaying *self, const baton_entry *record)
     return 0;
 }
 
+static void tell(replaying *self)
+{
+    const uint64_t end = self->options->view->recovery.last.seq;
+    const baton_hydrate_progress progress = {
+        .phase = BATON_HYDRATE_REPLAYING,
+        .seq = self->machine->seq,
+        .done = self->report->replayed_entries,
+        .of = end > self->begin_seq ? end - self->begin_seq : 0,
+    };
+    baton_hydrate_tell(&self->teller, &progress);
+}
+
 static int take_entry(replaying *self, const baton_entry *entry)
 {
     baton_machine *machine = self->machine;
@@ -131,6 +146,8 @@ static int take_entry(replaying *self, const baton_entry *entry)
                                 "entry %" PRIu64 " (type %u) can not be applied: %s", entry->seq,
                                 entry->type, baton_status_text(r));
     self->report->replayed_entries++;
+    if (self->report->replayed_entries % TELL_EVERY == 0)
+        tell(self);
     return 0;
 }
 
@@ -211,6 +228,7 @@ int baton_machine_replay(baton_machine *machine, const baton_hydrate_options *op
         .error = error,
         .begin_seq = machine->seq,
         .last_good_seq = machine->seq,
+        .teller.options = options,
     };
     if (baton_digest_is_zero(view->id))
         return check_end(&self); /* nothing was ever written */

@@ -26,6 +26,14 @@ typedef struct {
     baton_recovery_report recovery;
 } baton_hydrate_report;
 
+/* How far a hydrate is. What came before, recovery of the journal, tells nothing. */
+typedef struct {
+    enum { BATON_HYDRATE_LOADING, BATON_HYDRATE_REPLAYING } phase;
+    uint64_t seq;  /* that the state has reached; while loading, the snapshot's */
+    uint64_t done; /* raw bytes while loading, entries while replaying */
+    uint64_t of;
+} baton_hydrate_progress;
+
 /* Where state comes from, with no writer: for `baton replay|verify|digest` and as the first half
  * of an open. */
 typedef struct {
@@ -103,6 +111,9 @@ typedef struct {
     uint64_t outbox_bytes_max; /* 0: 64 MiB; past it submit answers BATON_E_LAGGING */
     uint64_t segment_bytes;    /* 0: the journal's default */
     bool retire;               /* remove segments that no kept snapshot needs */
+    /* While it hydrates, about every 20 ms, between two chunks or entries; may be NULL. */
+    void (*on_progress)(void *context, const baton_hydrate_progress *progress);
+    void *progress_context;
     const char *archive_directory; /* NULL; a segment goes only when it was copied there */
     const char *archive_command;   /* NULL; or when this took it: baton/archive.h */
     const struct baton_io_backend *io_backend; /* of the journal's writer; NULL; tests */

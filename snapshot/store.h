@@ -81,6 +81,12 @@ typedef struct {
 /* False after the last. */
 bool baton_snapshot_reader_section(const baton_snapshot_reader *reader, uint32_t section_index,
                                    baton_snapshot_section_size *ret_section);
+/* Called after each chunk that was read, with how much of the raw stream stands before it and
+ * with it: a reader that goes through it once tells its progress so. */
+void baton_snapshot_reader_on_chunk(baton_snapshot_reader *reader,
+                                    void (*on_chunk)(void *context, uint64_t done_bytes,
+                                                     uint64_t of_bytes),
+                                    void *context);
 /* A section that nobody has gone to yet, or NULL: what is in it would be lost (E7). */
 const char *baton_snapshot_reader_unread(const baton_snapshot_reader *reader);
 

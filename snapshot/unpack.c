@@ -20,7 +20,9 @@ struct baton_snapshot_reader {
     bool asked[BATON_SNAPSHOT_SECTIONS_MAX]; /* by the same index as the manifest's sections */
     uint64_t next_byte;                      /* of the raw stream: where the next piece begins */
     uint64_t chunk_offset; /* in the chunks file, of the current piece; for messages */
-    int failed;            /* sticky: 0 or the status of error */
+    void (*on_chunk)(void *context, uint64_t done_bytes, uint64_t of_bytes); /* NULL: nobody */
+    void *on_chunk_context;
+    int failed; /* sticky: 0 or the status of error */
     baton_error error;
 };
 
@@ -39,6 +41,9 @@ static int more(void *context, const uint8_t **ret_bytes, uint64_t *ret_bytes_co
     *ret_bytes = raw + skip;
     *ret_bytes_count = reader->manifest.chunks[index].raw_bytes - skip;
     reader->next_byte += *ret_bytes_count;
+    if (reader->on_chunk != NULL)
+        reader->on_chunk(reader->on_chunk_context, reader->next_byte,
+                         reader->manifest.info.raw_bytes);
     return 0;
 }
 
@@ -144,6 +149,15 @@ bool baton_snapshot_reader_section(const baton_snapshot_reader *reader, uint32_t
     *ret_section = (baton_snapshot_section_size){
         .name = section->name, .rows_count = section->rows_count, .bytes = section->bytes};
     return true;
+}
+
+void baton_snapshot_reader_on_chunk(baton_snapshot_reader *reader,
+                                    void (*on_chunk)(void *context, uint64_t done_bytes,
+                                                     uint64_t of_bytes),
+                                    void *context)
+{
+    reader->on_chunk = on_chunk;
+    reader->on_chunk_context = context;
 }
 
 const char *baton_snapshot_reader_unread(const baton_snapshot_reader *reader)
