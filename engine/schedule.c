@@ -23,6 +23,12 @@ static void progress(baton_engine *engine)
 void baton_engine_rto_started(baton_engine *engine, const baton_hydrate_report *report,
                               uint64_t before_seq)
 {
+    /* Recovery began there, but not before the journal does, and not after the snapshot used: newer
+     * ones may have been skipped. */
+    if (report->recovery.first_seq > before_seq + 1)
+        before_seq = report->recovery.first_seq - 1;
+    if (before_seq > report->snapshot_seq)
+        before_seq = report->snapshot_seq;
     const baton_rto_start start = {
         .total_ns = report->total_ns,
         .recover_ns = report->recover_ns,
@@ -32,7 +38,7 @@ void baton_engine_rto_started(baton_engine *engine, const baton_hydrate_report *
         .replay_bytes = report->replayed_bytes,
         .replay_entries = report->replayed_entries,
         .snapshot_seq = report->snapshot_seq,
-        .before_seq = before_seq < report->snapshot_seq ? before_seq : 0,
+        .before_seq = before_seq,
     };
     baton_rto_started(&engine->rto, &start);
 }

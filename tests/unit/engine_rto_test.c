@@ -124,6 +124,30 @@ static void what_a_start_reads_is_what_was_written(void **unused)
     engine_fixture_remove(&f);
 }
 
+static void a_damaged_snapshot_leaves_the_tail_of_the_one_before(void **unused)
+{
+    (void)unused;
+    const baton_service slow = slow_service();
+    engine_fixture f;
+    make(&f, "rto_damaged", 0);
+    engine_fixture_open(&f, &slow);
+    for (uint64_t n = 1; n <= 200; n += 100) {
+        engine_fixture_submit_stream(&f, n, n + 99);
+        assert_int_equal(engine_fixture_snapshot(&f), 0);
+    }
+    engine_fixture_submit_stream(&f, 201, 220);
+    engine_fixture_close(&f);
+    engine_damage(engine_snapshot_path(&f, 0, "chunks"), 10);
+    engine_fixture_open(&f, &slow);
+    const baton_rto_prediction p = predicted(&f);
+    assert_int_equal(p.snapshot_seq, 100);
+    assert_int_equal(p.tail_entries, 120);
+    assert_true(p.apply_ns == 120.0 * (double)MS);
+    assert_true(p.recover_ns == p.read_ns); /* recovery begins at that snapshot, too */
+    engine_fixture_close(&f);
+    engine_fixture_remove(&f);
+}
+
 static void a_snapshot_is_taken_when_the_prediction_passes_the_target(void **unused)
 {
     (void)unused;
@@ -194,6 +218,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_tail_counts_by_the_cost_of_its_types),
         cmocka_unit_test(what_a_start_reads_is_what_was_written),
+        cmocka_unit_test(a_damaged_snapshot_leaves_the_tail_of_the_one_before),
         cmocka_unit_test(a_snapshot_is_taken_when_the_prediction_passes_the_target),
         cmocka_unit_test(without_a_target_only_the_count_decides),
         cmocka_unit_test(it_is_a_metric),
