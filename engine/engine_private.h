@@ -70,6 +70,8 @@ typedef struct {
     baton_metric *snapshots_total;
     baton_metric *snapshots_failed_total;
     baton_metric *snapshot_seconds;
+    baton_metric *rto_seconds;
+    baton_metric *journal_bytes; /* the journal's own: acknowledged */
 } engine_metrics;
 
 struct baton_engine {
@@ -88,6 +90,8 @@ struct baton_engine {
     engine_metrics metric;
     baton_journal *journal;
     baton_archiver *archiver; /* NULL: retired segments are not kept */
+    const baton_clock *clock;
+    uint64_t hydrate_ns; /* the open's */
 
     /* the state: submit.c alone changes it */
     baton_machine machine;
@@ -116,6 +120,8 @@ struct baton_engine {
     uint64_t finalize_batch; /* 0: no finalize is on its way */
 
     engine_snapshot_task snapshot;
+    baton_rto rto;
+    uint64_t rto_look_ns; /* of the last look at the prediction; 0: none */
 
     int failed;    /* sticky: only close is useful */
     bool poisoned; /* apply failed: the entry must not reach the disk */
@@ -139,6 +145,13 @@ bool baton_engine_prove_records(baton_engine *engine);
 BATON_MUST_USE int baton_engine_metrics_open(baton_engine *engine,
                                              const baton_hydrate_report *report);
 void baton_engine_metrics_update(baton_engine *engine);
+
+/* schedule.c */
+void baton_engine_rto_started(baton_engine *engine, const baton_hydrate_report *report,
+                              uint64_t before_seq);
+void baton_engine_rto_snapshot_begun(baton_engine *engine);
+void baton_engine_rto_snapshot_ended(baton_engine *engine, int status, uint64_t took_ns);
+void baton_engine_snapshot_when_due(baton_engine *engine);
 
 /* snapshot_task.c */
 BATON_MUST_USE int baton_snapshot_task_open(engine_snapshot_task *task,

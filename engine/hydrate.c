@@ -33,6 +33,34 @@ int baton_check_facts(const baton_service *service, const baton_journal_view *vi
     return 0;
 }
 
+/* ---- progress ---- */
+
+#define PROGRESS_NS UINT64_C(20000000)
+
+void baton_hydrate_tell(baton_progress_teller *teller, const baton_hydrate_progress *progress)
+{
+    if (teller->options->on_progress == NULL)
+        return;
+    const uint64_t now_ns = baton_clock_monotonic_ns(baton_clock_system());
+    if (now_ns < teller->next_ns)
+        return;
+    teller->next_ns = now_ns + PROGRESS_NS;
+    teller->options->on_progress(teller->options->progress_context, progress);
+}
+
+typedef struct {
+    baton_progress_teller teller;
+    uint64_t seq;
+} loading;
+
+static void on_chunk(void *context, uint64_t done_bytes, uint64_t of_bytes)
+{
+    loading *self = context;
+    const baton_hydrate_progress progress = {
+        .phase = BATON_HYDRATE_LOADING, .seq = self->seq, .done = done_bytes, .of = of_bytes};
+    baton_hydrate_tell(&self->teller, &progress);
+}
+
 /* ---- one snapshot ---- */
 
 static tried skip(baton_hydrate_report *report, const baton_snapshot_listed *listed, int status,
@@ -86,6 +114,8 @@ static tried load(const baton_hydrate_options *options, const baton_snapshot_lis
     int r =
         baton_snapshot_reader_open(options->io, options->paths->snapshots, listed, &reader, &why);
     if (r == 0) {
+        loading self = {.teller.options = options, .seq = listed->info.seq};
+        baton_snapshot_reader_on_chunk(reader, on_chunk, &self);
         r = baton_machine_unpack(machine, reader, &why);
         baton_snapshot_reader_close(reader);
     }
@@ -218,6 +248,7 @@ static int choose(const baton_hydrate_options *options, baton_catalogue *catalog
             report->from_snapshot = true;
             report->snapshot_seq = listed->info.seq;
             report->snapshot_schema = listed->info.schema;
+            report->load_bytes = listed->info.raw_bytes;
             *ret_chosen = i;
             return 0;
         case TRIED_SKIPPED:
@@ -238,7 +269,7 @@ int baton_hydrate(const baton_hydrate_options *options, baton_catalogue *catalog
                   baton_machine *machine, baton_hydrate_report *report, uint32_t *ret_chosen,
                   baton_error *error)
 {
-    const baton_clock *clock = baton_clock_system();
+    const baton_clock *clock = options->clock != NULL ? options->clock : baton_clock_system();
     uint64_t begin_ns = baton_clock_monotonic_ns(clock);
     report->recovery = options->view->recovery;
 

@@ -67,7 +67,17 @@ typedef struct {
     bool ignore_snapshots;
     void (*on_entry)(void *context, const baton_entry *entry);
     void *context;
+    const baton_clock *clock; /* NULL: the system's */
+    void (*on_progress)(void *context, const baton_hydrate_progress *progress); /* may be NULL */
+    void *progress_context;
 } baton_hydrate_options;
+
+/* Tells who wants to know, when it is time. */
+typedef struct {
+    const baton_hydrate_options *options;
+    uint64_t next_ns;
+} baton_progress_teller;
+void baton_hydrate_tell(baton_progress_teller *teller, const baton_hydrate_progress *progress);
 
 /* machine is fresh from init. On success *ret_chosen is the index of the snapshot used, UINT32_MAX
  * when none was. Errors: BATON_E_SCHEMA, BATON_E_OTHER_SERVICE, BATON_E_UNTRUSTED, BATON_E_DAMAGED,
@@ -78,6 +88,17 @@ BATON_MUST_USE int baton_hydrate(const baton_hydrate_options *options, baton_cat
 /* Can this build go on with data that was written so? BATON_E_SCHEMA names both sides (E4, E7). */
 BATON_MUST_USE int baton_check_facts(const baton_service *service, const baton_journal_view *view,
                                      baton_error *error);
+
+/* ---- at_rest.c ---- */
+
+/* baton_replay, and a look at the machine before it goes. about says of what it is the state. */
+typedef int (*baton_machine_visit)(void *context, const baton_machine *machine,
+                                   const baton_snapshot_info *about, baton_io *io,
+                                   baton_error *error);
+BATON_MUST_USE int baton_replay_visit(const baton_service *service, const char *directory,
+                                      const baton_replay_options *options, uint32_t digest_schema,
+                                      baton_machine_visit visit, void *context,
+                                      baton_replay_result *ret_result, baton_error *error);
 
 /* ---- replay.c ---- */
 

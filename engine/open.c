@@ -128,6 +128,9 @@ static int hydrate(opening *self)
         .io = engine->snapshot.io,
         .view = &self->view,
         .backend = self->options->backend,
+        .clock = engine->clock,
+        .on_progress = self->options->on_progress,
+        .progress_context = self->options->progress_context,
     };
     r = baton_hydrate(&options, &self->catalogue, &engine->machine, self->report, &self->chosen,
                       self->error);
@@ -251,6 +254,7 @@ static void set_options(baton_engine *engine, const baton_engine_options *option
     engine->mode = options->mode;
     engine->retire = options->retire;
     engine->snapshot_every = options->snapshot_every;
+    engine->clock = options->clock != NULL ? options->clock : baton_clock_system();
     engine->checkpoint_every =
         options->checkpoint_every != 0 ? options->checkpoint_every : ENGINE_CHECKPOINT_EVERY;
     engine->snapshots_keep =
@@ -271,7 +275,10 @@ static int prepare(opening *self, const char *directory)
         r = baton_engine_paths_set(&engine->paths, directory, error);
     if (r < 0)
         return r;
-    r = baton_metrics_create(&engine->metrics);
+    r = baton_rto_init(&engine->rto, engine->service, engine->clock, self->options->rto_target_ns);
+    engine->machine.rates = &engine->rto.rates;
+    if (r == 0)
+        r = baton_metrics_create(&engine->metrics);
     if (r == 0)
         r = baton_loop_init(&engine->loop);
     if (r < 0)
@@ -338,6 +345,7 @@ static void destroy(baton_engine *engine)
     baton_snapshot_task_close(&engine->snapshot);
     baton_loop_fini(&engine->loop);
     baton_machine_fini(&engine->machine);
+    baton_rto_fini(&engine->rto);
     baton_metrics_destroy(engine->metrics);
     free(engine);
 }
@@ -348,7 +356,6 @@ int baton_engine_open(const baton_service *service, const char *directory,
                       baton_error *error)
 {
     static const baton_engine_options no_options;
-    const uint64_t begin_ns = baton_clock_monotonic_ns(baton_clock_system());
     if (options == NULL)
         options = &no_options;
     memset(ret_report, 0, sizeof(*ret_report));
@@ -359,6 +366,7 @@ int baton_engine_open(const baton_service *service, const char *directory,
     engine->service = service;
     engine->loop.epoll_fd = -1;
     set_options(engine, options, hooks);
+    const uint64_t begin_ns = baton_clock_monotonic_ns(engine->clock);
     opening self = {.engine = engine,
                     .options = options,
                     .chosen = UINT32_MAX,
@@ -368,8 +376,10 @@ int baton_engine_open(const baton_service *service, const char *directory,
     int r = prepare(&self, directory);
     if (r == 0)
         r = open_archiver(&self);
+    const uint64_t recover_begin_ns = baton_clock_monotonic_ns(engine->clock);
     if (r == 0)
         r = open_journal(&self);
+    ret_report->recover_ns = baton_clock_monotonic_ns(engine->clock) - recover_begin_ns;
     ret_report->recovery = self.view.recovery;
     if (r == 0)
         r = hydrate(&self);
@@ -377,7 +387,9 @@ int baton_engine_open(const baton_service *service, const char *directory,
         r = begin(&self);
     if (r < 0)
         goto fail;
-    ret_report->total_ns = baton_clock_monotonic_ns(baton_clock_system()) - begin_ns;
+    ret_report->total_ns = baton_clock_monotonic_ns(engine->clock) - begin_ns;
+    engine->hydrate_ns = ret_report->total_ns;
+    baton_engine_rto_started(engine, ret_report, baton_catalogue_from_seq(&self.catalogue));
     r = baton_engine_metrics_open(engine, ret_report);
     if (r < 0) {
         baton_error_set(error, r, "register the engine's metrics", NULL, NULL);
