@@ -1,0 +1,284 @@
+/* tests/unit/snapshot_image_test.c: images are the region as it was at the boundary, whoever writes
+ * to it meanwhile and however they are taken. */
+#include "tests/unit/snapshot_image_fixture.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MIB   (UINT64_C(1) << 20)
+#define BYTES (8 * MIB)
+
+static test_dir dir;
+static baton_io *io;
+static image_region region;
+
+static int set_up(void **state)
+{
+    (void)state;
+    test_dir_make(&dir, "snapshot-image");
+    io = fixture_io(BATON_IO_AUTO);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    baton_io_close(io);
+    test_dir_remove(&dir);
+    return 0;
+}
+
+/* ---- live, under a thread that writes ---- */
+
+typedef struct {
+    pthread_mutex_t boundary; /* held while an entry is applied */
+    atomic_bool stop;
+    uint32_t among_pages;
+} service;
+
+static void *service_main(void *context)
+{
+    service *self = context;
+    while (!atomic_load(&self->stop)) {
+        pthread_mutex_lock(&self->boundary);
+        image_scribble(&region, 4, self->among_pages);
+        pthread_mutex_unlock(&self->boundary);
+        sched_yield();
+    }
+    return NULL;
+}
+
+/* At the boundary the region is copied; what the image gives back must be that copy. */
+static uint8_t *take_under_writes(baton_image_source *source, const baton_image_options *options,
+                                  service *self)
+{
+    baton_image *image = NULL;
+    uint8_t *copy = NULL;
+    int r;
+    assert_int_equal(baton_image_begin(source, options, region.bytes, &image, NULL), 0);
+    do {
+        image_poll_until(image, region.bytes, BATON_IMAGE_READY);
+        pthread_mutex_lock(&self->boundary);
+        r = baton_image_finish(image, region.bytes, NULL);
+        if (r == 0)
+            copy = image_copy(&region, region.bytes);
+        pthread_mutex_unlock(&self->boundary);
+    } while (r == BATON_E_AGAIN);
+    assert_int_equal(r, 0);
+    image_poll_until(image, region.bytes, BATON_IMAGE_DONE);
+    assert_int_equal(baton_image_result_of(image)->by, BATON_IMAGE_BY_LIVE);
+    assert_true(baton_image_result_of(image)->rounds >= 2);
+    image_publish(io, source, image, options->seq);
+    return copy;
+}
+
+static void live_under_writes(image_backing backing, baton_compress compress)
+{
+    service self = {.boundary = PTHREAD_MUTEX_INITIALIZER};
+    pthread_t thread;
+    uint8_t *copies[4];
+    image_region_make(&region, BYTES, backing, 20261121u + (uint64_t)backing);
+    if (image_no_kernel_tracker(&region)) {
+        image_region_free(&region);
+        skip();
+    }
+    self.among_pages = region.pages;
+    baton_image_source *source = image_source(&region, NULL, 3); /* full, two that add, full */
+    assert_int_equal(pthread_create(&thread, NULL, service_main, &self), 0);
+    for (uint32_t i = 0; i < 4; i++) {
+        baton_image_options options = image_wish(dir.path, 10 + i);
+        options.compress = compress;
+        copies[i] = take_under_writes(source, &options, &self);
+    }
+    atomic_store(&self.stop, true);
+    pthread_join(thread, NULL);
+    baton_image_source_close(source);
+    for (uint32_t i = 0; i < 4; i++) {
+        const baton_snapshot_listed listed = fixture_listed(io, dir.path, 10 + i);
+        assert_int_equal(baton_digest_is_zero(listed.info.parent), i == 0 || i == 3);
+        image_check(io, dir.path, 10 + i, &region, copies[i], BYTES);
+        assert_int_equal(baton_snapshot_verify(dir.path, &listed, NULL), 0);
+        free(copies[i]);
+    }
+    image_region_free(&region);
+}
+
+static void an_image_taken_under_writes_is_the_region_at_the_boundary(void **state)
+{
+    (void)state;
+    live_under_writes(REGION_PRIVATE, BATON_COMPRESS_RAW);
+}
+
+static void so_it_is_with_lz4(void **state)
+{
+    (void)state;
+    live_under_writes(REGION_PRIVATE, BATON_COMPRESS_LZ4);
+}
+
+static void so_it_is_in_a_memfd(void **state)
+{
+    (void)state;
+    live_under_writes(REGION_MEMFD, BATON_COMPRESS_RAW);
+}
+
+static void so_it_is_with_huge_pages(void **state)
+{
+    (void)state;
+    live_under_writes(REGION_HUGE, BATON_COMPRESS_AUTO);
+}
+
+/* ---- the other ways ---- */
+
+static void fallback(baton_image_choice choice, baton_image_by by, bool refuse, const char *why)
+{
+    baton_image_result result;
+    baton_snapshot_manifest manifest;
+    image_region_make(&region, BYTES + 3 * baton_page_bytes(), REGION_PRIVATE, 7);
+    region.refuse = refuse;
+    baton_image_source *source = image_source(&region, image_tracker(), 0);
+    baton_image_options options = image_wish(dir.path, 20);
+    options.choice = choice;
+    uint8_t *copy = image_copy(&region, region.bytes);
+    image_take(io, source, &options, region.bytes, &result);
+    baton_image_source_close(source);
+    assert_int_equal(result.by, by);
+    assert_string_equal(result.why, why);
+    image_check(io, dir.path, 20, &region, copy, region.bytes);
+
+    const baton_snapshot_listed listed = fixture_listed(io, dir.path, 20);
+    assert_int_equal(baton_snapshot_manifest_load(io, listed.manifest_path, 20, 1, &manifest, NULL),
+                     0);
+    assert_string_equal(manifest.image.taken_by, by == BATON_IMAGE_BY_FORK ? "fork" : "stop");
+    assert_string_equal(manifest.image.taken_why, why);
+    baton_snapshot_manifest_free(&manifest);
+    free(copy);
+    image_region_free(&region);
+}
+
+static void where_pages_are_not_tracked_a_child_writes_and_the_manifest_says_why(void **state)
+{
+    (void)state;
+    fallback(BATON_IMAGE_AUTO, BATON_IMAGE_BY_FORK, true,
+             "userfaultfd is denied, most likely by seccomp");
+}
+
+static void stop_and_copy_gives_the_same(void **state)
+{
+    (void)state;
+    fallback(BATON_IMAGE_STOP, BATON_IMAGE_BY_STOP, false, "asked for");
+}
+
+static void what_is_written_after_the_fork_is_not_in_the_image(void **state)
+{
+    (void)state;
+    baton_image *image = NULL;
+    image_region_make(&region, BYTES, REGION_PRIVATE, 8);
+    baton_image_source *source = image_source(&region, image_tracker(), 0);
+    baton_image_options options = image_wish(dir.path, 21);
+    options.choice = BATON_IMAGE_FORK;
+    assert_int_equal(baton_image_begin(source, &options, BYTES, &image, NULL), 0);
+    assert_int_equal(baton_image_poll(image, BYTES), BATON_IMAGE_READY);
+    uint8_t *copy = image_copy(&region, BYTES);
+    assert_int_equal(baton_image_finish(image, BYTES, NULL), 0);
+    for (uint32_t page = 0; page < region.pages; page++)
+        image_touch(&region, page, 0x55);
+    image_poll_until(image, BYTES, BATON_IMAGE_DONE);
+    image_publish(io, source, image, 21);
+    baton_image_source_close(source);
+    image_check(io, dir.path, 21, &region, copy, BYTES);
+    free(copy);
+    image_region_free(&region);
+}
+
+/* In the child: it never gets further. */
+static int stay(void *context, uint64_t n, const baton_io_op *op)
+{
+    (void)context;
+    (void)n;
+    while (op != NULL && op->kind == BATON_IO_WRITE)
+        pause();
+    return 0;
+}
+
+static void a_killed_child_is_named_and_leaves_nothing(void **state)
+{
+    (void)state;
+    baton_image *image = NULL;
+    io_fault *fault = io_fault_new();
+    io_fault_set_decide(fault, stay, NULL);
+    image_region_make(&region, BYTES, REGION_PRIVATE, 9);
+    baton_image_source *source = image_source(&region, image_tracker(), 0);
+    baton_image_options options = image_wish(dir.path, 22);
+    options.choice = BATON_IMAGE_FORK;
+    options.io = (baton_io_options){.custom = io_fault_backend(), .custom_context = fault};
+    assert_int_equal(baton_image_begin(source, &options, region.bytes, &image, NULL), 0);
+    assert_int_equal(baton_image_finish(image, region.bytes, NULL), 0);
+    const pid_t child = baton_image_result_of(image)->child;
+    assert_true(child > 0);
+    assert_int_equal(kill(child, SIGKILL), 0);
+    baton_image_state now;
+    while ((now = baton_image_poll(image, region.bytes)) == BATON_IMAGE_WRITING)
+        continue;
+    assert_int_equal(now, BATON_IMAGE_FAILED);
+    assert_string_equal(baton_image_error(image)->why,
+                        "the child that wrote it was ended by signal 9");
+    baton_image_end(image);
+    assert_int_equal(
+        access(test_path(&dir, "0000000000000016-0000000000000001.chunks.partial"), F_OK), -1);
+    io_fault_free(fault);
+    baton_image_source_close(source);
+    image_region_free(&region);
+}
+
+static void ending_one_early_stops_the_writer_and_leaves_nothing(void **state)
+{
+    (void)state;
+    static const baton_image_choice choices[] = {BATON_IMAGE_LIVE, BATON_IMAGE_FORK};
+    const uint32_t before = fixture_files(dir.path);
+    image_region_make(&region, 64 * MIB, REGION_PRIVATE, 10);
+    baton_image_source *source = image_source(&region, image_tracker(), 0);
+    for (uint32_t i = 0; i < 8; i++) {
+        baton_image *image = NULL;
+        baton_image_options options = image_wish(dir.path, 30 + i);
+        options.choice = choices[i % 2];
+        assert_int_equal(baton_image_begin(source, &options, region.bytes, &image, NULL), 0);
+        if (i >= 2)
+            (void)baton_image_poll(image, region.bytes);
+        if (i >= 4)
+            image_poll_until(image, region.bytes, BATON_IMAGE_READY);
+        if (i >= 6)
+            while (baton_image_finish(image, region.bytes, NULL) == BATON_E_AGAIN)
+                image_poll_until(image, region.bytes, BATON_IMAGE_READY);
+        baton_image_end(image);
+    }
+    assert_int_equal(fixture_files(dir.path), before);
+    baton_image_source_close(source);
+    image_region_free(&region);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(an_image_taken_under_writes_is_the_region_at_the_boundary,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(so_it_is_with_lz4, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(so_it_is_in_a_memfd, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(so_it_is_with_huge_pages, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            where_pages_are_not_tracked_a_child_writes_and_the_manifest_says_why, set_up,
+            tear_down),
+        cmocka_unit_test_setup_teardown(stop_and_copy_gives_the_same, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_written_after_the_fork_is_not_in_the_image, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_killed_child_is_named_and_leaves_nothing, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(ending_one_early_stops_the_writer_and_leaves_nothing,
+                                        set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
