@@ -198,7 +198,9 @@ static void fork_or_stop(baton_image *image, uint64_t bytes_in_use)
 int baton_image_finish(baton_image *image, uint64_t bytes_in_use, baton_error *error)
 {
     const uint64_t begun_ns = image_now_ns(image);
-    if (baton_image_poll(image, bytes_in_use) != BATON_IMAGE_READY)
+    const bool ready = image->result.by == BATON_IMAGE_BY_LIVE ? image_live_is_ready(image)
+                                                               : image->state == BATON_IMAGE_READY;
+    if (!ready)
         return BATON_E_AGAIN;
     if (!bytes_are_valid(image, bytes_in_use))
         return baton_error_set(error, BATON_E_INVALID, "take an image",

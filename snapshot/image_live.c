@@ -96,7 +96,6 @@ static int work_drain(baton_image *image)
 {
     int r = baton_image_pipe_drain(&image->pipe);
     if (r == 0) {
-        image->ready_ns = image_now_ns(image);
         set_work(image, WORK_PARKED, BATON_IMAGE_READY);
     }
     return r;
@@ -249,8 +248,11 @@ baton_image_state image_live_poll(baton_image *image, uint64_t bytes_in_use)
         work(image);
     pthread_mutex_lock(&image->lock);
     image->bytes_in_use = bytes_in_use;
+    if (image->work == WORK_PARKED && image->ready_ns == 0)
+        image->ready_ns = image_now_ns(image); /* from when the service knows it */
     if (image->work == WORK_PARKED && image->result.rounds + 1 < BATON_IMAGE_ROUNDS_MAX &&
         image_now_ns(image) - image->ready_ns > PARKED_NS_MAX) {
+        image->ready_ns = 0;
         image_round_begin(image, false, bytes_in_use);
         image->work = WORK_ROUND;
         image->state = BATON_IMAGE_COPYING;
@@ -288,6 +290,11 @@ static void queue_slot(baton_image *image, bool filled, bool whole)
     image->last_is_whole = whole;
     pthread_cond_broadcast(&image->changed);
     pthread_mutex_unlock(&image->lock);
+}
+
+bool image_live_is_ready(baton_image *image)
+{
+    return state_now(image) == BATON_IMAGE_READY;
 }
 
 int image_live_finish(baton_image *image, uint64_t bytes_in_use)

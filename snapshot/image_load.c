@@ -175,7 +175,11 @@ static int loader_open(loader *self)
     baton_io_options options = all->options->io;
     options.ops_max = READS_AHEAD;
     options.region_bytes = READS_AHEAD * all->chunk_bytes_max;
+    /* One at a time: an address that one thread's ring gave back is another's soon, and a thread
+     * sanitizer does not see liburing's own system calls. */
+    pthread_mutex_lock(&all->lock);
     int r = baton_io_open(&options, &self->io, NULL);
+    pthread_mutex_unlock(&all->lock);
     if (r < 0)
         return load_fail(all, r, UINT32_MAX, UINT64_MAX, "no ring for its reads");
     self->raw = malloc(all->chunk_bytes_max);
@@ -212,7 +216,9 @@ static void loader_close(loader *self)
         }
         for (uint32_t i = 0; self->files != NULL && i < self->all->chain.count; i++)
             baton_io_file_close(self->io, self->files[i]);
+        pthread_mutex_lock(&self->all->lock);
         baton_io_close(self->io);
+        pthread_mutex_unlock(&self->all->lock);
     }
     free(self->files);
     free(self->raw);

@@ -67,8 +67,7 @@ struct baton_image {
     baton_image_state state;
     uint32_t work;         /* image_live.c's enum */
     uint64_t bytes_in_use; /* as poll() was told last */
-    uint64_t ready_ns;
-    uint64_t round_ns; /* when the current one began */
+    uint64_t ready_ns;     /* when the service was told first; 0: not yet */
     bool cancelled;
     bool last_is_whole;     /* everything of the last round is in the queue */
     uint32_t queue_filled;  /* slots of the last round: counted from 0, used in turn */
@@ -96,6 +95,7 @@ BATON_MUST_USE int image_copy_all(baton_image *image, uint64_t bytes_in_use);
 
 BATON_MUST_USE int image_live_begin(baton_image *image, bool threaded);
 baton_image_state image_live_poll(baton_image *image, uint64_t bytes_in_use);
+bool image_live_is_ready(baton_image *image);
 BATON_MUST_USE int image_live_finish(baton_image *image, uint64_t bytes_in_use);
 void image_live_end(baton_image *image);
 

@@ -120,16 +120,16 @@ bool image_round_is_settled(const baton_image *image)
     if (round->all)
         return false;
     /* No longer shrinking: the service writes as fast as the disk does. */
-    if (rounds >= 3 && round->pages_count > staging_pages &&
-        round->pages_count > (uint64_t)result->round_pages[rounds - 2] / 10 * 9)
+    const bool shrank =
+        rounds < 3 || round->pages_count < (uint64_t)result->round_pages[rounds - 2] / 10 * 9;
+    const bool shrank_before = rounds < 4 || result->round_pages[rounds - 2] <
+                                                 (uint64_t)result->round_pages[rounds - 3] / 10 * 9;
+    if (!shrank && !shrank_before)
         return true;
     /* The scan costs what it costs; it must not keep the rest from being small. */
     const uint64_t scan_ns =
         round->scan_ns < image->pause_ns_max / 2 ? round->scan_ns : image->pause_ns_max / 2;
-    if (round->pages_count <= staging_pages && scan_ns + round->copy_ns <= image->pause_ns_max)
-        return true;
-    return rounds >= 4 && round->pages_count <= staging_pages &&
-           round->pages_count > (uint64_t)result->round_pages[rounds - 2] / 10 * 9;
+    return round->pages_count <= staging_pages && scan_ns + round->copy_ns <= image->pause_ns_max;
 }
 
 int image_copy_all(baton_image *image, uint64_t bytes_in_use)

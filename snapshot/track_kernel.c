@@ -184,7 +184,12 @@ static int kernel_collect(baton_tracker *tracker, uint32_t first_page, uint32_t 
         };
     }
     *ret_runs_count = (uint32_t)n;
-    *ret_next_page = (uint32_t)((scan.walk_end - tracker->address) / tracker->page_bytes);
+    /* A scan that fills the kernel's own buffer in between, and then ends, leaves walk_end where
+     * that was (seen on 6.18): what it reported lies behind it. */
+    uint64_t next = scan.walk_end;
+    if (n > 0 && tracker->regions[n - 1].end > next)
+        next = tracker->regions[n - 1].end;
+    *ret_next_page = (uint32_t)((next - tracker->address) / tracker->page_bytes);
     return 0;
 }
 

@@ -132,6 +132,45 @@ static void so_it_is_with_huge_pages(void **state)
     live_under_writes(REGION_HUGE, BATON_COMPRESS_AUTO);
 }
 
+/* Pages that are written again behind a collection must wait for the next one: within a round pages
+ * only ascend. */
+static void the_kernels_tracker_never_goes_back(void **state)
+{
+    (void)state;
+    enum { RUNS = 2048, WRITTEN = 3000 };
+    static baton_page_run runs[RUNS];
+    const baton_tracker_ops *ops = baton_tracker_kernel();
+    baton_tracker *tracker = NULL;
+    image_region_make(&region, 32 * MIB, REGION_PRIVATE, 12);
+    if (image_no_kernel_tracker(&region)) {
+        image_region_free(&region);
+        skip();
+    }
+    assert_int_equal(ops->open(NULL, region.base, region.bytes, &tracker, NULL), 0);
+    assert_int_equal(ops->arm(tracker, 0, region.pages), 0);
+    for (uint32_t i = 0; i < WRITTEN; i++)
+        image_touch(&region, 2 * i, 1);
+    uint32_t next_page = 0;
+    uint32_t found = 0;
+    while (next_page < region.pages) {
+        uint32_t count;
+        uint32_t at = next_page;
+        assert_int_equal(
+            ops->collect(tracker, next_page, region.pages, runs, RUNS, &count, &next_page), 0);
+        for (uint32_t i = 0; i < count; i++) {
+            assert_true(runs[i].first_page >= at && runs[i].pages_count > 0);
+            at = runs[i].first_page + runs[i].pages_count;
+            found += runs[i].pages_count;
+        }
+        assert_true(next_page >= at);
+        for (uint32_t page = 0; page < next_page; page += 2)
+            image_touch(&region, page, 2);
+    }
+    assert_int_equal(found, WRITTEN);
+    ops->close(tracker);
+    image_region_free(&region);
+}
+
 /* ---- the other ways ---- */
 
 static void fallback(baton_image_choice choice, baton_image_by by, bool refuse, const char *why)
@@ -269,6 +308,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(so_it_is_with_lz4, set_up, tear_down),
         cmocka_unit_test_setup_teardown(so_it_is_in_a_memfd, set_up, tear_down),
         cmocka_unit_test_setup_teardown(so_it_is_with_huge_pages, set_up, tear_down),
+        cmocka_unit_test(the_kernels_tracker_never_goes_back),
         cmocka_unit_test_setup_teardown(
             where_pages_are_not_tracked_a_child_writes_and_the_manifest_says_why, set_up,
             tear_down),
