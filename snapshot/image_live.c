@@ -246,12 +246,13 @@ baton_image_state image_live_poll(baton_image *image, uint64_t bytes_in_use)
         work_fail(image, -ECANCELED);
     else if (!image->threaded)
         work(image);
+    const uint64_t now_ns = image_now_ns(image);
     pthread_mutex_lock(&image->lock);
     image->bytes_in_use = bytes_in_use;
     if (image->work == WORK_PARKED && image->ready_ns == 0)
-        image->ready_ns = image_now_ns(image); /* from when the service knows it */
+        image->ready_ns = now_ns; /* from when the service knows it */
     if (image->work == WORK_PARKED && image->result.rounds + 1 < BATON_IMAGE_ROUNDS_MAX &&
-        image_now_ns(image) - image->ready_ns > PARKED_NS_MAX) {
+        now_ns - image->ready_ns > PARKED_NS_MAX) {
         image->ready_ns = 0;
         image_round_begin(image, false, bytes_in_use);
         image->work = WORK_ROUND;

@@ -137,6 +137,41 @@ static void the_region_may_grow_while_and_between(void **state)
     image_region_free(&region);
 }
 
+/* A second passes whenever anybody looks: every step is slow, and polls are far apart. */
+static uint64_t slow_ns(const baton_clock *clock)
+{
+    static uint64_t now_ns;
+    (void)clock;
+    return now_ns += UINT64_C(1000000000);
+}
+
+static void a_service_that_polls_rarely_still_sees_that_its_image_is_ready(void **state)
+{
+    static const baton_clock slow = {slow_ns, slow_ns};
+    (void)state;
+    baton_image *image = NULL;
+    image_region_make(&region, 4 * MIB, REGION_PRIVATE, 13);
+    baton_image_source *source = image_source(&region, image_tracker(), 0);
+    baton_image_options options = faulty_wish(1);
+    options.io.clock = &slow;
+    assert_int_equal(baton_image_begin(source, &options, region.bytes, &image, NULL), 0);
+    image_poll_until(image, region.bytes, BATON_IMAGE_READY);
+    image_scribble(&region, 100, region.pages);
+    assert_int_equal(baton_image_poll(image, region.bytes), BATON_IMAGE_COPYING); /* too late */
+    assert_int_equal(baton_image_finish(image, region.bytes, NULL), BATON_E_AGAIN);
+    image_poll_until(image, region.bytes, BATON_IMAGE_READY);
+    image_touch(&region, 1, 0x11);
+    assert_int_equal(baton_image_finish(image, region.bytes, NULL), 0);
+    assert_int_equal(baton_image_result_of(image)->residual_pages, 1);
+    uint8_t *copy = image_copy(&region, region.bytes);
+    image_poll_until(image, region.bytes, BATON_IMAGE_DONE);
+    image_publish(io, source, image, 1);
+    baton_image_source_close(source);
+    image_check(io, dir.path, 1, &region, copy, region.bytes);
+    free(copy);
+    image_region_free(&region);
+}
+
 static bool nothing_is_left(uint32_t files_before)
 {
     return fixture_files(dir.path) == files_before;
@@ -380,6 +415,8 @@ int main(void)
             more_writes_than_the_disk_takes_end_in_a_longer_pause_and_the_right_image, set_up,
             tear_down),
         cmocka_unit_test_setup_teardown(the_region_may_grow_while_and_between, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            a_service_that_polls_rarely_still_sees_that_its_image_is_ready, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_full_disk_is_named_and_the_next_image_is_full_and_right,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(
