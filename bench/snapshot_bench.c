@@ -374,6 +374,18 @@ static void open_bench(bench *self, const options *wanted)
         .base = self->base, .bytes_max = wanted->bytes, .full_every = UINT32_MAX};
     if (baton_image_source_open(&source, &self->source, &error) < 0)
         die("watch the region", &error);
+}
+
+static void print_header(const bench *self)
+{
+    const options *wanted = self->wanted;
+    baton_io_probe probe;
+    if (baton_io_probe_directory(self->io, wanted->directory, &probe) < 0)
+        die(wanted->directory, NULL);
+    bench_print_header(&wanted->output, &(bench_header){.suite = SUITE,
+                                                        .commit_primitive = "fdatasync",
+                                                        .device_write_cache = probe.write_cache,
+                                                        .build = "release"});
     bench_note(&wanted->output, "%llu MiB; live: %s", (unsigned long long)(wanted->bytes / MIB),
                baton_image_source_why_not_live(self->source)[0] == '\0'
                    ? "yes"
@@ -389,8 +401,8 @@ int main(int argc, char **argv)
                         "[--case image_write|increment|stall|stall_fork|image_load]\n");
         return 1;
     }
-    bench_print_header(&wanted.output, &(bench_header){.suite = SUITE, .build = "release"});
     open_bench(&self, &wanted);
+    print_header(&self);
     if (is_wanted(&wanted, "image_write"))
         case_write(&self);
     if (is_wanted(&wanted, "increment"))

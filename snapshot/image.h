@@ -90,7 +90,8 @@ typedef struct {
     pid_t child;       /* by fork, while it runs */
 } baton_image_result;
 
-/* directory is made by the first one. io in options may be custom; the writer opens its own. */
+/* Not while something prunes that directory: it would take the unfinished file for a leftover.
+ * directory is made by the first one. io in options may be custom; the writer opens its own. */
 BATON_MUST_USE int baton_image_begin(baton_image_source *source, const baton_image_options *options,
                                      uint64_t bytes_in_use, baton_image **ret_image,
                                      baton_error *error);

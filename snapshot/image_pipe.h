@@ -9,7 +9,7 @@
 #include "snapshot/names.h"
 
 #define BATON_IMAGE_CHUNK_BYTES (1u << 20)
-#define BATON_IMAGE_SLOTS       24u /* the staging, also of the last round: 24 MiB */
+#define BATON_IMAGE_SLOTS       48u /* the staging, also of the last round: 48 MiB */
 #define BATON_IMAGE_AHEAD       6u  /* writes in flight */
 #define BATON_SLOT_PAGES_MAX    (BATON_IMAGE_CHUNK_BYTES / BATON_IMAGE_PAGE_BYTES_MIN)
 

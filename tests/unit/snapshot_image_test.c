@@ -8,6 +8,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define MIB   (UINT64_C(1) << 20)
@@ -244,19 +246,25 @@ static int stay(void *context, uint64_t n, const baton_io_op *op)
     return 0;
 }
 
+static baton_image *begin_fork(baton_image_source *source, io_fault *fault, uint64_t seq)
+{
+    baton_image *image = NULL;
+    baton_image_options options = image_wish(dir.path, seq);
+    options.choice = BATON_IMAGE_FORK;
+    options.io = (baton_io_options){.custom = io_fault_backend(), .custom_context = fault};
+    io_fault_set_decide(fault, stay, NULL);
+    assert_int_equal(baton_image_begin(source, &options, region.bytes, &image, NULL), 0);
+    assert_int_equal(baton_image_finish(image, region.bytes, NULL), 0);
+    return image;
+}
+
 static void a_killed_child_is_named_and_leaves_nothing(void **state)
 {
     (void)state;
-    baton_image *image = NULL;
     io_fault *fault = io_fault_new();
-    io_fault_set_decide(fault, stay, NULL);
     image_region_make(&region, BYTES, REGION_PRIVATE, 9);
     baton_image_source *source = image_source(&region, image_tracker(), 0);
-    baton_image_options options = image_wish(dir.path, 22);
-    options.choice = BATON_IMAGE_FORK;
-    options.io = (baton_io_options){.custom = io_fault_backend(), .custom_context = fault};
-    assert_int_equal(baton_image_begin(source, &options, region.bytes, &image, NULL), 0);
-    assert_int_equal(baton_image_finish(image, region.bytes, NULL), 0);
+    baton_image *image = begin_fork(source, fault, 22);
     const pid_t child = baton_image_result_of(image)->child;
     assert_true(child > 0);
     assert_int_equal(kill(child, SIGKILL), 0);
@@ -271,6 +279,53 @@ static void a_killed_child_is_named_and_leaves_nothing(void **state)
         access(test_path(&dir, "0000000000000016-0000000000000001.chunks.partial"), F_OK), -1);
     io_fault_free(fault);
     baton_image_source_close(source);
+    image_region_free(&region);
+}
+
+static void the_child_holds_none_of_the_services_descriptors(void **state)
+{
+    (void)state;
+    int ends[2];
+    char byte;
+    io_fault *fault = io_fault_new();
+    image_region_make(&region, BYTES, REGION_PRIVATE, 14);
+    baton_image_source *source = image_source(&region, image_tracker(), 0);
+    assert_int_equal(pipe(ends), 0);
+    baton_image *image = begin_fork(source, fault, 23);
+    close(ends[1]);
+    assert_int_equal(read(ends[0], &byte, 1), 0); /* its end: the child, still there, has none */
+    assert_int_equal(baton_image_poll(image, region.bytes), BATON_IMAGE_WRITING);
+    close(ends[0]);
+    baton_image_end(image);
+    io_fault_free(fault);
+    baton_image_source_close(source);
+    image_region_free(&region);
+}
+
+static void the_child_dies_with_the_service(void **state)
+{
+    (void)state;
+    pid_t child = 0;
+    int status = 0;
+    int ends[2];
+    image_region_make(&region, BYTES, REGION_PRIVATE, 15);
+    assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0); /* orphans become ours */
+    assert_int_equal(pipe(ends), 0);
+    const pid_t served = fork();
+    if (served == 0) { /* a service that begins an image, and is gone */
+        baton_image_source *source = image_source(&region, image_tracker(), 0);
+        baton_image *image = begin_fork(source, io_fault_new(), 24);
+        child = baton_image_result_of(image)->child;
+        _exit(write(ends[1], &child, sizeof(child)) == sizeof(child) ? 0 : 1);
+    }
+    assert_true(served > 0);
+    assert_int_equal(read(ends[0], &child, sizeof(child)), sizeof(child));
+    assert_int_equal(waitpid(served, &status, 0), served);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(!WIFEXITED(status) || WEXITSTATUS(status) == 1); /* killed, or saw it in time */
+    assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 0), 0);
+    close(ends[0]);
+    close(ends[1]);
     image_region_free(&region);
 }
 
@@ -317,6 +372,9 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_killed_child_is_named_and_leaves_nothing, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(the_child_holds_none_of_the_services_descriptors, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(the_child_dies_with_the_service, set_up, tear_down),
         cmocka_unit_test_setup_teardown(ending_one_early_stops_the_writer_and_leaves_nothing,
                                         set_up, tear_down),
     };
