@@ -92,7 +92,6 @@ static int look(at_rest *self, baton_hydrate_report *report, baton_error *error)
         .to_seq = options->to_seq,
         .to_time_ns = options->to_time_ns,
         .ignore_snapshots = options->ignore_snapshots,
-        .unlocked = true,
         .on_entry = options->on_entry != NULL ? hand_out_entry : NULL,
         .context = self,
     };

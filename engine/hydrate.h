@@ -65,7 +65,6 @@ typedef struct {
     uint64_t to_seq;       /* 0: the end */
     uint64_t to_time_ns;   /* 0: the end */
     bool ignore_snapshots;
-    bool unlocked; /* a writer may be at work: stop where the view ends, there may be more now */
     void (*on_entry)(void *context, const baton_entry *entry);
     void *context;
 } baton_hydrate_options;

@@ -2,6 +2,7 @@
  * on disk changes: every refusal comes before it. */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -10,6 +11,7 @@
 #include <baton/clock.h>
 #include <baton/log.h>
 
+#include "base/breakable.h"
 #include "engine/engine_private.h"
 
 typedef struct {
@@ -171,10 +173,41 @@ static void remove_leftovers(const baton_engine *engine)
                   BATON_LOG_TEXT("why", why.why));
 }
 
+static int sync_names(opening *self, const char *directory)
+{
+    const int r = baton_io_directory_sync(self->engine->snapshot.io, directory);
+    if (r == 0)
+        return 0;
+    baton_error_set(self->error, r, "make names durable", NULL, "check the directory and the disk");
+    baton_error_at(self->error, directory, UINT64_MAX);
+    return r;
+}
+
+/* What this start builds on was seen, which does not mean that it is durable: a writer may have been
+ * killed between a snapshot's rename and the flush of its directory. The name of the service's own
+ * directory is ours to flush, the journal flushes what is in it; a parent that this user may pass
+ * but not read can't be: then its owner made it. */
+static int make_durable(opening *self)
+{
+    char parent[BATON_ENGINE_PATH_BYTES + 4];
+    int r = 0;
+    snprintf(parent, sizeof(parent), "%s/..", self->engine->paths.root);
+    if (baton_digest_is_zero(self->view.id))
+        r = sync_names(self, parent);
+    if (r == -EACCES)
+        r = 0;
+    if (r == 0 && self->catalogue.count > 0 && !BATON_BREAK(NO_FLUSH_AT_OPEN))
+        r = sync_names(self, self->engine->paths.snapshots);
+    return r;
+}
+
 static int begin(opening *self)
 {
     baton_engine *engine = self->engine;
-    int r = baton_journal_begin(engine->journal, &self->view.recovery, self->error);
+    int r = make_durable(self);
+    if (r < 0)
+        return r;
+    r = baton_journal_begin(engine->journal, &self->view.recovery, self->error);
     if (r < 0)
         return r;
     self->report->recovery = self->view.recovery;

@@ -21,6 +21,7 @@
 #include <baton/log.h>
 
 #include "base/assert.h"
+#include "base/breakable.h"
 #include "engine/engine_private.h"
 #include "journal/watch.h"
 
@@ -328,7 +329,7 @@ static bool is_due(const baton_engine *engine)
 static void idle(baton_engine *engine)
 {
     engine_snapshot_task *task = &engine->snapshot;
-    if (task->prune_due && (task->prune_after_seq == 0 ||
+    if (task->prune_due && (task->prune_after_seq == 0 || BATON_BREAK(PRUNE_BEFORE_ROOT) ||
                             baton_journal_durable_seq(engine->journal) > task->prune_after_seq))
         prune(engine);
     if (task->retire_due)

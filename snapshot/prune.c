@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/breakable.h"
 #include "snapshot/catalogue.h"
 #include "snapshot/chain.h"
 
@@ -30,6 +31,8 @@ int baton_snapshot_remove(baton_io *io, const char *directory, uint64_t seq, uin
     int r = baton_snapshot_is_pinned(io, directory, seq, epoch);
     if (r != 0)
         return r < 0 ? r : BATON_E_REFUSED;
+    if (BATON_BREAK(CHUNKS_REMOVED_FIRST))
+        (void)!baton_io_unlink(io, chunks);
     r = baton_io_unlink(io, manifest);
     if (r == 0)
         r = baton_io_directory_sync(io, directory); /* first durably absent, then gone (S1) */
@@ -163,7 +166,7 @@ static int remove_all_leftovers(baton_io *io, const char *directory, baton_error
     if (r < 0)
         return r;
     /* A manifest that was unlinked and not flushed could come back, without its chunks. */
-    if (names.count > 0)
+    if (names.count > 0 && !BATON_BREAK(NO_FLUSH_AT_OPEN))
         r = baton_io_directory_sync(io, directory);
     if (r == 0)
         r = remove_leftovers(io, directory, &names);

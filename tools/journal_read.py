@@ -14,66 +14,11 @@ import re
 import struct
 import sys
 
+from xxh3 import xxh3_128
+
 UNIT = 4096
 EXIT_CODES = {"whole": 0, "torn": 10, "damaged": 11}  # of --look; others are 1
 MASK = (1 << 64) - 1
-
-# ---- XXH3-128, seed 0, inputs above 240 bytes (every digest of the format covers more) ----
-
-SECRET = bytes.fromhex(
-    "b8fe6c3923a44bbe7c01812cf721ad1cded46de9839097db7240a4a4b7b3671fcb79e64eccc0e578825ad07dccff7221"
-    "b8084674f743248ee03590e6813a264c3c2852bb91c300cb88d0658b1b532ea371644897a20df94e3819ef46a9deacd8"
-    "a8fa763fe39c343ff9dcbbc7c70b4f1d8a51e04bcdb45931c89f7ec9d9787364eac5ac8334d3ebc3c581a0fffa1363eb"
-    "170ddd51b7f0da49d316552629d4689e2b16be587d47a1fc8ff8b8d17ad031ce45cb3a8f95160428afd7fbcabb4b407e")
-P32_1, P32_2, P32_3 = 0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D
-P64_1, P64_2, P64_3 = 0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9
-P64_4, P64_5 = 0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5
-STRIPES_PER_BLOCK = 16
-
-
-def words(data, at):
-    return struct.unpack_from("<8Q", data, at)
-
-
-SECRET_AT = [words(SECRET, at) for at in range(len(SECRET) - 63)]
-
-
-def accumulate(acc, stripe, key):
-    for i in range(8):
-        mixed = stripe[i] ^ key[i]
-        acc[i ^ 1] = (acc[i ^ 1] + stripe[i]) & MASK
-        acc[i] = (acc[i] + (mixed & 0xFFFFFFFF) * (mixed >> 32)) & MASK
-
-
-def merge(acc, at, start):
-    key = SECRET_AT[at]
-    result = start
-    for i in range(4):
-        product = (acc[2 * i] ^ key[2 * i]) * (acc[2 * i + 1] ^ key[2 * i + 1])
-        result += (product ^ product >> 64) & MASK
-    result &= MASK
-    result = (result ^ result >> 37) * 0x165667919E3779F9 & MASK
-    return result ^ result >> 32
-
-
-def xxh3_128(data):
-    assert len(data) > 240
-    acc = [P32_3, P64_1, P64_2, P64_3, P64_4, P32_2, P64_5, P32_1]
-    size = len(data)
-    blocks = (size - 1) // 1024
-    for block in range(blocks):
-        for stripe in range(STRIPES_PER_BLOCK):
-            accumulate(acc, words(data, block * 1024 + stripe * 64), SECRET_AT[8 * stripe])
-        key = SECRET_AT[128]
-        for i in range(8):
-            acc[i] = (acc[i] ^ acc[i] >> 47 ^ key[i]) * P32_1 & MASK
-    for stripe in range((size - 1 - blocks * 1024) // 64):
-        accumulate(acc, words(data, blocks * 1024 + stripe * 64), SECRET_AT[8 * stripe])
-    accumulate(acc, words(data, size - 64), SECRET_AT[121])
-    low = merge(acc, 11, size * P64_1 & MASK)
-    high = merge(acc, 117, ~(size * P64_2) & MASK)
-    return struct.pack(">QQ", high, low)
-
 
 # ---- units ----
 
@@ -126,13 +71,15 @@ class Segment:
         self.path, self.epoch, self.index = path, epoch, index
         self.cut = None
         self.live = False
+        self.recycled = False
         unit = self.data[:UNIT].ljust(UNIT, b"\0")
-        self.valid = (sealed_unit(unit, b"BATONSEG", 3) and le64(unit, 32) == epoch and le64(unit, 40) == index
+        self.valid = (sealed_unit(unit, b"BATONSEG", 7) and le64(unit, 32) == epoch and le64(unit, 40) == index
                       and header_in_range(unit))
         self.size = len(self.data) // UNIT * UNIT
         if not self.valid:
             return
         self.follower = bool(le32(unit, 12) & 2)
+        self.recycled = bool(le32(unit, 12) & 4)
         self.id = unit[16:32]
         self.bytes = le64(unit, 48)
         self.first_batch, self.first_seq = le64(unit, 56), le64(unit, 64)
@@ -162,13 +109,17 @@ class Batch:
         self.frames = []
 
 
+def plausible(batch):
+    return (0 < batch.bytes <= 4 << 20 and batch.bytes % UNIT == 0
+            and 128 <= batch.used <= batch.bytes and batch.used % 8 == 0)
+
+
 def batch_at(data, at, end):
     head = data[at:at + UNIT]
     if len(head) < UNIT or at + UNIT > end:
         return None
     batch = Batch(head)
-    if (batch.bytes == 0 or batch.bytes % UNIT or batch.bytes > 4 << 20 or at + batch.bytes > min(end, len(data))
-            or not 128 <= batch.used <= batch.bytes or batch.used % 8):
+    if not plausible(batch) or at + batch.bytes > min(end, len(data)):
         return None
     whole = bytearray(data[at:at + batch.bytes])
     whole[112:128] = bytes(16)
@@ -212,7 +163,11 @@ def segments_of(directory):
         match = NAME.match(name)
         if match and int(match[1], 16) and int(match[2], 16):
             found.append(Segment(os.path.join(directory, name), int(match[1], 16), int(match[2], 16)))
-    return sorted(found, key=lambda s: (s.epoch, s.index))
+    found.sort(key=lambda s: (s.epoch, s.index))
+    for at, segment in enumerate(found):
+        if not segment.valid:  # then nobody knows, unless it is its epoch's first
+            segment.recycled = any(s.valid and s.epoch == segment.epoch for s in found[:at])
+    return found
 
 
 def mark_live(segments):
@@ -279,6 +234,13 @@ class Journal:
             self.end = (segment.index, at)
         return at
 
+    def is_stale(self, segment, unit):
+        """Of the file's life before: no batch of this epoch behind the last accepted one begins here."""
+        head = Batch(unit)
+        return segment.recycled and not (
+            plausible(head) and head.epoch == segment.epoch and self.id in (None, head.id)
+            and (head.epoch, head.batch) > self.last[:2])
+
     def search(self, segment, at):
         """Evidence and torn bytes behind the end."""
         first = last = None
@@ -289,14 +251,15 @@ class Journal:
             is_last = segment.valid and at + UNIT == segment.bytes
             if trailer:
                 self.prove(trailer)
-            elif any(unit) and not is_last:
+            elif any(unit) and not is_last and not self.is_stale(segment, unit):
+                reach = min(Batch(unit).bytes, segment.size - at) if segment.recycled else UNIT
                 batch = batch_at(segment.data, at, segment.size)
                 if batch and batch.epoch == segment.epoch and self.id in (None, batch.id):
-                    step = batch.bytes
+                    step = reach = batch.bytes
                     if carried(batch) and not (segment.valid and segment.follower):
                         self.prove(batch.durable)
                 first = at if first is None else first
-                last = at + step
+                last = max(last or 0, at + reach)
             at += step
         if first is not None:
             self.torn_cut += last - first

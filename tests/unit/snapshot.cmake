@@ -23,3 +23,11 @@ if(EXISTS "${PROJECT_SOURCE_DIR}/orchestrator-shim/command.h")
         MODULES journal snapshot base LIBRARIES PkgConfig::JANSSON PkgConfig::CRYPTO)
     baton_test(progress_test SOURCES unit/progress_test.c ../orchestrator-shim/progress.c MODULES base)
 endif()
+
+# The library's rows and verdicts against a second implementation's, and golden snapshots of each shape.
+add_executable(snapshot_rows independent/snapshot_rows.c)
+target_include_directories(snapshot_rows PRIVATE "${PROJECT_SOURCE_DIR}")
+target_link_libraries(snapshot_rows PRIVATE baton_flags)
+baton_link_modules(snapshot_rows PRIVATE snapshot base)
+set_target_properties(snapshot_rows PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
+baton_script_test(snapshot_independent SCRIPT tests/independent/snapshot_read_test.py)
