@@ -43,6 +43,8 @@ int worse_code(int a, int b); /* of two exit codes */
 int fail_with(const baton_error *error);
 int fail_usage(const char *what, const char *why, const char *todo); /* 1 */
 int exit_code(int status);
+/* code, or 1 with the error printed when something that was printed for people got lost (T4). */
+int finish_output(int code);
 /* One compact line on stdout, flushed; takes over object. 0, or 1 with the error printed. */
 int print_json(json_t *object);
 /* The same for people: `key  value` lines, nested ones indented. Takes over object. */

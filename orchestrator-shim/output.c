@@ -49,6 +49,11 @@ static int stdout_failed(void)
     return fail_with(&error);
 }
 
+int finish_output(int code)
+{
+    return fflush(stdout) == 0 && ferror(stdout) == 0 ? code : code != 0 ? code : stdout_failed();
+}
+
 int print_json(json_t *object)
 {
     char *line = object != NULL ? json_dumps(object, JSON_COMPACT) : NULL;

@@ -24,5 +24,6 @@ int snapshot_command(int argc, char **argv)
         {"ls", snapshot_ls},       {"info", snapshot_info},     {"verify", snapshot_verify},
         {"prune", snapshot_prune}, {"pin", snapshot_pin},       {"unpin", snapshot_unpin},
         {"diff", snapshot_diff},   {"export", snapshot_export}, {"import", snapshot_import}};
-    return run_verb(verbs, sizeof(verbs) / sizeof(verbs[0]), "baton snapshot", help, argc, argv);
+    return finish_output(
+        run_verb(verbs, sizeof(verbs) / sizeof(verbs[0]), "baton snapshot", help, argc, argv));
 }

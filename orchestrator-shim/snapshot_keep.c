@@ -51,6 +51,8 @@ static const char *fate_name(baton_snapshot_fate fate, bool dry_run)
         return "kept: among the newest";
     case BATON_FATE_DAY:
         return "kept: the newest of its day";
+    case BATON_FATE_NEEDED:
+        return "kept: another one adds to it";
     case BATON_FATE_PINNED:
         return "kept: pinned";
     case BATON_FATE_DAMAGED:
@@ -61,11 +63,10 @@ static const char *fate_name(baton_snapshot_fate fate, bool dry_run)
 
 static const char *fate_word(baton_snapshot_fate fate)
 {
-    static const char *const words[] = {[BATON_FATE_REMOVED] = "removed",
-                                        [BATON_FATE_NEWEST] = "newest",
-                                        [BATON_FATE_DAY] = "day",
-                                        [BATON_FATE_PINNED] = "pinned",
-                                        [BATON_FATE_DAMAGED] = "damaged"};
+    static const char *const words[] = {
+        [BATON_FATE_REMOVED] = "removed", [BATON_FATE_NEWEST] = "newest",
+        [BATON_FATE_DAY] = "day",         [BATON_FATE_NEEDED] = "needed",
+        [BATON_FATE_PINNED] = "pinned",   [BATON_FATE_DAMAGED] = "damaged"};
     return words[fate];
 }
 

@@ -72,6 +72,9 @@ json_t *snapshot_describe(const baton_snapshot_listed *listed)
     json_object_set_new(object, "sections", json_number(info->sections_count));
     json_object_set_new(object, "chunks", json_number(info->chunks_count));
     json_object_set_new(object, "root", json_digest(info->root));
+    json_object_set_new(object, "parent",
+                        baton_digest_is_zero(info->parent) ? json_null()
+                                                           : json_digest(info->parent));
     return object;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "snapshot/catalogue.h"
+#include "snapshot/chain.h"
 #include "snapshot/manifest.h"
 
 /* ---- what is in the directory ---- */
@@ -170,6 +171,8 @@ static int verify(baton_io *io, const char *directory, const baton_snapshot_list
                   const watching *watch, baton_error *error)
 {
     baton_snapshot_reader *reader = NULL;
+    if (strcmp(listed->info.form, BATON_SNAPSHOT_FORM_IMAGE) == 0)
+        return baton_image_verify(io, directory, listed, watch->tell, watch->context, error);
     int r = baton_snapshot_reader_open(io, directory, listed, &reader, error);
     if (r < 0)
         return r;

@@ -111,13 +111,13 @@ static int read_manifest(exporting *self, const baton_snapshot_listed *listed)
     if (info->seq != listed->info.seq || info->epoch != listed->info.epoch)
         return refuse(self, BATON_E_DAMAGED, self->manifest_path, 0,
                       "its seq and epoch are not those of its name");
-    if (strcmp(info->form, BATON_SNAPSHOT_FORM) != 0) {
-        baton_error_setf(self->error, BATON_E_INVALID, WHAT, "take one in the portable form",
-                         "it is of the form %s, which does not travel", info->form);
-        baton_error_at(self->error, self->manifest_path, UINT64_MAX);
-        return BATON_E_INVALID;
-    }
-    return 0;
+    if (baton_digest_is_zero(info->parent))
+        return 0;
+    baton_error_set(self->error, BATON_E_INVALID, WHAT,
+                    "it adds to another one, and would be worth nothing without it",
+                    "export one that stands alone: a full image, or a portable one");
+    baton_error_at(self->error, self->manifest_path, UINT64_MAX);
+    return BATON_E_INVALID;
 }
 
 /* ---- the file ---- */

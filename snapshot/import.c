@@ -121,9 +121,9 @@ static int take_manifest(importing *self)
         r = decode_manifest(self);
     if (r < 0)
         return r;
-    if (strcmp(self->manifest.info.form, BATON_SNAPSHOT_FORM) != 0)
+    if (!baton_digest_is_zero(self->manifest.info.parent))
         return refuse(self, BATON_E_UNKNOWN_TYPE, self->path, sizeof(baton_export_header),
-                      "it holds a form that does not travel");
+                      "it holds an image that adds to another one");
     const uint64_t room = baton_snapshot_padded(self->manifest.chunk_bytes);
     self->travels = malloc(room);
     self->stored = malloc(room);

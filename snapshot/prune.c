@@ -5,6 +5,7 @@
 
 #include "base/breakable.h"
 #include "snapshot/catalogue.h"
+#include "snapshot/chain.h"
 
 #define KEEP_MIN   2u /* S1 */
 #define NS_PER_DAY (UINT64_C(86400) * UINT64_C(1000000000))
@@ -89,26 +90,41 @@ static bool is_new_day(uint64_t *days, uint32_t *days_count, uint64_t wall_ns)
     return true;
 }
 
-/* Newest first, so the first of a day is its newest. fates and days have room for count. */
+/* What a kept image adds to stays with it. Newest first: parents come later in the list. */
+static void keep_parents(const baton_snapshot_listed *list, uint32_t count,
+                         baton_snapshot_fate *fates)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t parent = baton_snapshot_parent_index(list, count, i);
+        if (fates[i] != BATON_FATE_REMOVED && parent != BATON_NOT_LISTED &&
+            fates[parent] == BATON_FATE_REMOVED)
+            fates[parent] = BATON_FATE_NEEDED;
+    }
+}
+
+/* Newest first, so the first of a day is its newest. marks and days have room for count, and are
+ * zero. */
 static void decide(baton_io *io, const char *directory, const baton_snapshot_policy *policy,
                    const baton_snapshot_listed *list, uint32_t count, uint64_t *days,
-                   baton_snapshot_fate *fates)
+                   uint8_t *marks, baton_snapshot_fate *fates)
 {
-    uint32_t readable = 0;
     uint32_t days_count = 0;
+    for (uint32_t i = 0; i < count; i++)
+        marks[i] = is_readable(io, directory, &list[i]) ? BATON_MARK_READABLE : 0;
+    baton_snapshot_mark_kept(list, count, policy->keep, marks);
     for (uint32_t i = 0; i < count; i++) {
-        if (!is_readable(io, directory, &list[i])) {
+        if (baton_snapshot_base_index(list, count, i, marks) == BATON_NOT_LISTED) {
             fates[i] = BATON_FATE_DAMAGED;
             continue;
         }
-        const bool newest = readable++ < policy->keep;
         const bool of_day = days_count < policy->keep_days &&
                             is_new_day(days, &days_count, list[i].info.created_wall_ns);
-        fates[i] = newest           ? BATON_FATE_NEWEST
-                   : of_day         ? BATON_FATE_DAY
-                   : list[i].pinned ? BATON_FATE_PINNED
-                                    : BATON_FATE_REMOVED;
+        fates[i] = (marks[i] & BATON_MARK_KEPT) != 0 ? BATON_FATE_NEWEST
+                   : of_day                          ? BATON_FATE_DAY
+                   : list[i].pinned                  ? BATON_FATE_PINNED
+                                                     : BATON_FATE_REMOVED;
     }
+    keep_parents(list, count, fates);
 }
 
 static int remove_old(baton_io *io, const char *directory, const baton_snapshot_listed *list,
@@ -118,9 +134,10 @@ static int remove_old(baton_io *io, const char *directory, const baton_snapshot_
         if (fates[i] != BATON_FATE_REMOVED)
             continue;
         int r = baton_snapshot_remove(io, directory, list[i].info.seq, list[i].info.epoch);
-        if (r == BATON_E_REFUSED)
+        if (r == BATON_E_REFUSED) {
             fates[i] = BATON_FATE_PINNED; /* since it was listed */
-        else if (r < 0)
+            keep_parents(list, count, fates);
+        } else if (r < 0)
             return r;
     }
     return 0;
@@ -129,11 +146,16 @@ static int remove_old(baton_io *io, const char *directory, const baton_snapshot_
 static int retain(baton_io *io, const char *directory, const baton_snapshot_policy *policy,
                   const baton_snapshot_listed *list, uint32_t count, baton_snapshot_fate *fates)
 {
-    uint64_t *days = calloc(count > 0 ? count : 1, sizeof(*days));
-    if (days == NULL)
-        return -ENOMEM;
-    decide(io, directory, policy, list, count, days, fates);
+    const size_t room = count > 0 ? count : 1;
+    uint64_t *days = calloc(room, sizeof(*days));
+    uint8_t *marks = calloc(room, sizeof(*marks));
+    const bool enough = days != NULL && marks != NULL;
+    if (enough)
+        decide(io, directory, policy, list, count, days, marks, fates);
     free(days);
+    free(marks);
+    if (!enough)
+        return -ENOMEM;
     return policy->dry_run ? 0 : remove_old(io, directory, list, count, fates);
 }
 

@@ -18,7 +18,7 @@ from xxh3 import xxh3_128
 
 UNIT = 4096
 HEADER_BYTES = 48
-READER = 1
+READER = 2  # of the portable form; an image is a form that this reader does not know
 BODY_BYTES_MAX = 64 << 20
 FIELD_BYTES_MAX = 16 << 20
 NAME = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})\.manifest")

@@ -120,8 +120,10 @@ class Snapshots(ServiceCase):
                               self.data, self.root / "backup", "--compress", "raw")
         self.assert_refused(limited, 1)
         self.assertEqual(sorted(p.name for p in self.root.iterdir() if p.name.startswith("backup")), [])
-        self.assert_refused(process.run("sh", "-c", '"$@" >/dev/full', "sh", BATON, "snapshot", "ls", self.data,
-                                        "-o", "json"), 1, "stdout")
+        for verb in ("ls", "info", "verify"):
+            for form in ("json", "text"):
+                self.assert_refused(process.run("sh", "-c", '"$@" >/dev/full', "sh", BATON, "snapshot", verb, self.data,
+                                                "-o", form), 1, "stdout")
 
     def test_diff_says_what_changed_between_two(self):
         child = self.start()

@@ -46,11 +46,9 @@ static void make_at(uint64_t seq, uint64_t created_wall_ns)
 /* Runs the policy; fates as one letter each, newest first: n d p x (damaged) - (removed). */
 static const char *fates_of(const baton_snapshot_policy *policy)
 {
-    static const char letters[] = {[BATON_FATE_REMOVED] = '-',
-                                   [BATON_FATE_NEWEST] = 'n',
-                                   [BATON_FATE_DAY] = 'd',
-                                   [BATON_FATE_PINNED] = 'p',
-                                   [BATON_FATE_DAMAGED] = 'x'};
+    static const char letters[] = {
+        [BATON_FATE_REMOVED] = '-', [BATON_FATE_NEWEST] = 'n', [BATON_FATE_DAY] = 'd',
+        [BATON_FATE_PINNED] = 'p',  [BATON_FATE_NEEDED] = '+', [BATON_FATE_DAMAGED] = 'x'};
     static char text[64];
     baton_snapshot_listed *list = NULL;
     baton_snapshot_fate *fates = NULL;

@@ -60,7 +60,7 @@ typedef enum { BATON_COMPRESS_AUTO, BATON_COMPRESS_LZ4, BATON_COMPRESS_RAW } bat
 typedef struct {
     char service[32];
     char version[32]; /* of the service that took it */
-    char form[16];    /* "portable" */
+    char form[16];    /* "portable" or "image" */
     uint32_t schema;  /* of its sections */
     uint64_t seq;     /* the state after this entry */
     uint64_t epoch;   /* of the writer that took it */
@@ -78,7 +78,8 @@ typedef struct {
     uint64_t stored_bytes; /* of all chunks on disk */
     uint32_t sections_count;
     uint32_t chunks_count;
-    baton_digest root; /* of the whole snapshot: what the journal names */
+    baton_digest root;   /* of the whole snapshot: what the journal names */
+    baton_digest parent; /* root of the image that this one adds to; zero: it stands alone */
 } baton_snapshot_info;
 
 typedef struct {
@@ -151,10 +152,12 @@ typedef struct {
 
 typedef enum {
     BATON_FATE_REMOVED,
-    BATON_FATE_NEWEST,  /* stays, among the newest */
-    BATON_FATE_DAY,     /* stays, as the newest of its day */
-    BATON_FATE_PINNED,  /* stays, and would go without its pin */
-    BATON_FATE_DAMAGED, /* stays for a person to look at, and counts as nothing */
+    BATON_FATE_NEWEST, /* stays, among the newest, or needed by those */
+    BATON_FATE_DAY,    /* stays, as the newest of its day */
+    BATON_FATE_NEEDED, /* stays, because an image that stays adds to it */
+    BATON_FATE_PINNED, /* stays, and would go without its pin */
+    /* Stays for a person to look at, and counts as nothing: it, or what it adds to, is damaged. */
+    BATON_FATE_DAMAGED,
 } baton_snapshot_fate;
 
 /* As baton_snapshot_prune, by a policy. *ret_list is what was there before, newest first,
