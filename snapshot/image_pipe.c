@@ -9,6 +9,9 @@
 #include "base/assert.h"
 #include "snapshot/writer.h"
 
+static_assert((uint64_t)BATON_IMAGE_SLOTS * BATON_IMAGE_CHUNK_BYTES + (8u << 20) <= (64u << 20),
+              "memory beside the state: 64 MiB, lists of pages aside");
+
 /* ---- copying live pages ---- */
 
 /* Pages change under the copy, by design: whatever it catches is copied again, because the writer's

@@ -5,7 +5,7 @@ foreach(topic pack chunk manifest publish publish_fault load catalogue golden)
         MODULES snapshot base LIBRARIES PkgConfig::MSGPACK)
 endforeach()
 # images: a region and a tracker of their own.
-foreach(topic image image_fault image_chain image_golden)
+foreach(topic image image_fault image_crash image_chain image_golden)
     baton_test(snapshot_${topic}_test SOURCES unit/snapshot_${topic}_test.c unit/snapshot_image_fixture.c ${fixture}
         MODULES snapshot base)
 endforeach()
