@@ -5,7 +5,8 @@
 #include "base/assert.h"
 #include "snapshot/image_private.h"
 
-/* A scan of 32 MiB takes well under 0.1 ms; it holds locks that a fault of the service wants. */
+/* Locks that a fault of the service wants are held meanwhile: asking about 32 MiB takes about 30 us,
+ * protecting 1 MiB 26 us (measured; all of 4 GiB at once: 3 to 4 ms, and 40 to 110 ms). */
 #define SLICE_BYTES (32u << 20)
 /* Protected at once: small enough to split huge pages, which would be written as a whole for every
  * byte that changes in them, and never settle. */

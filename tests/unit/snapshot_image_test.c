@@ -173,6 +173,35 @@ static void the_kernels_tracker_never_goes_back(void **state)
     image_region_free(&region);
 }
 
+static void a_system_call_that_writes_is_seen_too(void **state)
+{
+    (void)state;
+    const baton_tracker_ops *ops = baton_tracker_kernel();
+    baton_tracker *tracker = NULL;
+    baton_page_run runs[4];
+    uint32_t count;
+    uint32_t next_page;
+    int ends[2];
+    image_region_make(&region, BYTES, REGION_PRIVATE, 17);
+    if (image_no_kernel_tracker(&region)) {
+        image_region_free(&region);
+        skip();
+    }
+    assert_int_equal(ops->open(NULL, region.base, region.bytes, &tracker, NULL), 0);
+    assert_int_equal(ops->arm(tracker, 0, region.pages), 0);
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(write(ends[1], "entry", 5), 5);
+    assert_int_equal(read(ends[0], region.base + 7 * (size_t)region.page_bytes, 5), 5);
+    assert_int_equal(ops->collect(tracker, 0, region.pages, runs, 4, &count, &next_page), 0);
+    assert_int_equal(count, 1);
+    assert_int_equal(runs[0].first_page, 7);
+    assert_int_equal(runs[0].pages_count, 1);
+    close(ends[0]);
+    close(ends[1]);
+    ops->close(tracker);
+    image_region_free(&region);
+}
+
 /* ---- the other ways ---- */
 
 static void fallback(baton_image_choice choice, baton_image_by by, bool refuse, const char *why)
@@ -364,6 +393,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(so_it_is_in_a_memfd, set_up, tear_down),
         cmocka_unit_test_setup_teardown(so_it_is_with_huge_pages, set_up, tear_down),
         cmocka_unit_test(the_kernels_tracker_never_goes_back),
+        cmocka_unit_test(a_system_call_that_writes_is_seen_too),
         cmocka_unit_test_setup_teardown(
             where_pages_are_not_tracked_a_child_writes_and_the_manifest_says_why, set_up,
             tear_down),
