@@ -45,11 +45,17 @@ static baton_image_state state_now(baton_image *image)
 
 static void work_fail(baton_image *image, int r)
 {
-    if (image->pipe.failed != 0)
+    pthread_mutex_lock(&image->lock);
+    if (image->error.status == 0 && image->pipe.failed != 0) /* the first reason counts */
         (void)baton_image_pipe_error(&image->pipe, &image->error);
     else if (image->error.status == 0)
         baton_error_set(&image->error, r, "take an image", NULL,
                         "nothing: the service goes on, and the next one is a full one");
+    image->failing = true;
+    pthread_cond_broadcast(&image->changed);
+    while (image->threaded && image->filling) /* without a thread it is not, at this moment */
+        pthread_cond_wait(&image->changed, &image->lock);
+    pthread_mutex_unlock(&image->lock);
     baton_image_pipe_close(&image->pipe, true);
     set_work(image, WORK_ENDED, BATON_IMAGE_FAILED);
 }
@@ -268,8 +274,7 @@ baton_image_state image_live_poll(baton_image *image, uint64_t bytes_in_use)
 static baton_image_slot *next_slot(baton_image *image)
 {
     pthread_mutex_lock(&image->lock);
-    while (image->queue_filled - image->queue_free == BATON_IMAGE_SLOTS &&
-           image->state != BATON_IMAGE_FAILED) {
+    while (image->queue_filled - image->queue_free == BATON_IMAGE_SLOTS && !image->failing) {
         image->result.overflowed = true;
         if (image->threaded) {
             pthread_cond_wait(&image->changed, &image->lock);
@@ -279,9 +284,9 @@ static baton_image_slot *next_slot(baton_image *image)
         work(image);
         pthread_mutex_lock(&image->lock);
     }
-    const bool failed = image->state == BATON_IMAGE_FAILED;
+    const bool failing = image->failing;
     pthread_mutex_unlock(&image->lock);
-    return failed ? NULL : &image->pipe.slots[image->queue_filled % BATON_IMAGE_SLOTS];
+    return failing ? NULL : &image->pipe.slots[image->queue_filled % BATON_IMAGE_SLOTS];
 }
 
 static void queue_slot(baton_image *image, bool filled, bool whole)
@@ -298,24 +303,36 @@ bool image_live_is_ready(baton_image *image)
     return state_now(image) == BATON_IMAGE_READY;
 }
 
-int image_live_finish(baton_image *image, uint64_t bytes_in_use)
+static void set_filling(baton_image *image, bool filling)
 {
-    image_round_begin(image, false, bytes_in_use);
-    set_work(image, WORK_LAST, BATON_IMAGE_WRITING);
+    pthread_mutex_lock(&image->lock);
+    image->filling = filling;
+    pthread_cond_broadcast(&image->changed);
+    pthread_mutex_unlock(&image->lock);
+}
+
+/* The tracker failed: the writer is told, and closes the file. */
+static int give_up(baton_image *image, int r)
+{
+    pthread_mutex_lock(&image->lock);
+    if (!image->failing) /* else the writer's own reason stands */
+        baton_error_set(&image->error, r, "take an image", "asking for written pages failed",
+                        "nothing: the service goes on, and the next one is a full one");
+    image->cancelled = true;
+    pthread_cond_broadcast(&image->changed);
+    pthread_mutex_unlock(&image->lock);
+    return r;
+}
+
+static int fill_all(baton_image *image)
+{
     for (;;) {
         baton_image_slot *slot = next_slot(image);
         if (slot == NULL)
             return image->error.status;
         int r = image_round_fill(image, slot);
-        if (r < 0) {
-            baton_error_set(&image->error, r, "take an image", "asking for written pages failed",
-                            "nothing: the service goes on, and the next one is a full one");
-            pthread_mutex_lock(&image->lock);
-            image->cancelled = true;
-            pthread_cond_broadcast(&image->changed);
-            pthread_mutex_unlock(&image->lock);
-            return r;
-        }
+        if (r < 0)
+            return give_up(image, r);
         const bool over = slot->pages_count == 0;
         if (over) {
             image->result.residual_pages = (uint32_t)image->round.pages_count;
@@ -325,6 +342,16 @@ int image_live_finish(baton_image *image, uint64_t bytes_in_use)
         if (over)
             return 0;
     }
+}
+
+int image_live_finish(baton_image *image, uint64_t bytes_in_use)
+{
+    image_round_begin(image, false, bytes_in_use);
+    set_filling(image, true);
+    set_work(image, WORK_LAST, BATON_IMAGE_WRITING);
+    int r = fill_all(image);
+    set_filling(image, false);
+    return r;
 }
 
 void image_live_end(baton_image *image)

@@ -2,6 +2,7 @@
  * to it meanwhile and however they are taken. */
 #include "tests/unit/snapshot_image_fixture.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -132,6 +133,48 @@ static void so_it_is_with_huge_pages(void **state)
 {
     (void)state;
     live_under_writes(REGION_HUGE, BATON_COMPRESS_AUTO);
+}
+
+static atomic_bool disk_is_full;
+
+static int full_from_now_on(void *context, uint64_t n, const baton_io_op *op)
+{
+    (void)context;
+    (void)n;
+    return op != NULL && op->kind == BATON_IO_WRITE && atomic_load(&disk_is_full) ? -ENOSPC : 0;
+}
+
+/* The thread gives up while the service fills the staging that it would write. */
+static void a_disk_that_fills_up_in_the_pause_is_named_and_the_service_goes_on(void **state)
+{
+    (void)state;
+    io_fault *fault = io_fault_new();
+    io_fault_set_decide(fault, full_from_now_on, NULL);
+    image_region_make(&region, 80 * MIB, REGION_PRIVATE, 18); /* more than the staging */
+    baton_image_source *source = image_source(&region, image_tracker(), 0);
+    for (uint32_t i = 0; i < 3; i++) {
+        baton_image *image = NULL;
+        baton_error error = {0};
+        baton_image_options options = image_wish(dir.path, 40 + i);
+        options.io = (baton_io_options){.custom = io_fault_backend(), .custom_context = fault};
+        atomic_store(&disk_is_full, false);
+        assert_int_equal(baton_image_begin(source, &options, region.bytes, &image, NULL), 0);
+        image_poll_until(image, region.bytes, BATON_IMAGE_READY);
+        for (uint32_t page = 0; page < region.pages; page++)
+            image_touch(&region, page, (uint8_t)page);
+        atomic_store(&disk_is_full, true);
+        int r = baton_image_finish(image, region.bytes, &error);
+        assert_int_equal(r, BATON_E_NO_SPACE);
+        assert_int_equal(error.status, BATON_E_NO_SPACE);
+        while (baton_image_poll(image, region.bytes) != BATON_IMAGE_FAILED)
+            sched_yield();
+        assert_int_equal(baton_image_error(image)->status, BATON_E_NO_SPACE);
+        baton_image_end(image);
+        assert_int_equal(fixture_files(dir.path), 0);
+    }
+    io_fault_free(fault);
+    baton_image_source_close(source);
+    image_region_free(&region);
 }
 
 /* Pages that are written again behind a collection must wait for the next one: within a round pages
@@ -392,6 +435,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(so_it_is_with_lz4, set_up, tear_down),
         cmocka_unit_test_setup_teardown(so_it_is_in_a_memfd, set_up, tear_down),
         cmocka_unit_test_setup_teardown(so_it_is_with_huge_pages, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            a_disk_that_fills_up_in_the_pause_is_named_and_the_service_goes_on, set_up, tear_down),
         cmocka_unit_test(the_kernels_tracker_never_goes_back),
         cmocka_unit_test(a_system_call_that_writes_is_seen_too),
         cmocka_unit_test_setup_teardown(
