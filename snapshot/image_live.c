@@ -82,7 +82,8 @@ static int work_open(baton_image *image)
 static int work_round(baton_image *image)
 {
     baton_image_pipe *pipe = &image->pipe;
-    baton_image_slot *slot = &pipe->slots[pipe->manifest.info.chunks_count % BATON_IMAGE_SLOTS];
+    baton_image_slot *slot =
+        &pipe->slots[pipe->manifest.info.chunks_count % image->pipe.slots_count];
     int r = baton_image_pipe_wait_slot(pipe, slot);
     if (r == 0)
         r = image_round_fill(image, slot);
@@ -118,7 +119,7 @@ static void free_slots(baton_image *image)
     uint32_t freed = image->queue_free;
     baton_image_pipe_reap(&image->pipe);
     while (freed != image->queue_written &&
-           !image->pipe.slots[freed % BATON_IMAGE_SLOTS].op.in_flight)
+           !image->pipe.slots[freed % image->pipe.slots_count].op.in_flight)
         freed++;
     pthread_mutex_lock(&image->lock);
     image->queue_free = freed;
@@ -132,7 +133,7 @@ static int work_last(baton_image *image)
     pthread_mutex_lock(&image->lock);
     const bool empty = queue_is_empty(image);
     const bool whole = image->last_is_whole;
-    const bool stuck = image->queue_filled - image->queue_free == BATON_IMAGE_SLOTS;
+    const bool stuck = image->queue_filled - image->queue_free == image->pipe.slots_count;
     pthread_mutex_unlock(&image->lock);
     if (empty && whole) {
         set_work(image, WORK_FLUSH, BATON_IMAGE_WRITING);
@@ -140,13 +141,15 @@ static int work_last(baton_image *image)
     }
     int r = 0;
     if (!empty) {
-        r = baton_image_pipe_commit(pipe, &pipe->slots[image->queue_written % BATON_IMAGE_SLOTS],
+        r = baton_image_pipe_commit(pipe,
+                                    &pipe->slots[image->queue_written % image->pipe.slots_count],
                                     image->result.rounds, image->source->page_bytes);
         pthread_mutex_lock(&image->lock);
         image->queue_written++;
         pthread_mutex_unlock(&image->lock);
     } else if (stuck) {
-        r = baton_image_pipe_wait_slot(pipe, &pipe->slots[image->queue_free % BATON_IMAGE_SLOTS]);
+        r = baton_image_pipe_wait_slot(pipe,
+                                       &pipe->slots[image->queue_free % image->pipe.slots_count]);
     }
     free_slots(image);
     return r;
@@ -199,7 +202,7 @@ static bool must_sleep(const baton_image *image)
     if (image->work == WORK_PARKED)
         return true;
     return image->work == WORK_LAST && queue_is_empty(image) && !image->last_is_whole &&
-           image->queue_filled - image->queue_free < BATON_IMAGE_SLOTS;
+           image->queue_filled - image->queue_free < image->pipe.slots_count;
 }
 
 static void *writer_main(void *context)
@@ -274,7 +277,7 @@ baton_image_state image_live_poll(baton_image *image, uint64_t bytes_in_use)
 static baton_image_slot *next_slot(baton_image *image)
 {
     pthread_mutex_lock(&image->lock);
-    while (image->queue_filled - image->queue_free == BATON_IMAGE_SLOTS && !image->failing) {
+    while (image->queue_filled - image->queue_free == image->pipe.slots_count && !image->failing) {
         image->result.overflowed = true;
         if (image->threaded) {
             pthread_cond_wait(&image->changed, &image->lock);
@@ -286,7 +289,7 @@ static baton_image_slot *next_slot(baton_image *image)
     }
     const bool failing = image->failing;
     pthread_mutex_unlock(&image->lock);
-    return failing ? NULL : &image->pipe.slots[image->queue_filled % BATON_IMAGE_SLOTS];
+    return failing ? NULL : &image->pipe.slots[image->queue_filled % image->pipe.slots_count];
 }
 
 static void queue_slot(baton_image *image, bool filled, bool whole)

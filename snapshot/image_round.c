@@ -115,7 +115,7 @@ bool image_round_is_settled(const baton_image *image)
     const image_round *round = &image->round;
     const uint32_t rounds = result->rounds;
     const uint64_t staging_pages =
-        (uint64_t)BATON_IMAGE_SLOTS * (BATON_IMAGE_CHUNK_BYTES / image->source->page_bytes);
+        (uint64_t)image->pipe.slots_count * (BATON_IMAGE_CHUNK_BYTES / image->source->page_bytes);
     if (rounds >= ROUNDS_MAX)
         return true;
     if (round->all)
@@ -136,12 +136,13 @@ bool image_round_is_settled(const baton_image *image)
 int image_copy_all(baton_image *image, uint64_t bytes_in_use)
 {
     baton_image_pipe *pipe = &image->pipe;
+    image->pipe_options.slots_count = BATON_IMAGE_SLOTS_MIN; /* nothing waits in them */
     int r = baton_image_pipe_open(pipe, &image->pipe_options, &image->error);
     if (r < 0)
         return r;
     image_round_begin(image, true, bytes_in_use);
     for (uint32_t i = 0; r == 0; i++) {
-        baton_image_slot *slot = &pipe->slots[i % BATON_IMAGE_SLOTS];
+        baton_image_slot *slot = &pipe->slots[i % pipe->slots_count];
         r = baton_image_pipe_wait_slot(pipe, slot);
         if (r == 0)
             r = image_round_fill(image, slot);

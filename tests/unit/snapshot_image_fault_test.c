@@ -73,7 +73,7 @@ static void the_pause_copies_little_however_large_the_region(void **state)
 {
     (void)state;
     uint8_t *copy;
-    image_region_make(&region, 64 * MIB, REGION_PRIVATE, 1);
+    image_region_make(&region, 32 * MIB, REGION_PRIVATE, 1);
     baton_image_source *source = image_source(&region, image_tracker(), 0);
     const baton_image_options options = faulty_wish(1);
     baton_image *image = run(source, &options, 20, &copy);
