@@ -1,7 +1,7 @@
-/* bench/snapshot_bench.c: the program `snapshot-bench`: images of a region, beside the device alone
+/* bench/image_bench.c: the program `image-bench`: images of a region, beside the device alone
  * and beside the same loop without a snapshot, in one run.
  *
- *     snapshot-bench --dir DIR [--mib N] [--rounds N] [--json FILE] [--case NAME] */
+ *     image-bench --dir DIR [--mib N] [--rounds N] [--json FILE] [--case NAME] */
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -14,7 +14,7 @@
 #include <baton/histogram.h>
 
 #include "bench/rows.h"
-#include "bench/snapshot_raw.h"
+#include "bench/image_raw.h"
 #include "snapshot/image.h"
 #include "snapshot/image_load.h"
 
@@ -46,7 +46,7 @@ typedef struct {
 static void die(const char *what, const baton_error *error)
 {
     char text[1024];
-    fprintf(stderr, "snapshot-bench: %s: %s\n", what,
+    fprintf(stderr, "image-bench: %s: %s\n", what,
             error != NULL ? baton_error_text(error, text, sizeof(text)) : strerror(errno));
     exit(1);
 }
@@ -183,12 +183,12 @@ static void case_write(bench *self)
     double again_s = 0;
     snprintf(path, sizeof(path), "%s/raw", self->wanted->directory);
     for (uint32_t i = 0; i < self->wanted->rounds; i++) {
-        raw_s += snapshot_raw_write(path, self->base, self->wanted->bytes);
+        raw_s += image_raw_write(path, self->base, self->wanted->bytes);
         const uint64_t begun_ns = now_ns();
         take(self, true);
         image_s += (double)(now_ns() - begun_ns) / NS_PER_S;
         remove_taken(self);
-        again_s += snapshot_raw_write(path, self->base, self->wanted->bytes);
+        again_s += image_raw_write(path, self->base, self->wanted->bytes);
     }
     const double bytes = (double)self->wanted->bytes * self->wanted->rounds;
     row(self, "image_write", "bytes_per_s", "B/s", false, bytes / image_s, "raw", bytes / raw_s,
@@ -216,7 +216,7 @@ static void case_load(bench *self)
     baton_image_source_close(self->source);
     self->source = NULL;
     for (uint32_t i = 0; i < self->wanted->rounds; i++) {
-        raw_s += snapshot_raw_read(path, stored);
+        raw_s += image_raw_read(path, stored);
         madvise(self->base, self->wanted->bytes, MADV_DONTNEED); /* as after a start */
         const baton_image_load_options wanted = {.directory = self->wanted->directory,
                                                  .base = self->base,
@@ -227,7 +227,7 @@ static void case_load(bench *self)
             die("load", &error);
         load_s += (double)(now_ns() - begun_ns) / NS_PER_S;
         load_cpu_s += (double)(cpu_ns() - begun_cpu_ns) / NS_PER_S;
-        again_s += snapshot_raw_read(path, stored);
+        again_s += image_raw_read(path, stored);
     }
     const double all = (double)stored * self->wanted->rounds;
     row(self, "image_load", "bytes_per_s", "B/s", false, all / load_s, "raw", all / raw_s,
@@ -397,7 +397,7 @@ int main(int argc, char **argv)
     options wanted;
     bench self;
     if (parse(argc, argv, &wanted) < 0) {
-        fprintf(stderr, "snapshot-bench: usage: --dir DIR [--mib N] [--rounds N] [--json FILE] "
+        fprintf(stderr, "image-bench: usage: --dir DIR [--mib N] [--rounds N] [--json FILE] "
                         "[--case image_write|increment|stall|stall_fork|image_load]\n");
         return 1;
     }
