@@ -9,6 +9,7 @@
     X(ACKS_OUT_OF_ORDER, "acks-out-of-order")                                                      \
     X(NO_IDENTITY_CHECK, "no-epoch-and-batch-check")                                               \
     X(NO_EVIDENCE, "no-durable-position")                                                          \
+    X(STALE_IS_TORN, "stale-bytes-are-torn")                                                       \
     X(NO_IDLE_MARK, "no-idle-mark")                                                                \
     X(REUSE_DEAD_SEGMENT, "reuse-of-a-dead-writers-segment")                                       \
     X(NO_DIRECTORY_FLUSH, "no-directory-flush")                                                    \

@@ -1,6 +1,7 @@
 /* bench/case_closed.c: closed loops. So many entries are appended and not yet durable; as soon as
  * one is durable, the next one is appended. The raw side makes the very writes that the journal
- * made in the block before, as many in flight, and waits for entries in the same way. */
+ * made in the block before, as many in flight, and waits for entries in the same way. Raw filled: the
+ * same, and the entries are copied into each write before, as one who has something to write must. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -70,7 +71,7 @@ static int trace_read(write_trace *trace)
 }
 
 static int raw_closed_loop(raw_device *raw, const write_trace *trace, uint32_t entries_in_flight,
-                           bench_total *total)
+                           bool filled, bench_total *total)
 {
     int64_t begin_ns = bench_now_ns();
     uint32_t next = 0;
@@ -80,7 +81,10 @@ static int raw_closed_loop(raw_device *raw, const write_trace *trace, uint32_t e
     while (r >= 0 && (next < trace->count || raw_in_flight(raw) > 0)) {
         while (r >= 0 && next < trace->count && raw_in_flight(raw) < BENCH_DEPTH &&
                outstanding + trace->entries[next] <= entries_in_flight) {
-            r = raw_submit(raw, bench_batch_bytes(trace->entries[next]), trace->entries[next]);
+            uint32_t bytes = bench_batch_bytes(trace->entries[next]);
+            if (filled)
+                raw_fill(raw, bytes);
+            r = raw_submit(raw, bytes, trace->entries[next]);
             outstanding += trace->entries[next++];
         }
         if (r >= 0)
@@ -100,6 +104,7 @@ typedef struct {
     bench_total baton;
     bench_total raw;
     bench_total raw_again;
+    bench_total raw_filled;
     double batches;
 } closed_totals;
 
@@ -111,13 +116,15 @@ static int run_blocks(const bench_run *run, bench_journal *journal, raw_device *
         closed_totals warm_up = {0};
         closed_totals *sums = block < 0 ? &warm_up : totals;
         bool swap = block % 2 != 0;
-        int r = raw_closed_loop(raw, trace, in_flight, swap ? &sums->raw_again : &sums->raw);
+        int r = raw_closed_loop(raw, trace, in_flight, false, swap ? &sums->raw_again : &sums->raw);
         if (r == 0)
             r = bench_closed_loop(journal->journal, in_flight, BLOCK_NS, &sums->baton, NULL);
         if (r == 0)
             r = trace_read(trace);
         if (r == 0)
-            r = raw_closed_loop(raw, trace, in_flight, swap ? &sums->raw : &sums->raw_again);
+            r = raw_closed_loop(raw, trace, in_flight, false, swap ? &sums->raw : &sums->raw_again);
+        if (r == 0)
+            r = raw_closed_loop(raw, trace, in_flight, true, &sums->raw_filled);
         uint32_t removed;
         if (r == 0)
             r = baton_journal_retire(journal->journal, baton_journal_durable_seq(journal->journal),
@@ -164,6 +171,12 @@ static int closed_case(const bench_run *run, const char *name, uint32_t in_fligh
                                                .value = bench_rate(totals.baton),
                                                .raw = bench_rate(totals.raw),
                                                .raw_again = bench_rate(totals.raw_again)});
+        bench_compare(run, &(bench_comparison){.bench_case = name,
+                                               .metric = "entries_per_s",
+                                               .unit = "1/s",
+                                               .reference = "raw filled",
+                                               .value = bench_rate(totals.baton),
+                                               .raw = bench_rate(totals.raw_filled)});
         bench_note(run->output, "%s: %.1f entries a batch", name,
                    totals.baton.amount / totals.batches);
     }

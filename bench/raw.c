@@ -1,5 +1,7 @@
 #include "bench/raw.h"
 
+enum { RAW_ENTRY_BYTES = 256, RAW_ENTRY_STEP = 272 }; /* as they stand in a batch */
+
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
@@ -190,6 +192,17 @@ static void ring_queue(raw_device *raw, uint32_t slot, uint64_t offset)
     io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
     sqe->flags = (uint8_t)(sqe->flags | file_flag);
     io_uring_sqe_set_data64(sqe, slot << 1 | 1);
+}
+
+void raw_fill(raw_device *raw, uint32_t write_bytes)
+{
+    static uint8_t entry[RAW_ENTRY_BYTES];
+    if (raw->free_count == 0)
+        return;
+    uint8_t *buffer = raw->slots[raw->free_slots[raw->free_count - 1]].buffer;
+    entry[0]++;
+    for (uint32_t at = 0; at + sizeof(entry) <= write_bytes; at += RAW_ENTRY_STEP)
+        memcpy(buffer + at, entry, sizeof(entry));
 }
 
 int raw_submit(raw_device *raw, uint32_t write_bytes, uint64_t tag)

@@ -37,6 +37,9 @@ void raw_close(raw_device *raw);
  * -errno. */
 int64_t raw_write(raw_device *raw, uint32_t write_bytes);
 
+/* Before raw_submit: entries are copied into the buffer that it will take, as whoever has something
+ * to write must do. */
+void raw_fill(raw_device *raw, uint32_t write_bytes);
 /* Queue one durable write; -EBUSY when depth_max are in flight. `tag` comes back from raw_reap. */
 int raw_submit(raw_device *raw, uint32_t write_bytes, uint64_t tag);
 /* Hand what is queued to the kernel and, timeout_ns > 0, sleep until a write is done or the time is

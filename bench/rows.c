@@ -85,6 +85,8 @@ static const struct {
     {"append_open_loop_100k", "p50", "uring", "raw", 1.3},
     {"append_open_loop_100k", "p99", "uring", "raw", 1.3},
     {"append_open_loop_1m", "p50", "uring", "raw", 1.3},
+    {"portable_write", "entries_per_s", "uring", "peer", 8},
+    {"portable_load", "entries_per_s", "uring", "peer", 6},
     {"append_open_loop_1m", "p99", "uring", "raw", 1.3},
     {"recover_scan", "bytes_per_s", "uring", "raw", 0.85},
     {"recover_scan_replay", "bytes_per_s", "uring", "raw", 0.85},

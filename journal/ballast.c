@@ -8,7 +8,7 @@
 #include "journal/journal_private.h"
 
 #define BALLAST_MARGIN_BYTES                                                                       \
-    (256u * 1024u) /* the HINT page, the directory's blocks, the file system's own */
+    (256u * 1024u) /* HINT, the directory's blocks, the file system's own */
 #define BALLAST_RETRY_NS (UINT64_C(2) * JOURNAL_SECOND_NS)
 
 static uint64_t ballast_bytes(const baton_journal *journal)

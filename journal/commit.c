@@ -214,6 +214,9 @@ void journal_acknowledge(baton_journal *journal)
         baton_assert(slot->position.batch == journal->durable.batch + 1);
         if (now_ns == 0)
             now_ns = baton_clock_monotonic_ns(journal->clock);
+        /* Before it is published (J11). */
+        baton_recent_put(baton_hint_recent(journal->hint), (const baton_batch_header *)slot->buffer,
+                         slot->segment->index, slot->op.offset);
         journal->durable = slot->position;
         journal->durable_index = slot->segment->index;
         journal->durable_offset = slot->end_offset;

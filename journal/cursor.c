@@ -240,4 +240,6 @@ void baton_cursor_skip(baton_cursor *cursor, uint64_t bytes)
 {
     baton_assert(cursor->position + bytes <= cursor->now.limit);
     cursor->position += bytes;
+    if (baton_cursor_untouched(cursor))
+        cursor->now.base = cursor->position;
 }

@@ -12,7 +12,7 @@
 
 #define BATON_CURSOR_CHUNK_BYTES (1u << 20) /* one read */
 #define BATON_CURSOR_CHUNKS      8u         /* in memory */
-#define BATON_CURSOR_READS_MAX   4u         /* in flight */
+#define BATON_CURSOR_READS_MAX   6u         /* in flight: the other two are being looked at */
 #define BATON_CURSOR_STRETCH_MAX (4u << 20) /* largest stretch handed out */
 
 /* A stretch of one file, in chunks from `first` on. */
@@ -55,5 +55,11 @@ BATON_MUST_USE int baton_cursor_stop(baton_cursor *cursor);
  * less only at the limit or the end of the file. Valid until the next call. 0 or -errno. */
 BATON_MUST_USE int baton_cursor_peek(baton_cursor *cursor, uint64_t bytes, const void **ret_bytes,
                                      uint64_t *ret_available);
-/* Step over bytes that were peeked. */
+/* Nothing was read since the last seek. */
+static inline bool baton_cursor_untouched(const baton_cursor *cursor)
+{
+    return cursor->submitted == 0;
+}
+/* Step over bytes that were peeked, or that the caller had from elsewhere while the cursor was
+ * untouched: then they are not read at all. */
 void baton_cursor_skip(baton_cursor *cursor, uint64_t bytes);

@@ -1,12 +1,13 @@
 /* journal/evidence.c: search what stands behind the end of the journal for proof that more was
  * durable. */
+#include "base/breakable.h"
 #include "journal/evidence.h"
 
 #include <errno.h>
 #include <string.h>
 
-/* A ready segment is all zeros. When it begins with this many, only its trailer is looked at
- * besides. */
+/* A ready segment holds nothing but zeros and stale bytes. When it begins with this many, only its
+ * trailer is looked at besides. */
 #define READY_BYTES (1u << 20)
 
 void baton_evidence_add(baton_evidence *evidence, baton_position position, const char *from)
@@ -60,11 +61,34 @@ static bool may_be_batch(const baton_segments *segments, const baton_segment *se
             memcmp(batch->journal_id, segments->id.bytes, sizeof(segments->id.bytes)) == 0);
 }
 
-/* The batch at the cursor, if one begins there: its evidence, and how many bytes it fills. 0: none
- * begins there. */
-static int collect_batch(baton_cursor *cursor, const baton_segments *segments,
-                         const baton_segment *segment, baton_evidence *evidence,
-                         uint32_t *ret_batch_bytes)
+bool baton_evidence_is_stale(const baton_segments *segments, const baton_segment *segment,
+                             const void *unit, baton_position last)
+{
+    const baton_batch_header *batch = unit;
+    uint32_t batch_bytes;
+
+    if (!segment->recycled || BATON_BREAK(STALE_IS_TORN))
+        return false;
+    if (!may_be_batch(segments, segment, batch, &batch_bytes))
+        return true;
+    const baton_position position = {.epoch = segment->info.epoch,
+                                     .batch = baton_le64_get(batch->batch)};
+    return baton_position_compare(position, last) <= 0;
+}
+
+/* One search: what it goes by, and what it finds. */
+typedef struct {
+    baton_cursor *cursor;
+    const baton_segments *segments;
+    baton_position last; /* accepted */
+    baton_evidence *evidence;
+    baton_tail *tail;
+} search;
+
+/* The batch at the cursor, if one begins there: its evidence. *ret_step: where to look next; *ret_bytes:
+ * how far it reaches, or says that it does. */
+static int collect_batch(search *self, const baton_segment *segment, uint32_t *ret_step,
+                         uint32_t *ret_bytes)
 {
     const void *bytes;
     uint64_t available;
@@ -72,17 +96,21 @@ static int collect_batch(baton_cursor *cursor, const baton_segments *segments,
     baton_digest digest;
     baton_position carried;
 
-    *ret_batch_bytes = 0;
-    int r = baton_cursor_peek(cursor, BATON_IO_UNIT, &bytes, &available);
-    if (r < 0 || !may_be_batch(segments, segment, bytes, &batch_bytes))
+    *ret_step = *ret_bytes = BATON_IO_UNIT;
+    int r = baton_cursor_peek(self->cursor, BATON_IO_UNIT, &bytes, &available);
+    if (r < 0 || !may_be_batch(self->segments, segment, bytes, &batch_bytes))
         return r;
-    r = baton_cursor_peek(cursor, batch_bytes, &bytes, &available);
-    if (r < 0 || baton_batch_check(bytes, available, &digest) != BATON_UNIT_VALID)
+    r = baton_cursor_peek(self->cursor, batch_bytes, &bytes, &available);
+    if (r < 0)
         return r;
-    *ret_batch_bytes = batch_bytes;
+    if (segment->recycled) /* its other units have no mark of their own */
+        *ret_bytes = available < batch_bytes ? (uint32_t)available : batch_bytes;
+    if (baton_batch_check(bytes, available, &digest) != BATON_UNIT_VALID)
+        return 0;
+    *ret_step = *ret_bytes = batch_bytes;
     const baton_batch_header *batch = bytes;
     if (!segment->follower && baton_evidence_carried(batch, &carried))
-        baton_evidence_add(evidence, carried,
+        baton_evidence_add(self->evidence, carried,
                            baton_le16_get(batch->flags) & BATON_BATCH_MARK ? "mark" : "batch");
     return 0;
 }
@@ -110,15 +138,41 @@ static void tail_add(baton_tail *tail, const baton_segment *segment, uint64_t of
             .epoch = segment->info.epoch, .index = segment->info.index, .offset = offset};
     }
     uint64_t end = piece->offset + piece->bytes;
+    if (offset + bytes <= end) /* inside what a torn batch says that it fills */
+        return;
     tail->bytes += offset + bytes - end;
     piece->bytes = offset + bytes - piece->offset;
 }
 
-/* One segment from offset to end, the last unit of which is the trailer's. */
-static int collect_units(baton_cursor *cursor, const baton_segments *segments,
-                         const baton_segment *segment, baton_io_file file, uint64_t end,
-                         baton_evidence *evidence, baton_tail *tail)
+typedef enum {
+    UNIT_OF_NOTHING, /* zeros, or stale */
+    UNIT_OF_TRAILER, /* its place, at least */
+    UNIT_OF_TAIL,
+} unit_kind;
+
+static unit_kind kind_of(search *self, const baton_segment *segment, const void *unit, uint64_t at)
 {
+    baton_position last;
+    baton_digest digest;
+
+    if (unit_is_zero(unit))
+        return UNIT_OF_NOTHING;
+    /* Without a header the size is a guess: then any unit may be its place. */
+    if (baton_evidence_trailer(self->segments, segment, unit, &last, &digest)) {
+        baton_evidence_add(self->evidence, last, "trailer");
+        return UNIT_OF_TRAILER;
+    }
+    if (segment->header == BATON_UNIT_VALID && at + BATON_IO_UNIT == segment->segment_bytes)
+        return UNIT_OF_TRAILER;
+    bool stale = baton_evidence_is_stale(self->segments, segment, unit, self->last);
+    return stale ? UNIT_OF_NOTHING : UNIT_OF_TAIL;
+}
+
+/* One segment from the cursor to end, the last unit of which is the trailer's. */
+static int collect_units(search *self, const baton_segment *segment, baton_io_file file,
+                         uint64_t end)
+{
+    baton_cursor *cursor = self->cursor;
     uint64_t ready = segment->header == BATON_UNIT_ZERO ? READY_BYTES : UINT64_MAX;
 
     for (;;) {
@@ -128,40 +182,30 @@ static int collect_units(baton_cursor *cursor, const baton_segments *segments,
         int r = baton_cursor_peek(cursor, BATON_IO_UNIT, &unit, &available);
         if (r < 0 || available < BATON_IO_UNIT)
             return r;
-        uint32_t step = BATON_IO_UNIT;
-        baton_position last;
-        baton_digest digest;
-        if (unit_is_zero(unit)) {
-            if (at >= ready && at + 2 * BATON_IO_UNIT < end) {
-                r = baton_cursor_seek(cursor, file, end - BATON_IO_UNIT, end);
-                if (r < 0)
-                    return r;
-                continue;
-            }
-        } else if (segment->header == BATON_UNIT_VALID &&
-                   at + BATON_IO_UNIT == segment->segment_bytes) { /* no other unit is its place */
-            if (baton_evidence_trailer(segments, segment, unit, &last, &digest))
-                baton_evidence_add(evidence, last, "trailer");
-        } else if (baton_evidence_trailer(segments, segment, unit, &last, &digest)) {
-            baton_evidence_add(evidence, last,
-                               "trailer"); /* without a header the size is a guess */
-        } else {
-            ready = UINT64_MAX;
-            r = collect_batch(cursor, segments, segment, evidence, &step);
+        uint32_t step = BATON_IO_UNIT; /* over what is stale, too: a batch may begin inside it */
+        uint32_t bytes;
+        unit_kind kind = kind_of(self, segment, unit, at);
+        if (kind == UNIT_OF_NOTHING && at >= ready && at + 2 * BATON_IO_UNIT < end) {
+            r = baton_cursor_seek(cursor, file, end - BATON_IO_UNIT, end);
             if (r < 0)
                 return r;
-            step = step == 0 ? BATON_IO_UNIT : step;
-            tail_add(tail, segment, at, step);
+            continue;
+        }
+        if (kind == UNIT_OF_TAIL) {
+            ready = UINT64_MAX;
+            r = collect_batch(self, segment, &step, &bytes);
+            if (r < 0)
+                return r;
+            tail_add(self->tail, segment, at, bytes);
         }
         baton_cursor_skip(cursor, step);
     }
 }
 
-static int collect_segment(baton_cursor *cursor, const char *directory,
-                           const baton_segments *segments, const baton_segment *segment,
-                           uint64_t offset, baton_evidence *evidence, baton_tail *tail,
-                           baton_error *error)
+static int collect_segment(search *self, const char *directory, const baton_segment *segment,
+                           uint64_t offset, baton_error *error)
 {
+    baton_cursor *cursor = self->cursor;
     char path[BATON_JOURNAL_PATH_BYTES];
     baton_io_file file = BATON_IO_NO_FILE;
     uint64_t end = segment->info.file_bytes / BATON_IO_UNIT * BATON_IO_UNIT;
@@ -176,7 +220,7 @@ static int collect_segment(baton_cursor *cursor, const char *directory,
     if (r == 0 && offset < end)
         r = baton_cursor_seek(cursor, file, offset, end);
     if (r == 0 && offset < end)
-        r = collect_units(cursor, segments, segment, file, end, evidence, tail);
+        r = collect_units(self, segment, file, end);
     int stopped = baton_cursor_stop(cursor);
     r = r < 0 ? r : stopped;
     if (stopped == 0)
@@ -188,6 +232,12 @@ int baton_evidence_collect(baton_cursor *cursor, const char *directory,
                            const baton_segments *segments, const baton_evidence_place *end,
                            baton_evidence *evidence, baton_tail *ret_tail, baton_error *error)
 {
+    search self = {.cursor = cursor,
+                   .segments = segments,
+                   .last = end->last,
+                   .evidence = evidence,
+                   .tail = ret_tail};
+
     *ret_tail = (baton_tail){0};
     for (uint32_t i = end->segment; i < segments->count; i++) {
         const baton_segment *segment = &segments->list[i];
@@ -195,8 +245,7 @@ int baton_evidence_collect(baton_cursor *cursor, const char *directory,
         if (end->closed && segment->info.epoch == segments->list[end->segment].info.epoch)
             continue;
         uint64_t offset = i == end->segment ? end->offset : BATON_IO_UNIT;
-        int r = collect_segment(cursor, directory, segments, segment, offset, evidence, ret_tail,
-                                error);
+        int r = collect_segment(&self, directory, segment, offset, error);
         if (r < 0)
             return r;
     }

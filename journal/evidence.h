@@ -17,7 +17,7 @@ typedef struct {
         from; /* "batch", "mark", "segment header", "trailer", "caller", "writer"; "" when there is none */
 } baton_evidence;
 
-/* Bytes that are neither zero nor part of the journal. */
+/* Bytes that are neither zero, nor stale, nor part of the journal. */
 typedef struct {
     uint64_t bytes;
     uint64_t epoch; /* where the first of them stand */
@@ -39,12 +39,22 @@ bool baton_evidence_trailer(const baton_segments *segments, const baton_segment 
 typedef struct {
     uint32_t segment; /* in the list; segments before it are not looked at */
     uint64_t offset;
-    bool closed; /* by a close mark: its epoch has nothing more */
+    baton_position last; /* accepted */
+    bool closed;         /* by a close mark: its epoch has nothing more */
 } baton_evidence_place;
 
+/* Behind the end of a recycled segment, and in a file without a header that may be one: is this
+ * unit of the file's life before? All that stood there then was of this epoch and was retired, and so
+ * stands before what is accepted now: only what begins a batch of this epoch after `last`, by (epoch,
+ * batch), is newer. (Not by its number alone: an epoch gives numbers again that it cut off.) Needs no
+ * digest, so a search over stale batches costs no more than reading them. Never true of another
+ * segment: behind the end of those stand zeros. */
+bool baton_evidence_is_stale(const baton_segments *segments, const baton_segment *segment,
+                             const void *unit, baton_position last);
+
 /* Search everything behind the end: the rest of that segment and all later ones, whatever their
- * headers say. Every unit that begins a valid batch of this journal and of its segment's epoch may
- * carry evidence. 0 or -errno. */
+ * headers say. Every unit that begins a valid batch of this journal and of its segment's epoch, and
+ * is not stale, may carry evidence. 0 or -errno. */
 BATON_MUST_USE int baton_evidence_collect(baton_cursor *cursor, const char *directory,
                                           const baton_segments *segments,
                                           const baton_evidence_place *end, baton_evidence *evidence,

@@ -5,9 +5,10 @@
  * for a full disk), and segments `EPOCH-INDEX.seg`, both 16 lower-case hex digits; `torn/` keeps
  * cut bytes.
  *
- * A segment is one file of segment_bytes, written with zeros before use:
+ * A segment is one file of segment_bytes, all of it written before use; of a new file with zeros:
  *   unit 0            baton_segment_header; all zero while the segment is only ready
- *   unit 1 ..         batches, each a multiple of BATON_IO_UNIT, one after the other; zeros after the last
+ *   unit 1 ..         batches, each a multiple of BATON_IO_UNIT, one after the other; after the last one zeros, or, in a
+ *                     recycled segment, what stood there before: stale, told by epoch and batch number
  *   the last unit     baton_segment_trailer, or zeros (kept free: the handover record and the close mark stand here too)
  * A batch is baton_batch_header, then frames (baton_frame_header, payload, zeros up to a
  * multiple of 8), then zeros. */
@@ -55,7 +56,9 @@ typedef struct {
 enum {                                 /* baton_segment_header.flags */
        BATON_SEGMENT_WRITTEN_MODE = 1, /* evidence counts only flushed positions */
        BATON_SEGMENT_FOLLOWER = 2,     /* carried positions are no evidence (J10) */
-       BATON_SEGMENT_FLAGS_KNOWN = 3,
+       BATON_SEGMENT_RECYCLED = 4,     /* made of a retired segment of its epoch: stale bytes may
+                                          stand behind its batches (J4) */
+       BATON_SEGMENT_FLAGS_KNOWN = 7,
 };
 
 typedef struct {

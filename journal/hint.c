@@ -1,4 +1,4 @@
-/* journal/hint.c: the shared page HINT. One machine, so numbers stand in host order; recovery
+/* journal/hint.c: the first page of HINT. One machine, so numbers stand in host order; recovery
  * never looks at it.
  *
  * A seqlock: `sequence` is odd while the writer writes, 0 before the first publish. Readers copy
@@ -21,8 +21,9 @@
 #include "base/assert.h"
 #include "journal/hint.h"
 
-#define HINT_BYTES      4096u
-#define HINT_MAGIC      UINT64_C(0x31544e494e4f5442) /* also tells another layout from ours */
+#define HINT_PAGE_BYTES 4096u
+#define HINT_BYTES      (HINT_PAGE_BYTES + sizeof(baton_recent))
+#define HINT_MAGIC      UINT64_C(0x32544e494e4f5442) /* also tells another layout from ours */
 #define HINT_READ_TRIES 1000u
 #define HINT_UNCOUNTED_WAIT_NS                                                                     \
     UINT64_C(10000000) /* a reader that may not write the page is not woken: it looks again */
@@ -48,7 +49,7 @@ typedef struct {
     _Atomic uint64_t words[WORDS];
 } hint_page;
 
-static_assert(sizeof(hint_page) <= HINT_BYTES, "one page");
+static_assert(sizeof(hint_page) <= HINT_PAGE_BYTES, "one page");
 static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "shared between processes");
 
 struct baton_hint {
@@ -106,6 +107,7 @@ int baton_hint_create(baton_io *io, const char *directory, baton_hint **ret_hint
                  atomic_load(&page->sequence) | 1); /* no view until the first publish */
     for (uint32_t i = 0; i < WORDS; i++)
         atomic_store_explicit(&page->words[i], 0, memory_order_release);
+    baton_recent_clear(baton_hint_recent(*ret_hint));
     atomic_store(&page->magic, HINT_MAGIC);
     return 0;
 
@@ -159,6 +161,11 @@ void baton_hint_close(baton_hint *hint)
     baton_io_unmap(hint->io, hint->page, HINT_BYTES);
     baton_io_file_close(hint->io, hint->file);
     free(hint);
+}
+
+baton_recent *baton_hint_recent(baton_hint *hint)
+{
+    return (baton_recent *)(void *)((uint8_t *)hint->page + HINT_PAGE_BYTES);
 }
 
 void baton_hint_publish(baton_hint *hint, const baton_hint_view *view)
@@ -236,11 +243,14 @@ int baton_hint_wait(baton_hint *hint, const baton_hint_view *seen, uint64_t time
 {
     hint_page *page = hint->page;
     uint64_t start_ns = monotonic_ns();
+    baton_hint_view view;
     for (;;) {
+        /* Before it counts as waiting: who finds an answer needs no waking. */
+        if (baton_hint_read(hint, &view) && !view_equal(&view, seen))
+            return 0;
         uint32_t change = atomic_load(&page->change);
         if (hint->writable)
             atomic_store(&page->waiting, 1);
-        baton_hint_view view;
         if (baton_hint_read(hint, &view) && !view_equal(&view, seen))
             return 0;
         uint64_t spent_ns = monotonic_ns() - start_ns;

@@ -1,11 +1,13 @@
-/* journal/hint.h: the page `HINT` that a writer shares with readers in other processes (J11). It
- * says what is durable, so that a reader can tail; recovery ignores it. A seqlock of plain
- * 64-bit atomics, and a futex word that is woken after a change when somebody waits. Any process
- * may map it read-only or writable; a reader maps it writable only to count itself as waiting. */
+/* journal/hint.h: the file `HINT`, memory that a writer shares with readers in other processes
+ * (J11). Its first page says what is durable, so that a reader can tail; recovery ignores it. A
+ * seqlock of plain 64-bit atomics, and a futex word that is woken after a change when somebody
+ * waits. Behind it stand the newest batches: recent.h. Any process may map it read-only or
+ * writable; a reader maps it writable only to count itself as waiting. */
 #pragma once
 
 #include "base/io.h"
 #include "journal/format.h"
+#include "journal/recent.h"
 
 typedef struct baton_hint baton_hint;
 
@@ -26,6 +28,8 @@ BATON_MUST_USE int baton_hint_reset(baton_io *io, const char *directory);
 /* Reader: -ENOENT when there is none. */
 BATON_MUST_USE int baton_hint_attach(baton_io *io, const char *directory, baton_hint **ret_hint);
 void baton_hint_close(baton_hint *hint); /* NULL is fine */
+/* The newest batches. What the writer puts there must stand there before it is published. */
+baton_recent *baton_hint_recent(baton_hint *hint);
 /* One writer thread. Wakes waiters; a system call only when there are some. */
 void baton_hint_publish(baton_hint *hint, const baton_hint_view *view);
 /* A consistent copy. False when none could be had (never published, or a writer died in

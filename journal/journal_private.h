@@ -73,9 +73,10 @@ typedef enum { TAG_BATCH = 1, TAG_HEADER, TAG_STEP, TAG_BALLAST } journal_tag;
  * FREE <-----------+
  * a spare:  CREATING -> ZEROING -> SYNCING -> RENAMING -> NAMING; REMOVING from each of them
  *
- * CREATING .. NAMING make a file of zeros that is safe to use (J3), of a new file or of a spare
- * one (spare.c); REMOVING takes a half-made one away again. FINISHING waits for the last acknowledgement of a batch in it (mode written:
- * and flushes), ENDING writes the trailer. */
+ * CREATING .. NAMING make a file that is safe to use (J3). ZEROING a new one writes zeros over all of it,
+ * a spare one (spare.c) over its first and last unit only. REMOVING takes a half-made one away again.
+ * FINISHING waits for the last acknowledgement of a batch in it (mode written: and flushes), ENDING writes
+ * the trailer. */
 typedef enum {
     SEGMENT_FREE,
     SEGMENT_CREATING,
@@ -106,6 +107,7 @@ typedef struct {
     uint64_t offset; /* where the next batch goes */
     uint64_t zeroed_bytes;
     uint32_t spare;      /* which spare file it is being made of; JOURNAL_SPARES_MAX: none */
+    bool recycled;       /* it was made of one: its header says so */
     uint32_t unacked;    /* batches submitted to it and not acknowledged */
     baton_position last; /* of the last batch submitted to it, or of the one before it */
     baton_digest last_digest;

@@ -13,7 +13,7 @@ static const baton_segment *named(const baton_segments *segments, uint64_t epoch
     return NULL;
 }
 
-/* Zeros may be a segment's honest end. Then the bad place is in what should go on from there: the
+/* Zeros, and what is stale, may be a segment's honest end. Then the bad place is in what should go on from there: the
  * file that is not there, or the header that is no header. Returns why, or NULL when the segment
  * itself is to blame. */
 static const char *successor_to_blame(const baton_walk *walk, uint64_t *epoch, uint64_t *index)
@@ -62,7 +62,7 @@ static void damaged_place(const baton_walk *walk, char path[BATON_JOURNAL_PATH_B
     if (!any_live) {
         *ret_offset = 0;
         *ret_why = "the segment's header is not valid";
-    } else if (walk->stop_is_zero) {
+    } else if (walk->stop_may_be_end) {
         const char *why = successor_to_blame(walk, &epoch, &index);
         if (why != NULL) {
             *ret_offset = 0;
@@ -105,6 +105,7 @@ int baton_walk_judge(baton_walk *walk, baton_error *error)
 
     baton_evidence_place end = {.segment = walk->start < walk->segments.count ? walk->current : 0,
                                 .offset = walk->stop_offset,
+                                .last = walk->end.position,
                                 .closed = walk->closed};
     int r = baton_evidence_collect(&walk->cursor, walk->directory, &walk->segments, &end,
                                    &walk->evidence, &walk->tail, error);

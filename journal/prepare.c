@@ -80,17 +80,23 @@ static void prepare_failed(baton_journal *journal, journal_segment *segment, int
 static void zero_more(baton_journal *journal, journal_segment *segment)
 {
     uint64_t left = segment->bytes - segment->zeroed_bytes;
+    uint64_t most = segment->recycled ? BATON_IO_UNIT : JOURNAL_ZERO_STEP_BYTES;
     step(journal, segment,
          (baton_io_op){.kind = BATON_IO_WRITE,
                        .file = segment->file,
                        .buffer = journal->zeros,
-                       .bytes = left < JOURNAL_ZERO_STEP_BYTES ? left : JOURNAL_ZERO_STEP_BYTES,
+                       .bytes = left < most ? left : most,
                        .offset = segment->zeroed_bytes});
 }
 
 static void zeroed(baton_journal *journal, journal_segment *segment)
 {
     segment->zeroed_bytes += segment->step.bytes;
+    /* Where a header and a trailer are looked for, nothing old may stand. What is between them was
+     * written before, and nobody takes it for this segment's (J4): not zeroed, it costs the commits
+     * beside nothing. */
+    if (segment->recycled && segment->zeroed_bytes == BATON_IO_UNIT)
+        segment->zeroed_bytes = segment->bytes - BATON_IO_UNIT;
     if (segment->zeroed_bytes < segment->bytes) {
         zero_more(journal, segment);
         return;
@@ -99,7 +105,7 @@ static void zeroed(baton_journal *journal, journal_segment *segment)
     step(journal, segment, (baton_io_op){.kind = BATON_IO_SYNC_DATA, .file = segment->file});
 }
 
-/* Its zeros are durable: from here on it may bear a segment's name. */
+/* Its zeros are durable, unit 0 of a spare too: from here on it may bear a segment's name. */
 static void take_name(baton_journal *journal, journal_segment *segment)
 {
     if (segment->spare < JOURNAL_SPARES_MAX && segment->state == SEGMENT_SYNCING) {
@@ -312,7 +318,8 @@ static void start_next(baton_journal *journal)
     journal->next = segment;
     uint32_t flags = journal_segment_open_flags(journal);
     segment->spare = journal_spare_find(journal, bytes);
-    if (segment->spare < JOURNAL_SPARES_MAX)
+    segment->recycled = segment->spare < JOURNAL_SPARES_MAX;
+    if (segment->recycled)
         journal->spares[segment->spare] = SPARE_TAKEN;
     else
         flags |= BATON_IO_CREATE;

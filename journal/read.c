@@ -42,6 +42,10 @@ struct baton_reader {
 
     bool seen_valid; /* the view that the last answer rests on: what a wait waits to see changed */
     baton_hint_view seen;
+    bool met; /* a published walk was begun, first with this view */
+    baton_hint_view first;
+    bool moved;             /* and another view was seen since */
+    uint64_t held_until_ns; /* LOCK was held when it was looked at; not looked at again before */
     /* What recovery accepted when nobody held the lock; good while the hint shows the same. */
     bool rest_known;
     baton_hint_view rest_view;
@@ -64,6 +68,32 @@ static int locked(baton_reader *reader, baton_error *error)
     return held < 0 ? baton_segment_error(error, held, "look at the journal's lock",
                                           reader->walk.directory)
                     : held;
+}
+
+/* A look at LOCK is a system call that a tail would pay twice for each entry; how it ended is good
+ * for as long as a killed writer may go unnoticed anyway. One that closes says so. */
+static int held_lately(baton_reader *reader, const baton_hint_view *view, baton_error *error)
+{
+    uint64_t now_ns = baton_clock_monotonic_ns(baton_io_clock(reader->io));
+
+    if (view->open && now_ns < reader->held_until_ns)
+        return 1;
+    int held = locked(reader, error);
+    reader->held_until_ns = held > 0 ? now_ns + READ_LOOK_NS : 0;
+    return held;
+}
+
+/* The newest batches, once HINT has moved under this reader's eyes: then they are of a writer that
+ * ran here while this reader did. What was there before may be what a power cut, or who copied the
+ * directory, left of HINT without the bytes on the disk. */
+static const baton_recent *recent_of(baton_reader *reader, const baton_hint_view *view)
+{
+    if (!reader->met) {
+        reader->met = true;
+        reader->first = *view;
+    }
+    reader->moved |= !baton_watch_view_same(&reader->first, view);
+    return reader->moved ? baton_hint_recent(reader->watch.hint) : NULL;
 }
 
 /* ---- walking ---- */
@@ -112,13 +142,15 @@ static int begin(baton_reader *reader, const baton_walk_options *options, baton_
     return r;
 }
 
-static int begin_published(baton_reader *reader, const baton_chain_end *until, baton_error *error)
+static int begin_published(baton_reader *reader, const baton_chain_end *until,
+                           const baton_recent *recent, baton_error *error)
 {
-    if (reader->walk_begun && baton_walk_extend(&reader->walk, until))
+    if (reader->walk_begun && baton_walk_extend(&reader->walk, until, recent))
         return 0;
     baton_walk_options options = walk_options(reader);
     options.published = true;
     options.until = *until;
+    options.recent = recent;
     return begin(reader, &options, error);
 }
 
@@ -175,17 +207,18 @@ static int find_more(baton_reader *reader, bool *ret_gone, baton_error *error)
         baton_hint_view view;
         reader->seen_valid = view_of(reader, &view);
         reader->seen = view;
-        if (reader->seen_valid && (view.durable.batch > here || !reader->walk_begun)) {
+        bool at_rest = reader->rest_known && baton_watch_view_same(&reader->rest_view, &view);
+        if (reader->seen_valid && !at_rest && (view.durable.batch > here || !reader->walk_begun)) {
             baton_chain_end until = baton_watch_end(&view);
-            int r = begin_published(reader, &until, error);
+            int r = begin_published(reader, &until, recent_of(reader, &view), error);
             return r < 0 ? r : view.durable.batch > here;
         }
-        int held = locked(reader, error);
+        int held = held_lately(reader, &view, error);
         if (held < 0)
             return held;
         if (held > 0)
             return 0;
-        if (!reader->rest_known || !baton_watch_view_same(&reader->rest_view, &view)) {
+        if (!at_rest) {
             bool known;
             int r = look_at_rest(reader, &known, error);
             if (r < 0)
@@ -197,7 +230,7 @@ static int find_more(baton_reader *reader, bool *ret_gone, baton_error *error)
             *ret_gone = true;
             return 0;
         }
-        int r = begin_published(reader, &reader->rest, error);
+        int r = begin_published(reader, &reader->rest, NULL, error);
         if (r == 0 && reader->rest.position.batch <= here)
             *ret_gone = true;
         return r < 0 ? r : reader->rest.position.batch > here;
@@ -330,6 +363,14 @@ static int try_again(baton_reader *reader, int r, baton_error *error)
     int held = baton_watch_locked(&reader->watch);
     if (held < 0 || (held > 0 && reader->options.live))
         return r;
+    if (reader->options.live) {
+        bool known;
+        int looked = look_at_rest(reader, &known, error);
+        if (looked < 0 || !known)
+            return looked < 0 ? looked : r;
+        looked = begin_published(reader, &reader->rest, NULL, error);
+        return looked < 0 ? looked : 1;
+    }
     baton_walk_options options = walk_options(reader);
     options.evidence = reader->options.evidence;
     bool viewed = held > 0 && view_of(reader, &view) && view.open;

@@ -43,6 +43,7 @@ void journal_segment_start(baton_journal *journal, journal_segment *segment, uin
     segment->offset = BATON_IO_UNIT;
     segment->zeroed_bytes = 0;
     segment->spare = JOURNAL_SPARES_MAX;
+    segment->recycled = false;
     segment->unacked = 0;
     segment->header_durable = false;
     segment->flushed = false;
@@ -73,8 +74,8 @@ void journal_segment_fill_header(const baton_journal *journal, journal_segment *
     memset(header, 0, sizeof(*header));
     memcpy(header->magic, BATON_SEGMENT_MAGIC, sizeof(header->magic));
     header->version = baton_le32_put(BATON_JOURNAL_VERSION);
-    header->flags =
-        baton_le32_put(journal->mode == BATON_MODE_WRITTEN ? BATON_SEGMENT_WRITTEN_MODE : 0);
+    uint32_t flags = journal->mode == BATON_MODE_WRITTEN ? BATON_SEGMENT_WRITTEN_MODE : 0;
+    header->flags = baton_le32_put(flags | (segment->recycled ? BATON_SEGMENT_RECYCLED : 0));
     memcpy(header->journal_id, journal->id.bytes, sizeof(header->journal_id));
     header->epoch = baton_le64_put(journal->epoch);
     header->index = baton_le64_put(segment->index);

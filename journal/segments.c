@@ -101,6 +101,7 @@ static void take_header(baton_segment *segment, const baton_segment_header *head
     segment->info.first_seq = baton_le64_get(header->first_seq);
     segment->written_mode = (baton_le32_get(header->flags) & BATON_SEGMENT_WRITTEN_MODE) != 0;
     segment->follower = (baton_le32_get(header->flags) & BATON_SEGMENT_FOLLOWER) != 0;
+    segment->recycled = (baton_le32_get(header->flags) & BATON_SEGMENT_RECYCLED) != 0;
     segment->segment_bytes = baton_le64_get(header->segment_bytes);
     segment->first_batch = baton_le64_get(header->first_batch);
     segment->last_time_ns = baton_le64_get(header->last_time_ns);
@@ -201,6 +202,22 @@ static int read_headers(baton_io *io, const char *directory, void *unit, baton_s
     return 0;
 }
 
+/* A file without a header may be a recycled one, that is ready or was just taken into use. Then its
+ * epoch has come so far that there is an older segment of it with a header: what was recycled was
+ * retired before that one. */
+static void guess_recycled(baton_segments *segments)
+{
+    const baton_segment *valid = NULL;
+
+    for (uint32_t i = 0; i < segments->count; i++) {
+        baton_segment *segment = &segments->list[i];
+        if (segment->header == BATON_UNIT_VALID)
+            valid = segment;
+        else
+            segment->recycled = valid != NULL && valid->info.epoch == segment->info.epoch;
+    }
+}
+
 /* ---- the live chain ---- */
 
 static uint64_t epoch_with_header(const baton_segments *segments)
@@ -280,6 +297,7 @@ int baton_segments_read(baton_io *io, const char *directory, const baton_segment
     r = read_headers(io, directory, unit, segments, error);
     if (r < 0)
         return r;
+    guess_recycled(segments);
     find_chain(segments);
     return 0;
 }

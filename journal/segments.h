@@ -14,6 +14,7 @@ typedef struct {
     bool live;                 /* part of the chain that the highest epoch's header continues */
     bool written_mode;
     bool follower; /* positions carried in its batches are no evidence (J10) */
+    bool recycled; /* or, without a header, perhaps: stale bytes may stand in it (J4) */
     bool begins_epoch;
     uint64_t cut_offset; /* a later epoch's header voids what follows; UINT64_MAX: none does */
     uint64_t segment_bytes;

@@ -1,10 +1,11 @@
-/* journal/spare.c: retired segments that are used again (docs/adr/0005). Their extents are there and
+/* journal/spare.c: retired segments that are used again (docs/adr/0006). Their extents are there and
  * were written before, so making the next segment of one allocates nothing, converts nothing, and
- * works on a full disk.
+ * works on a full disk. What it held stays there until batches are written over it, and is told from
+ * them by epoch and number (J4): evidence.c.
  *
- * What must be durable before what: the new name of a retired segment before the first zero is
- * written into it, for until then the journal may begin with it after a crash; its zeros before it
- * gets a segment's name again; that name before it is used (J3).
+ * What must be durable before what: the new name of a retired segment before a byte of it changes,
+ * for until then the journal may begin with it after a crash; the zeros of its first and last unit
+ * before it gets a segment's name again; that name before it is used (J3).
  *
  * Only what this very writer wrote and finished is kept: no write of a dead one can still be under
  * way into it (J10). Others' spares are removed by the next begin. */
@@ -25,16 +26,20 @@ void journal_spares_clear(baton_journal *journal)
 }
 
 /* An archive or a backup made of hard links has this very file: it may be unlinked here, never
- * written anew. */
-static bool has_other_names(const char *path)
+ * written anew. And of one that somebody has cut short, or punched holes into, the missing blocks
+ * would be allocated by the commits (J3, J6). */
+static bool may_be_written_anew(const baton_journal *journal, const char *path)
 {
     struct stat status;
-    return stat(path, &status) == 0 && status.st_nlink > 1;
+    if (stat(path, &status) < 0) /* simulated */
+        return true;
+    return status.st_nlink == 1 && (uint64_t)status.st_size == journal->segment_bytes &&
+           (uint64_t)status.st_blocks * 512 >= journal->segment_bytes;
 }
 
 bool journal_spare_keep(baton_journal *journal, const char *path)
 {
-    if (journal->no_spares || has_other_names(path))
+    if (journal->no_spares || !may_be_written_anew(journal, path))
         return false;
     for (uint32_t i = 0; i < JOURNAL_SPARES_MAX; i++) {
         if (journal->spares[i] != SPARE_NONE)

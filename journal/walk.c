@@ -16,7 +16,9 @@ int baton_walk_open(baton_walk *walk, baton_io *io, const char *directory, baton
     int length = snprintf(walk->directory, sizeof(walk->directory), "%s", directory);
     if (length < 0 || (size_t)length >= sizeof(walk->directory) - BATON_SEGMENT_NAME_BYTES)
         return baton_segment_error(error, -ENAMETOOLONG, "open journal", directory);
-    if (posix_memalign(&walk->unit, BATON_IO_UNIT, BATON_IO_UNIT) != 0)
+    walk->recent_batch = malloc(BATON_RECENT_BATCH_BYTES_MAX);
+    if (walk->recent_batch == NULL ||
+        posix_memalign(&walk->unit, BATON_IO_UNIT, BATON_IO_UNIT) != 0)
         return baton_segment_error(error, -ENOMEM, "open journal", directory);
     int r = baton_cursor_init(&walk->cursor, io);
     return r < 0 ? baton_segment_error(error, r, "open journal", directory) : 0;
@@ -45,6 +47,8 @@ void baton_walk_close(baton_walk *walk)
     baton_segments_fini(&walk->segments);
     free(walk->unit);
     walk->unit = NULL;
+    free(walk->recent_batch);
+    walk->recent_batch = NULL;
 }
 
 static void reset(baton_walk *walk, const baton_walk_options *options)
@@ -60,7 +64,7 @@ static void reset(baton_walk *walk, const baton_walk_options *options)
     walk->tail = (baton_tail){0};
     walk->lost = (baton_position){0};
     walk->stop_why = "the journal begins here";
-    walk->stop_is_zero = true;
+    walk->stop_may_be_end = true;
     walk->stop_offset = BATON_IO_UNIT;
     walk->done_bytes = walk->all_bytes = 0;
 }
@@ -87,188 +91,6 @@ int baton_walk_begin(baton_walk *walk, const baton_walk_options *options, baton_
         walk->all_bytes +=
             walk->segments.list[at].live ? walk->segments.list[at].info.file_bytes : 0;
     return r;
-}
-
-/* ---- from segment to segment ---- */
-
-static uint64_t segment_limit(const baton_walk *walk, const baton_segment *segment)
-{
-    uint64_t limit = segment->segment_bytes - BATON_IO_UNIT;
-    const baton_chain_end *until = &walk->options.until;
-
-    if (segment->cut_offset < limit)
-        limit = segment->cut_offset;
-    if (walk->options.published && segment->info.index == until->index && until->offset < limit)
-        limit = until->offset / BATON_IO_UNIT * BATON_IO_UNIT;
-    return limit;
-}
-
-static int gone(const char *path, baton_error *error)
-{
-    baton_error_set(error, BATON_E_GONE, "read the journal", "the segment was retired meanwhile",
-                    "take a newer snapshot and read from there");
-    baton_error_at(error, path, UINT64_MAX);
-    return BATON_E_GONE;
-}
-
-/* A retired segment is renamed before it is written anew. So where an open file does not lead on,
- * that means something only if the name still leads to a file: no name is ever used twice. */
-static int still_named(const baton_walk *walk, uint32_t at, baton_error *error)
-{
-    const baton_segment_info *info = &walk->segments.list[at].info;
-    char path[BATON_JOURNAL_PATH_BYTES];
-    baton_io_file file;
-
-    baton_segment_path(walk->directory, info->epoch, info->index, path);
-    int r = baton_segment_open(walk->io, path, &file);
-    if (r == -ENOENT)
-        return gone(path, error);
-    if (r < 0)
-        return baton_segment_error(error, r, "read a segment", path);
-    baton_io_file_close(walk->io, file);
-    return 0;
-}
-
-/* The next live segment is opened and read ahead, so that the reads never pause between two. What
- * can't be opened now is told when the walk comes there. */
-static void follow(baton_walk *walk)
-{
-    const baton_segments *segments = &walk->segments;
-    uint32_t at = baton_walk_live_from(segments, walk->current + 1);
-    char path[BATON_JOURNAL_PATH_BYTES];
-
-    if (at >= segments->count || walk->following)
-        return;
-    const baton_segment *segment = &segments->list[at];
-    baton_segment_path(walk->directory, segment->info.epoch, segment->info.index, path);
-    if (baton_segment_open(walk->io, path, &walk->following_file) < 0)
-        return;
-    walk->following = true;
-    walk->following_at = at;
-    baton_cursor_follow(&walk->cursor, walk->following_file, 0, segment_limit(walk, segment));
-}
-
-/* Open it, unless that was done ahead, and let the cursor go there. Reads of the file before are over
- * then, and it is closed. */
-static int open_at(baton_walk *walk, uint32_t at, uint64_t offset, const char *path)
-{
-    const baton_segment *segment = &walk->segments.list[at];
-    bool followed = walk->following && walk->following_at == at;
-    baton_io_file file = walk->following_file;
-
-    int r = followed ? 0 : baton_segment_open(walk->io, path, &file);
-    if (r < 0)
-        return r;
-    r = baton_cursor_seek(&walk->cursor, file, offset, segment_limit(walk, segment));
-    if (r < 0) {
-        if (!followed)
-            baton_io_file_close(walk->io, file);
-        return r;
-    }
-    baton_io_file_close(walk->io, walk->file);
-    if (walk->following && !followed)
-        baton_io_file_close(walk->io, walk->following_file);
-    walk->following = false;
-    walk->file = file;
-    return 0;
-}
-
-/* Its header, into walk->unit; then the cursor stands at the first batch, or where a resumed walk
- * goes on. */
-static int read_header(baton_walk *walk, bool resumed)
-{
-    const void *bytes;
-    uint64_t available;
-
-    memset(walk->unit, 0, BATON_IO_UNIT);
-    if (resumed) {
-        int64_t got = baton_io_file_read(walk->io, walk->file, walk->unit, BATON_IO_UNIT, 0);
-        return got < 0 ? (int)got : 0;
-    }
-    int r = baton_cursor_peek(&walk->cursor, BATON_IO_UNIT, &bytes, &available);
-    if (r < 0)
-        return r;
-    memcpy(walk->unit, bytes, available);
-    baton_cursor_skip(&walk->cursor, available);
-    return 0;
-}
-
-/* Read the standing facts from its header, and stand at its first batch, or where a resumed walk
- * goes on. */
-static int enter(baton_walk *walk, uint32_t at, bool resumed, baton_error *error)
-{
-    const baton_segment *segment = &walk->segments.list[at];
-    const baton_segment_header *header = walk->unit;
-    char path[BATON_JOURNAL_PATH_BYTES];
-
-    baton_segment_path(walk->directory, segment->info.epoch, segment->info.index, path);
-    int r = open_at(walk, at, resumed ? walk->end.offset : 0, path);
-    if (r == -ENOENT)
-        return gone(path, error);
-    if (r == 0)
-        r = read_header(walk, resumed);
-    if (r < 0)
-        return baton_segment_error(error, r, "read a segment", path);
-    walk->current = at;
-    if (baton_segment_header_check(header) != BATON_UNIT_VALID ||
-        baton_le64_get(header->index) != segment->info.index) {
-        r = still_named(walk, at, error);
-        if (r < 0)
-            return r;
-        walk->stop_offset = 0;
-        walk->stop_why = "its header was valid a moment ago and is not any more";
-        return baton_walk_damaged(walk, error, segment->continues, "segment header");
-    }
-    walk->facts.finalized_schema = baton_le32_get(header->finalized_schema);
-    walk->facts.roots_count = baton_le32_get(header->roots_count);
-    walk->facts.handover = header->handover;
-    memcpy(walk->facts.roots, header->roots, sizeof(walk->facts.roots));
-    if (segment->last_time_ns > walk->last_time_ns)
-        walk->last_time_ns = segment->last_time_ns;
-    if (segment->begins_epoch)
-        baton_evidence_add(&walk->evidence, segment->continues, "segment header");
-
-    follow(walk);
-    walk->closed = false;
-    walk->inside = true;
-    return 0;
-}
-
-/* 1: inside the next live segment. 0: none goes on from here. */
-static int enter_next(baton_walk *walk, baton_error *error)
-{
-    const baton_segments *segments = &walk->segments;
-    uint32_t at = walk->current;
-
-    if (walk->start >= segments->count)
-        return 0;
-    const baton_segment *segment = &segments->list[at];
-    bool began = walk->file != BATON_IO_NO_FILE;
-    if (!began && at == walk->start) {
-        const baton_chain_end *from = &walk->options.from;
-        bool resumed = walk->options.resume && segment->info.index == from->index &&
-                       segment->info.epoch == from->position.epoch;
-        if (!resumed)
-            walk->end = (baton_chain_end){.position = segment->continues,
-                                          .digest = segment->continues_digest,
-                                          .index = segment->continues_index,
-                                          .offset = segment->continues_offset};
-        int r = enter(walk, at, resumed, error);
-        return r < 0 ? r : 1;
-    }
-
-    at = baton_walk_live_from(segments, at + 1);
-    if (at >= segments->count)
-        return 0;
-    segment = &segments->list[at];
-    if (!baton_walk_continues_end(segment, &walk->end)) {
-        if (segment->begins_epoch) /* it names what was durable when it was written (J10) */
-            return baton_walk_damaged(walk, error, segment->continues, "segment header");
-        return 0;
-    }
-    walk->done_bytes += segments->list[walk->current].info.file_bytes;
-    int r = enter(walk, at, false, error);
-    return r < 0 ? r : 1;
 }
 
 /* ---- from batch to batch ---- */
@@ -330,7 +152,7 @@ static int accept(baton_walk *walk, const baton_batch_header *batch, baton_diges
     if (known->batch == baton_le64_get(batch->batch) && known->epoch != 0 &&
         known->epoch != segment->info.epoch) {
         walk->stop_offset = walk->cursor.position;
-        walk->stop_is_zero = false;
+        walk->stop_may_be_end = false;
         walk->stop_why = "another epoch's batch stands in its place";
         return baton_walk_damaged(walk, error, *known, "caller");
     }
@@ -354,12 +176,20 @@ static int accept(baton_walk *walk, const baton_batch_header *batch, baton_diges
     return 1;
 }
 
-static int stop(baton_walk *walk, bool is_zero, const char *why)
+static int stop(baton_walk *walk, bool may_be_end, const char *why)
 {
     walk->stop_offset = walk->cursor.position;
-    walk->stop_is_zero = is_zero;
+    walk->stop_may_be_end = may_be_end;
     walk->stop_why = why;
     return 0;
+}
+
+static int stop_at_bytes(baton_walk *walk, const void *unit, const char *why)
+{
+    const baton_segment *segment = &walk->segments.list[walk->current];
+    bool stale = baton_evidence_is_stale(&walk->segments, segment, unit, walk->end.position);
+
+    return stop(walk, stale, stale ? "no batch of this segment stands here" : why);
 }
 
 static int batch_newer(const baton_walk *walk, const baton_batch_header *batch, baton_error *error)
@@ -376,6 +206,25 @@ static int batch_newer(const baton_walk *walk, const baton_batch_header *batch, 
     return BATON_E_NEWER_FORMAT;
 }
 
+/* The next batch from shared memory, checked like one from the disk. NULL: the disk decides. Only
+ * while nothing is read ahead: what is on its way from the disk costs nothing more. */
+static const baton_batch_header *recent_batch(const baton_walk *walk, uint64_t room,
+                                              baton_digest *ret_digest)
+{
+    const baton_batch_header *batch = walk->recent_batch;
+    uint64_t position = walk->cursor.position;
+
+    if (walk->options.recent == NULL || !baton_cursor_untouched(&walk->cursor))
+        return NULL;
+    uint32_t batch_bytes = baton_recent_get(walk->options.recent, walk->end.position.batch + 1,
+                                            walk->segments.list[walk->current].info.index, position,
+                                            walk->recent_batch);
+    if (batch_bytes == 0 || batch_bytes > room - position ||
+        baton_batch_check(batch, batch_bytes, ret_digest) != BATON_UNIT_VALID)
+        return NULL;
+    return batch_fits(walk, batch) ? batch : NULL;
+}
+
 /* 1: accepted. 0: the segment has no further batch of the chain. */
 static int next_batch(baton_walk *walk, const baton_batch_header **ret_batch, baton_error *error)
 {
@@ -383,10 +232,15 @@ static int next_batch(baton_walk *walk, const baton_batch_header **ret_batch, ba
     uint64_t available;
     uint32_t batch_bytes;
     baton_digest digest;
-    uint64_t room = segment_limit(walk, &walk->segments.list[walk->current]);
+    uint64_t room = baton_walk_segment_limit(walk, &walk->segments.list[walk->current]);
 
     if (walk->cursor.position >= room)
         return stop(walk, true, "the segment is full here");
+    const baton_batch_header *recent = recent_batch(walk, room, &digest);
+    if (recent != NULL) {
+        *ret_batch = recent;
+        return accept(walk, recent, digest, error);
+    }
     int r = baton_cursor_peek(&walk->cursor, BATON_IO_UNIT, &bytes, &available);
     if (r == 0 && available == BATON_IO_UNIT && baton_batch_plausible(bytes, &batch_bytes))
         r = baton_cursor_peek(&walk->cursor, batch_bytes, &bytes, &available);
@@ -404,17 +258,18 @@ static int next_batch(baton_walk *walk, const baton_batch_header **ret_batch, ba
     switch (baton_batch_check(bytes, available, &digest)) {
     case BATON_UNIT_VALID:
         if (!batch_fits(walk, bytes))
-            return stop(walk, false, "a valid batch stands here that does not continue the chain");
+            return stop_at_bytes(walk, bytes,
+                                 "a valid batch stands here that does not continue the chain");
         *ret_batch = bytes;
         return accept(walk, bytes, digest, error);
     case BATON_UNIT_ZERO:
         return stop(walk, true, "zeros stand here");
-    case BATON_UNIT_INVALID:
-        return stop(walk, false, "the bytes here are no valid batch");
     case BATON_UNIT_NEWER:
         return batch_newer(walk, bytes, error);
+    case BATON_UNIT_INVALID:
+        break;
     }
-    return stop(walk, false, "the bytes here are no valid batch");
+    return stop_at_bytes(walk, bytes, "the bytes here are no valid batch");
 }
 
 static int step(baton_walk *walk, const baton_batch_header **ret_batch, baton_error *error)
@@ -433,9 +288,9 @@ static int step(baton_walk *walk, const baton_batch_header **ret_batch, baton_er
         bool was_inside = walk->inside;
         uint32_t at = walk->current;
         walk->inside = false;
-        r = enter_next(walk, error);
+        r = baton_walk_enter_next(walk, error);
         if (was_inside && (r == 0 || r == BATON_E_DAMAGED)) {
-            int named = still_named(walk, at, error);
+            int named = baton_walk_still_named(walk, at, error);
             r = named < 0 ? named : r;
         }
         if (r < 0)
@@ -457,7 +312,7 @@ int baton_walk_next(baton_walk *walk, const baton_batch_header **ret_batch, bato
     return r;
 }
 
-bool baton_walk_extend(baton_walk *walk, const baton_chain_end *until)
+bool baton_walk_extend(baton_walk *walk, const baton_chain_end *until, const baton_recent *recent)
 {
     if (!walk->finished || walk->result != 0 || !walk->inside || !walk->options.published)
         return false;
@@ -465,8 +320,9 @@ bool baton_walk_extend(baton_walk *walk, const baton_chain_end *until)
     if (segment->info.index != until->index || walk->end.index != until->index)
         return false;
     walk->options.until = *until;
+    walk->options.recent = recent;
     if (baton_cursor_seek(&walk->cursor, walk->file, walk->end.offset,
-                          segment_limit(walk, segment)) < 0)
+                          baton_walk_segment_limit(walk, segment)) < 0)
         return false;
     walk->finished = false;
     return true;

@@ -10,6 +10,7 @@
 
 #include "journal/cursor.h"
 #include "journal/evidence.h"
+#include "journal/recent.h"
 #include "journal/segments.h"
 
 #define BATON_JOURNAL_DAMAGED_TODO                                                                 \
@@ -31,7 +32,9 @@ typedef struct {
     bool resume;             /* instead: go on from here */
     baton_chain_end from;
     bool published; /* stop at what a living writer has published; no evidence is asked for */
-    baton_chain_end until;   /* digest is not used */
+    baton_chain_end until; /* digest is not used */
+    const baton_recent
+        *recent;             /* published: batches that stand here need not be read; NULL: none */
     baton_progress progress; /* NULL: none */
     void *progress_context;
 } baton_walk_options;
@@ -40,7 +43,8 @@ typedef struct {
     baton_io *io;
     baton_walk_options options;
     char directory[BATON_JOURNAL_PATH_BYTES];
-    void *unit; /* BATON_IO_UNIT bytes, aligned */
+    void *unit;         /* BATON_IO_UNIT bytes, aligned */
+    void *recent_batch; /* BATON_RECENT_BATCH_BYTES_MAX: a copy of one */
     baton_cursor cursor;
     baton_io_file file;
     bool following; /* the next live segment is open already, and being read ahead */
@@ -67,9 +71,9 @@ typedef struct {
     baton_evidence evidence;
     uint64_t stop_offset; /* in `current`: where no further batch was accepted, and why */
     const char *stop_why;
-    bool stop_is_zero;
-    baton_tail tail;     /* set by the judge */
-    baton_position lost; /* damaged: what was durable once and is not there */
+    bool stop_may_be_end; /* zeros or stale bytes stand there, or it is full */
+    baton_tail tail;      /* set by the judge */
+    baton_position lost;  /* damaged: what was durable once and is not there */
     bool finished;
     int result;
 } baton_walk;
@@ -84,7 +88,7 @@ BATON_MUST_USE int baton_walk_begin(baton_walk *walk, const baton_walk_options *
                                     baton_error *error);
 /* A published walk whose end was reached goes on up to a later place in the same segment. False:
  * begin anew. */
-bool baton_walk_extend(baton_walk *walk, const baton_chain_end *until);
+bool baton_walk_extend(baton_walk *walk, const baton_chain_end *until, const baton_recent *recent);
 /* 1: the next accepted batch, valid until the next call. 0: the end, and it was judged.
  * BATON_E_DAMAGED, BATON_E_GONE (its file is gone), BATON_E_NEWER_FORMAT, -errno; the same again
  * when called again. */
@@ -92,6 +96,12 @@ BATON_MUST_USE int baton_walk_next(baton_walk *walk, const baton_batch_header **
                                    baton_error *error);
 void baton_walk_close(baton_walk *walk);
 
+/* walk_segments.c */
+uint64_t baton_walk_segment_limit(const baton_walk *walk, const baton_segment *segment);
+/* BATON_E_GONE: the segment's name leads nowhere any more. */
+BATON_MUST_USE int baton_walk_still_named(const baton_walk *walk, uint32_t at, baton_error *error);
+/* 1: inside the next live segment. 0: none goes on from here. */
+BATON_MUST_USE int baton_walk_enter_next(baton_walk *walk, baton_error *error);
 /* start.c */
 BATON_MUST_USE int baton_walk_start(baton_walk *walk, baton_error *error);
 uint32_t baton_walk_live_from(const baton_segments *segments, uint32_t at); /* count: none */

@@ -126,13 +126,15 @@ class Segment:
         self.path, self.epoch, self.index = path, epoch, index
         self.cut = None
         self.live = False
+        self.recycled = False
         unit = self.data[:UNIT].ljust(UNIT, b"\0")
-        self.valid = (sealed_unit(unit, b"BATONSEG", 3) and le64(unit, 32) == epoch and le64(unit, 40) == index
+        self.valid = (sealed_unit(unit, b"BATONSEG", 7) and le64(unit, 32) == epoch and le64(unit, 40) == index
                       and header_in_range(unit))
         self.size = len(self.data) // UNIT * UNIT
         if not self.valid:
             return
         self.follower = bool(le32(unit, 12) & 2)
+        self.recycled = bool(le32(unit, 12) & 4)
         self.id = unit[16:32]
         self.bytes = le64(unit, 48)
         self.first_batch, self.first_seq = le64(unit, 56), le64(unit, 64)
@@ -162,13 +164,17 @@ class Batch:
         self.frames = []
 
 
+def plausible(batch):
+    return (0 < batch.bytes <= 4 << 20 and batch.bytes % UNIT == 0
+            and 128 <= batch.used <= batch.bytes and batch.used % 8 == 0)
+
+
 def batch_at(data, at, end):
     head = data[at:at + UNIT]
     if len(head) < UNIT or at + UNIT > end:
         return None
     batch = Batch(head)
-    if (batch.bytes == 0 or batch.bytes % UNIT or batch.bytes > 4 << 20 or at + batch.bytes > min(end, len(data))
-            or not 128 <= batch.used <= batch.bytes or batch.used % 8):
+    if not plausible(batch) or at + batch.bytes > min(end, len(data)):
         return None
     whole = bytearray(data[at:at + batch.bytes])
     whole[112:128] = bytes(16)
@@ -212,7 +218,11 @@ def segments_of(directory):
         match = NAME.match(name)
         if match and int(match[1], 16) and int(match[2], 16):
             found.append(Segment(os.path.join(directory, name), int(match[1], 16), int(match[2], 16)))
-    return sorted(found, key=lambda s: (s.epoch, s.index))
+    found.sort(key=lambda s: (s.epoch, s.index))
+    for at, segment in enumerate(found):
+        if not segment.valid:  # then nobody knows, unless it is its epoch's first
+            segment.recycled = any(s.valid and s.epoch == segment.epoch for s in found[:at])
+    return found
 
 
 def mark_live(segments):
@@ -279,6 +289,13 @@ class Journal:
             self.end = (segment.index, at)
         return at
 
+    def is_stale(self, segment, unit):
+        """Of the file's life before: no batch of this epoch behind the last accepted one begins here."""
+        head = Batch(unit)
+        return segment.recycled and not (
+            plausible(head) and head.epoch == segment.epoch and self.id in (None, head.id)
+            and (head.epoch, head.batch) > self.last[:2])
+
     def search(self, segment, at):
         """Evidence and torn bytes behind the end."""
         first = last = None
@@ -289,14 +306,15 @@ class Journal:
             is_last = segment.valid and at + UNIT == segment.bytes
             if trailer:
                 self.prove(trailer)
-            elif any(unit) and not is_last:
+            elif any(unit) and not is_last and not self.is_stale(segment, unit):
+                reach = min(Batch(unit).bytes, segment.size - at) if segment.recycled else UNIT
                 batch = batch_at(segment.data, at, segment.size)
                 if batch and batch.epoch == segment.epoch and self.id in (None, batch.id):
-                    step = batch.bytes
+                    step = reach = batch.bytes
                     if carried(batch) and not (segment.valid and segment.follower):
                         self.prove(batch.durable)
                 first = at if first is None else first
-                last = at + step
+                last = max(last or 0, at + reach)
             at += step
         if first is not None:
             self.torn_cut += last - first

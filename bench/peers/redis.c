@@ -2,29 +2,23 @@
  * an instance of our own on a Unix socket. Every client has one SET on its way; the replies come
  * after the fsync, and all commands of a turn share one. */
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "bench/peers/peer.h"
+#include "bench/peers/redis_server.h"
 
 enum { REPLY_BYTES = 5, EVENTS_MAX = 256 }; /* "+OK\r\n" */
 
 typedef struct {
-    pid_t server;
+    redis_server server;
     int epoll;
     int *clients;
     uint32_t clients_count;
     uint64_t number;
-    char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 } redis;
 
 static void redis_close(void *context)
@@ -34,90 +28,17 @@ static void redis_close(void *context)
         close(self->clients[i]);
     if (self->epoll >= 0)
         close(self->epoll);
-    if (self->server > 0) {
-        kill(self->server, SIGKILL);
-        (void)waitpid(self->server, NULL, 0);
-    }
+    redis_server_end(&self->server);
     free(self->clients);
     free(self);
 }
 
-static int server_start(redis *self, const char *directory)
-{
-    pid_t parent = getpid();
-    fflush(NULL);
-    self->server = fork();
-    if (self->server < 0)
-        return -errno;
-    if (self->server > 0)
-        return 0;
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent)
-        _exit(0);
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    dup2(null, STDIN_FILENO);
-    dup2(null, STDOUT_FILENO);
-    dup2(null, STDERR_FILENO);
-    const char *const arguments[] = {"redis-server",
-                                     "--port",
-                                     "0",
-                                     "--unixsocket",
-                                     "redis.sock",
-                                     "--dir",
-                                     ".",
-                                     "--save",
-                                     "",
-                                     "--appendonly",
-                                     "yes",
-                                     "--appendfsync",
-                                     "always",
-                                     "--auto-aof-rewrite-percentage",
-                                     "0",
-                                     "--daemonize",
-                                     "no",
-                                     "--maxclients",
-                                     "4096",
-                                     NULL};
-    if (chdir(directory) < 0)
-        _exit(127);
-    execvp("redis-server", (char *const *)arguments);
-    /* The same program by its name in redis-tools, which brings no daemon. */
-    execv("/usr/bin/redis-check-rdb", (char *const *)arguments);
-    _exit(127);
-}
-
-static int connect_one(const redis *self)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    memcpy(address.sun_path, self->path, sizeof(address.sun_path));
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -errno;
-    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
-        int r = -errno;
-        close(fd);
-        return r;
-    }
-    return fd;
-}
-
 static int connect_all(redis *self, uint32_t in_flight)
 {
-    int64_t end_ns = bench_now_ns() + INT64_C(30000000000);
     while (self->clients_count < in_flight) {
-        int fd = connect_one(self);
-        if (fd < 0) { /* it is still starting, or its backlog is full */
-            const struct timespec nap = {.tv_nsec = 5000000};
-            int status;
-            if (waitpid(self->server, &status, WNOHANG) == self->server) {
-                self->server = 0;
-                return WIFEXITED(status) && WEXITSTATUS(status) == 127 ? -ENOENT : -EIO;
-            }
-            if (bench_now_ns() > end_ns)
-                return fd;
-            (void)nanosleep(&nap, NULL);
-            continue;
-        }
+        int fd = redis_server_connect(&self->server);
+        if (fd < 0)
+            return fd;
         struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
         self->clients[self->clients_count++] = fd;
         if (epoll_ctl(self->epoll, EPOLL_CTL_ADD, fd, &event) < 0)
@@ -133,12 +54,18 @@ static int redis_open(const char *directory, uint32_t in_flight, void **ret_self
         return -ENOMEM;
     self->epoll = epoll_create1(EPOLL_CLOEXEC);
     self->clients = calloc(in_flight, sizeof(*self->clients));
-    int length = snprintf(self->path, sizeof(self->path), "%s/redis.sock", directory);
+    static const char *const arguments[] = {"--appendonly",
+                                            "yes",
+                                            "--appendfsync",
+                                            "always",
+                                            "--auto-aof-rewrite-percentage",
+                                            "0",
+                                            "--maxclients",
+                                            "4096",
+                                            NULL};
     int r = self->clients && self->epoll >= 0 ? 0 : -ENOMEM;
-    if (r == 0 && (size_t)length >= sizeof(self->path))
-        r = -ENAMETOOLONG;
     if (r == 0)
-        r = server_start(self, directory);
+        r = redis_server_start(&self->server, directory, arguments);
     if (r == 0)
         r = connect_all(self, in_flight);
     if (r < 0) {

@@ -27,7 +27,8 @@ WRITES_DEEP, ENTRY_BYTES = 56, 50000  # journal_kill_writer.c: up to 64 in fligh
 EXIT_NO_SPACE, EXIT_TORN, EXIT_SKIP = 3, 10, 77
 
 LOAD, START, FULL, ROOM = "under load", "in its start", "on a full disk", "after a full disk had room again"
-LINE = re.compile(rb"(recovered|durable|full|room) (\d+)(?: epoch (\d+) torn (\d+) unproven (\d+)| appended (\d+))?\n")
+KEPT_ENTRIES = 100  # behind the durable end, where the writer retires
+LINE = re.compile(rb"(recovered|durable|full|room|retiring) (\d+)(?: epoch (\d+) torn (\d+) unproven (\d+)| appended (\d+))?\n")
 
 
 class Wrong(Exception):
@@ -44,6 +45,7 @@ class Writer:
     def __init__(self, run, backend, batch_bytes, segment_bytes):
         self.log = run.work / "log"
         self.described = f"{backend}, batches of {batch_bytes >> 10} KiB, segments of {segment_bytes >> 20} MiB"
+        self.kept_from = 1
         self.epoch = self.recovered = self.durable = self.appended = None
         self.torn = self.unproven = self.entries_in_flight = 0
         self.entries_deep = WRITES_DEEP * batch_bytes // ENTRY_BYTES
@@ -53,7 +55,8 @@ class Writer:
         try:
             with os.fdopen(out, "wb") as stdout:
                 self.child = run.rig.processes.start(
-                    [run.rig.writer, "write", run.directory, backend, batch_bytes, segment_bytes], stdout, self.log)
+                    [run.rig.writer, "write", run.directory, backend, batch_bytes, segment_bytes,
+                     KEPT_ENTRIES if run.retires else 0], stdout, self.log)
         except BaseException:
             os.close(self._out)
             raise
@@ -80,6 +83,8 @@ class Writer:
                 raise Wrong(f"durable {seq} after durable {self.durable}")
             self.durable, self.appended = seq, int(match[6])
             self.entries_in_flight = self.appended - seq
+        elif match[1] == b"retiring":
+            self.kept_from = seq
         else:
             self.is_full = match[1] == b"full"
 
@@ -114,13 +119,17 @@ class KillRun:
         self.work.mkdir()
         self.directory = place.directory / f"journal-{seed}"
         self.writers = []  # those that began an epoch, in order
-        self.acked = 0
+        self.acked, self.kept_from = 0, 1
+        drawn = {"drawn": self.random.random() < 0.5, "always": True, "never": False}[rig.retire]
+        self.retires = drawn and not place.can_be_filled  # no disk that retires stays full
         self.had_ballast = False  # room for one begin on a full disk (J6)
         self.found = {"seed": seed, "fs": place.name, "kills": rounds, "torn_cut": 0, "unproven": 0, "verifies": 0,
-                      "in_flight_max": 0, "begun_on_full_disk": 0, "refused_on_full_disk": 0}
+                      "in_flight_max": 0, "begun_on_full_disk": 0, "refused_on_full_disk": 0, "recycled": 0}
 
     def start(self):
         small = self.place.can_be_filled
+        if self.retires:  # segments that are soon full, soon retired, and soon used again
+            return Writer(self, self.random.choice(self.rig.backends), 128 << 10, self.random.choice((2, 8)) << 20)
         return Writer(self, self.random.choice(self.rig.backends),
                       self.random.choice((128 << 10,) if small else (128 << 10, 256 << 10, 512 << 10)),
                       self.random.choice((4, 16) if small else (8, 64)) << 20)
@@ -177,6 +186,18 @@ class KillRun:
         except FileNotFoundError:
             return False
 
+    def recycled_there(self):
+        """Is a segment in use, or ready, that holds what a retired one held? Its header says so, or is zero."""
+        for path in self.directory.glob("*.seg"):
+            try:
+                with open(path, "rb") as file:
+                    head, behind = file.read(4096), file.read(4096)
+            except FileNotFoundError:  # the successor removes what was only ready
+                continue
+            if head[:8] == b"BATONSEG" and head[12] & 4 or head and not any(head) and any(behind):
+                return True
+        return False
+
     def took_over(self, dead, writer):
         if writer.recovered < self.acked:
             raise Wrong(f"acknowledged up to {self.acked}, recovered up to {writer.recovered}")
@@ -194,6 +215,8 @@ class KillRun:
     def ended(self, writer, kind):
         """What it said last. One that was killed in its start may have begun an epoch, or not."""
         writer.kind = kind
+        self.kept_from = max(self.kept_from, writer.kept_from)
+        self.found["recycled"] += self.recycled_there()
         self.found["in_flight_max"] = max(self.found["in_flight_max"], writer.entries_in_flight)
         if writer.recovered is not None and writer not in self.writers:
             self.writers.append(writer)
@@ -268,6 +291,10 @@ class KillRun:
             end = after.recovered if after else last_seq
             if end > writer.recovered:
                 expected.append((writer.epoch, writer.recovered + 1, end))
+        first = found[0][1] if found else 1
+        if first > self.kept_from:
+            raise Wrong(f"the journal begins at {first}, and was to be kept from {self.kept_from} on")
+        expected = [(epoch, max(first, begin), end) for epoch, begin, end in expected if end >= first]
         if found != expected:
             raise Wrong(f"(epoch, first, last) are {found}, and were said to be {expected}")
 
@@ -278,6 +305,7 @@ class Rig:
         self.writer = self.bin.parent / "tests" / "journal_kill_writer"
         self.work = work
         self.processes = processes
+        self.retire = options.retire
         self.backends = ["uring", "threads"] if options.io == "both" else [options.io]
 
 
@@ -312,14 +340,14 @@ class Campaign:
                 self.say(f"baton: seed {seed} on {place.name}, after round {self.rounds}: {problem}\n"
                          f"journal: {kill_run.directory}\n"
                          f"repeat it: scripts/campaign kill --rounds {kills} --kills-per-run {kills} --seed {seed} "
-                         f"--io {self.options.io} --fs {place.name}")
+                         f"--io {self.options.io} --fs {place.name} --retire {self.options.retire}")
                 return runs + [{**kill_run.found, "good": False, "problem": str(problem)}], False
             runs.append(found)
             done += kills
             self.rounds = done
             self.say(f"seed {seed} on {place.name}: {kills} kills, {found['entries']} entries, "
                      f"{found['epochs']} epochs, {found['in_flight_max']} in flight at most, {found['torn_cut']} torn "
-                     f"bytes cut, {found['verifies']} verifies: good  "
+                     f"bytes cut, recycled segments {found['recycled']} times, {found['verifies']} verifies: good  "
                      f"({done} rounds, {time.monotonic() - self.began:.0f} s)")
             shutil.rmtree(kill_run.work)
             shutil.rmtree(kill_run.directory)
@@ -376,6 +404,7 @@ def parse(arguments):
     parser.add_argument("--kills-per-run", type=int, default=10)
     parser.add_argument("--io", choices=["both", "uring", "threads"], default="both")
     parser.add_argument("--fs", choices=["all", "host", "ext4", "xfs"], default="all")
+    parser.add_argument("--retire", choices=["drawn", "always", "never"], default="drawn")
     parser.add_argument("--json")
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--verbose", action="store_true")

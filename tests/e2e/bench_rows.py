@@ -53,7 +53,8 @@ class BenchRows(TestCase):
 
     def test_closed_loops_compare_entries_a_second_with_the_same_writes_made_raw(self):
         for case in ("append_128_in_flight", "append_1024_in_flight"):
-            self.check("threads", case, [(case, "entries_per_s", "raw"), (case, "entries_per_s", "raw again")])
+            self.check("threads", case, [(case, "entries_per_s", reference)
+                                         for reference in ("raw", "raw again", "raw filled")])
 
     def test_flat_out_has_bytes_entries_and_processor_time_and_what_making_segments_costs(self):
         self.check("threads", "append_peak", [("append_peak", "bytes_per_s", "raw"),
@@ -71,6 +72,18 @@ class BenchRows(TestCase):
 
     def test_the_lag_of_a_reader_in_another_process_stands_beside_a_ping(self):
         self.check("threads", "tail_lag", [("tail_lag", metric, "raw ping") for metric in LATENCIES])
+
+    def test_suite_snapshot_has_rows_for_writing_and_loading_the_portable_form(self):
+        result = process.run(process.program("snapshot-bench"), "--dir", self.workdir(), "--quick", "--json", "-",
+                             "--io", "threads", "--no-peers", timeout=100)
+        self.assertEqual(result.status, 0, result)
+        header, *rows = result.json_lines()
+        self.assertEqual(header["suite"], "snapshot")
+        self.assertEqual([(row["case"], row["metric"], row["reference"]) for row in rows],
+                         [("portable_write", "entries_per_s", None), ("portable_load", "entries_per_s", None)])
+        for row in rows:
+            self.assertEqual((set(row), row["suite"]), (FIELDS, "snapshot"))
+            self.assertGreater(row["value"], 0)
 
     def test_curves_can_be_drawn(self):
         curves = self.workdir() / "curves"

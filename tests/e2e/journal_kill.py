@@ -59,6 +59,10 @@ class Kill(TestCase):
     def test_killed_on_threads_nothing_is_lost_and_no_late_write_does_harm(self):
         self.kill("--fs", "host", "--io", "threads")
 
+    def test_killed_with_recycled_segments_nothing_is_lost_and_nothing_stale_comes_back(self):
+        self.kill("--fs", "host", "--retire", "always", "--io",
+                  "both" if uring_works(self.workdir("probe")) else "threads")
+
     def test_killed_on_an_ext4_that_fills_up_nothing_is_lost(self):
         self.kill("--fs", "ext4", "--io", "both" if uring_works(self.workdir("probe")) else "threads")
 

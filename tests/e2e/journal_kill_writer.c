@@ -1,15 +1,16 @@
 /* tests/e2e/journal_kill_writer.c: the writer that scripts/rig/kill.py kills, and the reader that
  * judges what it left.
  *
- *     journal_kill_writer write DIR uring|threads BATCH_BYTES SEGMENT_BYTES
+ *     journal_kill_writer write DIR uring|threads BATCH_BYTES SEGMENT_BYTES KEEP
  *     journal_kill_writer read DIR
  *
  * write: appends large entries as fast as they are taken, up to 64 batches in flight, and says on
  * stdout, one line each: `recovered SEQ epoch E torn BYTES unproven N`, then `durable SEQ appended
- * SEQ` whenever more is durable, `full SEQ` when the disk is, `room SEQ` when it is no more. It
- * does not end by itself; exit 3: no room for an open.
- * read: every entry from seq 1 on must be there, in order, with the bytes that its writer gave it.
- * Prints `epoch E first SEQ last SEQ` for each epoch. */
+ * SEQ` whenever more is durable, `full SEQ` when the disk is, `room SEQ` when it is no more, and
+ * `retiring SEQ` before it retires what stands before that entry: all but the last KEEP (0: nothing).
+ * It does not end by itself; exit 3: no room for an open.
+ * read: every entry from the first that is there on must be there, in order, with the bytes that its
+ * writer gave it. Prints `epoch E first SEQ last SEQ` for each epoch. */
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -77,6 +78,8 @@ static void say(const char *line)
 typedef struct {
     baton_journal *journal;
     uint64_t told_seq;
+    uint64_t keep;
+    uint64_t retired_seq;
     bool is_full;
 } writer;
 
@@ -121,6 +124,20 @@ static void tell_durable(writer *w)
     say(line);
 }
 
+/* Segment after segment goes, and is used again. */
+static int retire(writer *w)
+{
+    char line[64];
+    uint32_t removed;
+
+    if (w->keep == 0 || w->told_seq <= w->retired_seq + 2 * w->keep)
+        return 0;
+    w->retired_seq = w->told_seq - w->keep;
+    (void)snprintf(line, sizeof(line), "retiring %" PRIu64 "\n", w->retired_seq);
+    say(line);
+    return baton_journal_retire(w->journal, w->retired_seq, &removed);
+}
+
 static void sleep_until_something(const writer *w)
 {
     struct pollfd fd = {.fd = baton_journal_fd(w->journal), .events = POLLIN};
@@ -133,11 +150,12 @@ static void sleep_until_something(const writer *w)
         exit(1);
 }
 
-static int write_for_ever(const char *directory, const baton_journal_options *options)
+static int write_for_ever(const char *directory, const baton_journal_options *options,
+                          uint64_t keep)
 {
     baton_recovery_report report;
     baton_error error = {.offset = UINT64_MAX};
-    writer w = {0};
+    writer w = {.keep = keep};
     char line[160];
 
     int r = baton_journal_open(directory, options, &w.journal, &report, &error);
@@ -155,8 +173,9 @@ static int write_for_ever(const char *directory, const baton_journal_options *op
         r = baton_journal_poll(w.journal);
         int appended = r == 0 ? append_all(&w) : r;
         tell_durable(&w);
-        if (appended < 0) {
-            fprintf(stderr, "the journal broke: %s\n", baton_status_name(appended));
+        r = appended < 0 ? appended : retire(&w);
+        if (r < 0) {
+            fprintf(stderr, "the journal broke: %s\n", baton_status_name(r));
             return 1;
         }
         if (appended == 0)
@@ -185,6 +204,8 @@ static int read_all(const char *directory)
 
     int r = baton_reader_open(directory, &options, &reader, &error);
     while (r == 0 && (r = baton_reader_next(reader, &entry, &error)) == 1) {
+        if (seq == 0)
+            seq = entry.seq - 1; /* what is before was retired */
         if (entry.seq != seq + 1 || entry.epoch < epoch || !is_right(&entry)) {
             fprintf(stderr, "after seq %" PRIu64 ": seq %" PRIu64 " of epoch %" PRIu64 " is %s\n",
                     seq, entry.seq, entry.epoch, entry.seq == seq + 1 ? "wrong" : "no successor");
@@ -212,9 +233,9 @@ int main(int argc, char **argv)
     make_noise();
     if (argc == 3 && strcmp(argv[1], "read") == 0)
         return read_all(argv[2]);
-    if (argc != 6 || strcmp(argv[1], "write") != 0) {
+    if (argc != 7 || strcmp(argv[1], "write") != 0) {
         fprintf(stderr, "usage: journal_kill_writer write DIR uring|threads BATCH_BYTES "
-                        "SEGMENT_BYTES | read DIR\n");
+                        "SEGMENT_BYTES KEEP | read DIR\n");
         return 1;
     }
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -227,5 +248,5 @@ int main(int argc, char **argv)
         .batches_in_flight_max = WRITES_IN_FLIGHT,
         .lock_wait_ns = LOCK_WAIT_NS,
     };
-    return write_for_ever(argv[2], &options);
+    return write_for_ever(argv[2], &options, strtoull(argv[6], NULL, 10));
 }

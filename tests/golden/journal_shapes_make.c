@@ -5,6 +5,7 @@
  * The first ones are the writer's own work, on a clock that stands still; the others are built byte
  * by byte: what no writer leaves by itself. A new format gets a folder of its own; the files that
  * are there are never made again. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -128,6 +129,52 @@ static void plain_ones(void)
     check(baton_journal_retire(journal, 10, &removed), "retire");
     append_batch(journal, "the first segment is gone");
     check(baton_journal_close(journal), "close");
+}
+
+/* The newest segment file: is it in use, and made of a retired one? */
+static bool newest_is_recycled(const char *directory)
+{
+    baton_segment_header header = {0}; /* a file that is being made has none yet */
+    char newest[BUILDER_PATH_BYTES] = "";
+    DIR *names = opendir(directory);
+    for (struct dirent *name = names ? readdir(names) : NULL; name; name = readdir(names)) {
+        uint64_t epoch, index;
+        char at[BUILDER_PATH_BYTES];
+        (void)snprintf(at, sizeof(at), "%s/%.60s", directory, name->d_name);
+        if (baton_segment_name_parse(name->d_name, &epoch, &index) && strcmp(at, newest) > 0)
+            memcpy(newest, at, sizeof(newest));
+    }
+    (void)closedir(names);
+    FILE *file = fopen(newest, "rb");
+    if (file != NULL) {
+        (void)!fread(&header, 1, sizeof(header), file);
+        (void)fclose(file);
+    }
+    return (baton_le32_get(header.flags) & BATON_SEGMENT_RECYCLED) != 0;
+}
+
+/* Segment after segment, retired behind itself, until one that is recycled holds a little. */
+static baton_journal *recycle(const char *name)
+{
+    uint32_t removed;
+    baton_journal *journal = begin(name, BATON_MODE_DURABLE);
+    do {
+        append_large(journal, 2);
+        check(baton_journal_retire(journal, baton_journal_durable_seq(journal), &removed),
+              "retire");
+    } while (!newest_is_recycled(path));
+    append_batch(journal, "behind this stands what was there before");
+    return journal;
+}
+
+static void recycled_ones(void)
+{
+    baton_journal *journal = recycle("recycled_closed");
+    check(baton_journal_close(journal), "close");
+    journal = recycle("recycled_killed"); /* with its next segment ready, recycled too */
+    while (newest_is_recycled(path))
+        check(baton_journal_poll(journal), "poll");
+    baton_journal_abandon(journal);
 }
 
 static void record(baton_journal *journal, baton_record_kind kind, const void *payload,
@@ -274,6 +321,81 @@ static void chains(void)
     builder_write(segment(1, 1), 0, &builder.header, sizeof(builder.header));
 }
 
+/* Two segments, and a third one made of the first: behind its `batches` stand what that one held. */
+static void recycled(const char *name, uint32_t batches)
+{
+    start(name);
+    builder_epoch(&builder, 1);
+    for (int i = 0; i < 5; i++)
+        (void)builder_batch(&builder, i % 2 ? 3 : 120); /* one unit, and two */
+    builder_roll(&builder);
+    (void)builder_batch(&builder, 2);
+    builder_recycle(&builder, 1);
+    for (uint32_t i = 0; i < batches; i++) {
+        builder_all_durable(&builder);
+        (void)builder_batch(&builder, 3);
+    }
+}
+
+static void stale(void)
+{
+    uint8_t unit[4096];
+    builder_place place;
+
+    recycled("recycled_stale_tail", 2);
+
+    recycled("recycled_torn_batch", 2); /* its first unit landed, the second did not */
+    place = builder_here(&builder);
+    builder_read(segment(1, 3), builder.offset + 4096, unit, sizeof(unit));
+    (void)builder_batch(&builder, 120);
+    builder_write(segment(1, 3), place.last_offset + 4096, unit, sizeof(unit));
+
+    recycled("recycled_torn_batch_without_its_header", 2); /* the other way round */
+    place = builder_here(&builder);
+    builder_read(segment(1, 3), builder.offset, unit, sizeof(unit));
+    (void)builder_batch(&builder, 120);
+    builder_write(segment(1, 3), place.last_offset, unit, sizeof(unit));
+
+    recycled("recycled_hole_in_flight", 2); /* the batch behind it landed */
+    builder_all_durable(&builder);
+    builder.keep_durable = true;
+    place = builder_here(&builder);
+    builder_read(segment(1, 3), builder.offset, unit, sizeof(unit));
+    (void)builder_batch(&builder, 3);
+    (void)builder_batch(&builder, 4);
+    builder_write(segment(1, 3), place.last_offset, unit, sizeof(unit));
+
+    recycled("recycled_damaged_by_a_lost_write", 1); /* a whole stale batch stands in its place */
+    place = builder_here(&builder);
+    builder_read(segment(1, 3), builder.offset, unit, sizeof(unit));
+    (void)builder_batch(&builder, 3);
+    (void)builder_mark(&builder, 0);
+    builder_write(segment(1, 3), place.last_offset, unit, sizeof(unit));
+
+    recycled("recycled_ready_unused", 0);
+    builder_zero(segment(1, 3), 0, 4096);
+
+    recycled("recycled_torn_header", 0);
+    builder_zero(segment(1, 3), 512, 3584);
+
+    recycled("recycled_zero_header_batches_in_flight", 2); /* nothing proves that it was durable */
+    builder_zero(segment(1, 3), 0, 4096);
+    builder_zero(segment(1, 3), 2 * 4096, 4096); /* nor is the second batch there, that said so */
+
+    recycled("recycled_rolled_on", 2);
+    builder_roll(&builder);
+    (void)builder_batch(&builder, 2);
+    (void)builder_mark(&builder, 0);
+
+    recycled("recycled_cut_by_the_next_epoch", 2);
+    place = builder_here(&builder);
+    (void)builder_batch(&builder, 4);
+    builder_go_back(&builder, &place);
+    builder_epoch(&builder, 2);
+    (void)builder_batch(&builder, 2);
+    (void)builder_mark(&builder, BATON_BATCH_CLOSE);
+}
+
 static void sizes(void)
 {
     start("largest_entry_and_empty_ones");
@@ -302,5 +424,7 @@ int main(int argc, char **argv)
     ends();
     chains();
     sizes();
+    recycled_ones();
+    stale();
     return 0;
 }

@@ -90,13 +90,28 @@ static void report(const char *name, const char *directory)
 
 /* ---- journals ---- */
 
+static uint64_t oldest;           /* segment that is there */
+static uint64_t epoch_of[1 + 64]; /* of each index */
+
+/* The oldest segment goes, and what is of this epoch is used again at once. */
+static void retire(journal_builder *builder)
+{
+    if (oldest >= builder->index)
+        return;
+    if (epoch_of[oldest] == builder->epoch)
+        builder_recycle(builder, oldest);
+    else
+        (void)unlink(builder_path(builder, epoch_of[oldest], oldest));
+    oldest++;
+}
+
 static void act(journal_builder *builder, uint32_t what)
 {
     static const baton_confirm_wire confirm;
-    bool room = builder->offset + 3 * BATON_IO_UNIT <= builder->segment_bytes;
+    bool room = builder->offset + 4 * BATON_IO_UNIT <= builder->segment_bytes;
 
     if (what < 6 && room)
-        builder_batch(builder, 1 + below(5));
+        builder_batch(builder, below(4) == 0 ? 120 : 1 + below(5));
     else if (what == 6 && room)
         builder_record(builder, BATON_RECORD_CONFIRM, &confirm, sizeof(confirm));
     else if (what == 7 && room)
@@ -107,8 +122,11 @@ static void act(journal_builder *builder, uint32_t what)
         builder_epoch(builder, builder->epoch + 1 + below(2));
     else if (what == 10)
         builder->keep_durable = !builder->keep_durable;
+    else if (what >= 12)
+        retire(builder);
     else
         builder_all_durable(builder);
+    epoch_of[builder->index] = builder->epoch;
 }
 
 /* What a crash, a disk or an operator can do to one file. */
@@ -154,8 +172,11 @@ static void make(const char *root, uint32_t round)
     builder.segment_bytes = (8 + 4 * below(3)) * BATON_IO_UNIT;
     if (below(20) != 0)
         builder_epoch(&builder, 1 + below(3));
+    oldest = builder.index;
+    epoch_of[builder.index] = builder.epoch;
+    bool retires = below(2) == 0;
     for (uint32_t i = 0; i < acts && builder.epoch != 0; i++)
-        act(&builder, below(12));
+        act(&builder, below(retires ? 17 : 12));
     if (how == 6 && builder.epoch != 0 && builder.last.batch != 0) {
         builder_place place = builder_here(&builder);
         if (builder.offset + 3 * BATON_IO_UNIT <= builder.segment_bytes)

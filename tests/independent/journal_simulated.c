@@ -3,9 +3,10 @@
  *
  *     journal_simulated DIRECTORY SEED
  *
- * One machine, several lives of a writer. After each death, by a kill or a power cut in the middle
- * of an operation, what the disk holds then is written to DIRECTORY/LIFE; now and then a bit of it
- * has rotted, which can end the lives. */
+ * One machine, several lives of a writer; on every third one it retires so fast that its segments are
+ * recycled. After each death, by a kill or a power cut in the middle of an operation, what the disk
+ * holds then is written to DIRECTORY/LIFE; now and then a bit of it has rotted, which can end the
+ * lives. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,7 @@
 typedef struct {
     baton_sim *sim;
     sim_random random;
+    bool churn;          /* large entries, retired at once: segments are recycled */
     char directory[512]; /* where to */
 } machine;
 
@@ -69,6 +71,14 @@ static bool act(machine *m, baton_journal *journal)
     uint64_t what = sim_random_below(&m->random, 20);
     uint64_t bytes_max = what < 3 ? BATON_ENTRY_BYTES_MAX / 4 : 1500;
     int r = 0;
+    uint32_t removed;
+
+    if (m->churn)
+        bytes_max = BATON_ENTRY_BYTES_MAX;
+    if (m->churn && what < 5)
+        r = baton_journal_retire(journal, baton_journal_durable_seq(journal), &removed);
+    if (r < 0)
+        return false;
 
     if (what == 0)
         baton_sim_advance(m->sim, 5000000); /* quiet: a mark follows */
@@ -78,7 +88,8 @@ static bool act(machine *m, baton_journal *journal)
         r = baton_journal_append(journal, (uint16_t)what, payload,
                                  (uint32_t)sim_random_below(&m->random, bytes_max), NULL);
     baton_sim_advance(m->sim, sim_random_below(&m->random, 100000));
-    return baton_journal_poll(journal) == 0 && (r == 0 || r == BATON_E_FULL);
+    return baton_journal_poll(journal) == 0 &&
+           (r == 0 || r == BATON_E_FULL || r == BATON_E_NO_SPACE);
 }
 
 /* False: nothing can be written here any more. */
@@ -92,9 +103,11 @@ static bool live(machine *m, baton_journal_options *options)
     wrap_become(m->sim, process);
     int r = baton_journal_open(RUN_DIRECTORY, options, &journal, &report, NULL);
     if (r == 0) {
-        baton_sim_crash_at(
-            m->sim, baton_sim_counts_of(m->sim)->operations + 1 + sim_random_below(&m->random, 250),
-            sim_random_below(&m->random, 2) == 0 ? BATON_SIM_KILL : BATON_SIM_POWER_CUT);
+        baton_sim_crash_at(m->sim,
+                           baton_sim_counts_of(m->sim)->operations + 1 +
+                               sim_random_below(&m->random, m->churn ? 900 : 250),
+                           sim_random_below(&m->random, 2) == 0 ? BATON_SIM_KILL
+                                                                : BATON_SIM_POWER_CUT);
         bool begun = baton_journal_begin(journal, &report, NULL) == 0;
         while (begun && !baton_sim_is_dead(process))
             begun = act(m, journal);
@@ -115,11 +128,11 @@ int main(int argc, char **argv)
         return 1;
     }
     uint64_t seed = strtoull(argv[2], NULL, 10);
-    machine m = {.sim = baton_sim_new(seed), .random = {.state = ~seed}};
+    machine m = {.sim = baton_sim_new(seed), .random = {.state = ~seed}, .churn = seed % 3 == 0};
     baton_journal_options options = {
         .service = "simulated",
         .segment_bytes = UINT64_C(1) << 20,
-        .first_segment_bytes = UINT64_C(256) << 10,
+        .first_segment_bytes = (m.churn ? UINT64_C(1024) : UINT64_C(256)) << 10,
         .batch_bytes_max = 128 << 10,
         .no_ballast = true,
         .clock = baton_sim_clock(m.sim),

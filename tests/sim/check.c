@@ -140,7 +140,8 @@ typedef struct {
     baton_position last;
     uint64_t epoch;      /* the highest that a whole header begins: it voids older claims (J10) */
     uint64_t last_index; /* of the segment that holds the journal's last batch */
-    bool first_pass;     /* finds these two */
+    uint64_t next_index; /* of one whose header goes on from it: the end stands in there */
+    bool first_pass;     /* finds these three */
     baton_position highest;
     uint8_t *bytes;
 } evidence_search;
@@ -160,6 +161,17 @@ static void note_batch(evidence_search *search, uint64_t index, const baton_batc
     }
 }
 
+static void note_header(evidence_search *search, uint64_t epoch, uint64_t index,
+                        const baton_segment_header *header)
+{
+    const baton_position continues = baton_position_get(&header->continues);
+    if (epoch > search->epoch)
+        search->epoch = epoch;
+    if (epoch == continues.epoch && index > search->next_index &&
+        baton_position_compare(continues, search->last) == 0)
+        search->next_index = index;
+}
+
 static int search_segment(void *context, const char *name)
 {
     evidence_search *search = context;
@@ -169,9 +181,9 @@ static int search_segment(void *context, const char *name)
         return 0;
     (void)snprintf(path, sizeof(path), RUN_DIRECTORY "/%s", name);
     const int64_t got = baton_sim_look(search->run->sim, path, search->bytes, SEARCH_BYTES, 0);
-    if (got >= (int64_t)BATON_IO_UNIT && epoch > search->epoch &&
+    if (got >= (int64_t)BATON_IO_UNIT &&
         baton_segment_header_check((const void *)search->bytes) == BATON_UNIT_VALID)
-        search->epoch = epoch;
+        note_header(search, epoch, index, (const void *)search->bytes);
     for (int64_t at = BATON_IO_UNIT; at + (int64_t)BATON_IO_UNIT <= got; at += BATON_IO_UNIT) {
         const baton_batch_header *batch = (const void *)(search->bytes + at);
         baton_digest digest;
@@ -189,7 +201,43 @@ baton_position run_evidence_on_disk(sim_run *run, baton_position last)
     baton_assert(search.bytes != NULL);
     (void)baton_sim_list(run->sim, RUN_DIRECTORY, search_segment, &search);
     search.first_pass = false;
+    if (search.next_index > search.last_index)
+        search.last_index = search.next_index;
     (void)baton_sim_list(run->sim, RUN_DIRECTORY, search_segment, &search);
     free(search.bytes);
     return search.highest;
+}
+
+/* ---- recycled segments ---- */
+
+typedef struct {
+    sim_run *run;
+    bool found;
+} recycled_search;
+
+static int look_for_recycled(void *context, const char *name)
+{
+    recycled_search *search = context;
+    uint64_t epoch, index;
+    char path[64];
+    static const uint8_t zero[BATON_IO_UNIT];
+    uint8_t units[2 * BATON_IO_UNIT] __attribute__((aligned(8)));
+    const baton_segment_header *header = (const void *)units;
+    if (!baton_segment_name_parse(name, &epoch, &index))
+        return 0;
+    (void)snprintf(path, sizeof(path), RUN_DIRECTORY "/%s", name);
+    if (baton_sim_look(search->run->sim, path, units, sizeof(units), 0) != (int64_t)sizeof(units))
+        return 0;
+    const bool ready = memcmp(units, zero, BATON_IO_UNIT) == 0;
+    const bool used = baton_segment_header_check(header) == BATON_UNIT_VALID &&
+                      (baton_le32_get(header->flags) & BATON_SEGMENT_RECYCLED) != 0;
+    search->found |= used || (ready && memcmp(units + BATON_IO_UNIT, zero, BATON_IO_UNIT) != 0);
+    return 0;
+}
+
+bool run_recycled_on_disk(sim_run *run)
+{
+    recycled_search search = {.run = run};
+    (void)baton_sim_list(run->sim, RUN_DIRECTORY, look_for_recycled, &search);
+    return search.found;
 }

@@ -186,9 +186,11 @@ static void print_totals(const run_totals *t, baton_digest trace)
     printf("seeds=%" PRIu64 " steps=%" PRIu64 " operations=%" PRIu64 " appended=%" PRIu64
            " acknowledged=%" PRIu64 "\n",
            t->runs, t->steps, sim->operations, t->appended, t->acknowledged);
-    printf("recoveries=%" PRIu64 " checks=%" PRIu64 " torn=%" PRIu64 " damaged=%" PRIu64
-           " unprovable=%" PRIu64 " repairs=%" PRIu64 " broken=%" PRIu64 "\n",
-           t->recoveries, t->checks, t->torn, t->damaged, t->unprovable, t->repairs, t->broken);
+    printf("recoveries=%" PRIu64 " checks=%" PRIu64 " torn=%" PRIu64 " stale=%" PRIu64
+           " quiet=%" PRIu64 " damaged=%" PRIu64 " unprovable=%" PRIu64 " repairs=%" PRIu64
+           " broken=%" PRIu64 "\n",
+           t->recoveries, t->checks, t->torn, t->stale, t->quiet, t->damaged, t->unprovable,
+           t->repairs, t->broken);
     printf("kills=%" PRIu64 " power_cuts=%" PRIu64 " landed_late=%" PRIu64 " errors=%" PRIu64
            " no_space=%" PRIu64 " splits=%" PRIu64 " rotten=%" PRIu64 " spoiled=%" PRIu64
            " misdirected=%" PRIu64 " lies=%" PRIu64 "\n",

@@ -11,7 +11,7 @@ PROGRAM = pathlib.Path(os.environ["BATON_BUILD"]) / "tests" / "journal-sim"
 SEEDS = 1000
 BREAKS = {"acks-out-of-order", "no-epoch-and-batch-check", "no-durable-position", "no-idle-mark",
           "reuse-of-a-dead-writers-segment", "no-directory-flush", "stop-at-the-first-bad-header",
-          "answers-before-the-header"}
+          "answers-before-the-header", "stale-bytes-are-torn"}
 
 
 def sim(*arguments, check=0):
@@ -47,7 +47,7 @@ class Traces(TestCase):
 
     def test_it_does_what_it_says(self):
         counted = dict(re.findall(r"(\w+)=(\d+)", sim("--seeds", "40").stdout))
-        for what in ("recoveries", "checks", "torn", "damaged", "repairs", "kills", "power_cuts", "landed_late",
+        for what in ("recoveries", "checks", "torn", "stale", "quiet", "damaged", "repairs", "kills", "power_cuts", "landed_late",
                      "errors", "no_space", "splits", "rotten", "spoiled", "lies"):
             self.assertGreater(int(counted[what]), 0, what)
 

@@ -20,20 +20,26 @@
 #include "journal/records.h"
 
 #define SEGMENT_BYTES (UINT64_C(1) << 20)
+#define LARGE_BYTES   59000u
+#define LARGE_FROM    60u /* from this seq on all are large */
 
-typedef struct {
+typedef struct script {
     baton_sim *sim;
     baton_journal_options options;
     baton_journal *journal;
+    int (*live)(struct script *s);
     uint64_t acked;
     uint64_t appended;
+    uint32_t recycled;  /* segments, as seen last */
+    uint64_t keep_from; /* what is before may be retired; 0: nothing is */
 } script;
 
 /* ---- one life ---- */
 
 static uint32_t payload_of(uint64_t seq, uint8_t payload[60000])
 {
-    const uint32_t bytes = seq % 9 == 8 ? 59000 : (uint32_t)(seq * 37 % 300);
+    const bool large = seq >= LARGE_FROM || seq % 9 == 8;
+    const uint32_t bytes = large ? LARGE_BYTES : (uint32_t)(seq * 37 % 300);
     for (uint32_t i = 0; i < bytes; i++)
         payload[i] = (uint8_t)(seq * 31 + i * 7);
     return bytes;
@@ -126,9 +132,52 @@ static int live(script *s)
     return r == 0 ? idle(s) : r;
 }
 
-static script script_new(uint64_t seed)
+static int append_patiently(script *s, uint32_t count)
 {
-    script s = {.sim = baton_sim_new(seed)};
+    int r = 0;
+    for (uint32_t i = 0, tries = 0; i < count && r == 0 && tries < 3000; tries++) {
+        r = append(s, 1);
+        i += r == 0;
+        if (r != BATON_E_FULL && r != BATON_E_NO_SPACE)
+            continue;
+        r = baton_journal_poll(s->journal);
+        baton_sim_advance(s->sim, 100000);
+    }
+    return r;
+}
+
+static int retire(script *s)
+{
+    uint32_t removed;
+    s->keep_from = s->acked;
+    return baton_journal_retire(s->journal, s->keep_from, &removed);
+}
+
+/* One epoch, retired behind itself: the last segments are recycled. Left after an idle mark. */
+static int live_recycling(script *s)
+{
+    int r = open_and_begin(s);
+    if (r == 0)
+        r = append_patiently(s, LARGE_FROM);
+    for (uint32_t i = 0; i < 14 && r == 0; i++) {
+        r = flush(s);
+        if (r == 0)
+            r = idle(s);
+        if (r == 0)
+            r = retire(s);
+        if (r == 0)
+            r = idle(s); /* the next one is made */
+        if (r == 0)
+            r = append_patiently(s, 5);
+    }
+    if (r == 0)
+        r = flush(s);
+    return r == 0 ? idle(s) : r;
+}
+
+static script script_new(uint64_t seed, int (*life)(script *s))
+{
+    script s = {.sim = baton_sim_new(seed), .live = life};
     s.options = (baton_journal_options){.service = "sweep",
                                         .segment_bytes = SEGMENT_BYTES,
                                         .first_segment_bytes = UINT64_C(256) << 10,
@@ -150,11 +199,12 @@ static void script_free(script *s)
 
 typedef struct {
     int status;
+    uint64_t first_seq;
     uint64_t last_seq;
     baton_error error;
 } look;
 
-/* All entries, by a reader of its own process: from 1 on, dense, each as it was appended. */
+/* All entries, by a reader of its own process: dense, each as it was appended. */
 static look look_at(script *s)
 {
     static uint8_t payload[60000];
@@ -168,7 +218,11 @@ static look look_at(script *s)
         return found;
     while ((found.status = baton_reader_next(reader, &entry, &found.error)) == 1) {
         const uint32_t bytes = payload_of(entry.seq, payload);
-        assert_int_equal(entry.seq, ++found.last_seq);
+        if (found.first_seq == 0)
+            found.first_seq = entry.seq;
+        else
+            assert_int_equal(entry.seq, found.last_seq + 1);
+        found.last_seq = entry.seq;
         assert_int_equal(entry.type, (uint16_t)entry.seq);
         assert_int_equal(entry.payload_bytes, bytes);
         assert_memory_equal(entry.payload, payload, bytes);
@@ -200,14 +254,32 @@ static void check_after(script *s, uint64_t seed, uint64_t n, const char *what)
     const look found = look_at(s);
     assert_int_equal(found.status, 0);
     assert_int_equal(found.last_seq, last + 2);
+    assert_true(found.first_seq <= (s->keep_from > 0 ? s->keep_from : 1));
 }
 
-static uint64_t count_operations(uint64_t seed)
+static int note_recycled(void *context, const char *name)
 {
-    script s = script_new(seed);
-    assert_int_equal(live(&s), 0);
+    script *s = context;
+    uint64_t epoch, index;
+    baton_segment_header header;
+    char path[64];
+    if (!baton_segment_name_parse(name, &epoch, &index))
+        return 0;
+    (void)snprintf(path, sizeof(path), "/j/%s", name);
+    if (baton_sim_look(s->sim, path, &header, sizeof(header), 0) == (int64_t)sizeof(header) &&
+        baton_segment_header_check(&header) == BATON_UNIT_VALID)
+        s->recycled += (baton_le32_get(header.flags) & BATON_SEGMENT_RECYCLED) != 0;
+    return 0;
+}
+
+static uint64_t count_operations(uint64_t seed, int (*life)(script *s))
+{
+    script s = script_new(seed, life);
+    assert_int_equal(s.live(&s), 0);
     const uint64_t count = baton_sim_counts_of(s.sim)->operations;
     assert_int_equal(s.acked, s.appended);
+    assert_int_equal(baton_sim_list(s.sim, "/j", note_recycled, &s), 0);
+    assert_int_equal(s.recycled > 0, life == live_recycling);
     check_after(&s, seed, 0, "nothing at");
     script_free(&s);
     return count;
@@ -221,16 +293,16 @@ static bool is_sanitized(void)
 
 /* ---- the sweeps ---- */
 
-static void fail_each(int error)
+static void fail_each(int error, int (*life)(script *s))
 {
     const uint64_t seed = 1;
-    const uint64_t count = count_operations(seed);
-    const uint64_t step = is_sanitized() ? 5 : 1;
+    const uint64_t count = count_operations(seed, life);
+    const uint64_t step = !is_sanitized() ? 1 : life == live ? 5 : 17;
     uint32_t failed = 0;
     for (uint64_t n = 1; n <= count; n += step) {
-        script s = script_new(seed);
+        script s = script_new(seed, life);
         baton_sim_fail_at(s.sim, n, error);
-        failed += live(&s) < 0;
+        failed += s.live(&s) < 0;
         assert_int_equal(baton_sim_counts_of(s.sim)->errors, 1);
         check_after(&s, seed, n, "failed operation");
         script_free(&s);
@@ -241,25 +313,28 @@ static void fail_each(int error)
 static void no_failed_operation_loses_what_was_acknowledged(void **state)
 {
     (void)state;
-    fail_each(EIO);
+    fail_each(EIO, live);
+    fail_each(EIO, live_recycling);
 }
 
 static void no_full_disk_loses_what_was_acknowledged(void **state)
 {
     (void)state;
-    fail_each(ENOSPC);
+    fail_each(ENOSPC, live);
+    fail_each(ENOSPC, live_recycling);
 }
 
-static void crash_at_each(baton_sim_crash how, const char *what)
+static void crash_at_each(baton_sim_crash how, int (*life)(script *s), const char *what)
 {
-    const uint64_t seeds = is_sanitized() ? 1 : 6; /* each draws another state of the disk */
+    /* Each draws another state of the disk. */
+    const uint64_t seeds = is_sanitized() ? 1 : life == live ? 4 : 2;
     uint32_t runs = 0, died = 0;
     for (uint64_t seed = 1; seed <= seeds; seed++) {
-        const uint64_t count = count_operations(seed);
-        for (uint64_t n = 1; n <= count; n++) {
-            script s = script_new(seed);
+        const uint64_t count = count_operations(seed, life);
+        for (uint64_t n = 1; n <= count; n += is_sanitized() && life != live ? 7 : 1) {
+            script s = script_new(seed, life);
             baton_sim_crash_at(s.sim, n, how);
-            died += live(&s) < 0; /* the next segment may still be made when the script is over */
+            died += s.live(&s) < 0; /* the next segment may still be made when the script is over */
             runs++;
             check_after(&s, seed, n, what);
             script_free(&s);
@@ -271,31 +346,49 @@ static void crash_at_each(baton_sim_crash how, const char *what)
 static void no_kill_loses_what_was_acknowledged(void **state)
 {
     (void)state;
-    crash_at_each(BATON_SIM_KILL, "kill at");
+    crash_at_each(BATON_SIM_KILL, live, "kill at");
+    crash_at_each(BATON_SIM_KILL, live_recycling, "recycling, kill at");
 }
 
 static void no_power_cut_loses_what_was_acknowledged(void **state)
 {
     (void)state;
-    crash_at_each(BATON_SIM_POWER_CUT, "power cut at");
+    crash_at_each(BATON_SIM_POWER_CUT, live, "power cut at");
+    crash_at_each(BATON_SIM_POWER_CUT, live_recycling, "recycling, power cut at");
 }
 
 /* ---- every bit ---- */
 
 typedef struct {
     script *s;
+    uint64_t units_stride; /* of what is inside a batch, and of what is stale */
+    uint64_t bits_stride;  /* 0: every third bit of headers and digests, fewer of what is between */
     uint64_t flips;
     uint64_t damaged;
+    uint64_t stale; /* flips in what a recycled segment held before */
 } flips;
 
-/* Is it the trailer, or the journal's last batch? Both prove what is before them, and nothing is lost
- * with them. */
-static bool may_go(const script *s, const uint8_t *unit)
+typedef enum { MUST_BE_SEEN, MAY_GO, IS_STALE } meaning;
+
+/* Trailer and last batch prove what is before them, and nothing is lost with them. */
+static meaning meaning_of(const script *s, const uint8_t *unit, const baton_segment_header *header)
 {
     const baton_batch_header *batch = (const void *)unit;
-    return memcmp(unit, BATON_TRAILER_MAGIC, 8) == 0 ||
-           (memcmp(unit, BATON_SEGMENT_MAGIC, 8) != 0 && baton_le64_get(batch->epoch) == 2 &&
-            baton_le64_get(batch->batch) == baton_journal_durable_position(s->journal).batch);
+    const baton_position last = baton_journal_durable_position(s->journal);
+    uint32_t batch_bytes;
+    if (memcmp(unit, BATON_SEGMENT_MAGIC, 8) == 0)
+        return MUST_BE_SEEN;
+    if (memcmp(unit, BATON_TRAILER_MAGIC, 8) == 0)
+        return MAY_GO;
+    if (memcmp(header->magic, BATON_SEGMENT_MAGIC, 8) != 0) /* only ready */
+        return IS_STALE;
+    if ((baton_le32_get(header->flags) & BATON_SEGMENT_RECYCLED) != 0 &&
+        (!baton_batch_plausible(batch, &batch_bytes) ||
+         baton_le64_get(batch->batch) < baton_le64_get(header->first_batch)))
+        return IS_STALE;
+    const bool is_last =
+        baton_le64_get(batch->epoch) == last.epoch && baton_le64_get(batch->batch) == last.batch;
+    return is_last ? MAY_GO : MUST_BE_SEEN;
 }
 
 static void flip_one(flips *all, const char *path, uint64_t bit, bool expect_damage)
@@ -314,12 +407,11 @@ static void flip_one(flips *all, const char *path, uint64_t bit, bool expect_dam
     assert_true(baton_sim_flip(all->s->sim, path, bit));
 }
 
-/* Every third bit of the headers and of the digest at the end of a unit, fewer of what is between. */
-static uint64_t next_bit(uint64_t bit)
+static uint64_t next_bit(const flips *all, uint64_t bit)
 {
     const uint64_t byte = bit / 8;
-    if (is_sanitized())
-        return bit + 8 * 61 + 1;
+    if (all->bits_stride != 0)
+        return bit + all->bits_stride;
     return byte < 96 || byte >= BATON_IO_UNIT - 16 ? bit + 3 : bit + 8 * 7 + 1;
 }
 
@@ -327,48 +419,69 @@ static int flip_file(void *context, const char *name)
 {
     flips *all = context;
     uint64_t epoch, index;
-    uint8_t unit[BATON_IO_UNIT];
+    uint8_t unit[BATON_IO_UNIT] __attribute__((aligned(8)));
     static const uint8_t zero[BATON_IO_UNIT];
+    baton_segment_header header;
     char path[64];
-    bool in_batch_that_may_go = false;
+    meaning means = MUST_BE_SEEN;
     uint64_t batch_end = 0;
     if (!baton_segment_name_parse(name, &epoch, &index))
         return 0;
     (void)snprintf(path, sizeof(path), "/j/%s", name);
+    (void)baton_sim_look(all->s->sim, path, &header, sizeof(header), 0);
     for (uint64_t at = 0;
          baton_sim_look(all->s->sim, path, unit, sizeof(unit), at) == (int64_t)sizeof(unit);
          at += sizeof(unit)) {
         uint32_t batch_bytes;
+        bool sample = at % (all->units_stride * BATON_IO_UNIT) == 0;
+        if (memcmp(unit, zero, sizeof(unit)) == 0)
+            continue;
         if (at >= batch_end) {
-            if (memcmp(unit, zero, sizeof(unit)) == 0)
-                continue;
-            in_batch_that_may_go = may_go(all->s, unit);
+            means = meaning_of(all->s, unit, &header);
             batch_end = at + BATON_IO_UNIT;
-            if (at > 0 && baton_batch_plausible((const void *)unit, &batch_bytes))
+            if (at > 0 && means != IS_STALE &&
+                baton_batch_plausible((const void *)unit, &batch_bytes))
                 batch_end = at + batch_bytes;
-        } else if (at % (7 * BATON_IO_UNIT) != 0 || memcmp(unit, zero, sizeof(unit)) == 0) {
-            continue; /* payloads: a sample */
+            sample |= means != IS_STALE;
         }
-        for (uint64_t bit = 0; bit < 8 * BATON_IO_UNIT; bit = next_bit(bit))
-            flip_one(all, path, 8 * at + bit, !in_batch_that_may_go);
+        for (uint64_t bit = 0; sample && bit < 8 * BATON_IO_UNIT; bit = next_bit(all, bit)) {
+            flip_one(all, path, 8 * at + bit, means == MUST_BE_SEEN);
+            all->stale += means == IS_STALE;
+        }
     }
     return 0;
+}
+
+static void flip_all(int (*life)(script *s), flips *all)
+{
+    script s = script_new(1, life);
+    assert_int_equal(s.live(&s), 0);
+    /* Without its process and its lock readers judge by what is on the disk. The object can be asked. */
+    baton_sim_kill((baton_sim_process *)s.options.io_context);
+    baton_sim_advance(s.sim, 1000000000);
+    all->s = &s;
+    assert_int_equal(baton_sim_list(s.sim, "/j", flip_file, all), 0);
+    print_message("%d bits, %d of them damage, %d stale\n", (int)all->flips, (int)all->damaged,
+                  (int)all->stale);
+    assert_true(all->damaged > (all->flips - all->stale) / 2 && all->damaged < all->flips);
+    script_free(&s);
 }
 
 static void no_flipped_bit_is_believed_and_none_loses_without_a_word(void **state)
 {
     (void)state;
-    script s = script_new(1);
-    assert_int_equal(live(&s), 0);
-    /* The process is gone, and its lock: readers then judge by what is on the disk. The journal object
-     * stays, to be asked. */
-    baton_sim_kill((baton_sim_process *)s.options.io_context);
-    baton_sim_advance(s.sim, 1000000000);
-    flips all = {.s = &s};
-    assert_int_equal(baton_sim_list(s.sim, "/j", flip_file, &all), 0);
-    print_message("%d bits, %d of them damage\n", (int)all.flips, (int)all.damaged);
-    assert_true(all.damaged > all.flips / 2 && all.damaged < all.flips);
-    script_free(&s);
+    flips all = {.units_stride = 7, .bits_stride = is_sanitized() ? 8 * 61 + 1 : 0};
+    flip_all(live, &all);
+    assert_int_equal(all.stale, 0);
+}
+
+static void the_same_in_recycled_segments_where_stale_bits_mean_nothing(void **state)
+{
+    (void)state;
+    flips all = {.units_stride = is_sanitized() ? 97 : 31,
+                 .bits_stride = is_sanitized() ? 8 * 1009 + 1 : 8 * 61 + 1};
+    flip_all(live_recycling, &all);
+    assert_true(all.stale > 10);
 }
 
 int main(void)
@@ -379,6 +492,7 @@ int main(void)
         cmocka_unit_test(no_kill_loses_what_was_acknowledged),
         cmocka_unit_test(no_power_cut_loses_what_was_acknowledged),
         cmocka_unit_test(no_flipped_bit_is_believed_and_none_loses_without_a_word),
+        cmocka_unit_test(the_same_in_recycled_segments_where_stale_bits_mean_nothing),
     };
     (void)mallopt(M_MMAP_THRESHOLD, 1 << 30);
     (void)mallopt(M_TRIM_THRESHOLD, 1 << 30);

@@ -167,6 +167,8 @@ static void judge_recovery(sim_run *run, const baton_recovery_report *report,
 {
     run->totals->recoveries++;
     run->totals->torn += report->torn_cut > 0;
+    run->totals->stale += run_recycled_on_disk(run);
+    run->totals->quiet += run->quiet;
     run->lost = false;
     if (report->acked_lost != 0)
         run_fail(run, "open said that all is well, and that %" PRIu64 " entries are lost",
@@ -176,6 +178,9 @@ static void judge_recovery(sim_run *run, const baton_recovery_report *report,
     else if (report->last.seq > model_last_seq(&run->model))
         run_fail(run, "the journal ends at entry %" PRIu64 ", appended were %" PRIu64,
                  report->last.seq, model_last_seq(&run->model));
+    if (run->quiet && report->torn_cut > 0 && !run_media_hit(run))
+        run_fail(run, "nothing was in flight, and %" PRIu64 " bytes are called torn",
+                 report->torn_cut);
     if (report->last.seq < guaranteed_seq(run))
         judge_silent_loss(run, report, evidence);
 }
@@ -207,7 +212,9 @@ static bool read_back(sim_run *run, uint64_t last_seq, uint64_t first_seq, uint6
                  baton_status_name(read.status), read.error.what, read.error.why);
     }
     const bool any = read.first != UINT64_MAX;
-    if (!any && first_seq != 0 && run_media_hit(run) && !run->begun)
+    /* A dead writer's page that could not be reset may say that there is nothing yet. */
+    const bool page_excused = run_media_hit(run) || (run->faults & FAULT_EIO) != 0;
+    if (!any && first_seq != 0 && page_excused && !run->begun)
         return false;
     if (!any && first_seq != 0)
         run_fail(run, "open ends at entry %" PRIu64 ", a reader gets nothing", last_seq);
@@ -335,6 +342,7 @@ static void on_begun(sim_run *run, const baton_recovery_report *report)
 {
     uint64_t count;
     run->begun = true;
+    run->quiet = false;
     if (!read_back(run, report->last.seq, report->first_seq, &count)) {
         run->begun = false;
         baton_sim_kill(run->process); /* the next open has to say it */

@@ -94,14 +94,14 @@ static void set_up(sim_run *run)
     run->sim = baton_sim_new(run->options.seed);
     run->faults = run->options.faults & FAULT_DRAWN ? draw_faults(run) : run->options.faults;
     run->payload_max = payloads[run_draw(run, 4)];
-    run->churn = run_one_in(run, 4);
+    run->churn = run_one_in(run, 3);
     if (run->churn)
         run->payload_max = BATON_ENTRY_BYTES_MAX;
     run->journal_options = (baton_journal_options){
         .mode = run_one_in(run, 6) ? BATON_MODE_WRITTEN : BATON_MODE_DURABLE,
         .service = "simulated",
         .segment_bytes = UINT64_C(1) << 20,
-        .first_segment_bytes = UINT64_C(256) << 10,
+        .first_segment_bytes = (run->churn ? UINT64_C(1024) : UINT64_C(256)) << 10,
         .batch_bytes_max = 128 << 10,
         .batches_in_flight_max = 1 + (uint32_t)run_draw(run, 8),
         .no_ballast = !run_one_in(run, 4),

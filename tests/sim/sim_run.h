@@ -46,6 +46,8 @@ typedef struct {
     uint64_t recoveries; /* opens that said what is there */
     uint64_t checks;     /* times that all of it was read and compared */
     uint64_t torn;       /* recoveries that cut */
+    uint64_t stale;      /* recoveries over a recycled segment, in use or ready */
+    uint64_t quiet;      /* recoveries after a death with nothing in flight */
     uint64_t damaged;    /* losses that were seen */
     uint64_t unprovable; /* losses that nothing on the disk could show */
     uint64_t repairs;
@@ -61,7 +63,8 @@ typedef struct {
     sim_random random; /* the workload's own chance */
     sim_model model;
     uint32_t payload_max;
-    bool churn; /* large entries, retired soon: segment after segment */
+    bool
+        churn; /* large entries, retired soon, long lives: segment after segment, recycled ones too */
 
     baton_sim_process *process; /* the writer's */
     baton_journal_options journal_options;
@@ -69,6 +72,7 @@ typedef struct {
     bool begun;
     bool sealed;
     bool broken;
+    bool quiet;            /* nothing is in flight, or was when the writer died */
     uint64_t errors_seen;  /* segment_errors that the journal has had time to notice */
     uint64_t media_events; /* up to when the journal was last found whole */
     bool power_was_cut;    /* since then */
@@ -141,6 +145,7 @@ typedef struct {
 run_read run_read_all(sim_run *run, uint64_t from_seq);
 /* The highest position that any whole batch from the journal's end on says was durable. */
 baton_position run_evidence_on_disk(sim_run *run, baton_position last);
+bool run_recycled_on_disk(sim_run *run); /* with stale bytes in it, more likely than not */
 void run_read_live(sim_run *run);
 
 /* wrap.c: calls without a backend of their own are made by this process of the simulation. */

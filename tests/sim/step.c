@@ -183,7 +183,15 @@ static void wait(sim_run *run)
         run_fail(run, "wait returned before entry %" PRIu64 " was durable", seq);
 }
 
-/* Nothing comes for a while: then the tail has to be proven (J5). */
+static void die_now(sim_run *run)
+{
+    if (run_one_in(run, 2))
+        baton_sim_kill(run->process);
+    else
+        baton_sim_power_cut(run->sim);
+}
+
+/* Nothing comes for a while: then the tail has to be proven (J5). Some die of it. */
 static void idle(sim_run *run)
 {
     flush(run);
@@ -193,8 +201,13 @@ static void idle(sim_run *run)
         baton_sim_advance(run->sim, IDLE_STEP_NS);
         poll(run);
     }
-    if (!run->broken && !baton_sim_is_dead(run->process))
-        model_prove(&run->model);
+    if (run->broken || baton_sim_is_dead(run->process))
+        return;
+    model_prove(&run->model);
+    /* In mode written a power cut may take the mark itself. */
+    run->quiet = run->journal_options.mode == BATON_MODE_DURABLE;
+    if (run_one_in(run, 6))
+        die_now(run);
 }
 
 /* ---- around it ---- */
@@ -269,14 +282,6 @@ static void plan_crash(sim_run *run)
         baton_sim_crash_at(run->sim, now + 1 + run_draw(run, 40), how);
 }
 
-static void die_now(sim_run *run)
-{
-    if (run_one_in(run, 2))
-        baton_sim_kill(run->process);
-    else
-        baton_sim_power_cut(run->sim);
-}
-
 static void seal(sim_run *run)
 {
     baton_journal_seal(run->journal);
@@ -291,16 +296,17 @@ typedef struct {
     uint32_t weight;
     void (*act)(sim_run *run);
     uint32_t fault; /* only in runs with this one; 0: in all */
+    bool ends;      /* a life, soon */
 } action;
 
 static const action actions[] = {
-    {30, burst, 0},        {20, poll_some, 0},
-    {6, flush, 0},         {6, wait, 0},
-    {5, idle, 0},          {3, retire, 0},
-    {6, run_read_live, 0}, {1, verify_beside, 0},
-    {1, intrude, 0},       {5, plan_crash, 0},
-    {1, die_now, 0},       {2, run_close, 0},
-    {1, seal, 0},          {4, resize_disk, FAULT_ENOSPC},
+    {30, burst, 0, false},        {20, poll_some, 0, false},
+    {6, flush, 0, false},         {6, wait, 0, false},
+    {5, idle, 0, false},          {3, retire, 0, false},
+    {6, run_read_live, 0, false}, {1, verify_beside, 0, false},
+    {1, intrude, 0, false},       {5, plan_crash, 0, true},
+    {1, die_now, 0, true},        {2, run_close, 0, true},
+    {1, seal, 0, true},           {4, resize_disk, FAULT_ENOSPC, false},
 };
 
 void run_step(sim_run *run)
@@ -315,7 +321,10 @@ void run_step(sim_run *run)
         draw -= actions[at++].weight;
     if (actions[at].fault != 0 && (run->faults & actions[at].fault) == 0)
         at = 0;
+    if (actions[at].ends && run->churn && !run_one_in(run, 4))
+        at = 0;
     wrap_become(run->sim, run->process);
+    run->quiet = false;
     actions[at].act(run);
     if (run->churn && run->journal != NULL && !baton_sim_is_dead(run->process) &&
         run_one_in(run, 4))

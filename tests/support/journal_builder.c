@@ -96,12 +96,13 @@ void builder_init(journal_builder *builder, const char *directory)
     (void)mkdir(directory, 0750);
 }
 
-static void make_segment(journal_builder *builder)
+static void write_header(journal_builder *builder, uint32_t flags)
 {
     baton_segment_header *header = &builder->header;
 
     *header = (baton_segment_header){
         .version = baton_le32_put(BATON_JOURNAL_VERSION),
+        .flags = baton_le32_put(flags),
         .epoch = baton_le64_put(builder->epoch),
         .index = baton_le64_put(builder->index),
         .segment_bytes = baton_le64_put(builder->segment_bytes),
@@ -122,12 +123,17 @@ static void make_segment(journal_builder *builder)
     memcpy(header->service, builder->service, sizeof(header->service));
     memcpy(header->roots, builder->facts.roots, sizeof(header->roots));
     baton_segment_header_seal(header);
+    builder_write(builder_path(builder, builder->epoch, builder->index), 0, header,
+                  sizeof(*header));
+    builder->offset = BATON_IO_UNIT;
+}
 
+static void make_segment(journal_builder *builder)
+{
     const char *path = builder_path(builder, builder->epoch, builder->index);
     close(open_file(path, O_WRONLY | O_CREAT | O_EXCL));
     builder_truncate(path, builder->segment_bytes);
-    builder_write(path, 0, header, sizeof(*header));
-    builder->offset = BATON_IO_UNIT;
+    write_header(builder, 0);
 }
 
 void builder_epoch(journal_builder *builder, uint64_t epoch)
@@ -160,6 +166,17 @@ void builder_roll(journal_builder *builder)
     builder_trailer(builder, 0);
     builder->index++;
     make_segment(builder);
+}
+
+void builder_recycle(journal_builder *builder, uint64_t index)
+{
+    builder_trailer(builder, 0);
+    builder->index++;
+    const char *path = builder_path(builder, builder->epoch, builder->index);
+    int r = rename(builder_path(builder, builder->epoch, index), path);
+    assert(r == 0);
+    builder_zero(path, builder->segment_bytes - BATON_IO_UNIT, BATON_IO_UNIT);
+    write_header(builder, BATON_SEGMENT_RECYCLED);
 }
 
 static void add_frame(uint8_t *batch, uint32_t *used, uint16_t type, uint16_t flags,

@@ -47,6 +47,9 @@ void builder_init(journal_builder *builder, const char *directory); /* makes the
 void builder_epoch(journal_builder *builder, uint64_t epoch);
 /* Trailer of this segment, then the next one of the same epoch. */
 void builder_roll(journal_builder *builder);
+/* The same, made of the file of an older segment of this epoch, which is retired by it: what it held
+ * stays in it. */
+void builder_recycle(journal_builder *builder, uint64_t index);
 void builder_trailer(journal_builder *builder, uint32_t flags);
 /* Returns the batch's offset in its segment. */
 uint64_t builder_batch(journal_builder *builder, uint32_t entries_count);

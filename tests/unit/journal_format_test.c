@@ -119,7 +119,7 @@ static void header_is_zero_newer_or_out_of_range(void **state)
     } while (0)
     WITH(version, baton_le32_put(2), BATON_UNIT_NEWER);
     WITH(version, baton_le32_put(0), BATON_UNIT_INVALID);
-    WITH(flags, baton_le32_put(4), BATON_UNIT_NEWER);
+    WITH(flags, baton_le32_put(8), BATON_UNIT_NEWER);
     WITH(flags, baton_le32_put(BATON_SEGMENT_FLAGS_KNOWN), BATON_UNIT_VALID);
     WITH(epoch, baton_le64_put(0), BATON_UNIT_INVALID);
     WITH(epoch, baton_le64_put(1), BATON_UNIT_INVALID); /* continues a later one */

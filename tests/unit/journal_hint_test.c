@@ -132,11 +132,51 @@ static void a_page_of_another_kind_or_too_short_is_no_hint(void **state)
     int fd = open(test_path(&dir, "HINT"), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     assert_int_equal(pwrite(fd, "x", 1, 100), 1);
     assert_int_equal(baton_hint_attach(io, dir.path, &reader), -ENOENT);
-    assert_int_equal(pwrite(fd, "x", 1, 4095), 1);
+    assert_int_equal(pwrite(fd, "x", 1, (off_t)(4096 + sizeof(baton_recent) - 1)), 1);
     assert_int_equal(baton_hint_attach(io, dir.path, &reader), 0);
     assert_false(baton_hint_read(reader, &view));
     baton_hint_close(reader);
     close(fd);
+}
+
+static void a_page_without_the_newest_batches_is_of_an_older_layout(void **state)
+{
+    (void)state;
+    const uint64_t page[512] = {UINT64_C(0x31544e494e4f5442), 2};
+    baton_hint *reader, *writer;
+    baton_hint_view view;
+    int fd = open(test_path(&dir, "HINT"), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    assert_int_equal(pwrite(fd, page, sizeof(page), 0), sizeof(page));
+    close(fd);
+    assert_int_equal(baton_hint_attach(io, dir.path, &reader), -ENOENT);
+    assert_int_equal(baton_hint_create(io, dir.path, &writer), 0); /* taken over, and made larger */
+    assert_int_equal(baton_hint_attach(io, dir.path, &reader), 0);
+    assert_false(baton_hint_read(reader, &view));
+    view = view_of(5);
+    baton_hint_publish(writer, &view);
+    assert_true(baton_hint_read(reader, &view));
+    baton_hint_close(reader);
+    baton_hint_close(writer);
+}
+
+/* What one has put there stands there for the other, and for nobody after a takeover. */
+static void the_newest_batches_are_shared_and_a_takeover_empties_them(void **state)
+{
+    (void)state;
+    baton_hint *writer, *reader, *next;
+    baton_batch_header header = {.batch = baton_le64_put(9),
+                                 .used_bytes = baton_le32_put(sizeof(header))};
+    uint8_t bytes[BATON_RECENT_BATCH_BYTES_MAX];
+    assert_int_equal(baton_hint_create(io, dir.path, &writer), 0);
+    assert_int_equal(baton_hint_attach(io, dir.path, &reader), 0);
+    baton_recent_put(baton_hint_recent(writer), &header, 2, 8192);
+    assert_int_equal(baton_recent_get(baton_hint_recent(reader), 9, 2, 8192, bytes), 4096);
+    assert_memory_equal(bytes, &header, sizeof(header));
+    assert_int_equal(baton_hint_create(io, dir.path, &next), 0);
+    assert_int_equal(baton_recent_get(baton_hint_recent(reader), 9, 2, 8192, bytes), 0);
+    baton_hint_close(next);
+    baton_hint_close(reader);
+    baton_hint_close(writer);
 }
 
 static void a_wait_ends_by_time(void **state)
@@ -289,6 +329,8 @@ int main(void)
         HINT(a_takeover_takes_the_old_view_away),
         HINT(a_writer_that_died_inside_a_publish_leaves_no_view),
         HINT(a_page_of_another_kind_or_too_short_is_no_hint),
+        HINT(a_page_without_the_newest_batches_is_of_an_older_layout),
+        HINT(the_newest_batches_are_shared_and_a_takeover_empties_them),
         HINT(a_wait_ends_by_time),
         HINT(a_reader_beside_the_writer_never_sees_half_a_view),
         HINT(every_publish_wakes_a_waiter_in_another_process),

@@ -280,6 +280,23 @@ static void journal_at_rest_without_lock_or_hint_is_read_and_sealed(void **state
     assert_int_equal(baton_reader_wait(stage->reader, LONG_NS), BATON_E_SEALED);
 }
 
+/* A power cut in mode written, or a directory copied while it was written. */
+static void what_a_dead_writers_hint_says_too_much_is_judged_by_evidence(void **state)
+{
+    live_stage *stage = *state;
+    builder_epoch(&stage->builder, 1);
+    builder_batch(&stage->builder, 3);
+    stage_publish(stage);
+    stage_open_reader(stage, true, 0);
+    stage_expect_read(stage, 3);
+    builder_batch(&stage->builder, 2);
+    uint64_t offset = builder_batch(&stage->builder, 3);
+    builder_flip(builder_path(&stage->builder, 1, 1), offset + 150, 1); /* never on the disk */
+    stage_publish(stage);
+    stage_expect_read(stage, 5);
+    assert_int_equal(baton_reader_wait(stage->reader, LONG_NS), BATON_E_SEALED);
+}
+
 static void hint_of_another_journal_says_nothing(void **state)
 {
     live_stage *stage = *state;
@@ -468,6 +485,7 @@ int main(void)
         TEST(reader_at_rest_believes_a_living_writer_that_something_is_missing),
         TEST(when_the_writer_is_gone_all_that_recovery_accepts_is_read_and_then_sealed),
         TEST(journal_at_rest_without_lock_or_hint_is_read_and_sealed),
+        TEST(what_a_dead_writers_hint_says_too_much_is_judged_by_evidence),
         TEST(hint_of_another_journal_says_nothing),
         TEST(reader_at_rest_stops_at_what_a_living_writer_has_published),
         TEST(stale_hint_of_a_dead_writer_hides_nothing_from_one_that_knows_more),

@@ -44,11 +44,28 @@ void stage_die(live_stage *stage)
     stage->lock = BATON_IO_NO_FILE;
 }
 
-void stage_publish_view(live_stage *stage, const baton_hint_view *view)
+static baton_hint *hint_of(live_stage *stage)
 {
     if (stage->hint == NULL)
         assert_int_equal(baton_hint_create(stage->io, stage->builder.directory, &stage->hint), 0);
-    baton_hint_publish(stage->hint, view);
+    return stage->hint;
+}
+
+void stage_publish_view(live_stage *stage, const baton_hint_view *view)
+{
+    baton_hint_publish(hint_of(stage), view);
+}
+
+void stage_put(live_stage *stage, uint64_t offset)
+{
+    const journal_builder *builder = &stage->builder;
+    uint8_t bytes[BATON_RECENT_BATCH_BYTES_MAX];
+    uint64_t batch_bytes = builder->offset - offset;
+
+    assert_true(batch_bytes <= sizeof(bytes));
+    builder_read(builder_path(builder, builder->epoch, builder->index), offset, bytes, batch_bytes);
+    baton_recent_put(baton_hint_recent(hint_of(stage)), (const baton_batch_header *)bytes,
+                     builder->index, offset);
 }
 
 baton_hint_view stage_view_of(const journal_builder *builder)

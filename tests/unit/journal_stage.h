@@ -25,6 +25,8 @@ int stage_teardown(void **state);
 void stage_come_alive(live_stage *stage); /* takes LOCK */
 void stage_die(live_stage *stage);        /* lets it go; HINT stays as it is */
 void stage_publish_view(live_stage *stage, const baton_hint_view *view);
+/* The batch built last, which begins at offset: among the newest in HINT. */
+void stage_put(live_stage *stage, uint64_t offset);
 baton_hint_view stage_view_of(const journal_builder *builder); /* all that was built */
 void stage_publish(live_stage *stage);                         /* the same, published */
 

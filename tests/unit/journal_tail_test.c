@@ -1,5 +1,6 @@
 /* A live reader beside the real writer: in this process, and in one that is killed. */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -16,6 +17,7 @@
 
 #include <baton/journal.h>
 
+#include "journal/hint.h"
 #include "tests/support/test_dir.h"
 
 #define LONG_NS UINT64_C(120000000000) /* only bounds a hang */
@@ -185,6 +187,48 @@ static void retired_is_gone_never_wrong(tail_stage *tail)
     assert_int_equal(baton_journal_close(journal), 0);
 }
 
+/* Zeros over the last batch: nobody can have it from the disk any more. */
+static void take_last_from_disk(const tail_stage *tail, const baton_hint_view *view)
+{
+    static const uint8_t zeros[BATON_IO_UNIT];
+    char name[BATON_SEGMENT_NAME_BYTES];
+    char path[1024];
+
+    baton_segment_name(view->durable.epoch, view->index, name);
+    (void)snprintf(path, sizeof(path), "%s/%s", tail->path, name);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    off_t offset = (off_t)(view->end_offset - BATON_IO_UNIT); /* one entry fits a unit */
+    assert_int_equal(pwrite(fd, zeros, sizeof(zeros), offset), sizeof(zeros));
+    close(fd);
+}
+
+static void newest_entries_come_without_the_disk_also_after_rolls(tail_stage *tail)
+{
+    const baton_io_options io_options = {.choice = BATON_IO_THREADS};
+    baton_journal *journal = begin(tail);
+    baton_hint_view view;
+    baton_hint *hint;
+    baton_io *io;
+
+    assert_non_null(journal);
+    open_live(tail);
+    assert_int_equal(baton_io_open(&io_options, &io, NULL), 0);
+    assert_int_equal(baton_hint_attach(io, tail->path, &hint), 0);
+    for (uint64_t seq = 1; seq <= 400; seq++) { /* 1600 KiB: several segments */
+        assert_int_equal(append_many(journal, 1), 0);
+        assert_true(baton_hint_read(hint, &view));
+        assert_int_equal(view.durable.seq, seq);
+        take_last_from_disk(tail, &view);
+        assert_int_equal(read_on(tail, UINT64_MAX), 0);
+        assert_int_equal(tail->read, seq);
+    }
+    assert_true(view.index > 2);
+    baton_hint_close(hint);
+    baton_io_close(io);
+    assert_int_equal(baton_journal_close(journal), 0);
+}
+
 /* ---- in a process that is killed ---- */
 
 /* This program again, as a writer: a process with threads may fork, but must exec then. */
@@ -282,6 +326,7 @@ static void on_uring(void **state, void (*test)(tail_stage *))
     }
 BOTH(rolls_and_epochs_of_the_real_writer_are_followed)
 BOTH(retired_is_gone_never_wrong)
+BOTH(newest_entries_come_without_the_disk_also_after_rolls)
 BOTH(reader_notices_the_kill_and_reads_what_recovery_accepts)
 
 int main(int argc, char **argv)
@@ -296,6 +341,7 @@ int main(int argc, char **argv)
         TEST(reader_notices_the_kill_and_reads_what_recovery_accepts),
         TEST(rolls_and_epochs_of_the_real_writer_are_followed),
         TEST(retired_is_gone_never_wrong),
+        TEST(newest_entries_come_without_the_disk_also_after_rolls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
