@@ -100,6 +100,15 @@ static void choose(baton_image *image, const baton_image_options *options)
                    source->since_full + 1 >= source->full_every;
 }
 
+/* A small region needs no more than it has. */
+static uint32_t slots_for(const baton_image_source *source)
+{
+    const uint64_t chunks = source->bytes_max / BATON_IMAGE_CHUNK_BYTES + 1;
+    if (chunks < BATON_IMAGE_SLOTS_MIN)
+        return BATON_IMAGE_SLOTS_MIN;
+    return chunks < BATON_IMAGE_SLOTS_MAX ? (uint32_t)chunks : BATON_IMAGE_SLOTS_MAX;
+}
+
 static int make_texts(baton_image *image, const baton_image_options *options)
 {
     int n = snprintf(image->directory, sizeof(image->directory), "%s", options->directory);
@@ -107,6 +116,7 @@ static int make_texts(baton_image *image, const baton_image_options *options)
         return BATON_E_INVALID;
     image->pipe_options = (baton_image_pipe_options){.directory = image->directory,
                                                      .path = image->path,
+                                                     .slots_count = slots_for(image->source),
                                                      .io = options->io,
                                                      .compress = options->compress};
     return baton_snapshot_path(image->path, options->directory, options->seq, options->epoch,

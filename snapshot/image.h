@@ -17,7 +17,9 @@
  *   stop   the pause is the whole copy.
  *
  * Threads: all calls on the thread of the service. Region: mapped as a whole while its source is
- * open; the bytes in use only grow while an image is taken. */
+ * open; the bytes in use only grow while an image is taken. Written by the processor, in the service
+ * or in system calls: what a device writes into it by itself (direct reads, registered buffers of a
+ * ring) is not seen. */
 #pragma once
 
 #include <sys/types.h>

@@ -45,11 +45,17 @@ static baton_image_state state_now(baton_image *image)
 
 static void work_fail(baton_image *image, int r)
 {
-    if (image->pipe.failed != 0)
+    pthread_mutex_lock(&image->lock);
+    if (image->error.status == 0 && image->pipe.failed != 0) /* the first reason counts */
         (void)baton_image_pipe_error(&image->pipe, &image->error);
     else if (image->error.status == 0)
         baton_error_set(&image->error, r, "take an image", NULL,
                         "nothing: the service goes on, and the next one is a full one");
+    image->failing = true;
+    pthread_cond_broadcast(&image->changed);
+    while (image->threaded && image->filling) /* without a thread it is not, at this moment */
+        pthread_cond_wait(&image->changed, &image->lock);
+    pthread_mutex_unlock(&image->lock);
     baton_image_pipe_close(&image->pipe, true);
     set_work(image, WORK_ENDED, BATON_IMAGE_FAILED);
 }
@@ -76,7 +82,8 @@ static int work_open(baton_image *image)
 static int work_round(baton_image *image)
 {
     baton_image_pipe *pipe = &image->pipe;
-    baton_image_slot *slot = &pipe->slots[pipe->manifest.info.chunks_count % BATON_IMAGE_SLOTS];
+    baton_image_slot *slot =
+        &pipe->slots[pipe->manifest.info.chunks_count % image->pipe.slots_count];
     int r = baton_image_pipe_wait_slot(pipe, slot);
     if (r == 0)
         r = image_round_fill(image, slot);
@@ -112,7 +119,7 @@ static void free_slots(baton_image *image)
     uint32_t freed = image->queue_free;
     baton_image_pipe_reap(&image->pipe);
     while (freed != image->queue_written &&
-           !image->pipe.slots[freed % BATON_IMAGE_SLOTS].op.in_flight)
+           !image->pipe.slots[freed % image->pipe.slots_count].op.in_flight)
         freed++;
     pthread_mutex_lock(&image->lock);
     image->queue_free = freed;
@@ -126,7 +133,7 @@ static int work_last(baton_image *image)
     pthread_mutex_lock(&image->lock);
     const bool empty = queue_is_empty(image);
     const bool whole = image->last_is_whole;
-    const bool stuck = image->queue_filled - image->queue_free == BATON_IMAGE_SLOTS;
+    const bool stuck = image->queue_filled - image->queue_free == image->pipe.slots_count;
     pthread_mutex_unlock(&image->lock);
     if (empty && whole) {
         set_work(image, WORK_FLUSH, BATON_IMAGE_WRITING);
@@ -134,13 +141,15 @@ static int work_last(baton_image *image)
     }
     int r = 0;
     if (!empty) {
-        r = baton_image_pipe_commit(pipe, &pipe->slots[image->queue_written % BATON_IMAGE_SLOTS],
+        r = baton_image_pipe_commit(pipe,
+                                    &pipe->slots[image->queue_written % image->pipe.slots_count],
                                     image->result.rounds, image->source->page_bytes);
         pthread_mutex_lock(&image->lock);
         image->queue_written++;
         pthread_mutex_unlock(&image->lock);
     } else if (stuck) {
-        r = baton_image_pipe_wait_slot(pipe, &pipe->slots[image->queue_free % BATON_IMAGE_SLOTS]);
+        r = baton_image_pipe_wait_slot(pipe,
+                                       &pipe->slots[image->queue_free % image->pipe.slots_count]);
     }
     free_slots(image);
     return r;
@@ -193,7 +202,7 @@ static bool must_sleep(const baton_image *image)
     if (image->work == WORK_PARKED)
         return true;
     return image->work == WORK_LAST && queue_is_empty(image) && !image->last_is_whole &&
-           image->queue_filled - image->queue_free < BATON_IMAGE_SLOTS;
+           image->queue_filled - image->queue_free < image->pipe.slots_count;
 }
 
 static void *writer_main(void *context)
@@ -268,8 +277,7 @@ baton_image_state image_live_poll(baton_image *image, uint64_t bytes_in_use)
 static baton_image_slot *next_slot(baton_image *image)
 {
     pthread_mutex_lock(&image->lock);
-    while (image->queue_filled - image->queue_free == BATON_IMAGE_SLOTS &&
-           image->state != BATON_IMAGE_FAILED) {
+    while (image->queue_filled - image->queue_free == image->pipe.slots_count && !image->failing) {
         image->result.overflowed = true;
         if (image->threaded) {
             pthread_cond_wait(&image->changed, &image->lock);
@@ -279,9 +287,9 @@ static baton_image_slot *next_slot(baton_image *image)
         work(image);
         pthread_mutex_lock(&image->lock);
     }
-    const bool failed = image->state == BATON_IMAGE_FAILED;
+    const bool failing = image->failing;
     pthread_mutex_unlock(&image->lock);
-    return failed ? NULL : &image->pipe.slots[image->queue_filled % BATON_IMAGE_SLOTS];
+    return failing ? NULL : &image->pipe.slots[image->queue_filled % image->pipe.slots_count];
 }
 
 static void queue_slot(baton_image *image, bool filled, bool whole)
@@ -298,24 +306,36 @@ bool image_live_is_ready(baton_image *image)
     return state_now(image) == BATON_IMAGE_READY;
 }
 
-int image_live_finish(baton_image *image, uint64_t bytes_in_use)
+static void set_filling(baton_image *image, bool filling)
 {
-    image_round_begin(image, false, bytes_in_use);
-    set_work(image, WORK_LAST, BATON_IMAGE_WRITING);
+    pthread_mutex_lock(&image->lock);
+    image->filling = filling;
+    pthread_cond_broadcast(&image->changed);
+    pthread_mutex_unlock(&image->lock);
+}
+
+/* The tracker failed: the writer is told, and closes the file. */
+static int give_up(baton_image *image, int r)
+{
+    pthread_mutex_lock(&image->lock);
+    if (!image->failing) /* else the writer's own reason stands */
+        baton_error_set(&image->error, r, "take an image", "asking for written pages failed",
+                        "nothing: the service goes on, and the next one is a full one");
+    image->cancelled = true;
+    pthread_cond_broadcast(&image->changed);
+    pthread_mutex_unlock(&image->lock);
+    return r;
+}
+
+static int fill_all(baton_image *image)
+{
     for (;;) {
         baton_image_slot *slot = next_slot(image);
         if (slot == NULL)
             return image->error.status;
         int r = image_round_fill(image, slot);
-        if (r < 0) {
-            baton_error_set(&image->error, r, "take an image", "asking for written pages failed",
-                            "nothing: the service goes on, and the next one is a full one");
-            pthread_mutex_lock(&image->lock);
-            image->cancelled = true;
-            pthread_cond_broadcast(&image->changed);
-            pthread_mutex_unlock(&image->lock);
-            return r;
-        }
+        if (r < 0)
+            return give_up(image, r);
         const bool over = slot->pages_count == 0;
         if (over) {
             image->result.residual_pages = (uint32_t)image->round.pages_count;
@@ -325,6 +345,16 @@ int image_live_finish(baton_image *image, uint64_t bytes_in_use)
         if (over)
             return 0;
     }
+}
+
+int image_live_finish(baton_image *image, uint64_t bytes_in_use)
+{
+    image_round_begin(image, false, bytes_in_use);
+    set_filling(image, true);
+    set_work(image, WORK_LAST, BATON_IMAGE_WRITING);
+    int r = fill_all(image);
+    set_filling(image, false);
+    return r;
 }
 
 void image_live_end(baton_image *image)

@@ -9,6 +9,9 @@
 #include "base/assert.h"
 #include "snapshot/writer.h"
 
+static_assert((uint64_t)BATON_IMAGE_SLOTS_MAX * BATON_IMAGE_CHUNK_BYTES + (8u << 20) <= (64u << 20),
+              "memory beside the state: 64 MiB, lists of pages aside");
+
 /* ---- copying live pages ---- */
 
 /* Pages change under the copy, by design: whatever it catches is copied again, because the writer's
@@ -73,12 +76,15 @@ int baton_image_pipe_open(baton_image_pipe *pipe, const baton_image_pipe_options
     pipe->file = BATON_IO_NO_FILE;
     pipe->manifest.chunk_bytes = BATON_IMAGE_CHUNK_BYTES;
     snprintf(pipe->path, sizeof(pipe->path), "%s", options->path);
-    io_options.ops_max = BATON_IMAGE_SLOTS;
-    io_options.region_bytes = (uint64_t)BATON_IMAGE_SLOTS * BATON_IMAGE_CHUNK_BYTES;
+    baton_assert(options->slots_count >= BATON_IMAGE_SLOTS_MIN &&
+                 options->slots_count <= BATON_IMAGE_SLOTS_MAX);
+    pipe->slots_count = options->slots_count;
+    io_options.ops_max = options->slots_count;
+    io_options.region_bytes = (uint64_t)options->slots_count * BATON_IMAGE_CHUNK_BYTES;
     int r = baton_io_open(&io_options, &pipe->io, error);
     if (r < 0)
         return pipe->failed = r;
-    for (uint32_t i = 0; i < BATON_IMAGE_SLOTS; i++) {
+    for (uint32_t i = 0; i < pipe->slots_count; i++) {
         pipe->slots[i].bytes = baton_io_region_take(pipe->io, BATON_IMAGE_CHUNK_BYTES);
         baton_assert(pipe->slots[i].bytes != NULL);
     }

@@ -9,7 +9,8 @@
 #include "snapshot/names.h"
 
 #define BATON_IMAGE_CHUNK_BYTES (1u << 20)
-#define BATON_IMAGE_SLOTS       48u /* the staging, also of the last round: 48 MiB */
+#define BATON_IMAGE_SLOTS_MAX   48u /* the staging, also of the last round: 48 MiB */
+#define BATON_IMAGE_SLOTS_MIN   8u  /* more than are in flight */
 #define BATON_IMAGE_AHEAD       6u  /* writes in flight */
 #define BATON_SLOT_PAGES_MAX    (BATON_IMAGE_CHUNK_BYTES / BATON_IMAGE_PAGE_BYTES_MIN)
 
@@ -27,7 +28,8 @@ typedef struct {
     char path[BATON_SNAPSHOT_PATH_BYTES];
     bool created;
     baton_chunk_encoder encoder;
-    baton_image_slot slots[BATON_IMAGE_SLOTS]; /* used in turn */
+    baton_image_slot slots[BATON_IMAGE_SLOTS_MAX]; /* used in turn */
+    uint32_t slots_count;
     uint32_t in_flight;
     int failed; /* sticky */
     uint64_t failed_offset;
@@ -39,6 +41,7 @@ typedef struct {
 typedef struct {
     const char *directory; /* made when missing */
     const char *path;      /* of the chunks file; replaced by a new one */
+    uint32_t slots_count;  /* SLOTS_MIN .. SLOTS_MAX */
     baton_io_options io;
     baton_compress compress;
 } baton_image_pipe_options;

@@ -69,7 +69,9 @@ struct baton_image {
     uint64_t bytes_in_use; /* as poll() was told last */
     uint64_t ready_ns;     /* when the service was told first; 0: not yet */
     bool cancelled;
-    bool last_is_whole;     /* everything of the last round is in the queue */
+    bool failing;       /* the writer gave up: nothing more is to be filled */
+    bool filling;       /* the service is in finish(): slots are its own, their memory must stay */
+    bool last_is_whole; /* everything of the last round is in the queue */
     uint32_t queue_filled;  /* slots of the last round: counted from 0, used in turn */
     uint32_t queue_written; /* of those, handed to the disk */
     uint32_t queue_free;    /* of those, whose writes are done: may be filled again */

@@ -73,7 +73,7 @@ static void the_pause_copies_little_however_large_the_region(void **state)
 {
     (void)state;
     uint8_t *copy;
-    image_region_make(&region, 64 * MIB, REGION_PRIVATE, 1);
+    image_region_make(&region, 32 * MIB, REGION_PRIVATE, 1);
     baton_image_source *source = image_source(&region, image_tracker(), 0);
     const baton_image_options options = faulty_wish(1);
     baton_image *image = run(source, &options, 20, &copy);
@@ -376,6 +376,16 @@ static void an_increment_without_what_it_adds_to_is_refused(void **state)
     image_region_free(&region);
 }
 
+static uint32_t progress_calls;
+
+static void progress(void *context, uint64_t bytes_done, uint64_t bytes_all)
+{
+    uint64_t *before = context;
+    assert_true(bytes_done >= *before && bytes_done <= bytes_all && bytes_all > 0);
+    *before = bytes_done;
+    progress_calls++;
+}
+
 static void another_address_layout_or_size_asks_for_the_portable_form(void **state)
 {
     (void)state;
@@ -391,6 +401,13 @@ static void another_address_layout_or_size_asks_for_the_portable_form(void **sta
     baton_image_load_options options = good;
     assert_int_equal(baton_image_load(&options, &listed, &bytes, NULL), 0);
     assert_int_equal(bytes, region.bytes);
+    options.progress = progress;
+    options.threads = 1;
+    options.progress_context = &bytes;
+    bytes = 0;
+    assert_int_equal(baton_image_load(&options, &listed, &bytes, NULL), 0);
+    assert_true(progress_calls >= 3); /* each chunk, and the end */
+    options = good;
     options.base = region.base + region.page_bytes;
     assert_int_equal(baton_image_load(&options, &listed, &bytes, NULL), BATON_E_SCHEMA);
     options = good;

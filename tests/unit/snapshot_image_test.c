@@ -2,6 +2,7 @@
  * to it meanwhile and however they are taken. */
 #include "tests/unit/snapshot_image_fixture.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -134,6 +135,76 @@ static void so_it_is_with_huge_pages(void **state)
     live_under_writes(REGION_HUGE, BATON_COMPRESS_AUTO);
 }
 
+static atomic_bool disk_is_full;
+static atomic_bool write_failed;
+static const char *unfinished;
+
+static int full_from_now_on(void *context, uint64_t n, const baton_io_op *op)
+{
+    (void)context;
+    (void)n;
+    if (op == NULL || op->kind != BATON_IO_WRITE || !atomic_load(&disk_is_full))
+        return 0;
+    atomic_store(&write_failed, true);
+    return -ENOSPC;
+}
+
+/* In the pause, after the first slice: goes on when the writer's first write has failed. A writer
+ * that cleans up before the service is out of the way would have removed the file soon after. */
+static int collect_late(baton_tracker *tracker, uint32_t first_page, uint32_t end_page,
+                        baton_page_run *ret_runs, uint32_t runs_max, uint32_t *ret_runs_count,
+                        uint32_t *ret_next_page)
+{
+    if (atomic_load(&disk_is_full) && first_page > 0) {
+        while (!atomic_load(&write_failed))
+            sched_yield();
+        for (uint32_t i = 0; i < 5000; i++) {
+            assert_int_equal(access(unfinished, F_OK), 0);
+            sched_yield();
+        }
+    }
+    return image_tracker()->collect(tracker, first_page, end_page, ret_runs, runs_max,
+                                    ret_runs_count, ret_next_page);
+}
+
+/* The thread gives up while the service fills the staging that it would write. */
+static void a_disk_that_fills_up_in_the_pause_is_named_and_the_service_goes_on(void **state)
+{
+    (void)state;
+    io_fault *fault = io_fault_new();
+    io_fault_set_decide(fault, full_from_now_on, NULL);
+    baton_tracker_ops late = *image_tracker();
+    late.collect = collect_late;
+    image_region_make(&region, 80 * MIB, REGION_PRIVATE, 18); /* more than the staging */
+    baton_image_source *source = image_source(&region, &late, 0);
+    for (uint32_t i = 0; i < 2; i++) {
+        baton_image *image = NULL;
+        baton_error error = {0};
+        baton_image_options options = image_wish(dir.path, 40 + i);
+        options.io = (baton_io_options){.custom = io_fault_backend(), .custom_context = fault};
+        atomic_store(&disk_is_full, false);
+        atomic_store(&write_failed, false);
+        unfinished = test_path(&dir, i == 0 ? "0000000000000028-0000000000000001.chunks.partial"
+                                            : "0000000000000029-0000000000000001.chunks.partial");
+        assert_int_equal(baton_image_begin(source, &options, region.bytes, &image, NULL), 0);
+        image_poll_until(image, region.bytes, BATON_IMAGE_READY);
+        for (uint32_t page = 0; page < region.pages; page++)
+            image_touch(&region, page, (uint8_t)page);
+        atomic_store(&disk_is_full, true);
+        int r = baton_image_finish(image, region.bytes, &error);
+        assert_int_equal(r, BATON_E_NO_SPACE);
+        assert_int_equal(error.status, BATON_E_NO_SPACE);
+        while (baton_image_poll(image, region.bytes) != BATON_IMAGE_FAILED)
+            sched_yield();
+        assert_int_equal(baton_image_error(image)->status, BATON_E_NO_SPACE);
+        baton_image_end(image);
+        assert_int_equal(fixture_files(dir.path), 0);
+    }
+    io_fault_free(fault);
+    baton_image_source_close(source);
+    image_region_free(&region);
+}
+
 /* Pages that are written again behind a collection must wait for the next one: within a round pages
  * only ascend. */
 static void the_kernels_tracker_never_goes_back(void **state)
@@ -169,6 +240,35 @@ static void the_kernels_tracker_never_goes_back(void **state)
             image_touch(&region, page, 2);
     }
     assert_int_equal(found, WRITTEN);
+    ops->close(tracker);
+    image_region_free(&region);
+}
+
+static void a_system_call_that_writes_is_seen_too(void **state)
+{
+    (void)state;
+    const baton_tracker_ops *ops = baton_tracker_kernel();
+    baton_tracker *tracker = NULL;
+    baton_page_run runs[4];
+    uint32_t count;
+    uint32_t next_page;
+    int ends[2];
+    image_region_make(&region, BYTES, REGION_PRIVATE, 17);
+    if (image_no_kernel_tracker(&region)) {
+        image_region_free(&region);
+        skip();
+    }
+    assert_int_equal(ops->open(NULL, region.base, region.bytes, &tracker, NULL), 0);
+    assert_int_equal(ops->arm(tracker, 0, region.pages), 0);
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(write(ends[1], "entry", 5), 5);
+    assert_int_equal(read(ends[0], region.base + 7 * (size_t)region.page_bytes, 5), 5);
+    assert_int_equal(ops->collect(tracker, 0, region.pages, runs, 4, &count, &next_page), 0);
+    assert_int_equal(count, 1);
+    assert_int_equal(runs[0].first_page, 7);
+    assert_int_equal(runs[0].pages_count, 1);
+    close(ends[0]);
+    close(ends[1]);
     ops->close(tracker);
     image_region_free(&region);
 }
@@ -363,7 +463,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(so_it_is_with_lz4, set_up, tear_down),
         cmocka_unit_test_setup_teardown(so_it_is_in_a_memfd, set_up, tear_down),
         cmocka_unit_test_setup_teardown(so_it_is_with_huge_pages, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            a_disk_that_fills_up_in_the_pause_is_named_and_the_service_goes_on, set_up, tear_down),
         cmocka_unit_test(the_kernels_tracker_never_goes_back),
+        cmocka_unit_test(a_system_call_that_writes_is_seen_too),
         cmocka_unit_test_setup_teardown(
             where_pages_are_not_tracked_a_child_writes_and_the_manifest_says_why, set_up,
             tear_down),

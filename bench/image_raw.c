@@ -1,5 +1,5 @@
-/* bench/snapshot_raw.c: see snapshot_raw.h. */
-#include "bench/snapshot_raw.h"
+/* bench/image_raw.c: see image_raw.h. */
+#include "bench/image_raw.h"
 
 #include <fcntl.h>
 #include <stdbool.h>
@@ -65,7 +65,7 @@ static void walk(int fd, const uint8_t *bytes, uint64_t bytes_count)
     io_uring_queue_exit(&ring);
 }
 
-double snapshot_raw_write(const char *path, const uint8_t *bytes, uint64_t bytes_count)
+double image_raw_write(const char *path, const uint8_t *bytes, uint64_t bytes_count)
 {
     unlink(path);
     const double begun = now_s();
@@ -77,7 +77,7 @@ double snapshot_raw_write(const char *path, const uint8_t *bytes, uint64_t bytes
     return now_s() - begun;
 }
 
-double snapshot_raw_read(const char *path, uint64_t bytes_count)
+double image_raw_read(const char *path, uint64_t bytes_count)
 {
     const double begun = now_s();
     int fd = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
