@@ -73,7 +73,7 @@ class Mutation:
             body[at:at + dice.randint(0, 2)] = bytes(dice.randrange(256) for _ in range(dice.randint(0, 2)))
         header = self.manifest[:16] + struct.pack("<Q", len(body)) + self.manifest[24:48]
         if dice.random() < 0.1:
-            header = header[:12] + struct.pack("<I", dice.randint(0, 3)) + header[16:]
+            header = header[:12] + struct.pack("<I", dice.choice((0, 1, 99))) + header[16:]
         if dice.random() < 0.1:
             header = header[:24] + struct.pack("<Q", 1 << dice.randrange(64)) + header[32:]
         self.manifest = seal(header + bytes(body))
