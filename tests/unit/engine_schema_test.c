@@ -260,7 +260,7 @@ static int empty_in_schema_1(const void *state, uint32_t schema, baton_snapshot_
     if (schema != 1)
         return toy_service_v2.snapshot(state, schema, writer);
     const char *const start = "0";
-    int r = toy_service_v2.create(&(baton_service_config){&start}, &empty, &error);
+    int r = toy_service_v2.create(&(baton_service_config){.values = &start}, &empty, &error);
     if (r == 0)
         r = toy_service_v2.snapshot(empty, schema, writer);
     toy_service_v2.destroy(empty);
