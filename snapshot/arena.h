@@ -113,7 +113,7 @@ typedef struct {
     int fd; /* -1: anonymous memory */
     int refusal;
     bool huge_asked;
-    bool huge_agreed;
+    bool huge_advised;
 } arena_process;
 
 static inline arena_process *arena_process_of(const baton_arena *arena)
