@@ -126,7 +126,7 @@ int baton_door_snapshot(baton_door_run *run, baton_error *error)
     baton_snapshot_info info;
     int r = check_out(run, error);
     if (r == 0)
-        r = baton_snapshot_export(run->doors->service, run->directory, &run->replay, run->schema,
+        r = baton_state_export(run->doors->service, run->directory, &run->replay, run->schema,
                                   run->out, &info, error);
     if (r < 0)
         return r;

@@ -115,7 +115,9 @@ static int read_back(const round_trip *trip)
     const baton_snapshot_listed listed = {.info = trip->info};
     baton_snapshot_reader *reader = NULL;
     baton_machine back;
-    int r = baton_machine_init(&back, trip->machine->service, &trip->machine->config, trip->error);
+    baton_service_config config = trip->machine->config;
+    config.arena_options.address = 0; /* the other machine is there */
+    int r = baton_machine_init(&back, trip->machine->service, &config, trip->error);
     if (r == 0)
         r = baton_snapshot_reader_open(trip->io, trip->options->work_directory, &listed, &reader,
                                        trip->error);
@@ -274,7 +276,7 @@ static int visit_export(void *context, const baton_machine *machine,
     return r;
 }
 
-int baton_snapshot_export(const baton_service *service, const char *directory,
+int baton_state_export(const baton_service *service, const char *directory,
                           const baton_replay_options *replay, uint32_t schema,
                           const char *to_directory, baton_snapshot_info *ret_info,
                           baton_error *error)

@@ -93,7 +93,7 @@ BATON_MUST_USE int baton_round_trip(const baton_service *service, const char *di
                                     const baton_round_trip_options *options, baton_error *error);
 /* The state at the journal's end as a portable snapshot in that schema (0: the newest), into
  * another directory: no journal names it. */
-BATON_MUST_USE int baton_snapshot_export(const baton_service *service, const char *directory,
+BATON_MUST_USE int baton_state_export(const baton_service *service, const char *directory,
                                          const baton_replay_options *replay, uint32_t schema,
                                          const char *to_directory, baton_snapshot_info *ret_info,
                                          baton_error *error);
