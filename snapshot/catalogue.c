@@ -168,17 +168,28 @@ int baton_snapshot_remove(baton_io *io, const char *directory, uint64_t seq, uin
     return r;
 }
 
-/* Partial files, and chunks whose manifest is not there. */
+static bool has_manifest(baton_io *io, const char *directory, const named *one)
+{
+    char path[BATON_SNAPSHOT_PATH_BYTES];
+    baton_io_file file;
+    int r = baton_snapshot_path(path, directory, one->seq, one->epoch, BATON_NAME_MANIFEST);
+    if (r == 0)
+        r = baton_io_file_open(io, path, BATON_IO_FOR_READ, &file);
+    if (r == 0)
+        baton_io_file_close(io, file);
+    return r != -ENOENT;
+}
+
+/* Partial files first: then a dead writer's rename, still on its way (J10), finds nothing to rename. If it
+ * came before, the manifest is there now, and its chunks stay. */
 static int remove_leftovers(baton_io *io, const char *directory, const name_list *names)
 {
-    for (uint32_t i = 0; i < names->count; i++) {
-        const named *one = &names->names[i];
-        const named *after = i + 1 < names->count ? one + 1 : NULL;
+    for (uint32_t i = 0; i < 2 * names->count; i++) {
+        const bool chunks_now = i >= names->count;
+        const named *one = &names->names[i % names->count];
         char path[BATON_SNAPSHOT_PATH_BYTES];
-        if (one->kind == BATON_NAME_MANIFEST)
-            continue;
-        if (one->kind == BATON_NAME_CHUNKS && after != NULL && after->kind == BATON_NAME_MANIFEST &&
-            after->seq == one->seq && after->epoch == one->epoch)
+        if (one->kind == BATON_NAME_MANIFEST || (one->kind == BATON_NAME_CHUNKS) != chunks_now ||
+            (chunks_now && has_manifest(io, directory, one)))
             continue;
         int r = baton_snapshot_path(path, directory, one->seq, one->epoch, one->kind);
         if (r == 0)
