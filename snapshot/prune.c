@@ -41,15 +41,31 @@ int baton_snapshot_remove(baton_io *io, const char *directory, uint64_t seq, uin
     return r < 0 ? r : unlink_if_there(io, verified);
 }
 
-/* Partial files; chunks and notes whose manifest is not there. */
+static bool has_manifest(baton_io *io, const char *directory, const baton_snapshot_named *one)
+{
+    char path[BATON_SNAPSHOT_PATH_BYTES];
+    baton_io_file file;
+    int r = baton_snapshot_path(path, directory, one->seq, one->epoch, BATON_NAME_MANIFEST);
+    if (r == 0)
+        r = baton_io_file_open(io, path, BATON_IO_FOR_READ, &file);
+    if (r == 0)
+        baton_io_file_close(io, file);
+    return r != -ENOENT;
+}
+
+/* Partial files; chunks and notes whose manifest is not there. Partial files first: then a dead
+ * writer's rename, still on its way (J10), finds nothing to rename. If it came before, the manifest
+ * is there now, and its chunks stay. */
 static int remove_leftovers(baton_io *io, const char *directory, const baton_snapshot_names *names)
 {
-    for (uint32_t i = 0; i < names->count; i++) {
-        const baton_snapshot_named *one = &names->names[i];
+    for (uint32_t i = 0; i < 2 * names->count; i++) {
+        const bool partials_now = i < names->count;
+        const baton_snapshot_named *one = &names->names[i % names->count];
         char path[BATON_SNAPSHOT_PATH_BYTES];
         const bool partial =
             one->kind == BATON_NAME_CHUNKS_PARTIAL || one->kind == BATON_NAME_MANIFEST_PARTIAL;
-        if (!partial && baton_snapshot_names_beside(names, i, BATON_NAME_MANIFEST))
+        if (one->kind == BATON_NAME_MANIFEST || partial != partials_now ||
+            (!partial && has_manifest(io, directory, one)))
             continue;
         int r = baton_snapshot_path(path, directory, one->seq, one->epoch, one->kind);
         if (r == 0)

@@ -188,7 +188,9 @@ static void on_error(snapshot_run *run, int r, const baton_error *error, uint64_
     const bool none_good =
         newest == 0 && run->engine_options.retire && (run->faults & (FAULT_ROT | FAULT_SPOIL)) != 0;
     const bool is_damage = r == BATON_E_DAMAGED || r == BATON_E_UNTRUSTED || r == -EIO;
-    const bool excused_io = r == -EIO && (run->faults & FAULT_EIO) != 0;
+    /* All of them unreadable at once: the refusal is about the newest, whatever was wrong with it. */
+    const bool excused_io = (run->faults & FAULT_EIO) != 0 &&
+                            (r == -EIO || (r == BATON_E_UNTRUSTED && run->engine_options.retire));
     const bool excused_full = r == BATON_E_NO_SPACE && run->full;
     if (r == BATON_E_DIVERGED || r == BATON_E_SCHEMA || r == BATON_E_UNKNOWN_TYPE)
         run_fail(run, "open took wrong bytes: %s: %s", baton_status_name(r), error->why);
