@@ -11,7 +11,17 @@
 
 const char *const baton_door_names[] = {"info", "replay", "verify", "digest", NULL};
 
-enum { DOOR_TO, DOOR_EFFECTS, DOOR_SCHEMA, DOOR_FROM_START, DOOR_IO, DOOR_OUTPUT, DOOR_OPTIONS };
+enum {
+    DOOR_TO,
+    DOOR_EFFECTS,
+    DOOR_SCHEMA,
+    DOOR_FROM_START,
+    DOOR_IO,
+    DOOR_ARENA_ADDRESS,
+    DOOR_ARENA_SIZE,
+    DOOR_OUTPUT,
+    DOOR_OPTIONS
+};
 static const baton_option door_options[] = {
     [DOOR_TO] = {"to", "SEQ|TIME", "0",
                  "replay, digest: stop after this entry, or at 2026-11-21T14:00:00Z or @ns"},
@@ -22,6 +32,8 @@ static const baton_option door_options[] = {
     [DOOR_FROM_START] = {"from-start", NULL, NULL,
                          "replay, digest: from entry 1, without snapshots"},
     [DOOR_IO] = {"io", "auto|uring|threads", "auto", "how files are read"},
+    [DOOR_ARENA_ADDRESS] = BATON_OPTION_ARENA_ADDRESS,
+    [DOOR_ARENA_SIZE] = BATON_OPTION_ARENA_SIZE,
     [DOOR_OUTPUT] = {"output", "text|json", "text", "-o: for people or for machines"},
 };
 
@@ -61,7 +73,11 @@ static int read_options(door_run *run, const baton_option_set *set, baton_error 
         (r = baton_option_count("digest-schema", set->values[DOOR_SCHEMA], UINT32_MAX, &schema,
                                 error)) < 0 ||
         (r = baton_option_choice("io", set->values[DOOR_IO], backends, &backend, error)) < 0 ||
-        (r = baton_option_choice("output", set->values[DOOR_OUTPUT], outputs, &output, error)) < 0)
+        (r = baton_option_choice("output", set->values[DOOR_OUTPUT], outputs, &output, error)) <
+            0 ||
+        (r = baton_arena_options_read(&run->replay.config.arena_options,
+                                      set->values[DOOR_ARENA_ADDRESS], set->values[DOOR_ARENA_SIZE],
+                                      error)) < 0)
         return r;
     run->json = output == 1;
     run->digest_schema = (uint32_t)schema;
@@ -91,11 +107,13 @@ static json_t *describe_build(const baton_service *service)
         json_array_append_new(types, json_pack("{s:i, s:I}", "type",
                                                (int)service->entry_types[i].type, "schema_min",
                                                (json_int_t)service->entry_types[i].schema_min));
-    return json_pack("{s:s, s:o, s:{s:I, s:I}, s:o, s:b, s:b}", "service", service->name, "version",
-                     baton_describe_text(service->version), "schema", "write",
-                     (json_int_t)service->schema.write, "read_min",
-                     (json_int_t)service->schema.read_min, "entry_types", types, "follow", 0,
-                     "handover", 0);
+    return json_pack(
+        "{s:s, s:o, s:{s:I, s:I}, s:o, s:o, s:b, s:b}", "service", service->name, "version",
+        baton_describe_text(service->version), "schema", "write", (json_int_t)service->schema.write,
+        "read_min", (json_int_t)service->schema.read_min, "layout",
+        service->layout != NULL ? baton_describe_digest(baton_layout_digest(service->layout))
+                                : json_null(),
+        "entry_types", types, "follow", 0, "handover", 0);
 }
 
 static json_t *describe_snapshot(const baton_snapshot_listed *listed)

@@ -42,6 +42,20 @@ typedef struct {
 } baton_run_options;
 extern const baton_option baton_run_option_table[];
 extern const uint32_t baton_run_option_count;
+/* Of a service whose state is in an arena; others take and ignore them. Each command that makes a
+ * state has both. */
+#define BATON_OPTION_ARENA_ADDRESS                                                                 \
+    {                                                                                              \
+        "arena-address", "auto|ADDRESS", "auto",                                                   \
+            "where the state's memory is: a multiple of 2 MiB, as 0x551000000000"                  \
+    }
+#define BATON_OPTION_ARENA_SIZE                                                                    \
+    {                                                                                              \
+        "arena-size", "SIZE", "64GiB",                                                             \
+            "addresses kept for it, the most it can grow to; costs no memory"                      \
+    }
+BATON_MUST_USE int baton_arena_options_read(baton_arena_options *options, const char *address,
+                                            const char *size, baton_error *error);
 BATON_MUST_USE int baton_run_options_read(baton_run_options *options, const baton_option_set *set,
                                           baton_error *error);
 

@@ -27,6 +27,9 @@ enum {
     RUN_ARCHIVE_DIR,
     RUN_ARCHIVE_COMMAND,
     RUN_OUTBOX_SIZE,
+    RUN_ARENA_ADDRESS,
+    RUN_ARENA_SIZE,
+    RUN_ARENA_MEMORY,
     RUN_READY_FD,
     RUN_REPORT_FD,
     RUN_LOG_LEVEL,
@@ -58,6 +61,10 @@ const baton_option baton_run_option_table[] = {
                              "or run this with the file's path; exit 0 says that it is kept"},
     [RUN_OUTBOX_SIZE] = {"outbox-size", "SIZE", "64MiB",
                          "unconfirmed effects; past it intake stops"},
+    [RUN_ARENA_ADDRESS] = BATON_OPTION_ARENA_ADDRESS,
+    [RUN_ARENA_SIZE] = BATON_OPTION_ARENA_SIZE,
+    [RUN_ARENA_MEMORY] = {"arena-memory", "anonymous|huge|memfd", "anonymous",
+                          "what the arena's pages are"},
     [RUN_READY_FD] = {"ready-fd", "FD", NULL,
                       "write one JSON line there when ready, then close it"},
     [RUN_REPORT_FD] = {"report-fd", "FD", NULL, "write the drain report there as one JSON line"},
@@ -183,6 +190,36 @@ static int read_choices(baton_run_options *options, const baton_option_set *set,
     return 0;
 }
 
+int baton_arena_options_read(baton_arena_options *options, const char *address, const char *size,
+                             baton_error *error)
+{
+    options->address = 0;
+    if (strcmp(address, "auto") != 0) {
+        char *end;
+        errno = 0;
+        options->address = strtoull(address, &end, 0);
+        if (errno != 0 || *end != '\0' || address[0] < '0' || address[0] > '9' ||
+            options->address == 0)
+            return baton_error_setf(error, BATON_E_INVALID, "option --arena-address",
+                                    "give auto, or an address as 0x551000000000",
+                                    "'%.100s' does not fit", address);
+    }
+    return baton_option_size("arena-size", size, &options->reserve_bytes, error);
+}
+
+static int read_arena(baton_arena_options *options, const baton_option_set *set, baton_error *error)
+{
+    static const char *const memories[] = {"anonymous", "huge", "memfd", NULL};
+    uint32_t memory = 0;
+    int r = baton_arena_options_read(options, set->values[RUN_ARENA_ADDRESS],
+                                     set->values[RUN_ARENA_SIZE], error);
+    if (r == 0)
+        r = read_choice(set, RUN_ARENA_MEMORY, memories, &memory, error);
+    options->huge_pages = memory == 1;
+    options->memfd = memory == 2;
+    return r;
+}
+
 static int read_numbers(baton_run_options *options, const baton_option_set *set, baton_error *error)
 {
     uint64_t keep = 0;
@@ -238,6 +275,8 @@ int baton_run_options_read(baton_run_options *options, const baton_option_set *s
                                "give a shorter path");
 
     int r = read_choices(options, set, error);
+    if (r == 0)
+        r = read_arena(&options->engine.config.arena_options, set, error);
     if (r == 0)
         r = read_numbers(options, set, error);
     if (r == 0)

@@ -65,6 +65,7 @@ typedef struct {
     baton_metric *effect_blocks;
     baton_metric *outbox_effects;
     baton_metric *outbox_bytes;
+    baton_metric *arena_bytes;
     baton_metric *checkpoints_total;
     baton_metric *snapshots_total;
     baton_metric *snapshots_failed_total;

@@ -31,10 +31,10 @@ int baton_service_check(const baton_service *service, baton_error *error)
     else if (!service->create || !service->destroy || !service->apply || !service->digest ||
              !service->snapshot || !service->restore)
         why = "a function of its table is missing";
-    if (why == NULL)
-        return 0;
-    return baton_error_set(error, BATON_E_INVALID, "use this baton_service", why,
-                           "correct the service's table");
+    if (why != NULL)
+        return baton_error_set(error, BATON_E_INVALID, "use this baton_service", why,
+                               "correct the service's table");
+    return service->layout != NULL ? baton_layout_check(service->layout, error) : 0;
 }
 
 const baton_entry_type *baton_service_entry_type(const baton_service *service, uint16_t type)
@@ -49,10 +49,11 @@ const baton_entry_type *baton_service_entry_type(const baton_service *service, u
 static int fill_config(baton_machine *machine, const baton_service_config *config)
 {
     const baton_service *service = machine->service;
-    if (config != NULL && config->values != NULL) {
+    if (config != NULL)
         machine->config = *config;
+    machine->config.arena = NULL;
+    if (machine->config.values != NULL)
         return 0;
-    }
     machine->defaults = calloc((size_t)service->options_count + 1, sizeof(*machine->defaults));
     if (machine->defaults == NULL)
         return -ENOMEM;
@@ -88,8 +89,38 @@ void baton_machine_fini(baton_machine *machine)
 {
     drop_state(machine);
     baton_effect_queue_fini(&machine->held);
+    baton_arena_destroy(machine->arena);
+    machine->arena = NULL;
     free(machine->defaults);
     machine->defaults = NULL;
+}
+
+/* An empty one for create, if the service wants one. */
+static int empty_arena(baton_machine *machine, baton_error *error)
+{
+    int r = 0;
+    if (machine->service->layout == NULL)
+        return 0;
+    if (machine->arena == NULL)
+        r = baton_arena_create(&machine->config.arena_options, machine->service->layout,
+                               &machine->arena, error);
+    else
+        r = baton_arena_reset(machine->arena, error);
+    machine->config.arena = machine->arena;
+    return r;
+}
+
+static int set_root(baton_machine *machine, baton_error *error)
+{
+    if (machine->arena == NULL)
+        return 0;
+    if (!baton_arena_holds(machine->arena, machine->state))
+        return baton_error_set(error, BATON_E_INVALID, "use this baton_service",
+                               "its layout says that the state is in the arena, and create "
+                               "returned another place",
+                               "take the state's memory from config->arena");
+    baton_arena_set_root(machine->arena, machine->state);
+    return 0;
 }
 
 int baton_machine_reset(baton_machine *machine, baton_error *error)
@@ -100,10 +131,13 @@ int baton_machine_reset(baton_machine *machine, baton_error *error)
     machine->effect_digest = (baton_digest){0};
     machine->effects_count = 0;
 
+    int r = empty_arena(machine, error);
+    if (r < 0)
+        return r;
     baton_error why = {0};
-    int r = machine->service->create(&machine->config, &machine->state, &why);
+    r = machine->service->create(&machine->config, &machine->state, &why);
     if (r == 0)
-        return 0;
+        return set_root(machine, error);
     if (r > 0)
         r = BATON_E_REFUSED;
     machine->state = NULL;
@@ -112,6 +146,11 @@ int baton_machine_reset(baton_machine *machine, baton_error *error)
             *error = why;
         return r;
     }
+    if (machine->arena != NULL && baton_arena_refusal(machine->arena) == BATON_E_FULL)
+        return baton_error_set(error, BATON_E_FULL, "make an empty state",
+                               "the arena that it is in is too small for it",
+                               "raise --arena-size, or choose a smaller state by the service's "
+                               "options");
     return baton_error_set(error, r, "make an empty state", NULL, "look at the service's options");
 }
 

@@ -18,6 +18,7 @@ struct baton_machine {
     const baton_service *service;
     baton_service_config config;
     const char **defaults; /* config's values when the caller gave none */
+    baton_arena *arena;    /* what the state is in; NULL: the service has no layout */
     void *state;
     uint64_t seq;     /* of the last entry applied */
     uint64_t time_ns; /* its time */
@@ -39,7 +40,8 @@ const baton_entry_type *baton_service_entry_type(const baton_service *service, u
 
 /* The empty state, before entry 1. *machine is caller's memory, needs fini in every case.
  * config->values NULL: the defaults of the service's options. The strings of config stay the
- * caller's. */
+ * caller's; config->arena is not looked at: a service with a layout gets an arena of this
+ * machine's. */
 BATON_MUST_USE int baton_machine_init(baton_machine *machine, const baton_service *service,
                                       const baton_service_config *config, baton_error *error);
 void baton_machine_fini(baton_machine *machine);

@@ -113,6 +113,8 @@ int baton_engine_metrics_open(baton_engine *engine, const baton_hydrate_report *
         {"baton_outbox_effects", "Effects that no consumer has confirmed yet.", false,
          &metric->outbox_effects},
         {"baton_outbox_bytes", "Their size.", false, &metric->outbox_bytes},
+        {"baton_arena_bytes", "Of the state's arena, in use; 0 without one.", false,
+         &metric->arena_bytes},
         {"baton_checkpoints_total", "Checkpoints journaled.", true, &metric->checkpoints_total},
         {"baton_snapshots_total", "Snapshots published.", true, &metric->snapshots_total},
         {"baton_snapshots_failed_total", "Snapshots that failed.", true,
@@ -144,4 +146,6 @@ void baton_engine_metrics_update(baton_engine *engine)
     baton_metric_set(metric->effect_blocks, (double)machine->held.blocks_made);
     baton_metric_set(metric->outbox_effects, (double)machine->outbox.count);
     baton_metric_set(metric->outbox_bytes, (double)machine->outbox.bytes);
+    if (machine->arena != NULL)
+        baton_metric_set(metric->arena_bytes, (double)baton_arena_used(machine->arena).bytes_count);
 }

@@ -93,6 +93,16 @@ class Lobster(TestCase):
         self.assertGreaterEqual(strict, 3989)
         self.assertEqual((exact, exact), (4001, summary["executed_exactly"]))
 
+    def test_a_book_in_an_arena_gives_the_same_results(self):
+        directory = self.workdir()
+        for options in ([], ["--match"]):
+            results = []
+            for name, memory in (("heap", []), ("arena", ["--arena"])):
+                book, fills = directory / f"{name}-book.csv", directory / f"{name}-fills.csv"
+                summary = replay(*options, *memory, "--book-out", book, "--fills-out", fills)
+                results.append((summary, book.read_bytes(), fills.read_bytes()))
+            self.assertEqual(results[0], results[1])
+
     def test_the_same_messages_give_the_same_digest_by_file_and_by_pipe(self):
         by_file = replay()
         with open(HOUR / "messages.csv") as file:

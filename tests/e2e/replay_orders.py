@@ -15,9 +15,9 @@ def table(path):
         return list(csv.DictReader(file))
 
 
-def replay(orders, balances, out):
+def replay(orders, balances, out, *options):
     return run(program("exchange-replay"), "orders", "--orders", orders, "--balances", balances,
-               "--out", out, "-o", "json", check=0).json()
+               "--out", out, "-o", "json", *options, check=0).json()
 
 
 @unittest.skipUnless(HERE, "no orders-100k (set BATON_DATA)")
@@ -49,6 +49,13 @@ class Published(TestCase):
         self.assertEqual(set(ours), set(opening))
         for account in set(ours) - set(published):
             self.assertEqual(ours[account], opening[account])
+
+    def test_a_book_in_an_arena_gives_the_same_results(self):
+        out = self.workdir() / "arena"
+        summary = replay(ORDERS / "orders.csv", ORDERS / "balances_init.csv", out, "--arena")
+        self.assertEqual(summary, self.summary)
+        for name in ("orderbook.csv", "events.csv", "balances.csv"):
+            self.assertEqual((out / name).read_bytes(), (self.out / name).read_bytes())
 
     def test_accounts_hold_exactly_what_the_resting_orders_need(self):
         needed = {}

@@ -15,7 +15,7 @@ enum { CLIENTS = 5 };
 static int setup(void **state)
 {
     clients *table;
-    assert_int_equal(clients_create(CLIENTS, &table), 0);
+    assert_int_equal(clients_create(&(clients_options){.clients_max = CLIENTS}, &table), 0);
     *state = table;
     return 0;
 }
@@ -107,7 +107,7 @@ static void the_digest_is_that_of_what_is_kept_however_it_came(void **state)
 {
     clients *table = *state;
     clients *other;
-    assert_int_equal(clients_create(CLIENTS + 100, &other), 0);
+    assert_int_equal(clients_create(&(clients_options){.clients_max = CLIENTS + 100}, &other), 0);
     for (uint64_t i = 1; i <= 200; i++)
         for (uint64_t id = 1; id <= 3; id++)
             assert_true(remember(table, id, i, 10 * i + id));
@@ -127,8 +127,8 @@ static void every_field_of_an_outcome_is_in_the_digest(void **state)
     for (int field = 0; field < 6; field++) {
         clients *one, *other;
         client_outcome outcome = outcome_of(4, 50);
-        assert_int_equal(clients_create(1, &one), 0);
-        assert_int_equal(clients_create(1, &other), 0);
+        assert_int_equal(clients_create(&(clients_options){.clients_max = 1}, &one), 0);
+        assert_int_equal(clients_create(&(clients_options){.clients_max = 1}, &other), 0);
         assert_true(clients_remember(one, 1, &outcome));
         outcome.client_seq += field == 0;
         outcome.seq += field == 1;
@@ -177,8 +177,11 @@ static void capacities_that_can_not_be_are_refused(void **state)
 {
     (void)state;
     clients *table = NULL;
-    assert_int_equal(clients_create(0, &table), BATON_E_INVALID);
-    assert_int_equal(clients_create((uint32_t)EXCHANGE_CLIENT_ID_MAX + 1, &table), BATON_E_INVALID);
+    assert_int_equal(clients_create(&(clients_options){.clients_max = 0}, &table), BATON_E_INVALID);
+    assert_int_equal(
+        clients_create(&(clients_options){.clients_max = (uint32_t)EXCHANGE_CLIENT_ID_MAX + 1},
+                       &table),
+        BATON_E_INVALID);
     assert_null(table);
     clients_destroy(NULL);
 }

@@ -20,7 +20,7 @@ static int open_mode(void **state, lobster_mode mode)
     static fixture made;
     made = (fixture){0};
     *state = &made;
-    int r = lobster_engine_open(&made.engine, mode, NULL);
+    int r = lobster_engine_open(&made.engine, mode, REPLAY_ARENA, NULL);
     made.engine.fills = open_memstream(&made.fills, &made.fills_bytes);
     return r;
 }

@@ -25,7 +25,7 @@ static int open_state(void **state)
     made = (fixture){0};
     *state = &made;
     made.state.events.file = open_memstream(&made.events, &made.events_bytes);
-    int r = replay_book_open(&made.state.replay, NULL);
+    int r = replay_book_open(&made.state.replay, REPLAY_ARENA, NULL);
     return r < 0 ? r : ledger_create(1000, &made.state.ledger);
 }
 

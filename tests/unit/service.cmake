@@ -1,6 +1,8 @@
 # The matching engine's state machine, in its newer version, without sockets.
 baton_test(service_engine_test SOURCES unit/matching_engine_test.c unit/exchange_machine.c
     MODULES engine snapshot journal base LIBRARIES exchange_engine_1.1.0)
+baton_test(service_engine_arena_test SOURCES unit/matching_engine_arena_test.c unit/exchange_machine.c
+    MODULES engine snapshot journal base LIBRARIES exchange_engine_1.1.0)
 baton_test(service_clients_test SOURCES unit/clients_test.c MODULES base LIBRARIES exchange_engine_1.1.0)
 baton_test(service_connection_test SOURCES unit/connection_test.c MODULES base LIBRARIES exchange_wire)
 baton_test(service_load_stream_test SOURCES unit/load_stream_test.c MODULES base LIBRARIES exchange_stream)

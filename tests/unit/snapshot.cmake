@@ -11,3 +11,8 @@ if(EXISTS "${PROJECT_SOURCE_DIR}/orchestrator-shim/command.h")
             ../orchestrator-shim/snapshot_command.c ../orchestrator-shim/arguments.c ../orchestrator-shim/output.c
         MODULES journal snapshot base LIBRARIES PkgConfig::JANSSON)
 endif()
+# The arena and the layout of what is in it. fixture: a tree that lives in one.
+baton_test(layout_test SOURCES unit/layout_test.c MODULES snapshot base)
+foreach(topic arena arena_random arena_image)
+    baton_test(${topic}_test SOURCES unit/${topic}_test.c unit/arena_fixture.c MODULES snapshot base)
+endforeach()

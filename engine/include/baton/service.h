@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <baton/arena.h>
 #include <baton/digest.h>
 #include <baton/journal.h>
 #include <baton/snapshot.h>
@@ -62,6 +63,10 @@ typedef struct {
 
 typedef struct {
     const char *const *values; /* in the order of baton_service.options */
+    /* Empty, and the only place for the state, if the service has a layout; else NULL. A service
+     * may also be made by hand, without one (tests): then too it is NULL. */
+    baton_arena *arena;
+    baton_arena_options arena_options; /* where Baton makes it, and how large it may get */
 } baton_service_config;
 
 typedef struct baton_service {
@@ -80,6 +85,7 @@ typedef struct baton_service {
     /* The empty state, before entry 1. 0, -ENOMEM, BATON_E_INVALID (an option; write why into
      * error). */
     int (*create)(const baton_service_config *config, void **ret_state, baton_error *error);
+    /* A state in an arena: the memory goes with the arena, giving it back is not needed. */
     void (*destroy)(void *state);
     /* The deterministic step. Anything but 0 means that the entry can not be applied at all: the
      * engine stops. What a client did wrong is an effect (a reject), not an error. */
@@ -91,6 +97,11 @@ typedef struct baton_service {
     /* Into a state fresh from create. schema is the snapshot's. Unknown rows are refused:
      * BATON_E_SCHEMA. */
     int (*restore)(void *state, uint32_t schema, baton_snapshot_reader *reader);
+
+    /* Not NULL: the state, all of it, is kept in an arena: config->arena, whose root Baton makes
+     * the pointer that create returns. So *ret_state lies in it, and so does everything that it
+     * points to: the state may keep config->arena, and copies of the options' values. */
+    const baton_layout *layout;
 } baton_service;
 
 #ifdef __cplusplus

@@ -2,8 +2,39 @@
 #include "examples/exchange/book/book.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include "examples/exchange/book/book_internal.h"
+#include "examples/exchange/book/memory.h"
+
+static const baton_layout_field counters_fields[] = {
+    BATON_FIELD(book_counters, next_priority),
+    BATON_FIELD(book_counters, trades_count),
+    BATON_FIELD(book_counters, now_ns),
+};
+static const baton_layout_type counters_layout = BATON_LAYOUT_TYPE(book_counters, counters_fields);
+
+static const baton_layout_field slot_fields[] = {
+    BATON_FIELD(book_slot, order_id),  BATON_FIELD(book_slot, client_id),
+    BATON_FIELD(book_slot, remaining), BATON_FIELD(book_slot, filled),
+    BATON_FIELD(book_slot, priority),  BATON_FIELD(book_slot, expire_ns),
+    BATON_FIELD(book_slot, level),     BATON_FIELD(book_slot, older),
+    BATON_FIELD(book_slot, newer),     BATON_FIELD(book_slot, expiry_index),
+    BATON_FIELD(book_slot, side),      BATON_FIELD(book_slot, time_in_force),
+};
+const baton_layout_type book_slot_layout = BATON_LAYOUT_TYPE(book_slot, slot_fields);
+
+static const baton_layout_field book_fields[] = {
+    BATON_POINTER(order_book, arena, baton_arena),
+    BATON_POINTER(order_book, slots, book_slot),
+    BATON_FIELD(order_book, slots_max),
+    BATON_FIELD(order_book, free_slot),
+    BATON_STRUCT(order_book, by_id, order_table_layout),
+    BATON_STRUCT(order_book, levels, price_levels_layout),
+    BATON_POINTER(order_book, expiry, uint32_t),
+    BATON_FIELD(order_book, expiry_count),
+    BATON_STRUCT(order_book, counters, counters_layout),
+    BATON_OPAQUE(order_book, orders_digest),
+};
+const baton_layout_type order_book_layout = BATON_LAYOUT_TYPE(order_book, book_fields);
 
 static bool pool_size_fits(uint32_t count)
 {
@@ -16,22 +47,23 @@ int book_create(const book_options *options, order_book **ret_book)
         return BATON_E_INVALID;
 
     int r = -ENOMEM;
-    order_book *made = calloc(1, sizeof(*made));
+    order_book *made = memory_new(options->arena, &order_book_layout, 1);
     if (!made)
         goto fail;
+    made->arena = options->arena;
     made->slots_max = options->orders_max;
     made->counters.next_priority = 1;
-    made->slots = calloc(options->orders_max, sizeof(*made->slots));
-    made->expiry = calloc(options->orders_max, sizeof(*made->expiry));
+    made->slots = memory_new(made->arena, &book_slot_layout, options->orders_max);
+    made->expiry = memory_numbers(made->arena, options->orders_max);
     if (!made->slots || !made->expiry)
         goto fail;
     for (uint32_t i = 0; i < options->orders_max; i++)
         made->slots[i].newer = i + 1 < options->orders_max ? i + 1 : BOOK_NONE;
 
-    r = order_table_init(&made->by_id, options->orders_max);
+    r = order_table_init(&made->by_id, made->arena, options->orders_max);
     if (r < 0)
         goto fail;
-    r = price_levels_init(&made->levels, options->levels_max);
+    r = price_levels_init(&made->levels, made->arena, options->levels_max);
     if (r < 0)
         goto fail;
     *ret_book = made;
@@ -46,11 +78,12 @@ void book_destroy(order_book *book)
 {
     if (!book)
         return;
-    price_levels_fini(&book->levels);
-    order_table_fini(&book->by_id);
-    free(book->expiry);
-    free(book->slots);
-    free(book);
+    baton_arena *arena = book->arena;
+    price_levels_fini(&book->levels, arena);
+    order_table_fini(&book->by_id, arena);
+    memory_free(arena, book->expiry);
+    memory_free(arena, book->slots);
+    memory_free(arena, book);
 }
 
 uint32_t book_levels(const order_book *book, book_side side, book_level *levels,

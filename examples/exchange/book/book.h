@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <baton/arena.h>
 #include <baton/digest.h>
 #include <baton/status.h>
 
@@ -58,7 +59,20 @@ const char *book_refusal_text(book_refusal refusal);
 typedef struct {
     uint32_t orders_max; /* orders resting at once, both sides; 1..BOOK_ORDERS_MAX */
     uint32_t levels_max; /* distinct prices at once, both sides; 1..BOOK_ORDERS_MAX */
+    /* All of the book is in it; its layout must have BOOK_LAYOUT_TYPES. NULL: on the heap. */
+    baton_arena *arena;
 } book_options;
+
+/* For the table of types of a baton_layout. */
+#define BOOK_LAYOUT_TYPES                                                                          \
+    &order_book_layout, &book_slot_layout, &order_table_entry_layout, &price_level_layout,         \
+        &price_node_layout
+enum { BOOK_LAYOUT_TYPES_COUNT = 5 };
+extern const baton_layout_type order_book_layout;
+extern const baton_layout_type book_slot_layout;
+extern const baton_layout_type order_table_entry_layout;
+extern const baton_layout_type price_level_layout;
+extern const baton_layout_type price_node_layout;
 
 /* -ENOMEM, BATON_E_INVALID. About 150 bytes an order and 60 a level. */
 BATON_MUST_USE int book_create(const book_options *options, order_book **ret_book);

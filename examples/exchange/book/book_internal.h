@@ -23,6 +23,7 @@ typedef struct {
 } book_slot;
 
 struct order_book {
+    baton_arena *arena; /* NULL: on the heap */
     book_slot *slots;
     uint32_t slots_max;
     uint32_t free_slot;

@@ -1,9 +1,23 @@
 #include "examples/exchange/book/order_table.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include "examples/exchange/book/invariant.h"
+#include "examples/exchange/book/memory.h"
 #include "examples/exchange/book/price_levels.h"
+
+static const baton_layout_field entry_fields[] = {
+    BATON_FIELD(order_table_entry, order_id),
+    BATON_FIELD(order_table_entry, slot),
+};
+const baton_layout_type order_table_entry_layout =
+    BATON_LAYOUT_TYPE(order_table_entry, entry_fields);
+
+static const baton_layout_field table_fields[] = {
+    BATON_POINTER(order_table, entries, order_table_entry),
+    BATON_FIELD(order_table, mask),
+    BATON_FIELD(order_table, count),
+};
+const baton_layout_type order_table_layout = BATON_LAYOUT_TYPE(order_table, table_fields);
 
 /* The finaliser of splitmix64: ids that differ in any bit spread over the whole table. */
 static uint64_t hash_of(uint64_t id)
@@ -15,13 +29,13 @@ static uint64_t hash_of(uint64_t id)
     return id ^ id >> 31;
 }
 
-int order_table_init(order_table *table, uint32_t orders_max)
+int order_table_init(order_table *table, baton_arena *arena, uint32_t orders_max)
 {
     uint64_t capacity = 16;
     while (capacity < 2ull * orders_max)
         capacity *= 2;
     *table = (order_table){.mask = capacity - 1};
-    table->entries = calloc(capacity, sizeof(*table->entries));
+    table->entries = memory_new(arena, &order_table_entry_layout, capacity);
     if (!table->entries)
         return -ENOMEM;
     for (uint64_t i = 0; i < capacity; i++)
@@ -29,9 +43,9 @@ int order_table_init(order_table *table, uint32_t orders_max)
     return 0;
 }
 
-void order_table_fini(order_table *table)
+void order_table_fini(order_table *table, baton_arena *arena)
 {
-    free(table->entries);
+    memory_free(arena, table->entries);
     table->entries = NULL;
 }
 

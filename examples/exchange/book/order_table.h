@@ -4,6 +4,7 @@
 #pragma once
 
 #include <stdint.h>
+#include <baton/arena.h>
 #include <baton/status.h>
 
 typedef struct {
@@ -17,9 +18,11 @@ typedef struct {
     uint32_t count;
 } order_table;
 
-/* Room for orders_max entries. */
-BATON_MUST_USE int order_table_init(order_table *table, uint32_t orders_max);
-void order_table_fini(order_table *table);
+extern const baton_layout_type order_table_layout;
+
+/* Room for orders_max entries; arena as in book_options, the same for both. */
+BATON_MUST_USE int order_table_init(order_table *table, baton_arena *arena, uint32_t orders_max);
+void order_table_fini(order_table *table, baton_arena *arena);
 
 uint32_t order_table_find(const order_table *table, uint64_t order_id);        /* or BOOK_NONE */
 void order_table_insert(order_table *table, uint64_t order_id, uint32_t slot); /* must be absent */

@@ -2,12 +2,39 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdlib.h>
 #include "examples/exchange/book/invariant.h"
+#include "examples/exchange/book/memory.h"
 
 #define PRICE_LEAF 0x80000000u
 
 static_assert(BOOK_ORDERS_MAX < PRICE_LEAF, "a level number leaves the leaf mark free");
+
+static const baton_layout_field level_fields[] = {
+    BATON_FIELD(price_level, price),        BATON_FIELD(price_level, size),
+    BATON_FIELD(price_level, oldest),       BATON_FIELD(price_level, newest),
+    BATON_FIELD(price_level, orders_count), BATON_FIELD(price_level, lower),
+    BATON_FIELD(price_level, higher),
+};
+const baton_layout_type price_level_layout = BATON_LAYOUT_TYPE(price_level, level_fields);
+
+static const baton_layout_field node_fields[] = {
+    BATON_FIELD_ARRAY(price_node, child),
+    BATON_FIELD(price_node, bit),
+};
+const baton_layout_type price_node_layout = BATON_LAYOUT_TYPE(price_node, node_fields);
+
+static const baton_layout_field levels_fields[] = {
+    BATON_POINTER(price_levels, levels, price_level),
+    BATON_POINTER(price_levels, nodes, price_node),
+    BATON_FIELD(price_levels, levels_max),
+    BATON_FIELD(price_levels, free_level),
+    BATON_FIELD(price_levels, free_node),
+    BATON_FIELD(price_levels, used_count),
+    BATON_FIELD_ARRAY(price_levels, root),
+    BATON_FIELD_ARRAY(price_levels, best),
+    BATON_FIELD_ARRAY(price_levels, count),
+};
+const baton_layout_type price_levels_layout = BATON_LAYOUT_TYPE(price_levels, levels_fields);
 
 /* Order-preserving: the lowest int64 becomes 0. */
 static uint64_t key_of(int64_t price)
@@ -15,17 +42,17 @@ static uint64_t key_of(int64_t price)
     return (uint64_t)price ^ (1ull << 63);
 }
 
-int price_levels_init(price_levels *index, uint32_t levels_max)
+int price_levels_init(price_levels *index, baton_arena *arena, uint32_t levels_max)
 {
     *index = (price_levels){
         .levels_max = levels_max,
         .root = {BOOK_NONE, BOOK_NONE},
         .best = {BOOK_NONE, BOOK_NONE},
     };
-    index->levels = calloc(levels_max, sizeof(*index->levels));
-    index->nodes = calloc(levels_max, sizeof(*index->nodes));
+    index->levels = memory_new(arena, &price_level_layout, levels_max);
+    index->nodes = memory_new(arena, &price_node_layout, levels_max);
     if (!index->levels || !index->nodes) {
-        price_levels_fini(index);
+        price_levels_fini(index, arena);
         return -ENOMEM;
     }
     for (uint32_t i = 0; i < levels_max; i++) {
@@ -36,10 +63,10 @@ int price_levels_init(price_levels *index, uint32_t levels_max)
     return 0;
 }
 
-void price_levels_fini(price_levels *index)
+void price_levels_fini(price_levels *index, baton_arena *arena)
 {
-    free(index->levels);
-    free(index->nodes);
+    memory_free(arena, index->levels);
+    memory_free(arena, index->nodes);
     index->levels = NULL;
     index->nodes = NULL;
 }

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <stdint.h>
+#include <baton/arena.h>
 #include <baton/status.h>
 #include "examples/exchange/book/book.h"
 
@@ -41,8 +42,11 @@ typedef struct {
     uint32_t count[2];
 } price_levels;
 
-BATON_MUST_USE int price_levels_init(price_levels *index, uint32_t levels_max);
-void price_levels_fini(price_levels *index);
+extern const baton_layout_type price_levels_layout;
+
+/* arena as in book_options, the same for both. */
+BATON_MUST_USE int price_levels_init(price_levels *index, baton_arena *arena, uint32_t levels_max);
+void price_levels_fini(price_levels *index, baton_arena *arena);
 
 /* BOOK_NONE when absent. */
 uint32_t price_levels_find(const price_levels *index, book_side side, int64_t price);

@@ -1,8 +1,9 @@
 #include "examples/exchange/matching-engine/clients.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include "examples/exchange/book/memory.h"
 
 typedef struct {
     uint64_t client_id;
@@ -14,6 +15,7 @@ typedef struct {
 } client;
 
 struct clients {
+    baton_arena *arena; /* NULL: on the heap */
     uint32_t count;
     uint32_t max;
     uint32_t slots_mask;
@@ -22,6 +24,32 @@ struct clients {
     baton_digest digest;
     baton_digest volumes;
 };
+
+static const baton_layout_field outcome_fields[] = {
+    BATON_FIELD(client_outcome, client_seq), BATON_FIELD(client_outcome, seq),
+    BATON_FIELD(client_outcome, filled),     BATON_FIELD(client_outcome, remaining),
+    BATON_FIELD(client_outcome, outcome),    BATON_FIELD(client_outcome, of_type),
+};
+static const baton_layout_type outcome_layout = BATON_LAYOUT_TYPE(client_outcome, outcome_fields);
+
+static const baton_layout_field client_fields[] = {
+    BATON_FIELD(client, client_id), BATON_FIELD(client, highest_seq),
+    BATON_FIELD(client, volume),    BATON_FIELD(client, oldest),
+    BATON_FIELD(client, count),     BATON_STRUCT(client, outcomes, outcome_layout),
+};
+const baton_layout_type client_layout = BATON_LAYOUT_TYPE(client, client_fields);
+
+static const baton_layout_field clients_fields[] = {
+    BATON_POINTER(clients, arena, baton_arena),
+    BATON_FIELD(clients, count),
+    BATON_FIELD(clients, max),
+    BATON_FIELD(clients, slots_mask),
+    BATON_POINTER(clients, slots, uint32_t),
+    BATON_POINTER(clients, list, client),
+    BATON_OPAQUE(clients, digest),
+    BATON_OPAQUE(clients, volumes),
+};
+const baton_layout_type clients_layout = BATON_LAYOUT_TYPE(clients, clients_fields);
 
 /* What goes into the digests, in one layout for ever. */
 typedef struct {
@@ -35,20 +63,22 @@ typedef struct {
     uint8_t zero[4];
 } digest_item;
 
-int clients_create(uint32_t clients_max, clients **ret_clients)
+int clients_create(const clients_options *options, clients **ret_clients)
 {
+    const uint32_t clients_max = options->clients_max;
     if (clients_max == 0 || clients_max > EXCHANGE_CLIENT_ID_MAX)
         return BATON_E_INVALID;
     uint32_t slots = 2;
     while (slots < 2 * clients_max)
         slots *= 2;
-    clients *table = calloc(1, sizeof(*table));
+    clients *table = memory_new(options->arena, &clients_layout, 1);
     if (!table)
         return -ENOMEM;
+    table->arena = options->arena;
     table->max = clients_max;
     table->slots_mask = slots - 1;
-    table->slots = calloc(slots, sizeof(*table->slots));
-    table->list = calloc(clients_max, sizeof(*table->list));
+    table->slots = memory_numbers(table->arena, slots);
+    table->list = memory_new(table->arena, &client_layout, clients_max);
     if (!table->slots || !table->list) {
         clients_destroy(table);
         return -ENOMEM;
@@ -61,9 +91,10 @@ void clients_destroy(clients *table)
 {
     if (!table)
         return;
-    free(table->slots);
-    free(table->list);
-    free(table);
+    baton_arena *arena = table->arena;
+    memory_free(arena, table->slots);
+    memory_free(arena, table->list);
+    memory_free(arena, table);
 }
 
 /* The slot that holds the client, or the empty one where it belongs. At most half of the slots

@@ -4,6 +4,7 @@
  * clients_create. */
 #pragma once
 
+#include <baton/arena.h>
 #include <baton/digest.h>
 
 #include "examples/exchange/matching-engine/protocol.h"
@@ -20,7 +21,15 @@ typedef struct {
     uint16_t of_type;
 } client_outcome;
 
-BATON_MUST_USE int clients_create(uint32_t clients_max, clients **ret_clients);
+/* For the table of types of a baton_layout. */
+extern const baton_layout_type clients_layout;
+extern const baton_layout_type client_layout;
+
+typedef struct {
+    uint32_t clients_max;
+    baton_arena *arena; /* NULL: on the heap */
+} clients_options;
+BATON_MUST_USE int clients_create(const clients_options *options, clients **ret_clients);
 void clients_destroy(clients *table); /* NULL is fine */
 
 typedef enum {

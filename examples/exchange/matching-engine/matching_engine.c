@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "examples/exchange/book/memory.h"
 #include "examples/exchange/matching-engine/apply.h"
 #include "examples/exchange/matching-engine/image.h"
 
@@ -17,6 +18,27 @@ static const baton_service_option options[OPTIONS] = {
     [OPTION_CLIENTS_MAX] = {"clients-max", "4096", "clients remembered for resends"},
     [OPTION_OUTBOX] = {"outbox", "none",
                        "trades: keep trades until the feed confirms them; or none"},
+};
+
+static const baton_layout_field engine_fields[] = {
+    BATON_POINTER(matching_engine, arena, baton_arena),
+    BATON_POINTER(matching_engine, book, order_book),
+    BATON_POINTER(matching_engine, clients, clients),
+    BATON_FIELD(matching_engine, features),
+    BATON_FIELD(matching_engine, feed_consumer),
+};
+static const baton_layout_type engine_layout = BATON_LAYOUT_TYPE(matching_engine, engine_fields);
+
+static const baton_layout_type *const layout_types[] = {&engine_layout, &clients_layout,
+                                                        &client_layout, BOOK_LAYOUT_TYPES};
+
+/* revision: raise it when one of the two hash functions (order_table.c, clients.c) or the order in
+ * the expiry heap changes: the bytes mean something else then. */
+static const baton_layout layout = {
+    .name = "matching-engine",
+    .revision = 1,
+    .types = layout_types,
+    .types_count = sizeof(layout_types) / sizeof(layout_types[0]),
 };
 
 static int parse_count(const char *text, const char *name, uint32_t max, uint32_t *ret_count,
@@ -39,13 +61,13 @@ static void destroy(void *state)
         return;
     book_destroy(engine->book);
     clients_destroy(engine->clients);
-    free(engine);
+    memory_free(engine->arena, engine);
 }
 
 static int create(const baton_service_config *config, void **ret_state, baton_error *error)
 {
-    book_options book = {0};
-    uint32_t clients_max = 0;
+    book_options book = {.arena = config->arena};
+    clients_options known = {.arena = config->arena};
     const char *outbox = config->values[OPTION_OUTBOX];
     int r = parse_count(config->values[OPTION_ORDERS_MAX], "--orders-max",
                         MATCHING_ENGINE_ORDERS_MAX, &book.orders_max, error);
@@ -53,22 +75,23 @@ static int create(const baton_service_config *config, void **ret_state, baton_er
         r = parse_count(config->values[OPTION_LEVELS_MAX], "--levels-max",
                         MATCHING_ENGINE_ORDERS_MAX, &book.levels_max, error);
     if (r == 0)
-        r = parse_count(config->values[OPTION_CLIENTS_MAX], "--clients-max", 1u << 20, &clients_max,
-                        error);
+        r = parse_count(config->values[OPTION_CLIENTS_MAX], "--clients-max", 1u << 20,
+                        &known.clients_max, error);
     if (r == 0 && strcmp(outbox, "trades") != 0 && strcmp(outbox, "none") != 0)
         r = baton_error_setf(error, BATON_E_INVALID, "--outbox", "choose trades or none",
                              "'%s' is unknown", outbox);
     if (r < 0)
         return r;
 
-    matching_engine *engine = calloc(1, sizeof(*engine));
+    matching_engine *engine = memory_new(config->arena, &engine_layout, 1);
     if (!engine)
         return -ENOMEM;
+    engine->arena = config->arena;
     engine->feed_consumer =
         strcmp(outbox, "trades") == 0 ? MATCHING_ENGINE_FEED : BATON_CONSUMER_NONE;
     r = book_create(&book, &engine->book);
     if (r == 0)
-        r = clients_create(clients_max, &engine->clients);
+        r = clients_create(&known, &engine->clients);
     if (r < 0) {
         destroy(engine);
         return r;
@@ -113,6 +136,7 @@ const baton_service matching_engine_service = {
     .entry_types_count = sizeof(entry_types) / sizeof(entry_types[0]),
     .options = options,
     .options_count = OPTIONS,
+    .layout = &layout,
     .create = create,
     .destroy = destroy,
     .apply = matching_engine_apply,

@@ -34,6 +34,7 @@ typedef enum {
 #define MATCHING_ENGINE_FEED       1u       /* the consumer number of the trade feed */
 
 typedef struct {
+    baton_arena *arena; /* all of it is there; NULL: on the heap */
     order_book *book;
     clients *clients;
     uint32_t features;      /* exchange_switch.features */

@@ -206,7 +206,7 @@ static void summarise(const lobster_run_state *run, lobster_summary *ret_summary
 int lobster_run(const lobster_options *options, lobster_summary *ret_summary, baton_error *error)
 {
     lobster_run_state run = {0};
-    int r = lobster_engine_open(&run.engine, options->mode, error);
+    int r = lobster_engine_open(&run.engine, options->mode, options->memory, error);
     if (r == 0)
         r = make_room(&run, options->levels, error);
     if (r == 0 && options->seed_path)
@@ -217,6 +217,8 @@ int lobster_run(const lobster_options *options, lobster_summary *ret_summary, ba
         r = open_outputs(&run, options, error);
     if (r == 0)
         r = replay_messages(&run, options->seed_path != NULL, error);
+    if (r == 0)
+        r = replay_book_check(&run.engine.replay, error);
     if (r == 0)
         r = publish(&run, error);
     if (r == 0)

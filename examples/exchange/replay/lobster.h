@@ -16,6 +16,7 @@ typedef struct {
     const char *fills_path; /* NULL: no fill rows */
     uint32_t levels;        /* in a book row; 1..LOBSTER_LEVELS_MAX */
     lobster_mode mode;
+    replay_memory memory;
 } lobster_options;
 
 typedef struct {

@@ -2,10 +2,11 @@
 
 #include <inttypes.h>
 
-int lobster_engine_open(lobster_engine *engine, lobster_mode mode, baton_error *error)
+int lobster_engine_open(lobster_engine *engine, lobster_mode mode, replay_memory memory,
+                        baton_error *error)
 {
     *engine = (lobster_engine){.mode = mode};
-    return replay_book_open(&engine->replay, error);
+    return replay_book_open(&engine->replay, memory, error);
 }
 
 void lobster_engine_close(lobster_engine *engine)

@@ -57,7 +57,7 @@ typedef struct {
 } lobster_engine;
 
 BATON_MUST_USE int lobster_engine_open(lobster_engine *engine, lobster_mode mode,
-                                       baton_error *error);
+                                       replay_memory memory, baton_error *error);
 void lobster_engine_close(lobster_engine *engine);
 
 /* All errors of these two are about the message: why is in *error, its what and todo are for the

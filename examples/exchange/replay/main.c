@@ -11,8 +11,8 @@ static const char help_text[] =
     "exchange-replay: recorded order flow through the reference exchange's book and ledger\n"
     "\n"
     "  exchange-replay lobster --messages FILE [--seed-book FILE] [--levels N] [--match]\n"
-    "                          [--book-out FILE] [--fills-out FILE] [-o json]\n"
-    "  exchange-replay orders --orders FILE --balances FILE --out DIR [-o json]\n"
+    "                          [--book-out FILE] [--fills-out FILE] [--arena] [-o json]\n"
+    "  exchange-replay orders --orders FILE --balances FILE --out DIR [--arena] [-o json]\n"
     "\n"
     "lobster: order-by-order messages as LOBSTER publishes them, a line each:\n"
     "  time, type, order id, size, price, direction (1 buy, -1 sell: of the resting order)\n"
@@ -32,6 +32,8 @@ static const char help_text[] =
     "  --balances FILE   user_id,asset_id,avail,frozen,version: asset 1 is bought with asset 2\n"
     "  --out DIR         orderbook.csv, events.csv and balances.csv go there\n"
     "\n"
+    "--arena keeps the book in a Baton arena, as the matching engine does; the results are the "
+    "same.\n"
     "A header line is optional, FILE may be a pipe or - for standard input. -o json prints the\n"
     "summary as one JSON object, -o text (the default) as lines.\n"
     "\n"
@@ -52,6 +54,7 @@ enum {
     OPTION_ORDERS,
     OPTION_BALANCES,
     OPTION_OUT,
+    OPTION_ARENA,
     OPTION_HELP = 'h',
     OPTION_FORM = 'o',
 };
@@ -63,6 +66,7 @@ static const struct option lobster_flags[] = {
     {"match", no_argument, NULL, OPTION_MATCH},
     {"book-out", required_argument, NULL, OPTION_BOOK_OUT},
     {"fills-out", required_argument, NULL, OPTION_FILLS_OUT},
+    {"arena", no_argument, NULL, OPTION_ARENA},
     {"output", required_argument, NULL, OPTION_FORM},
     {"help", no_argument, NULL, OPTION_HELP},
     {0},
@@ -72,6 +76,7 @@ static const struct option orders_flags[] = {
     {"orders", required_argument, NULL, OPTION_ORDERS},
     {"balances", required_argument, NULL, OPTION_BALANCES},
     {"out", required_argument, NULL, OPTION_OUT},
+    {"arena", no_argument, NULL, OPTION_ARENA},
     {"output", required_argument, NULL, OPTION_FORM},
     {"help", no_argument, NULL, OPTION_HELP},
     {0},
@@ -142,6 +147,10 @@ static int take_option(arguments *taken, int option, baton_error *error)
         return 0;
     case OPTION_OUT:
         taken->orders.out_path = optarg;
+        return 0;
+    case OPTION_ARENA:
+        taken->lobster.memory = REPLAY_ARENA;
+        taken->orders.memory = REPLAY_ARENA;
         return 0;
     case OPTION_FORM:
         return read_form(optarg, &taken->form, error);

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <baton/digest.h>
 #include <baton/status.h>
+#include "examples/exchange/replay/replay_book.h"
 
 /* Amounts are whole numbers: prices in 1/100 of the quote asset, sizes in 1/10^8 of the base. */
 #define ORDERS_PRICE_DECIMALS 2
@@ -16,6 +17,7 @@ typedef struct {
     const char *orders_path;   /* order_id,user_id,[place|cancel,]side,price,qty */
     const char *balances_path; /* user_id,asset_id,avail,frozen,version */
     const char *out_path;      /* a directory, made if it is not there */
+    replay_memory memory;      /* of the book; accounts are on the heap */
 } orders_options;
 
 typedef struct {

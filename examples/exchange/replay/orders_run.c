@@ -216,9 +216,9 @@ static int make_directory(const char *path, baton_error *error)
 
 /* ---- the whole run ---- */
 
-static int open_state(orders_state *state, baton_error *error)
+static int open_state(orders_state *state, replay_memory memory, baton_error *error)
 {
-    int r = replay_book_open(&state->replay, error);
+    int r = replay_book_open(&state->replay, memory, error);
     if (r < 0)
         return r;
     r = ledger_create(ACCOUNTS_MAX, &state->ledger);
@@ -231,7 +231,7 @@ static int open_state(orders_state *state, baton_error *error)
 int orders_run(const orders_options *options, orders_summary *ret_summary, baton_error *error)
 {
     orders_state state = {0};
-    int r = open_state(&state, error);
+    int r = open_state(&state, options->memory, error);
     if (r == 0)
         r = read_balances(&state, options->balances_path, error);
     if (r == 0)
@@ -242,6 +242,8 @@ int orders_run(const orders_options *options, orders_summary *ret_summary, baton
                     error);
     if (r == 0)
         r = replay_orders(&state, options->orders_path, error);
+    if (r == 0)
+        r = replay_book_check(&state.replay, error);
     if (r == 0)
         r = write_results(&state, options->out_path, error);
     if (r == 0) {

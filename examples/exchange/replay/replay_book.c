@@ -3,11 +3,24 @@
 #define ORDERS_AT_START (1u << 16)
 #define LEVELS_AT_START (1u << 14)
 
-int replay_book_open(replay_book *replay, baton_error *error)
+static const baton_layout_type *const layout_types[] = {BOOK_LAYOUT_TYPES};
+static const baton_layout layout = {
+    .name = "replay-book",
+    .revision = 1,
+    .types = layout_types,
+    .types_count = BOOK_LAYOUT_TYPES_COUNT,
+};
+
+int replay_book_open(replay_book *replay, replay_memory memory, baton_error *error)
 {
     *replay = (replay_book){
         .options = {.orders_max = ORDERS_AT_START, .levels_max = LEVELS_AT_START},
     };
+    if (memory == REPLAY_ARENA) {
+        int opened = baton_arena_create(NULL, &layout, &replay->options.arena, error);
+        if (opened < 0)
+            return opened;
+    }
     int r = book_create(&replay->options, &replay->book);
     if (r < 0)
         return baton_error_set(error, r, "create the order book", baton_status_text(r),
@@ -15,10 +28,23 @@ int replay_book_open(replay_book *replay, baton_error *error)
     return 0;
 }
 
+int replay_book_check(const replay_book *replay, baton_error *error)
+{
+    const baton_arena *arena = replay->options.arena;
+    const char *wrong = book_check(replay->book, false);
+    if (!wrong && arena)
+        wrong = baton_arena_check(arena);
+    if (wrong)
+        return baton_error_set(error, BATON_E_DAMAGED, "check the book at the end", wrong,
+                               "this is a bug: please report it");
+    return arena ? baton_arena_scan(arena, error) : 0;
+}
+
 void replay_book_close(replay_book *replay)
 {
     book_destroy(replay->book);
-    replay->book = NULL;
+    baton_arena_destroy(replay->options.arena);
+    *replay = (replay_book){0};
 }
 
 static int copy_order(void *larger, const book_resting *order)
