@@ -2,6 +2,7 @@
  * on disk changes: every refusal comes before it. */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -297,6 +298,20 @@ static void log_opened(const baton_engine *engine, const baton_hydrate_report *r
               BATON_LOG_NUMBER("took_ns", report->total_ns));
 }
 
+/* An image fits one address only: where the state is matters to whoever wants to use one. */
+static void log_arena(const baton_arena *arena)
+{
+    baton_arena_usage usage;
+    char address[32];
+    if (arena == NULL)
+        return;
+    baton_arena_get_usage(arena, &usage);
+    snprintf(address, sizeof(address), "0x%llx", (unsigned long long)(uintptr_t)arena);
+    baton_log(INFO, "engine.arena", BATON_LOG_TEXT("address", address),
+              BATON_LOG_NUMBER("used_bytes", usage.used_bytes),
+              BATON_LOG_NUMBER("reserved_bytes", usage.reserved_bytes));
+}
+
 static void destroy(baton_engine *engine)
 {
     baton_archiver_close(engine->archiver);
@@ -350,6 +365,7 @@ int baton_engine_open(const baton_service *service, const char *directory,
     }
     baton_catalogue_fini(&self.catalogue);
     log_opened(engine, ret_report);
+    log_arena(engine->machine.arena);
     *ret_engine = engine;
     return 0;
 

@@ -50,7 +50,7 @@ static int map_fresh(baton_arena *arena)
         return -errno;
     process->committed_bytes = 0;
     process->refusal = 0;
-    process->huge_agreed =
+    process->huge_advised =
         process->huge_asked && madvise(arena, process->reserved_bytes, MADV_HUGEPAGE) == 0;
     return 0;
 }
@@ -117,8 +117,10 @@ static int check_options(const baton_arena_options *options, baton_error *error)
 static int find_range(const baton_arena_options *options, uint64_t reserve, baton_arena **ret_arena,
                       baton_error *error)
 {
+    /* Far enough apart for the standard size, so that arenas of several sizes do not meet. */
+    const uint64_t apart = reserve > BATON_ARENA_RESERVE ? reserve : BATON_ARENA_RESERVE;
     const uint64_t step =
-        ((reserve + ARENA_HUGE_BYTES - 1) & ~(ARENA_HUGE_BYTES - 1)) + ARENA_HUGE_BYTES;
+        ((apart + ARENA_HUGE_BYTES - 1) & ~(ARENA_HUGE_BYTES - 1)) + ARENA_HUGE_BYTES;
     const uint64_t first = options->address != 0 ? options->address : BATON_ARENA_ADDRESS;
     const uint32_t places = options->address != 0 ? 1 : PLACES_MAX;
     int r = -EEXIST;
@@ -340,7 +342,7 @@ void baton_arena_get_usage(const baton_arena *arena, baton_arena_usage *ret_usag
         .free_bytes = arena->free_blocks * ARENA_BLOCK_BYTES,
         .committed_bytes = process->committed_bytes,
         .arrays_count = arena->arrays_count,
-        .huge_pages = process->huge_agreed,
+        .huge_pages = process->huge_advised,
     };
     for (uint32_t i = 0; i < ARENA_CLASSES; i++) {
         ret_usage->slots_count += arena->classes[i].taken_count;

@@ -1,4 +1,4 @@
-/* snapshot/arena.h: an arena as its own files see it.
+/* snapshot/arena.h: an arena as its own files see it. Format: docs/format/arena.md.
  *
  *   address - 4 KiB   arena_process: what only this process knows; in no image
  *   address           baton_arena, then the first block map: one block
@@ -102,6 +102,9 @@ struct baton_arena {
 };
 static_assert(sizeof(struct baton_arena) <= ARENA_MAP_OFFSET, "block 0 holds it");
 
+static_assert(sizeof(arena_slab) == 40, "arena format 1");
+static_assert(sizeof(baton_arena) == 5432, "arena format 1");
+
 /* What is not state. Its place is found from the arena alone. */
 typedef struct {
     uint64_t reserved_bytes;
@@ -110,7 +113,7 @@ typedef struct {
     int fd; /* -1: anonymous memory */
     int refusal;
     bool huge_asked;
-    bool huge_agreed;
+    bool huge_advised;
 } arena_process;
 
 static inline arena_process *arena_process_of(const baton_arena *arena)

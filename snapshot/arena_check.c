@@ -244,28 +244,35 @@ static bool has_pointer(const baton_layout_type *type)
 static int scan_objects(const baton_arena *arena, const baton_layout_type *type, const void *first,
                         uint64_t count, baton_error *error);
 
-static int scan_object(const baton_arena *arena, const baton_layout_type *type, uintptr_t object,
-                       baton_error *error)
+static int scan_pointers(const baton_arena *arena, const baton_layout_type *type,
+                         const baton_layout_field *field, uintptr_t object, baton_error *error)
 {
-    for (uint32_t i = 0; i < type->fields_count; i++) {
-        const baton_layout_field *field = &type->fields[i];
-        const void *at = (const void *)(object + field->offset);
-        if (field->kind == BATON_FIELD_STRUCT) {
-            int r = scan_objects(arena, field->of, at, field->bytes / field->of->bytes, error);
-            if (r < 0)
-                return r;
-        }
-        if (field->kind != BATON_FIELD_POINTER)
-            continue;
+    for (uint32_t i = 0; i < field->bytes; i += (uint32_t)sizeof(void *)) {
+        const void *at = (const void *)(object + field->offset + i);
         void *pointer;
         memcpy(&pointer, at, sizeof(pointer));
         if (pointer != NULL && !baton_arena_holds(arena, pointer))
             return baton_error_setf(error, BATON_E_INVALID, "look for pointers out of the arena",
                                     "keep in the arena what it points to, or the number of it",
-                                    "%s.%s at %p points to %p", type->name, field->name,
-                                    (const void *)at, pointer);
+                                    "%s.%s at %p points to %p", type->name, field->name, at,
+                                    pointer);
     }
     return 0;
+}
+
+static int scan_object(const baton_arena *arena, const baton_layout_type *type, uintptr_t object,
+                       baton_error *error)
+{
+    int r = 0;
+    for (uint32_t i = 0; i < type->fields_count && r == 0; i++) {
+        const baton_layout_field *field = &type->fields[i];
+        if (field->kind == BATON_FIELD_POINTER)
+            r = scan_pointers(arena, type, field, object, error);
+        else if (field->kind == BATON_FIELD_STRUCT)
+            r = scan_objects(arena, field->of, (const void *)(object + field->offset),
+                             field->bytes / field->of->bytes, error);
+    }
+    return r;
 }
 
 static int scan_objects(const baton_arena *arena, const baton_layout_type *type, const void *first,

@@ -61,7 +61,7 @@ static const char *what_is_wrong(const baton_layout_field *field, const baton_la
         field->offset > type->bytes - field->bytes)
         return "it does not lie inside the struct";
     if (field->kind == BATON_FIELD_POINTER &&
-        (field->bytes != sizeof(void *) || field->offset % sizeof(void *) != 0))
+        (field->bytes % sizeof(void *) != 0 || field->offset % sizeof(void *) != 0))
         return "a pointer has another size or place";
     if (field->kind == BATON_FIELD_POINTER && !name_is_good(field->target))
         return "what it points to must be one word";

@@ -1,7 +1,7 @@
 """The format pages tell the truth: their tables are compared with the structs of the format headers.
 
 In docs/format/<module>.md a heading that holds one `struct_name` in backticks, followed by a table
-`| offset | size | name | meaning |`, describes that struct of <module>/format.h.
+`| offset | size | name | meaning |`, describes that struct of <module>/format.h; in docs/format/arena.md, of snapshot/arena.h.
 """
 import os
 import re
@@ -11,9 +11,9 @@ import process
 import tree
 from workdir import TestCase, main
 
-HEADING = re.compile(r"^#{2,5} .*`(baton_\w+)`", re.MULTILINE)
+HEADING = re.compile(r"^#{2,5} .*`((?:baton|arena)_\w+)`", re.MULTILINE)
 ROW = re.compile(r"^\|\s*(\d+)\s*\|\s*(\d+)\s*\|\s*`?(\w+)(?:\[\w*\])?`?\s*\|", re.MULTILINE)
-SIZED = re.compile(r"static_assert\(sizeof\((baton_\w+)\)\s*==")
+SIZED = re.compile(r"static_assert\(sizeof\(((?:baton|arena)_\w+)\)\s*==")
 
 
 def tables(text):
@@ -42,8 +42,8 @@ def program(header, found):
 
 
 class Format(TestCase):
-    def check(self, module):
-        page, header = f"docs/format/{module}.md", f"{module}/format.h"
+    def check(self, module, page=None, header=None):
+        page, header = page or f"docs/format/{module}.md", header or f"{module}/format.h"
         for name in (page, header):
             self.assertTrue((tree.SOURCE / name).is_file(), f"{name} is missing")
         found = tables(tree.read(page))
@@ -69,6 +69,9 @@ class Format(TestCase):
 
     def test_the_snapshot_page_agrees_with_the_structs(self):
         self.check("snapshot")
+
+    def test_the_arena_page_agrees_with_the_structs(self):
+        self.check("snapshot", "docs/format/arena.md", "snapshot/arena.h")
 
     def test_the_check_sees_a_wrong_row(self):
         page = ("## Batch\n### `baton_x`\n| offset | size | name | meaning |\n|---|---|---|---|\n"

@@ -5,15 +5,9 @@
 #include <string.h>
 #include <time.h>
 
-static const baton_layout_field children_fields[] = {
-    BATON_POINTER(tree_children, left, tree_node),
-    BATON_POINTER(tree_children, right, tree_node),
-};
-static const baton_layout_type children_type = BATON_LAYOUT_TYPE(tree_children, children_fields);
-
 static const baton_layout_field node_fields[] = {
     BATON_FIELD(tree_node, key),
-    BATON_STRUCT(tree_node, child, children_type),
+    BATON_POINTER_ARRAY(tree_node, child, tree_node),
     BATON_POINTER(tree_node, text, uint8_t),
     BATON_FIELD(tree_node, text_bytes),
 };

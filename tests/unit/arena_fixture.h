@@ -20,12 +20,6 @@ struct tree_node {
     uint32_t text_bytes;
 };
 
-/* Two pointers side by side, as an array of pointers is declared: by a struct of them. */
-typedef struct {
-    tree_node *left;
-    tree_node *right;
-} tree_children;
-
 typedef struct {
     baton_arena *arena;
     baton_pool *nodes;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PIECES_MAX = 3000, STEPS = 60000, POOLS = 2 };
+enum { PIECES_MAX = 3000, STEPS = 25000, POOLS = 2 };
 #define RESERVE (UINT64_C(96) << 20)
 
 typedef enum { BYTES, TYPED, SLOT } piece_kind;

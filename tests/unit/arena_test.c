@@ -257,7 +257,7 @@ static void a_pointer_out_of_the_arena_is_found_and_named(void **state)
 
     own->top->child[1] = &outside;
     assert_int_equal(baton_arena_scan(arena, &error), BATON_E_INVALID);
-    assert_non_null(strstr(error.why, "tree_children.right"));
+    assert_non_null(strstr(error.why, "tree_node.child"));
     own->top->child[1] = NULL;
 
     tree *many = baton_arena_new(arena, &tree_type, 10000); /* an array of blocks */

@@ -35,9 +35,9 @@ typedef struct baton_arena baton_arena;
 #define BATON_ARENA_ALIGN_MAX   4096u
 
 typedef struct {
-    /* A multiple of 2 MiB; the page before it is taken, too. 0: BATON_ARENA_ADDRESS, and where that
-     * is taken the next of the four places above it, each as far as the reserve. Both ASan and TSan
-     * leave these to us. */
+    /* A multiple of 2 MiB; the page before it is taken, too. 0: the first free one of four places,
+     * BATON_ARENA_RESERVE (and 2 MiB) apart, or a larger reserve, from BATON_ARENA_ADDRESS on. ASan
+     * and TSan leave these to us, and no program that can be loaded anywhere is loaded there. */
     uint64_t address;
     /* Addresses kept for it, and the most that it can grow to: a multiple of 64 KiB. Costs no memory
      * before it is used. 0: BATON_ARENA_RESERVE. */
@@ -45,7 +45,7 @@ typedef struct {
     /* In a memfd, to be handed to another process; such memory is *shared* with a child after
      * fork. */
     bool memfd;
-    /* Ask the kernel for huge pages; baton_arena_usage says whether it agreed. */
+    /* Advise the kernel to use huge pages; baton_arena_usage says whether it took the advice. */
     bool huge_pages;
 } baton_arena_options;
 
@@ -118,7 +118,7 @@ typedef struct {
     uint64_t committed_bytes; /* made writable so far */
     uint64_t arrays_count;    /* large ones, of their own blocks */
     uint64_t slots_count;     /* small ones, and those of pools */
-    bool huge_pages;          /* asked for, and the kernel agreed */
+    bool huge_pages;          /* advised, and the kernel took it; it may still have none */
 } baton_arena_usage;
 void baton_arena_get_usage(const baton_arena *arena, baton_arena_usage *ret_usage);
 

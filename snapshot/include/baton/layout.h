@@ -22,7 +22,7 @@ typedef enum {
     BATON_FIELD_UNSIGNED, /* integers, enums, bool */
     BATON_FIELD_SIGNED,
     BATON_FIELD_REAL,
-    BATON_FIELD_POINTER, /* NULL, or into the arena */
+    BATON_FIELD_POINTER, /* NULL, or into the arena; one or several */
     BATON_FIELD_STRUCT,  /* one or more of another declared type, inside */
     BATON_FIELD_OPAQUE,  /* bytes that hold no pointer: digests, texts */
 } baton_field_kind;
@@ -68,9 +68,9 @@ typedef struct {
  *   static const baton_layout layout = {"orders", 1, types, 1};
  */
 #define BATON_LAYOUT_MEMBER(type, field) (((type *)0)->field)
-/* Zero, or no compilation: with what is wrong in the name of the array. */
-#define BATON_LAYOUT_CLAIM(claim, what) (0u * (uint32_t)sizeof(char[(claim) ? 1 : -1]))
-#define BATON_LAYOUT_CLASS(member)      __builtin_classify_type(member)
+/* Zero, or no compilation. */
+#define BATON_LAYOUT_CLAIM(claim)  (0u * (uint32_t)sizeof(char[(claim) ? 1 : -1]))
+#define BATON_LAYOUT_CLASS(member) __builtin_classify_type(member)
 #define BATON_LAYOUT_IS_NUMBER(member)                                                             \
     ((BATON_LAYOUT_CLASS(member) >= 1 && BATON_LAYOUT_CLASS(member) <= 4) ||                       \
      BATON_LAYOUT_CLASS(member) == 8)
@@ -88,8 +88,7 @@ typedef struct {
              : BATON_FIELD_UNSIGNED)
 #define BATON_LAYOUT_ENTRY(type, member_name, claim, kind, of, target)                             \
     {                                                                                              \
-#member_name,                                                                              \
-            (uint32_t)offsetof(type, member_name) + BATON_LAYOUT_CLAIM(claim, member_name),        \
+#member_name, (uint32_t)offsetof(type, member_name) + BATON_LAYOUT_CLAIM(claim),           \
             (uint32_t)sizeof(BATON_LAYOUT_MEMBER(type, member_name)), kind, of, target             \
     }
 
@@ -107,6 +106,12 @@ typedef struct {
     BATON_LAYOUT_ENTRY(type, field,                                                                \
                        BATON_LAYOUT_CLASS(BATON_LAYOUT_MEMBER(type, field)) == 5 &&                \
                            sizeof(BATON_LAYOUT_MEMBER(type, field)) == sizeof(void *),             \
+                       BATON_FIELD_POINTER, NULL, #pointee)
+/* An array of such pointers. */
+#define BATON_POINTER_ARRAY(type, field, pointee)                                                  \
+    BATON_LAYOUT_ENTRY(type, field,                                                                \
+                       BATON_LAYOUT_CLASS(BATON_LAYOUT_MEMBER(type, field)[0]) == 5 &&             \
+                           sizeof(BATON_LAYOUT_MEMBER(type, field)[0]) == sizeof(void *),          \
                        BATON_FIELD_POINTER, NULL, #pointee)
 /* A struct, or an array of it, whose type is declared: a baton_layout_type. */
 #define BATON_STRUCT(type, field, declared)                                                        \
