@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "snapshot/chain.h"
 #include "snapshot/manifest.h"
 #include "snapshot/names.h"
 #include "snapshot/store.h"
@@ -138,6 +139,8 @@ int baton_snapshot_verify_with(baton_io *io, const char *directory,
                                const baton_snapshot_listed *listed, baton_error *error)
 {
     baton_snapshot_reader *reader = NULL;
+    if (strcmp(listed->info.form, BATON_SNAPSHOT_FORM_IMAGE) == 0)
+        return baton_image_verify(io, directory, listed, error);
     int r = baton_snapshot_reader_open(io, directory, listed, &reader, error);
     if (r < 0)
         return r;
@@ -207,16 +210,24 @@ static int remove_old(baton_io *io, const char *directory, uint32_t keep, uint32
                       baton_error *error)
 {
     baton_snapshot_listed *list = NULL;
+    uint8_t *marks = NULL;
     uint32_t count = 0;
-    uint32_t readable = 0;
     int r = baton_snapshot_list_with(io, directory, &list, &count, error);
+    if (r == 0 && (marks = calloc(count > 0 ? count : 1, 1)) == NULL)
+        r = -ENOMEM;
+    for (uint32_t i = 0; r == 0 && i < count; i++)
+        marks[i] = is_readable(io, directory, &list[i]) ? BATON_MARK_READABLE : 0;
+    if (r == 0)
+        baton_snapshot_mark_kept(list, count, keep, marks);
+    /* Newest first: an image goes before the one that it adds to. */
     for (uint32_t i = 0; r == 0 && i < count; i++) {
-        if (!is_readable(io, directory, &list[i]) || readable++ < keep)
+        if (marks[i] != BATON_MARK_READABLE)
             continue;
         r = baton_snapshot_remove(io, directory, list[i].info.seq, list[i].info.epoch);
         if (r == 0)
             ++*ret_removed;
     }
+    free(marks);
     free(list);
     return r;
 }

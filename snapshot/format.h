@@ -1,8 +1,8 @@
-/* snapshot/format.h: snapshot format v1, shared by writer and reader. The page:
- * docs/format/snapshot.md.
+/* snapshot/format.h: snapshot formats v1 (portable) and v2 (image), shared by writer and reader.
+ * The page: docs/format/snapshot.md.
  *
- * Chunks file: the raw streams of all sections, one after the other, cut every chunk_bytes; each
- * piece is stored raw or as one LZ4 block, followed by zeros up to a multiple of BATON_IO_UNIT,
+ * Chunks file: portable: the raw streams of all sections, one after the other, cut every
+ * chunk_bytes; image: pages of the region, up to chunk_bytes of them together. Each piece is stored raw or as one LZ4 block, followed by zeros up to a multiple of BATON_IO_UNIT,
  * so that it can be read with O_DIRECT. Manifest file: baton_manifest_header, then a msgpack map
  * (manifest.h). */
 #pragma once
@@ -16,10 +16,12 @@
 #include <baton/wire.h>
 #include "base/io.h"
 
-#define BATON_SNAPSHOT_VERSION    1u
-#define BATON_SNAPSHOT_MIN_READER 1u
-#define BATON_MANIFEST_MAGIC      "BATONMAN" /* 8 bytes, no terminator on disk */
-#define BATON_SNAPSHOT_FORM       "portable"
+#define BATON_SNAPSHOT_VERSION          2u /* the newest that this build reads */
+#define BATON_SNAPSHOT_VERSION_PORTABLE 1u /* what is written, by form; also its lowest reader */
+#define BATON_SNAPSHOT_VERSION_IMAGE    2u
+#define BATON_MANIFEST_MAGIC            "BATONMAN" /* 8 bytes, no terminator on disk */
+#define BATON_SNAPSHOT_FORM             "portable"
+#define BATON_SNAPSHOT_FORM_IMAGE       "image"
 
 /* Limits of the format: a reader refuses more before it allocates for it. */
 #define BATON_SNAPSHOT_SECTIONS_MAX    256u
@@ -30,6 +32,11 @@
 #define BATON_SNAPSHOT_FIELD_BYTES_MAX (16u << 20) /* of a text or bytes field */
 #define BATON_SNAPSHOT_ROW_BYTES_MIN   2u          /* an array of one small number */
 #define BATON_MANIFEST_BODY_BYTES_MAX  (64u << 20)
+/* Of an image. A region of 1 TiB fills the chunks that a snapshot may have. */
+#define BATON_IMAGE_REGION_BYTES_MAX (UINT64_C(1) << 40)
+#define BATON_IMAGE_PAGE_BYTES_MIN   4096u
+#define BATON_IMAGE_PAGE_BYTES_MAX   65536u
+#define BATON_IMAGE_ROUNDS_MAX       64u
 
 #define BATON_SNAPSHOT_CHUNK_BYTES_DEFAULT (256u << 10)
 
@@ -69,6 +76,35 @@ typedef struct {
     uint32_t codec;      /* baton_snapshot_codec, checked */
     baton_digest digest; /* of the stored bytes and the zeros after them */
 } baton_snapshot_chunk;
+
+/* ---- the image form ---- */
+
+/* How it was taken; the words stand in the manifest. */
+typedef enum { BATON_IMAGE_BY_LIVE, BATON_IMAGE_BY_FORK, BATON_IMAGE_BY_STOP } baton_image_by;
+#define BATON_IMAGE_BYS 3u
+
+typedef struct {
+    uint64_t address; /* of the region: it is loaded there or not at all */
+    uint64_t region_bytes;
+    uint32_t page_bytes;
+    uint32_t rounds;     /* passes over the region; chunks stand in their order */
+    baton_digest layout; /* of the declared types of the state */
+    baton_digest parent; /* root of the image that this one adds to; zero: it is full */
+    char taken_by[8];    /* "live", "fork", "stop" */
+    char taken_why[192]; /* why not by a better way; "" for live */
+} baton_snapshot_image;
+
+/* A chunk of an image holds whole pages: those of its runs, one run after the other. */
+typedef struct {
+    uint32_t first_page; /* of the region */
+    uint32_t pages_count;
+} baton_page_run;
+
+typedef struct {
+    uint32_t round;
+    uint32_t runs_count;
+    uint64_t runs_first; /* in the manifest's array of runs */
+} baton_chunk_pages;
 
 static inline uint64_t baton_snapshot_padded(uint64_t bytes)
 {

@@ -8,7 +8,6 @@
 
 #include <msgpack.h>
 
-#include "base/assert.h"
 #include "snapshot/token.h"
 
 #define KEY(name, kind, member)                                                                    \
@@ -17,7 +16,7 @@
             (uint32_t)sizeof(((baton_snapshot_manifest *)0)->member)                               \
     }
 
-const baton_manifest_key baton_manifest_keys[BATON_MANIFEST_KEYS] = {
+const baton_manifest_key baton_manifest_keys[BATON_MANIFEST_ALL_KEYS] = {
     KEY("service", BATON_KEY_TEXT, info.service),
     KEY("version", BATON_KEY_TEXT, info.version),
     KEY("form", BATON_KEY_TEXT, info.form),
@@ -38,10 +37,33 @@ const baton_manifest_key baton_manifest_keys[BATON_MANIFEST_KEYS] = {
     KEY("chunk_bytes", BATON_KEY_U64, chunk_bytes),
     KEY("sections", BATON_KEY_SECTIONS, sections),
     KEY("chunks", BATON_KEY_CHUNKS, chunks),
+    /* an image's */
+    KEY("address", BATON_KEY_U64, image.address),
+    KEY("region_bytes", BATON_KEY_U64, image.region_bytes),
+    KEY("page_bytes", BATON_KEY_U32, image.page_bytes),
+    KEY("rounds", BATON_KEY_U32, image.rounds),
+    KEY("layout_digest", BATON_KEY_DIGEST, image.layout),
+    KEY("parent", BATON_KEY_DIGEST, image.parent),
+    KEY("taken_by", BATON_KEY_TEXT, image.taken_by),
+    KEY("taken_why", BATON_KEY_TEXT, image.taken_why),
+    KEY("chunk_pages", BATON_KEY_PAGES, pages),
 };
+
+bool baton_snapshot_manifest_is_image(const baton_snapshot_manifest *manifest)
+{
+    return strcmp(manifest->info.form, BATON_SNAPSHOT_FORM_IMAGE) == 0;
+}
+
+static uint32_t keys_count(const baton_snapshot_manifest *manifest)
+{
+    return baton_snapshot_manifest_is_image(manifest) ? BATON_MANIFEST_ALL_KEYS
+                                                      : BATON_MANIFEST_KEYS;
+}
 
 void baton_snapshot_manifest_free(baton_snapshot_manifest *manifest)
 {
+    free(manifest->pages);
+    free(manifest->runs);
     free(manifest->sections);
     free(manifest->chunks);
     *manifest = (baton_snapshot_manifest){0};
@@ -62,8 +84,7 @@ bool baton_section_name_valid(const char *name)
     return true;
 }
 
-/* Terminated, UTF-8, no control characters: it is printed on terminals. */
-static bool text_valid(const char *text, size_t text_bytes)
+bool baton_manifest_text_valid(const char *text, size_t text_bytes)
 {
     const size_t bytes = strnlen(text, text_bytes);
     if (bytes == text_bytes || !baton_utf8_valid(text, bytes))
@@ -97,6 +118,21 @@ static const char *sections_fault(const baton_snapshot_manifest *manifest)
     return bytes == manifest->info.raw_bytes ? NULL : "the sections do not add up to the raw bytes";
 }
 
+/* The raw size that a chunk's place in the stream, or its pages, ask for. */
+static uint64_t raw_wanted(const baton_snapshot_manifest *manifest, uint32_t index)
+{
+    const uint64_t chunk_bytes = manifest->chunk_bytes;
+    if (!baton_snapshot_manifest_is_image(manifest))
+        return index + 1 < manifest->info.chunks_count
+                   ? chunk_bytes
+                   : manifest->info.raw_bytes - index * chunk_bytes;
+    const baton_chunk_pages *pages = &manifest->pages[index];
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < pages->runs_count; i++)
+        count += manifest->runs[pages->runs_first + i].pages_count;
+    return count * manifest->image.page_bytes;
+}
+
 /* Every number of a chunk but its stored size and codec follows from the others, so chunks can
  * not overlap. */
 static const char *chunks_fault(const baton_snapshot_manifest *manifest)
@@ -110,11 +146,12 @@ static const char *chunks_fault(const baton_snapshot_manifest *manifest)
         return "the chunk size is out of range";
     if (count > BATON_SNAPSHOT_CHUNKS_MAX)
         return "too many chunks";
-    if (raw_bytes > count * chunk_bytes || raw_bytes + chunk_bytes <= count * chunk_bytes)
+    if (raw_bytes > count * chunk_bytes || (!baton_snapshot_manifest_is_image(manifest) &&
+                                            raw_bytes + chunk_bytes <= count * chunk_bytes))
         return "the chunks do not add up to the raw bytes";
     for (uint32_t i = 0; i < count; i++) {
         const baton_snapshot_chunk *chunk = &manifest->chunks[i];
-        const uint64_t raw = i + 1 < count ? chunk_bytes : raw_bytes - i * chunk_bytes;
+        const uint64_t raw = raw_wanted(manifest, i);
         if (chunk->raw_bytes != raw)
             return "a chunk's raw size is not what its place asks for";
         if (chunk->codec >= BATON_SNAPSHOT_CODECS)
@@ -134,11 +171,13 @@ static const char *chunks_fault(const baton_snapshot_manifest *manifest)
 const char *baton_snapshot_manifest_fault(const baton_snapshot_manifest *manifest)
 {
     const baton_snapshot_info *info = &manifest->info;
-    if (!text_valid(info->service, sizeof(info->service)) || info->service[0] == '\0' ||
-        !text_valid(info->version, sizeof(info->version)) ||
-        !text_valid(info->form, sizeof(info->form)))
+    if (!baton_manifest_text_valid(info->service, sizeof(info->service)) ||
+        info->service[0] == '\0' ||
+        !baton_manifest_text_valid(info->version, sizeof(info->version)) ||
+        !baton_manifest_text_valid(info->form, sizeof(info->form)))
         return "service, version or form is not a valid text";
-    const char *fault = sections_fault(manifest);
+    const char *fault = baton_snapshot_manifest_is_image(manifest) ? baton_image_fault(manifest)
+                                                                   : sections_fault(manifest);
     return fault != NULL ? fault : chunks_fault(manifest);
 }
 
@@ -186,6 +225,22 @@ static int pack_chunks(msgpack_packer *packer, const baton_snapshot_manifest *ma
     return r;
 }
 
+static int pack_pages(msgpack_packer *packer, const baton_snapshot_manifest *manifest)
+{
+    int r = msgpack_pack_array(packer, manifest->info.chunks_count);
+    for (uint32_t i = 0; r == 0 && i < manifest->info.chunks_count; i++) {
+        const baton_chunk_pages *pages = &manifest->pages[i];
+        r |= msgpack_pack_array(packer, BATON_MANIFEST_PAGES_FIELDS);
+        r |= msgpack_pack_uint32(packer, pages->round);
+        r |= msgpack_pack_array(packer, 2 * (size_t)pages->runs_count);
+        for (uint32_t j = 0; r == 0 && j < pages->runs_count; j++) {
+            r |= msgpack_pack_uint32(packer, manifest->runs[pages->runs_first + j].first_page);
+            r |= msgpack_pack_uint32(packer, manifest->runs[pages->runs_first + j].pages_count);
+        }
+    }
+    return r;
+}
+
 static int pack_key(msgpack_packer *packer, const baton_snapshot_manifest *manifest,
                     const baton_manifest_key *key)
 {
@@ -209,16 +264,18 @@ static int pack_key(msgpack_packer *packer, const baton_snapshot_manifest *manif
         return pack_sections(packer, manifest);
     case BATON_KEY_CHUNKS:
         return pack_chunks(packer, manifest);
+    case BATON_KEY_PAGES:
+        return pack_pages(packer, manifest);
     }
     return -1;
 }
 
-static void put_header(uint8_t *file, uint64_t body_bytes, baton_digest *ret_root)
+static void put_header(uint8_t *file, uint64_t body_bytes, uint32_t version, baton_digest *ret_root)
 {
     baton_digest_stream stream;
     baton_manifest_header header = {
-        .version = baton_le32_put(BATON_SNAPSHOT_VERSION),
-        .min_reader = baton_le32_put(BATON_SNAPSHOT_MIN_READER),
+        .version = baton_le32_put(version),
+        .min_reader = baton_le32_put(version),
         .body_bytes = baton_le64_put(body_bytes),
         .flags = baton_le64_put(0),
     };
@@ -244,8 +301,8 @@ int baton_snapshot_manifest_encode(baton_snapshot_manifest *manifest, uint8_t **
     msgpack_sbuffer_init(&buffer);
     msgpack_packer_init(&packer, &buffer, msgpack_sbuffer_write);
     r = msgpack_sbuffer_write(&buffer, room, sizeof(room));
-    r |= msgpack_pack_map(&packer, BATON_MANIFEST_KEYS);
-    for (uint32_t i = 0; r == 0 && i < BATON_MANIFEST_KEYS; i++) {
+    r |= msgpack_pack_map(&packer, keys_count(manifest));
+    for (uint32_t i = 0; r == 0 && i < keys_count(manifest); i++) {
         r |= pack_text(&packer, baton_manifest_keys[i].name);
         r |= pack_key(&packer, manifest, &baton_manifest_keys[i]);
     }
@@ -254,10 +311,15 @@ int baton_snapshot_manifest_encode(baton_snapshot_manifest *manifest, uint8_t **
         return -ENOMEM;
     }
     const uint64_t body_bytes = buffer.size - sizeof(room);
-    baton_assert(body_bytes <=
-                 BATON_MANIFEST_BODY_BYTES_MAX); /* follows from the limits of the format */
+    if (body_bytes > BATON_MANIFEST_BODY_BYTES_MAX) { /* an image of very many runs of pages */
+        msgpack_sbuffer_destroy(&buffer);
+        return BATON_E_TOO_LARGE;
+    }
     *ret_bytes_count = buffer.size;
     *ret_bytes = (uint8_t *)msgpack_sbuffer_release(&buffer);
-    put_header(*ret_bytes, body_bytes, &manifest->info.root);
+    put_header(*ret_bytes, body_bytes,
+               baton_snapshot_manifest_is_image(manifest) ? BATON_SNAPSHOT_VERSION_IMAGE
+                                                          : BATON_SNAPSHOT_VERSION_PORTABLE,
+               &manifest->info.root);
     return 0;
 }

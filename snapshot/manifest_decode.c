@@ -206,6 +206,51 @@ static bool read_chunks(cursor *from, baton_snapshot_manifest *manifest)
     return true;
 }
 
+/* Runs of one chunk, appended to the manifest's. */
+static bool read_runs(cursor *from, baton_snapshot_manifest *manifest, uint64_t *runs_room,
+                      baton_chunk_pages *pages)
+{
+    uint32_t numbers;
+    if (!next_array(from, from->bytes_count, 1, &numbers))
+        return false;
+    if (numbers % 2 != 0)
+        return damaged(from, "a list of runs that ends in the middle of one");
+    if (manifest->runs_count + numbers / 2 > *runs_room) {
+        const uint64_t room = 2 * (*runs_room) + numbers / 2;
+        baton_page_run *runs = realloc(manifest->runs, room * sizeof(*runs));
+        if (runs == NULL)
+            return fail(from, -ENOMEM, "no memory for its runs of pages");
+        manifest->runs = runs;
+        *runs_room = room;
+    }
+    pages->runs_first = manifest->runs_count;
+    pages->runs_count = numbers / 2;
+    for (uint32_t i = 0; i < pages->runs_count; i++) {
+        baton_page_run *run = &manifest->runs[manifest->runs_count++];
+        if (!next_u32(from, &run->first_page) || !next_u32(from, &run->pages_count))
+            return false;
+    }
+    return true;
+}
+
+static bool read_pages(cursor *from, baton_snapshot_manifest *manifest)
+{
+    uint32_t count;
+    uint64_t runs_room = 0;
+    if (!next_array(from, BATON_SNAPSHOT_CHUNKS_MAX, 1 + BATON_MANIFEST_PAGES_FIELDS, &count))
+        return false;
+    manifest->pages = calloc(count > 0 ? count : 1, sizeof(*manifest->pages));
+    if (manifest->pages == NULL)
+        return fail(from, -ENOMEM, "no memory for its pages");
+    manifest->pages_count = count;
+    for (uint32_t i = 0; i < count; i++)
+        if (!next_tuple(from, BATON_MANIFEST_PAGES_FIELDS) ||
+            !next_u32(from, &manifest->pages[i].round) ||
+            !read_runs(from, manifest, &runs_room, &manifest->pages[i]))
+            return false;
+    return true;
+}
+
 static bool read_key(cursor *from, const baton_manifest_key *key, baton_snapshot_manifest *manifest)
 {
     uint8_t *member = (uint8_t *)manifest + key->at;
@@ -234,6 +279,8 @@ static bool read_key(cursor *from, const baton_manifest_key *key, baton_snapshot
         return read_sections(from, manifest);
     case BATON_KEY_CHUNKS:
         return read_chunks(from, manifest);
+    case BATON_KEY_PAGES:
+        return read_pages(from, manifest);
     }
     return false;
 }
@@ -251,9 +298,10 @@ static bool skip_ignorable(cursor *from)
     return true;
 }
 
-static_assert(BATON_MANIFEST_KEYS < 32, "the keys seen are one word");
-#define SEEN_ALL       ((1u << BATON_MANIFEST_KEYS) - 1)
-#define SEEN_IGNORABLE (1u << BATON_MANIFEST_KEYS)
+static_assert(BATON_MANIFEST_ALL_KEYS < 32, "the keys seen are one word");
+#define SEEN_ALL   ((1u << BATON_MANIFEST_KEYS) - 1)
+#define SEEN_IMAGE (((1u << BATON_MANIFEST_IMAGE_KEYS) - 1) << BATON_MANIFEST_KEYS)
+#define IGNORABLE  BATON_MANIFEST_ALL_KEYS /* its bit comes after those of the table */
 
 static bool read_pair(cursor *from, uint32_t *seen, baton_snapshot_manifest *manifest)
 {
@@ -261,15 +309,15 @@ static bool read_pair(cursor *from, uint32_t *seen, baton_snapshot_manifest *man
     uint32_t index = 0;
     if (!next_text(from, name, sizeof(name)))
         return false;
-    while (index < BATON_MANIFEST_KEYS && strcmp(name, baton_manifest_keys[index].name) != 0)
+    while (index < BATON_MANIFEST_ALL_KEYS && strcmp(name, baton_manifest_keys[index].name) != 0)
         index++;
-    if (index == BATON_MANIFEST_KEYS && strcmp(name, BATON_MANIFEST_IGNORABLE) != 0)
+    if (index == IGNORABLE && strcmp(name, BATON_MANIFEST_IGNORABLE) != 0)
         return fail(from, BATON_E_UNKNOWN_TYPE, "it has a key that this build does not know");
     if ((*seen & 1u << index) != 0)
         return damaged(from, "a key that stands there twice");
     *seen |= 1u << index;
-    return index < BATON_MANIFEST_KEYS ? read_key(from, &baton_manifest_keys[index], manifest)
-                                       : skip_ignorable(from);
+    return index < IGNORABLE ? read_key(from, &baton_manifest_keys[index], manifest)
+                             : skip_ignorable(from);
 }
 
 static bool read_body(cursor *from, baton_snapshot_manifest *manifest)
@@ -283,12 +331,17 @@ static bool read_body(cursor *from, baton_snapshot_manifest *manifest)
             return false;
     if ((seen & SEEN_ALL) != SEEN_ALL)
         return damaged(from, "a key that must be there is not");
+    const bool image = baton_snapshot_manifest_is_image(manifest);
+    if ((seen & SEEN_IMAGE) != (image ? SEEN_IMAGE : 0))
+        return damaged(from, image ? "a key that an image must have is not there"
+                                   : "it has a key that only an image has");
+    manifest->info.parent = manifest->image.parent;
     if (from->at != from->bytes_count)
         return damaged(from, "bytes after its end");
     const char *fault = baton_snapshot_manifest_fault(manifest);
     if (fault != NULL)
         return damaged(from, fault);
-    return strcmp(manifest->info.form, BATON_SNAPSHOT_FORM) == 0 ||
+    return image || strcmp(manifest->info.form, BATON_SNAPSHOT_FORM) == 0 ||
            fail(from, BATON_E_UNKNOWN_TYPE, "its form is not one that this build reads");
 }
 

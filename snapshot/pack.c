@@ -293,6 +293,7 @@ int baton_snapshot_writer_finish(baton_snapshot_writer *writer, baton_snapshot_i
 
     memset(info->form, 0, sizeof(info->form));
     memcpy(info->form, BATON_SNAPSHOT_FORM, sizeof(BATON_SNAPSHOT_FORM));
+    info->parent = (baton_digest){0};
     info->raw_bytes = mine->raw_bytes;
     info->stored_bytes = mine->stored_bytes;
     info->sections_count = mine->sections_count;

@@ -334,8 +334,7 @@ int baton_snapshot_publish_step(baton_snapshot_publisher *publisher, bool may_pu
     return publisher->error.status;
 }
 
-/* The directory, made durably when it is new, and open for its flushes. */
-static int open_directory(baton_io *io, const char *directory, baton_io_file *ret_file)
+int baton_snapshot_directory_open(baton_io *io, const char *directory, baton_io_file *ret_file)
 {
     const uint32_t flags = BATON_IO_FOR_READ | BATON_IO_DIRECTORY;
     int r = baton_io_file_open(io, directory, flags, ret_file);
@@ -381,9 +380,21 @@ static int make_paths(baton_snapshot_publisher *publisher, const char *directory
     return r;
 }
 
-int baton_snapshot_publish_begin(baton_io *io, const char *directory, baton_snapshot_writer *writer,
-                                 const baton_snapshot_info *info,
-                                 baton_snapshot_publisher **ret_publisher, baton_error *error)
+static void refuse_to_begin(const baton_snapshot_publisher *publisher, int r, const char *directory,
+                            baton_error *error)
+{
+    baton_error_set(error, r, "write a snapshot",
+                    r == -EEXIST ? "one of this seq and epoch is there already" : NULL,
+                    r == -EEXIST ? "nothing: it holds the same state"
+                                 : "check the directory's rights and its disk");
+    baton_error_at(error, publisher->manifest[0] != '\0' ? publisher->manifest : directory,
+                   UINT64_MAX);
+}
+
+int baton_snapshot_publish_begin_at(baton_io *io, const char *directory,
+                                    baton_snapshot_writer *writer, const baton_snapshot_info *info,
+                                    const char *chunks_written,
+                                    baton_snapshot_publisher **ret_publisher, baton_error *error)
 {
     baton_snapshot_publisher *publisher = calloc(1, sizeof(*publisher));
     if (publisher == NULL) {
@@ -405,23 +416,28 @@ int baton_snapshot_publish_begin(baton_io *io, const char *directory, baton_snap
     if (r == 0)
         r = make_paths(publisher, directory, &writer->manifest.info);
     if (r == 0)
-        r = open_directory(io, directory, &publisher->directory);
+        r = baton_snapshot_directory_open(io, directory, &publisher->directory);
     if (r == 0)
         r = check_absent(publisher);
     if (r < 0) {
-        const bool full = baton_io_is_full_disk(r);
-        baton_error_set(error, full ? BATON_E_NO_SPACE : r, "write a snapshot",
-                        r == -EEXIST ? "one of this seq and epoch is there already" : NULL,
-                        r == -EEXIST ? "nothing: it holds the same state"
-                                     : "check the directory's rights and its disk");
-        baton_error_at(error, publisher->manifest[0] != '\0' ? publisher->manifest : directory,
-                       UINT64_MAX);
+        r = baton_io_is_full_disk(r) ? BATON_E_NO_SPACE : r;
+        refuse_to_begin(publisher, r, directory, error);
         baton_snapshot_publish_end(publisher);
-        return full ? BATON_E_NO_SPACE : r;
+        return r;
     }
-    set_step(publisher, STEP_CLEAR_CHUNKS);
+    if (chunks_written != NULL)
+        snprintf(publisher->chunks_partial, sizeof(publisher->chunks_partial), "%s",
+                 chunks_written);
+    set_step(publisher, chunks_written != NULL ? STEP_CLEAR_MANIFEST : STEP_CLEAR_CHUNKS);
     *ret_publisher = publisher;
     return 0;
+}
+
+int baton_snapshot_publish_begin(baton_io *io, const char *directory, baton_snapshot_writer *writer,
+                                 const baton_snapshot_info *info,
+                                 baton_snapshot_publisher **ret_publisher, baton_error *error)
+{
+    return baton_snapshot_publish_begin_at(io, directory, writer, info, NULL, ret_publisher, error);
 }
 
 void baton_snapshot_publish_end(baton_snapshot_publisher *publisher)

@@ -38,3 +38,13 @@ struct baton_snapshot_writer {
     uint8_t *manifest_file; /* once finished; malloc'ed */
     uint64_t manifest_file_bytes;
 };
+
+/* As baton_snapshot_publish_begin; chunks_written NULL, or the path of the chunks file, written and
+ * durable already under another name (an image's): it becomes the publisher's once it has begun. */
+BATON_MUST_USE int
+baton_snapshot_publish_begin_at(baton_io *io, const char *directory, baton_snapshot_writer *writer,
+                                const baton_snapshot_info *info, const char *chunks_written,
+                                baton_snapshot_publisher **ret_publisher, baton_error *error);
+/* The directory, made durably when it is new, and open for its flushes. */
+BATON_MUST_USE int baton_snapshot_directory_open(baton_io *io, const char *directory,
+                                                 baton_io_file *ret_file);

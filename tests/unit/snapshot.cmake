@@ -4,6 +4,11 @@ foreach(topic pack chunk manifest publish publish_fault load catalogue golden)
     baton_test(snapshot_${topic}_test SOURCES unit/snapshot_${topic}_test.c ${fixture}
         MODULES snapshot base LIBRARIES PkgConfig::MSGPACK)
 endforeach()
+# images: a region and a tracker of their own.
+foreach(topic image image_fault image_crash image_chain image_golden)
+    baton_test(snapshot_${topic}_test SOURCES unit/snapshot_${topic}_test.c unit/snapshot_image_fixture.c ${fixture}
+        MODULES snapshot base)
+endforeach()
 # The command is a part of the program baton; here it is linked alone and called in the test's process.
 if(EXISTS "${PROJECT_SOURCE_DIR}/orchestrator-shim/command.h")
     baton_test(snapshot_command_test

@@ -279,7 +279,7 @@ static void another_form_is_refused(void **state)
 {
     (void)state;
     body opened = body_open();
-    body_value(&opened, "form")->via.str = (msgpack_object_str){5, "image"};
+    body_value(&opened, "form")->via.str = (msgpack_object_str){5, "other"};
     assert_int_equal(body_decode(&opened, NULL), BATON_E_UNKNOWN_TYPE);
 }
 

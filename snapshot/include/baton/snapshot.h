@@ -60,7 +60,7 @@ typedef enum { BATON_COMPRESS_AUTO, BATON_COMPRESS_LZ4, BATON_COMPRESS_RAW } bat
 typedef struct {
     char service[32];
     char version[32]; /* of the service that took it */
-    char form[16];    /* "portable" */
+    char form[16];    /* "portable" or "image" */
     uint32_t schema;  /* of its sections */
     uint64_t seq;     /* the state after this entry */
     uint64_t epoch;   /* of the writer that took it */
@@ -78,7 +78,8 @@ typedef struct {
     uint64_t stored_bytes; /* of all chunks on disk */
     uint32_t sections_count;
     uint32_t chunks_count;
-    baton_digest root; /* of the whole snapshot: what the journal names */
+    baton_digest root;   /* of the whole snapshot: what the journal names */
+    baton_digest parent; /* root of the image that this one adds to; zero: it stands alone */
 } baton_snapshot_info;
 
 typedef struct {

@@ -1,0 +1,370 @@
+/* snapshot/image_live.c: an image taken while the service runs.
+ *
+ * The writer's work, each call of it one piece:
+ *
+ *   OPEN -> ROUND -> (small?) -> DRAIN -> PARKED -> LAST -> FLUSH -> ENDED
+ *             ^          | no                |
+ *             +----------+-------------------+  parked too long: one more round
+ *   any, on an error or cancel -> ENDED, the file removed
+ *
+ * Who may touch what: until PARKED the writer owns round, pipe and result; in PARKED the service
+ * does, and in LAST the service fills slots of the pipe in turn and the writer writes them, in the
+ * same order, each knowing how far the other is by the queue's counts. */
+#include <errno.h>
+#include <signal.h>
+#include <sys/resource.h>
+
+#include "base/assert.h"
+#include "snapshot/image_private.h"
+
+#define PARKED_NS_MAX UINT64_C(10000000) /* then what was written meanwhile is copied again */
+#define WRITER_NICE   10                 /* the service comes first; never stopped altogether */
+
+enum { WORK_OPEN, WORK_ROUND, WORK_DRAIN, WORK_PARKED, WORK_LAST, WORK_FLUSH, WORK_ENDED };
+
+/* ---- state, under the lock ---- */
+
+static void set_work(baton_image *image, uint32_t work, baton_image_state state)
+{
+    pthread_mutex_lock(&image->lock);
+    image->work = work;
+    image->state = state;
+    pthread_cond_broadcast(&image->changed);
+    pthread_mutex_unlock(&image->lock);
+}
+
+static baton_image_state state_now(baton_image *image)
+{
+    pthread_mutex_lock(&image->lock);
+    const baton_image_state state = image->state;
+    pthread_mutex_unlock(&image->lock);
+    return state;
+}
+
+/* ---- the writer's work ---- */
+
+static void work_fail(baton_image *image, int r)
+{
+    pthread_mutex_lock(&image->lock);
+    if (image->error.status == 0 && image->pipe.failed != 0) /* the first reason counts */
+        (void)baton_image_pipe_error(&image->pipe, &image->error);
+    else if (image->error.status == 0)
+        baton_error_set(&image->error, r, "take an image", NULL,
+                        "nothing: the service goes on, and the next one is a full one");
+    image->failing = true;
+    pthread_cond_broadcast(&image->changed);
+    while (image->threaded && image->filling) /* without a thread it is not, at this moment */
+        pthread_cond_wait(&image->changed, &image->lock);
+    pthread_mutex_unlock(&image->lock);
+    baton_image_pipe_close(&image->pipe, true);
+    set_work(image, WORK_ENDED, BATON_IMAGE_FAILED);
+}
+
+static void begin_round(baton_image *image)
+{
+    pthread_mutex_lock(&image->lock);
+    const uint64_t bytes = image->bytes_in_use;
+    pthread_mutex_unlock(&image->lock);
+    image_round_begin(image, image->result.full && image->result.rounds == 0, bytes);
+}
+
+static int work_open(baton_image *image)
+{
+    int r = baton_image_pipe_open(&image->pipe, &image->pipe_options, &image->error);
+    if (r == 0) {
+        begin_round(image);
+        set_work(image, WORK_ROUND, BATON_IMAGE_COPYING);
+    }
+    return r;
+}
+
+/* One chunk of the round. */
+static int work_round(baton_image *image)
+{
+    baton_image_pipe *pipe = &image->pipe;
+    baton_image_slot *slot =
+        &pipe->slots[pipe->manifest.info.chunks_count % image->pipe.slots_count];
+    int r = baton_image_pipe_wait_slot(pipe, slot);
+    if (r == 0)
+        r = image_round_fill(image, slot);
+    if (r == 0 && slot->pages_count > 0)
+        return baton_image_pipe_commit(pipe, slot, image->result.rounds, image->source->page_bytes);
+    if (r < 0)
+        return r;
+    image_round_end(image);
+    if (image_round_is_settled(image))
+        set_work(image, WORK_DRAIN, BATON_IMAGE_COPYING);
+    else
+        begin_round(image);
+    return 0;
+}
+
+static int work_drain(baton_image *image)
+{
+    int r = baton_image_pipe_drain(&image->pipe);
+    if (r == 0) {
+        set_work(image, WORK_PARKED, BATON_IMAGE_READY);
+    }
+    return r;
+}
+
+static bool queue_is_empty(const baton_image *image)
+{
+    return image->queue_written == image->queue_filled;
+}
+
+/* Slots whose writes are done, in their order, are the service's again. */
+static void free_slots(baton_image *image)
+{
+    uint32_t freed = image->queue_free;
+    baton_image_pipe_reap(&image->pipe);
+    while (freed != image->queue_written &&
+           !image->pipe.slots[freed % image->pipe.slots_count].op.in_flight)
+        freed++;
+    pthread_mutex_lock(&image->lock);
+    image->queue_free = freed;
+    pthread_cond_broadcast(&image->changed);
+    pthread_mutex_unlock(&image->lock);
+}
+
+static int work_last(baton_image *image)
+{
+    baton_image_pipe *pipe = &image->pipe;
+    pthread_mutex_lock(&image->lock);
+    const bool empty = queue_is_empty(image);
+    const bool whole = image->last_is_whole;
+    const bool stuck = image->queue_filled - image->queue_free == image->pipe.slots_count;
+    pthread_mutex_unlock(&image->lock);
+    if (empty && whole) {
+        set_work(image, WORK_FLUSH, BATON_IMAGE_WRITING);
+        return 0;
+    }
+    int r = 0;
+    if (!empty) {
+        r = baton_image_pipe_commit(pipe,
+                                    &pipe->slots[image->queue_written % image->pipe.slots_count],
+                                    image->result.rounds, image->source->page_bytes);
+        pthread_mutex_lock(&image->lock);
+        image->queue_written++;
+        pthread_mutex_unlock(&image->lock);
+    } else if (stuck) {
+        r = baton_image_pipe_wait_slot(pipe,
+                                       &pipe->slots[image->queue_free % image->pipe.slots_count]);
+    }
+    free_slots(image);
+    return r;
+}
+
+static int work_flush(baton_image *image)
+{
+    image_round_end(image);
+    int r = baton_image_pipe_flush(&image->pipe);
+    if (r < 0)
+        return r;
+    baton_image_pipe_close(&image->pipe, false);
+    image->result.taken_ns = image_now_ns(image) - image->begun_ns;
+    set_work(image, WORK_ENDED, BATON_IMAGE_DONE);
+    return 0;
+}
+
+static void work(baton_image *image)
+{
+    int r = 0;
+    switch (image->work) {
+    case WORK_OPEN:
+        r = work_open(image);
+        break;
+    case WORK_ROUND:
+        r = work_round(image);
+        break;
+    case WORK_DRAIN:
+        r = work_drain(image);
+        break;
+    case WORK_LAST:
+        r = work_last(image);
+        break;
+    case WORK_FLUSH:
+        r = work_flush(image);
+        break;
+    default: /* PARKED, ENDED: nothing to do */
+        break;
+    }
+    if (r < 0)
+        work_fail(image, r);
+}
+
+/* ---- the writer's thread ---- */
+
+static bool must_sleep(const baton_image *image)
+{
+    if (image->cancelled)
+        return false;
+    if (image->work == WORK_PARKED)
+        return true;
+    return image->work == WORK_LAST && queue_is_empty(image) && !image->last_is_whole &&
+           image->queue_filled - image->queue_free < image->pipe.slots_count;
+}
+
+static void *writer_main(void *context)
+{
+    baton_image *image = context;
+    (void)setpriority(PRIO_PROCESS, 0, WRITER_NICE); /* of this thread; merely politer */
+    for (;;) {
+        pthread_mutex_lock(&image->lock);
+        while (must_sleep(image))
+            pthread_cond_wait(&image->changed, &image->lock);
+        const bool cancelled = image->cancelled;
+        const bool ended = image->work == WORK_ENDED;
+        pthread_mutex_unlock(&image->lock);
+        if (ended)
+            return NULL;
+        if (cancelled)
+            work_fail(image, -ECANCELED);
+        else
+            work(image);
+    }
+}
+
+static int start_thread(baton_image *image)
+{
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all); /* signals are the service's */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int r = pthread_create(&image->thread, NULL, writer_main, image);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (r != 0)
+        return -r;
+    pthread_setname_np(image->thread, "baton-image");
+    image->threaded = true;
+    return 0;
+}
+
+/* ---- the service's side ---- */
+
+int image_live_begin(baton_image *image, bool threaded)
+{
+    image->work = WORK_OPEN;
+    image->state = BATON_IMAGE_COPYING;
+    return threaded ? start_thread(image) : 0;
+}
+
+baton_image_state image_live_poll(baton_image *image, uint64_t bytes_in_use)
+{
+    if (!image->threaded && image->cancelled && image->work != WORK_ENDED)
+        work_fail(image, -ECANCELED);
+    else if (!image->threaded)
+        work(image);
+    const uint64_t now_ns = image_now_ns(image);
+    pthread_mutex_lock(&image->lock);
+    image->bytes_in_use = bytes_in_use;
+    if (image->work == WORK_PARKED && image->ready_ns == 0)
+        image->ready_ns = now_ns; /* from when the service knows it */
+    if (image->work == WORK_PARKED && image->result.rounds + 1 < BATON_IMAGE_ROUNDS_MAX &&
+        now_ns - image->ready_ns > PARKED_NS_MAX) {
+        image->ready_ns = 0;
+        image_round_begin(image, false, bytes_in_use);
+        image->work = WORK_ROUND;
+        image->state = BATON_IMAGE_COPYING;
+        pthread_cond_broadcast(&image->changed);
+    }
+    const baton_image_state state = image->state;
+    pthread_mutex_unlock(&image->lock);
+    return state;
+}
+
+/* The slot to fill next. More was written than fits the staging: then the disk is waited for. */
+static baton_image_slot *next_slot(baton_image *image)
+{
+    pthread_mutex_lock(&image->lock);
+    while (image->queue_filled - image->queue_free == image->pipe.slots_count && !image->failing) {
+        image->result.overflowed = true;
+        if (image->threaded) {
+            pthread_cond_wait(&image->changed, &image->lock);
+            continue;
+        }
+        pthread_mutex_unlock(&image->lock);
+        work(image);
+        pthread_mutex_lock(&image->lock);
+    }
+    const bool failing = image->failing;
+    pthread_mutex_unlock(&image->lock);
+    return failing ? NULL : &image->pipe.slots[image->queue_filled % image->pipe.slots_count];
+}
+
+static void queue_slot(baton_image *image, bool filled, bool whole)
+{
+    pthread_mutex_lock(&image->lock);
+    image->queue_filled += filled ? 1 : 0;
+    image->last_is_whole = whole;
+    pthread_cond_broadcast(&image->changed);
+    pthread_mutex_unlock(&image->lock);
+}
+
+bool image_live_is_ready(baton_image *image)
+{
+    return state_now(image) == BATON_IMAGE_READY;
+}
+
+static void set_filling(baton_image *image, bool filling)
+{
+    pthread_mutex_lock(&image->lock);
+    image->filling = filling;
+    pthread_cond_broadcast(&image->changed);
+    pthread_mutex_unlock(&image->lock);
+}
+
+/* The tracker failed: the writer is told, and closes the file. */
+static int give_up(baton_image *image, int r)
+{
+    pthread_mutex_lock(&image->lock);
+    if (!image->failing) /* else the writer's own reason stands */
+        baton_error_set(&image->error, r, "take an image", "asking for written pages failed",
+                        "nothing: the service goes on, and the next one is a full one");
+    image->cancelled = true;
+    pthread_cond_broadcast(&image->changed);
+    pthread_mutex_unlock(&image->lock);
+    return r;
+}
+
+static int fill_all(baton_image *image)
+{
+    for (;;) {
+        baton_image_slot *slot = next_slot(image);
+        if (slot == NULL)
+            return image->error.status;
+        int r = image_round_fill(image, slot);
+        if (r < 0)
+            return give_up(image, r);
+        const bool over = slot->pages_count == 0;
+        if (over) {
+            image->result.residual_pages = (uint32_t)image->round.pages_count;
+            image->result.pause_scan_ns = image->round.scan_ns;
+        }
+        queue_slot(image, !over, over); /* once it is over the round is the writer's */
+        if (over)
+            return 0;
+    }
+}
+
+int image_live_finish(baton_image *image, uint64_t bytes_in_use)
+{
+    image_round_begin(image, false, bytes_in_use);
+    set_filling(image, true);
+    set_work(image, WORK_LAST, BATON_IMAGE_WRITING);
+    int r = fill_all(image);
+    set_filling(image, false);
+    return r;
+}
+
+void image_live_end(baton_image *image)
+{
+    pthread_mutex_lock(&image->lock);
+    image->cancelled = true;
+    pthread_cond_broadcast(&image->changed);
+    pthread_mutex_unlock(&image->lock);
+    if (image->threaded)
+        pthread_join(image->thread, NULL);
+    else if (state_now(image) != BATON_IMAGE_DONE && state_now(image) != BATON_IMAGE_FAILED)
+        work_fail(image, -ECANCELED);
+}
