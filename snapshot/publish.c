@@ -348,8 +348,10 @@ int baton_snapshot_directory_open(baton_io *io, const char *directory, baton_io_
     char parent[BATON_SNAPSHOT_PATH_BYTES + 4];
     snprintf(parent, sizeof(parent), "%s/..", directory);
     r = baton_io_directory_sync(io, parent);
-    if (r < 0)
+    if (r < 0) {
         baton_io_file_close(io, *ret_file);
+        *ret_file = BATON_IO_NO_FILE; /* or who gets it closes it again */
+    }
     return r;
 }
 
