@@ -77,18 +77,27 @@ static bool is_fatal(int r)
     return baton_status_class(r) == BATON_CLASS_SYSTEM && r != -EIO && r != -ENOENT;
 }
 
+static int load_portable(const baton_hydrate_options *options, const baton_snapshot_listed *listed,
+                         baton_machine *machine, baton_error *error)
+{
+    baton_snapshot_reader *reader = NULL;
+    int r =
+        baton_snapshot_reader_open(options->io, options->paths->snapshots, listed, &reader, error);
+    if (r < 0)
+        return r;
+    r = baton_machine_unpack(machine, reader, error);
+    baton_snapshot_reader_close(reader);
+    return r;
+}
+
 static tried load(const baton_hydrate_options *options, const baton_snapshot_listed *listed,
                   baton_trust trust, baton_machine *machine, baton_hydrate_report *report,
                   baton_error *first, baton_error *error)
 {
     baton_error why = {0};
-    baton_snapshot_reader *reader = NULL;
-    int r =
-        baton_snapshot_reader_open(options->io, options->paths->snapshots, listed, &reader, &why);
-    if (r == 0) {
-        r = baton_machine_unpack(machine, reader, &why);
-        baton_snapshot_reader_close(reader);
-    }
+    int r = baton_snapshot_is_image(&listed->info)
+                ? baton_machine_load_image(machine, options, listed, &why)
+                : load_portable(options, listed, machine, &why);
     if (r == 0 && trust == BATON_TRUST_HANDED_OVER &&
         !fits_handover(machine, &options->view->facts->handover))
         r = baton_error_set(
@@ -218,6 +227,7 @@ static int choose(const baton_hydrate_options *options, baton_catalogue *catalog
             report->from_snapshot = true;
             report->snapshot_seq = listed->info.seq;
             report->snapshot_schema = listed->info.schema;
+            snprintf(report->snapshot_form, sizeof(report->snapshot_form), "%s", listed->info.form);
             *ret_chosen = i;
             return 0;
         case TRIED_SKIPPED:
