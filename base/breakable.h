@@ -16,11 +16,22 @@
     X(STOP_AT_BAD_HEADER, "stop-at-the-first-bad-header")                                          \
     X(ACK_BEFORE_HEADER, "answers-before-the-header")
 
+/* The same of the snapshots and of the engine's task that takes them. */
+#define BATON_SNAPSHOT_BREAK_LIST(X)                                                               \
+    X(NO_CHUNKS_FLUSH, "no-chunks-flush")                                                          \
+    X(NO_NAMES_FLUSH, "no-directory-flush")                                                        \
+    X(NO_CHUNK_DIGEST, "no-chunk-digest")                                                          \
+    X(CHUNKS_REMOVED_FIRST, "chunks-removed-first")                                                \
+    X(NO_FLUSH_AT_OPEN, "no-flush-of-what-a-start-builds-on")                                      \
+    X(REPLAY_PAST_RECOVERY, "replay-past-what-recovery-found")                                     \
+    X(PRUNE_BEFORE_ROOT, "prune-before-the-root-is-durable")
+
 typedef enum {
 #define BATON_BREAK_ENUM(name, text) BATON_BREAK_##name,
     BATON_BREAK_LIST(BATON_BREAK_ENUM)
+        BATON_BREAKS, /* of the journal; those of the snapshots follow */
+    BATON_SNAPSHOT_BREAK_LIST(BATON_BREAK_ENUM)
 #undef BATON_BREAK_ENUM
-        BATON_BREAKS,
 } baton_break;
 
 #ifdef BATON_BREAKABLE

@@ -143,8 +143,31 @@ void sim_disk_fini(sim_disk *disk)
 
 /* ---- paths ---- */
 
+static sim_node *parent_of(const sim_disk *disk, const sim_node *directory)
+{
+    for (uint32_t i = 0; i < disk->now.count; i++)
+        if (disk->now.list[i].node == directory)
+            return disk->now.list[i].directory;
+    return disk->root; /* above it there is nothing */
+}
+
+/* From *directory into the name that was read last, if there is one. */
+static int enter(const sim_disk *disk, sim_node **directory, char name[SIM_NAME_BYTES])
+{
+    if (name[0] == '\0')
+        return 0;
+    const sim_name *found = names_find(&disk->now, *directory, name);
+    if (found == NULL)
+        return -ENOENT;
+    if (!found->node->is_directory)
+        return -ENOTDIR;
+    *directory = found->node;
+    name[0] = '\0';
+    return 0;
+}
+
 /* Walks to the last part of the path: its directory in *ret_directory, its name in `name`, "" for
- * the root itself. */
+ * that directory itself. */
 static int resolve(const sim_disk *disk, const char *path, sim_node **ret_directory,
                    char name[SIM_NAME_BYTES])
 {
@@ -154,18 +177,17 @@ static int resolve(const sim_disk *disk, const char *path, sim_node **ret_direct
         const size_t length = strcspn(at, "/");
         const bool is_self = length == 0 || (length == 1 && at[0] == '.');
         if (!is_self) {
-            if (name[0] != '\0') {
-                const sim_name *found = names_find(&disk->now, directory, name);
-                if (found == NULL)
-                    return -ENOENT;
-                if (!found->node->is_directory)
-                    return -ENOTDIR;
-                directory = found->node;
-            }
+            const int r = enter(disk, &directory, name);
+            if (r < 0)
+                return r;
             if (length >= SIM_NAME_BYTES)
                 return -ENAMETOOLONG;
-            memcpy(name, at, length);
-            name[length] = '\0';
+            if (length == 2 && memcmp(at, "..", 2) == 0) {
+                directory = parent_of(disk, directory);
+            } else {
+                memcpy(name, at, length);
+                name[length] = '\0';
+            }
         }
         at += length;
         at += *at == '/';

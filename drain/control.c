@@ -11,10 +11,27 @@
 
 #include <baton/log.h>
 
+/* On the engine's loop, or, before there is one, on the hydrate's. */
+static int watch_fd(baton_control *control, int fd, uint32_t events, baton_watch callback,
+                    void *context)
+{
+    if (control->engine != NULL)
+        return baton_engine_watch(control->engine, fd, events, callback, context);
+    return baton_loop_watch_fd(control->loop, fd, events, callback, context);
+}
+
+static void unwatch_fd(baton_control *control, int fd)
+{
+    if (control->engine != NULL)
+        baton_engine_unwatch(control->engine, fd);
+    else
+        baton_loop_unwatch_fd(control->loop, fd);
+}
+
 static void drop(baton_control_client *client)
 {
     if (!client->control->detached)
-        baton_engine_unwatch(client->control->engine, client->fd);
+        unwatch_fd(client->control, client->fd);
     close(client->fd);
     free(client->out);
     client->out = NULL;
@@ -29,8 +46,7 @@ static bool watch(baton_control_client *client)
         events |= EPOLLOUT;
     else if (client->waits == BATON_CONTROL_WAITS_NONE && !client->input_over)
         events |= EPOLLIN;
-    if (baton_engine_watch(client->control->engine, client->fd, events, baton_control_client_event,
-                           client) == 0)
+    if (watch_fd(client->control, client->fd, events, baton_control_client_event, client) == 0)
         return true;
     drop(client);
     return false;
@@ -235,7 +251,7 @@ static void on_connect(void *context, int listen_fd, uint32_t events)
     }
 }
 
-int baton_control_open(const char *path, const baton_instance *instance, baton_engine *engine,
+int baton_control_open(const char *path, const baton_instance *instance, baton_loop *loop,
                        const baton_control_actions *actions, baton_control **ret_control,
                        baton_error *error)
 {
@@ -244,7 +260,7 @@ int baton_control_open(const char *path, const baton_instance *instance, baton_e
         return baton_error_set(error, -ENOMEM, "control socket", NULL,
                                "give the process more memory");
     control->instance = *instance;
-    control->engine = engine;
+    control->loop = loop;
     control->actions = *actions;
     control->detached = true;
     control->spare_fd = -1;
@@ -255,7 +271,7 @@ int baton_control_open(const char *path, const baton_instance *instance, baton_e
     if (r < 0)
         goto fail;
     control->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    r = baton_engine_watch(engine, control->socket.fd, EPOLLIN, on_connect, control);
+    r = watch_fd(control, control->socket.fd, EPOLLIN, on_connect, control);
     if (r < 0) {
         baton_error_set(error, r, "control socket", "its events can't be watched", "report this");
         goto fail;
@@ -267,6 +283,22 @@ int baton_control_open(const char *path, const baton_instance *instance, baton_e
 fail:
     baton_control_close(control, NULL);
     return r;
+}
+
+/* Requests that are half read and answers that are half sent go on where they are. */
+int baton_control_serve(baton_control *control, baton_engine *engine, baton_error *error)
+{
+    baton_control_detach(control);
+    control->engine = engine;
+    control->detached = false;
+    int r = watch_fd(control, control->socket.fd, EPOLLIN, on_connect, control);
+    if (r < 0)
+        return baton_error_set(error, r, "control socket", "its events can't be watched",
+                               "report this");
+    for (uint32_t i = 0; i < BATON_CONTROL_CLIENTS_MAX; i++)
+        if (control->clients[i].fd >= 0)
+            (void)watch(&control->clients[i]);
+    return 0;
 }
 
 void baton_control_turn(baton_control *control)
@@ -284,10 +316,10 @@ void baton_control_detach(baton_control *control)
 {
     if (control->detached)
         return;
-    baton_engine_unwatch(control->engine, control->socket.fd);
+    unwatch_fd(control, control->socket.fd);
     for (uint32_t i = 0; i < BATON_CONTROL_CLIENTS_MAX; i++)
         if (control->clients[i].fd >= 0)
-            baton_engine_unwatch(control->engine, control->clients[i].fd);
+            unwatch_fd(control, control->clients[i].fd);
     control->detached = true;
 }
 

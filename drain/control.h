@@ -9,6 +9,7 @@
 #pragma once
 
 #include "drain/describe.h"
+#include "engine/loop.h"
 
 #define BATON_CONTROL_PROTOCOL    1
 #define BATON_CONTROL_CLIENTS_MAX 16u
@@ -24,11 +25,15 @@ typedef struct {
     void *context;
 } baton_control_actions;
 
-/* Bind path and watch it on the engine. Errors: BATON_E_LOCKED (another service answers there),
+/* Bind path and watch it on a loop, before there is an engine: only `status` is answered, other
+ * words are asked to come again. Errors: BATON_E_LOCKED (another service answers there),
  * -errno. */
 BATON_MUST_USE int baton_control_open(const char *path, const baton_instance *instance,
-                                      baton_engine *engine, const baton_control_actions *actions,
+                                      baton_loop *loop, const baton_control_actions *actions,
                                       baton_control **ret_control, baton_error *error);
+/* From here on, everything, on the engine's loop; the other one is not used any more. */
+BATON_MUST_USE int baton_control_serve(baton_control *control, baton_engine *engine,
+                                       baton_error *error);
 /* Once per turn of the loop: answers that had to wait. */
 void baton_control_turn(baton_control *control);
 /* Before the engine closes: watch nothing any more. Whoever asked for the drain stays connected. */

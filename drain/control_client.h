@@ -29,7 +29,8 @@ typedef struct baton_control_client {
 struct baton_control {
     baton_control_socket socket;
     baton_instance instance;
-    baton_engine *engine;
+    baton_engine *engine; /* NULL: not yet; only `status` is answered */
+    baton_loop *loop;     /* until then */
     baton_control_actions actions;
     bool detached;
     int spare_fd;

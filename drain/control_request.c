@@ -141,6 +141,11 @@ void baton_control_request(baton_control_client *client, const char *line, size_
     }
     const int word = check(client, request);
     json_decref(request);
+    if (word > WORD_STATUS && control->engine == NULL) {
+        refuse(client, words[word], BATON_E_AGAIN, "the service hydrates",
+               "ask again when `status` says that it runs");
+        return;
+    }
     switch (word) {
     case WORD_STATUS:
         answer_status(client);

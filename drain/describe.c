@@ -79,16 +79,19 @@ json_t *baton_describe_recovery(const baton_recovery_report *report)
 json_t *baton_describe_hydrate(const baton_hydrate_report *report)
 {
     return json_pack(
-        "{s:b, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "from_snapshot",
-        (int)report->from_snapshot, "snapshot_seq", baton_describe_number(report->snapshot_seq),
-        "snapshot_form", report->snapshot_form, "snapshot_schema",
-        baton_describe_number(report->snapshot_schema), "snapshots_skipped",
+        "{s:b, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+        "from_snapshot", (int)report->from_snapshot, "snapshot_seq",
+        baton_describe_number(report->snapshot_seq), "snapshot_form", report->snapshot_form,
+        "snapshot_schema", baton_describe_number(report->snapshot_schema), "snapshots_skipped",
         baton_describe_number(report->snapshots_skipped), "snapshot_skipped_why",
         baton_describe_text(report->snapshot_skipped_why), "replayed_entries",
-        baton_describe_number(report->replayed_entries), "checkpoints_compared",
+        baton_describe_number(report->replayed_entries), "replayed_bytes",
+        baton_describe_number(report->replayed_bytes), "load_bytes",
+        baton_describe_number(report->load_bytes), "checkpoints_compared",
         baton_describe_number(report->checkpoints_compared), "load_ms",
-        milliseconds(report->load_ns), "replay_ms", milliseconds(report->replay_ns), "total_ms",
-        milliseconds(report->total_ns), "recovery", baton_describe_recovery(&report->recovery));
+        milliseconds(report->load_ns), "recover_ms", milliseconds(report->recover_ns), "replay_ms",
+        milliseconds(report->replay_ns), "total_ms", milliseconds(report->total_ns), "recovery",
+        baton_describe_recovery(&report->recovery));
 }
 
 json_t *baton_describe_engine(const baton_engine_status *status)
@@ -110,6 +113,46 @@ json_t *baton_describe_engine(const baton_engine_status *status)
         baton_describe_digest(status->state_digest), "effect_digest",
         baton_describe_digest(status->effect_digest), "effects",
         baton_describe_number(status->effects_count), "outbox", outbox, "journal", journal);
+}
+
+json_t *baton_describe_progress(const baton_hydrate_progress *progress)
+{
+    const bool loading = progress->phase == BATON_HYDRATE_LOADING;
+    return json_pack("{s:s, s:o, s:o, s:s, s:o}", "step", loading ? "loading" : "replaying", "done",
+                     baton_describe_number(progress->done), "of",
+                     baton_describe_number(progress->of), "unit", loading ? "bytes" : "entries",
+                     "seq", baton_describe_number(progress->seq));
+}
+
+static json_t *type_costs(const baton_rates *rates)
+{
+    json_t *types = json_array();
+    for (uint32_t i = 0; i < rates->types_count; i++) {
+        const baton_type_rate *type = &rates->types[i];
+        if (type->applied > 0)
+            json_array_append_new(types,
+                                  json_pack("{s:i, s:f, s:f, s:f}", "type", (int)type->type,
+                                            "replay_ns", type->replay.ns, "live_ns", type->live.ns,
+                                            "cost_ns", baton_rates_replay_ns(type)));
+    }
+    return types;
+}
+
+json_t *baton_describe_rto(const baton_rto_prediction *prediction, const baton_rates *rates)
+{
+    json_t *parts =
+        json_pack("{s:f, s:f, s:f, s:f, s:f}", "fixed_ms", prediction->fixed_ns / 1e6, "load_ms",
+                  prediction->load_ns / 1e6, "recover_ms", prediction->recover_ns / 1e6, "read_ms",
+                  prediction->read_ns / 1e6, "apply_ms", prediction->apply_ns / 1e6);
+    return json_pack("{s:f, s:o, s:f, s:o, s:o, s:o, s:o, s:o, s:s, s:s}", "predicted_ms",
+                     prediction->total_ns / 1e6, "target_ms", milliseconds(prediction->target_ns),
+                     "grows_ms_per_s", prediction->ns_per_s / 1e6, "snapshot_seq",
+                     baton_describe_number(prediction->snapshot_seq), "tail_entries",
+                     baton_describe_number(prediction->tail_entries), "tail_bytes",
+                     baton_describe_number(prediction->tail_bytes), "parts", parts, "types",
+                     type_costs(rates), "load_rate",
+                     prediction->load_measured ? "measured" : "estimated", "read_rate",
+                     prediction->read_measured ? "measured" : "assumed");
 }
 
 json_t *baton_describe_snapshots(const baton_engine_snapshot_state *state)

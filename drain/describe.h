@@ -30,6 +30,8 @@ json_t *baton_describe_instance(const baton_instance *instance);
 json_t *baton_describe_recovery(const baton_recovery_report *report);
 json_t *baton_describe_hydrate(const baton_hydrate_report *report);
 json_t *baton_describe_engine(const baton_engine_status *status);
+json_t *baton_describe_progress(const baton_hydrate_progress *progress);
+json_t *baton_describe_rto(const baton_rto_prediction *prediction, const baton_rates *rates);
 json_t *baton_describe_snapshots(const baton_engine_snapshot_state *state);
 json_t *baton_describe_drain(const baton_drain_plan *plan);
 json_t *baton_describe_replay(const baton_replay_result *result);

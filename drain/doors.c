@@ -1,21 +1,24 @@
 /* drain/doors.c: `SERVICE baton info|replay|verify|digest`: this build, and data at rest.
  * Nothing is changed; no lock is taken, so look at a running service through its control socket. */
-#include "drain/program.h"
+#include "drain/doors.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <baton/clock.h>
 
-const char *const baton_door_names[] = {"info", "replay", "verify", "digest", NULL};
+const char *const baton_door_names[] = {"info", "replay", "verify", "digest", "snapshot", NULL};
 
 enum {
     DOOR_TO,
     DOOR_EFFECTS,
-    DOOR_SCHEMA,
+    DOOR_DIGEST_SCHEMA,
     DOOR_FROM_START,
+    DOOR_ROUND_TRIP,
+    DOOR_SCHEMA,
+    DOOR_OUT,
+    DOOR_WORK,
     DOOR_IO,
     DOOR_ARENA_ADDRESS,
     DOOR_ARENA_SIZE,
@@ -27,31 +30,24 @@ static const baton_option door_options[] = {
                  "replay, digest: stop after this entry, or at 2026-11-21T14:00:00Z or @ns"},
     [DOOR_EFFECTS] = {"effects", "FILE", NULL,
                       "replay: write each effect as a JSON line; - is stdout"},
-    [DOOR_SCHEMA] = {"digest-schema", "N", "0",
-                     "whose fields the state digest covers; 0: the newest"},
+    [DOOR_DIGEST_SCHEMA] = {"digest-schema", "N", "0",
+                            "whose fields the state digest covers; 0: the newest"},
     [DOOR_FROM_START] = {"from-start", NULL, NULL,
                          "replay, digest: from entry 1, without snapshots"},
+    [DOOR_ROUND_TRIP] = {"round-trip", NULL, NULL,
+                         "verify: write the state in every schema, read it back, compare"},
+    [DOOR_SCHEMA] = {"schema", "N", "0", "snapshot: to be written; 0: the newest"},
+    [DOOR_OUT] = {"out", "DIR", NULL, "snapshot: the directory it goes to; made when missing"},
+    [DOOR_WORK] = {"work", "DIR", NULL,
+                   "verify --round-trip: for temporary files (default: TMPDIR, or /tmp)"},
     [DOOR_IO] = {"io", "auto|uring|threads", "auto", "how files are read"},
     [DOOR_ARENA_ADDRESS] = BATON_OPTION_ARENA_ADDRESS,
     [DOOR_ARENA_SIZE] = BATON_OPTION_ARENA_SIZE,
     [DOOR_OUTPUT] = {"output", "text|json", "text", "-o: for people or for machines"},
 };
 
-typedef struct {
-    const baton_doors *doors;
-    const char *directory; /* NULL: none given */
-    char journal[PATH_MAX];
-    char snapshots[PATH_MAX];
-    bool json;
-    uint32_t digest_schema;
-    const char *effects_path;
-    FILE *effects;
-    int effects_status;
-    baton_replay_options replay;
-} door_run;
-
 /* A seq, or a moment; only the latter has a '-' or an '@' in it. */
-static int read_to(door_run *run, const char *text, baton_error *error)
+static int read_to(baton_door_run *run, const char *text, baton_error *error)
 {
     if (strpbrk(text, "-@") == NULL)
         return baton_option_count("to", text, UINT64_MAX, &run->replay.to_seq, error);
@@ -62,16 +58,18 @@ static int read_to(door_run *run, const char *text, baton_error *error)
                             "'%.100s' does not fit", text);
 }
 
-static int read_options(door_run *run, const baton_option_set *set, baton_error *error)
+static int read_options(baton_door_run *run, const baton_option_set *set, baton_error *error)
 {
     static const char *const backends[] = {"auto", "uring", "threads", NULL};
     static const char *const outputs[] = {"text", "json", NULL};
     uint32_t backend = 0, output = 0;
-    uint64_t schema = 0;
+    uint64_t digest_schema = 0, schema = 0;
     int r;
     if ((r = read_to(run, set->values[DOOR_TO], error)) < 0 ||
-        (r = baton_option_count("digest-schema", set->values[DOOR_SCHEMA], UINT32_MAX, &schema,
-                                error)) < 0 ||
+        (r = baton_option_count("digest-schema", set->values[DOOR_DIGEST_SCHEMA], UINT32_MAX,
+                                &digest_schema, error)) < 0 ||
+        (r = baton_option_count("schema", set->values[DOOR_SCHEMA], UINT32_MAX, &schema, error)) <
+            0 ||
         (r = baton_option_choice("io", set->values[DOOR_IO], backends, &backend, error)) < 0 ||
         (r = baton_option_choice("output", set->values[DOOR_OUTPUT], outputs, &output, error)) <
             0 ||
@@ -80,7 +78,11 @@ static int read_options(door_run *run, const baton_option_set *set, baton_error 
                                       error)) < 0)
         return r;
     run->json = output == 1;
-    run->digest_schema = (uint32_t)schema;
+    run->digest_schema = (uint32_t)digest_schema;
+    run->round_trip = set->values[DOOR_ROUND_TRIP] != NULL;
+    run->schema = (uint32_t)schema;
+    run->out = set->values[DOOR_OUT];
+    run->work = set->values[DOOR_WORK];
     run->effects_path = set->values[DOOR_EFFECTS];
     run->replay.backend = (baton_backend)backend;
     run->replay.ignore_snapshots = set->values[DOOR_FROM_START] != NULL;
@@ -88,7 +90,7 @@ static int read_options(door_run *run, const baton_option_set *set, baton_error 
     return 0;
 }
 
-static int set_directory(door_run *run, const char *directory, baton_error *error)
+static int set_directory(baton_door_run *run, const char *directory, baton_error *error)
 {
     run->directory = directory;
     const int a = snprintf(run->journal, sizeof(run->journal), "%s/journal", directory);
@@ -126,7 +128,7 @@ static json_t *describe_snapshot(const baton_snapshot_listed *listed)
         baton_describe_text(listed->manifest_path), "status", baton_status_name(listed->status));
 }
 
-static int info_door(door_run *run, baton_error *error)
+static int info_door(baton_door_run *run, baton_error *error)
 {
     const baton_service *service = run->doors->service;
     json_t *answer = describe_build(service);
@@ -173,7 +175,7 @@ static int info_door(door_run *run, baton_error *error)
 
 static void write_effect(void *context, const baton_effect *effect)
 {
-    door_run *run = context;
+    baton_door_run *run = context;
     const uint8_t *bytes = effect->payload;
     if (fprintf(run->effects,
                 "{\"seq\":%llu,\"epoch\":%llu,\"index\":%u,\"consumer\":%u,\"type\":%u,\"payload_"
@@ -187,7 +189,7 @@ static void write_effect(void *context, const baton_effect *effect)
         run->effects_status = -EIO;
 }
 
-static int replay(door_run *run, baton_replay_result *ret_result, baton_error *error)
+static int replay(baton_door_run *run, baton_replay_result *ret_result, baton_error *error)
 {
     if (run->effects_path != NULL) {
         run->effects =
@@ -213,7 +215,7 @@ static int replay(door_run *run, baton_replay_result *ret_result, baton_error *e
     return r;
 }
 
-static int replay_door(door_run *run, baton_error *error)
+static int replay_door(baton_door_run *run, baton_error *error)
 {
     baton_replay_result result = {0};
     char state[BATON_DIGEST_TEXT_BYTES], effects[BATON_DIGEST_TEXT_BYTES];
@@ -235,7 +237,7 @@ static int replay_door(door_run *run, baton_error *error)
     return 0;
 }
 
-static int digest_door(door_run *run, baton_error *error)
+static int digest_door(baton_door_run *run, baton_error *error)
 {
     baton_replay_result result = {0};
     char state[BATON_DIGEST_TEXT_BYTES];
@@ -254,7 +256,7 @@ static int digest_door(door_run *run, baton_error *error)
 
 /* ---- verify ---- */
 
-static int verify_snapshots(const door_run *run, uint32_t *ret_count, baton_error *error)
+static int verify_snapshots(const baton_door_run *run, uint32_t *ret_count, baton_error *error)
 {
     baton_snapshot_listed *list = NULL;
     uint32_t count = 0;
@@ -273,7 +275,7 @@ static int verify_snapshots(const door_run *run, uint32_t *ret_count, baton_erro
 /* All of it, oldest doubt first: the journal's bytes, each snapshot's, then the longest replay
  * that the data still allows. A torn tail is no failure of the data; it is told by the exit
  * code, last. */
-static int verify_door(door_run *run, baton_error *error)
+static int verify_door(baton_door_run *run, baton_error *error)
 {
     baton_journal_summary summary = {0};
     baton_replay_result result = {0};
@@ -325,17 +327,21 @@ static int verify_door(door_run *run, baton_error *error)
 
 static void print_help(const baton_doors *doors, const baton_option_set *set)
 {
-    printf("%s baton info [DIR] | replay DIR | verify DIR | digest DIR  [options]\n\nOptions:\n",
-           doors->path);
+    printf("%s baton info [DIR] | replay DIR | verify DIR | digest DIR | snapshot DIR  [options]\n"
+           "%s baton verify --round-trip DIR|MANIFEST  [options]\n\nOptions:\n",
+           doors->path, doors->path);
     baton_options_print(stdout, set->options, set->options_count);
     printf("\nExamples:\n  %s baton info -o json\n  %s baton replay /var/lib/%s --effects "
            "effects.jsonl\n"
-           "  %s baton digest /var/lib/%s --to 1000 --digest-schema %u\n",
+           "  %s baton digest /var/lib/%s --to 1000 --digest-schema %u\n"
+           "  %s baton verify --round-trip /var/lib/%s\n"
+           "  %s baton snapshot /var/lib/%s --schema %u --out for-the-old-build\n",
            doors->path, doors->path, doors->service->name, doors->path, doors->service->name,
-           doors->service->schema.read_min);
+           doors->service->schema.read_min, doors->path, doors->service->name, doors->path,
+           doors->service->name, doors->service->schema.read_min);
 }
 
-static int open_door(door_run *run, const char *door, baton_error *error)
+static int open_door(baton_door_run *run, const char *door, baton_error *error)
 {
     if (run->directory == NULL && strcmp(door, "info") != 0)
         return baton_error_set(error, BATON_E_INVALID, door, "the directory is missing",
@@ -344,6 +350,10 @@ static int open_door(door_run *run, const char *door, baton_error *error)
         return info_door(run, error);
     if (strcmp(door, "replay") == 0)
         return replay_door(run, error);
+    if (strcmp(door, "snapshot") == 0)
+        return baton_door_snapshot(run, error);
+    if (strcmp(door, "verify") == 0 && run->round_trip)
+        return baton_door_round_trip(run, error);
     if (strcmp(door, "verify") == 0)
         return verify_door(run, error);
     return digest_door(run, error);
@@ -354,7 +364,7 @@ int baton_door_command(const baton_doors *doors, const char *door, int argc, cha
     static int log_fd = 2;
     baton_error error = {.offset = UINT64_MAX};
     baton_option_set set = {0};
-    door_run *run = calloc(1, sizeof(*run));
+    baton_door_run *run = calloc(1, sizeof(*run));
     int r = run != NULL
                 ? baton_option_set_init(&set, door_options, DOOR_OPTIONS, doors, false, &error)
                 : baton_error_set(&error, -ENOMEM, "options", NULL, "give the process more memory");

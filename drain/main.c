@@ -11,23 +11,27 @@ static const baton_program no_program = {0};
 static void print_help(FILE *file, const baton_doors *doors)
 {
     const char *path = doors->path;
-    fprintf(file,
-            "%s %s: a service on Baton.\n"
-            "\n"
-            "  %s run --dir DIR [options]           serve until SIGTERM, then drain\n"
-            "  %s baton info [DIR] [-o json]        what this build is, and what DIR holds\n"
-            "  %s baton replay DIR [options]        rebuild the state from DIR, changing nothing\n"
-            "  %s baton verify DIR [-o json]        check every byte of DIR, and that it replays "
-            "the same\n"
-            "  %s baton digest DIR [--to SEQ]       the state digest, as this build computes it\n"
-            "  %s COMMAND --help                    its options and examples\n"
-            "  %s --version\n"
-            "\n"
-            "Exit codes: 0 done, 1 error, 7 the directory is locked, 10 a torn tail that repairs "
-            "itself,\n"
-            "11 acknowledged data is damaged.\n",
-            doors->service->name, doors->service->version, path, path, path, path, path, path,
-            path);
+    fprintf(
+        file,
+        "%s %s: a service on Baton.\n"
+        "\n"
+        "  %s run --dir DIR [options]           serve until SIGTERM, then drain\n"
+        "  %s baton info [DIR] [-o json]        what this build is, and what DIR holds\n"
+        "  %s baton replay DIR [options]        rebuild the state from DIR, changing nothing\n"
+        "  %s baton verify DIR [-o json]        check every byte of DIR, and that it replays "
+        "the same\n"
+        "  %s baton digest DIR [--to SEQ]       the state digest, as this build computes it\n"
+        "  %s baton verify --round-trip DIR     that its state can be written for, and read by, an "
+        "older build\n"
+        "  %s baton snapshot DIR --out DIR2     its state as a snapshot, in a schema of choice\n"
+        "  %s COMMAND --help                    its options and examples\n"
+        "  %s --version\n"
+        "\n"
+        "Exit codes: 0 done, 1 error, 7 the directory is locked, 10 a torn tail that repairs "
+        "itself,\n"
+        "11 acknowledged data is damaged.\n",
+        doors->service->name, doors->service->version, path, path, path, path, path, path, path,
+        path, path);
 }
 
 static int refuse(const char *word, const char *why, const char *const *candidates)
@@ -45,7 +49,8 @@ static int refuse(const char *word, const char *why, const char *const *candidat
 static int door(const baton_doors *doors, int argc, char **argv)
 {
     if (argc < 1)
-        return refuse(NULL, "`baton` needs one of info, replay, verify, digest", baton_door_names);
+        return refuse(NULL, "`baton` needs one of info, replay, verify, digest, snapshot",
+                      baton_door_names);
     if (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0) {
         print_help(stdout, doors);
         return 0;

@@ -13,7 +13,7 @@
 
 #include <baton/clock.h>
 
-#include "drain/control.h"
+#include "drain/hydrating.h"
 #include "drain/last_resort.h"
 
 #define DRAIN_TURN_NS UINT64_C(1000000) /* all_sent and a snapshot may change without an event */
@@ -25,6 +25,7 @@ typedef struct {
     baton_engine *engine;
     baton_control *control;
     baton_hydrate_report hydrate;
+    baton_hydrating hydrating;
     baton_drain_actions drain_actions;
     baton_drain_plan plan;
     baton_last_resort last_resort;
@@ -132,11 +133,21 @@ static void begin_drain(service_run *run, const char *because)
 
 /* ---- what the control socket asks for ---- */
 
+static json_t *hydrating_status(const service_run *run)
+{
+    return json_pack("{s:s, s:o, s:o}", "phase", "hydrating", "uptime_ms",
+                     baton_describe_number((now_ns(NULL) - run->started_ns) / 1000000), "hydrating",
+                     baton_describe_progress(&run->hydrating.progress));
+}
+
 static json_t *control_status(void *context)
 {
     const service_run *run = context;
+    if (run->engine == NULL)
+        return hydrating_status(run);
     const bool draining = run->plan.state != BATON_DRAIN_RUNNING;
     baton_engine_status status;
+    baton_rto_prediction prediction;
     json_t *answer = json_object();
     if (answer == NULL || baton_engine_status_get(run->engine, &status) < 0)
         return answer;
@@ -149,6 +160,9 @@ static json_t *control_status(void *context)
                         baton_describe_number((now_ns(NULL) - run->started_ns) / 1000000));
     json_object_set_new(answer, "snapshot",
                         baton_describe_snapshots(baton_engine_snapshot_status(run->engine)));
+    baton_engine_rto_get(run->engine, &prediction);
+    json_object_set_new(answer, "rto",
+                        baton_describe_rto(&prediction, baton_engine_rates(run->engine)));
     json_object_set_new(answer, "hydrate", baton_describe_hydrate(&run->hydrate));
     json_object_set_new(answer, "drain", draining ? baton_describe_drain(&run->plan) : json_null());
     return answer;
@@ -286,16 +300,23 @@ static int start(service_run *run, baton_error *error)
                                            .context = run};
     const baton_program *program = run->doors->program;
 
-    int r = baton_engine_open(run->doors->service, run->options->directory, &run->options->engine,
-                              &hooks, &run->engine, &run->hydrate, error);
+    baton_engine_options options = run->options->engine;
+    options.on_progress = baton_hydrating_progress;
+    options.progress_context = &run->hydrating;
+
+    int r = baton_hydrating_begin(&run->hydrating, run->options->control_path, &run->instance,
+                                  &actions);
+    if (r < 0)
+        return baton_error_set(error, r, "start", NULL, "raise the limit of open files");
+    r = baton_engine_open(run->doors->service, run->options->directory, &options, &hooks,
+                          &run->engine, &run->hydrate, error);
     if (r < 0)
         return r;
     log_hydrated(run);
     r = baton_engine_watch(run->engine, run->signal_fd, EPOLLIN, on_signal, run);
     if (r < 0)
         return baton_error_set(error, r, "signals", "they can't be watched", "report this");
-    r = baton_control_open(run->options->control_path, &run->instance, run->engine, &actions,
-                           &run->control, error);
+    r = baton_hydrating_serve(&run->hydrating, run->engine, &run->control, error);
     if (r < 0)
         return r;
     if (program->start != NULL)
@@ -381,6 +402,7 @@ static int run_service(const baton_doors *doors, const baton_run_options *option
         .doors = doors,
         .options = options,
         .signal_fd = -1,
+        .hydrating.loop.epoll_fd = -1,
         .started_ns = now_ns(NULL),
         .drain_actions = {.now_ns = now_ns,
                           .stop_intake = plan_stop_intake,
@@ -400,7 +422,9 @@ static int run_service(const baton_doors *doors, const baton_run_options *option
         r = name_instance(&run, &error);
     if (r == 0)
         r = start(&run, &error);
+    baton_hydrating_end(&run.hydrating);
     if (r == 0) {
+        baton_engine_note_ready(run.engine, now_ns(NULL) - run.started_ns);
         tell_ready(&run);
         r = serve(&run, &error);
     }

@@ -18,6 +18,7 @@ enum {
     RUN_MODE,
     RUN_DRAIN_DEADLINE,
     RUN_SNAPSHOT_EVERY,
+    RUN_RTO_TARGET,
     RUN_SNAPSHOT_AT_DRAIN,
     RUN_SNAPSHOT_FORM,
     RUN_KEEP_SNAPSHOTS,
@@ -47,7 +48,9 @@ const baton_option baton_run_option_table[] = {
          "what an acknowledged entry survives: power loss, or only the end of the process"},
     [RUN_DRAIN_DEADLINE] = {"drain-deadline", "TIME", "25s", "from SIGTERM to the end"},
     [RUN_SNAPSHOT_EVERY] = {"snapshot-every", "N", "0",
-                            "entries between snapshots; 0: on request and at drain"},
+                            "entries between snapshots at most; 0: no such limit"},
+    [RUN_RTO_TARGET] = {"rto-target", "TIME", "60s",
+                        "take a snapshot before a start would take longer; 0s: never for that"},
     [RUN_SNAPSHOT_AT_DRAIN] = {"snapshot-at-drain", "yes|no", "yes",
                                "the last step of a drain, if there is time"},
     [RUN_SNAPSHOT_FORM] = {"snapshot-form", "portable|image", "portable",
@@ -234,6 +237,8 @@ static int read_numbers(baton_run_options *options, const baton_option_set *set,
                                    &options->drain_deadline_ns, error)) < 0 ||
         (r = read_count(set, RUN_SNAPSHOT_EVERY, INT64_MAX, &options->engine.snapshot_every,
                         error)) < 0 ||
+        (r = baton_option_duration("rto-target", set->values[RUN_RTO_TARGET],
+                                   &options->engine.rto_target_ns, error)) < 0 ||
         (r = read_count(set, RUN_KEEP_SNAPSHOTS, SNAPSHOTS_KEEP_MAX, &keep, error)) < 0 ||
         (r = read_count(set, RUN_CHECKPOINT_EVERY, INT64_MAX, &options->engine.checkpoint_every,
                         error)) < 0 ||

@@ -81,7 +81,12 @@ int baton_machine_apply(baton_machine *machine, const baton_entry *entry)
     machine->seq = entry->seq;
     machine->time_ns = entry->time_ns;
     machine->effects = (baton_effects){.machine = machine, .epoch = entry->epoch};
+    uint64_t begin_ns = 0;
+    baton_type_rate *timed =
+        machine->rates != NULL ? baton_rates_begin(machine->rates, entry->type, &begin_ns) : NULL;
     int r = machine->service->apply(machine->state, entry, &machine->effects);
+    if (timed != NULL)
+        baton_rates_end(machine->rates, timed, begin_ns);
     if (r == 0)
         r = machine->effects.error;
     return r > 0 ? BATON_E_REFUSED : r;

@@ -93,7 +93,6 @@ static int look(at_rest *self, baton_hydrate_report *report, baton_error *error)
         .to_seq = options->to_seq,
         .to_time_ns = options->to_time_ns,
         .ignore_snapshots = options->ignore_snapshots,
-        .unlocked = true,
         .on_entry = options->on_entry != NULL ? hand_out_entry : NULL,
         .context = self,
     };
@@ -145,9 +144,23 @@ static int check_schema(const baton_service *service, uint32_t schema, baton_err
                             service->version, service->schema.read_min, service->schema.write);
 }
 
-int baton_replay(const baton_service *service, const char *directory,
-                 const baton_replay_options *options, uint32_t digest_schema,
-                 baton_replay_result *ret_result, baton_error *error)
+static int show(const at_rest *self, baton_machine_visit visit, void *context, baton_error *error)
+{
+    const baton_machine *machine = &self->machine;
+    baton_snapshot_info about = {
+        .seq = machine->seq,
+        .epoch = self->recovery.report.last.epoch,
+        .journal_id = self->recovery.id,
+        .entry_time_ns = machine->time_ns,
+        .effect_digest = machine->effect_digest,
+    };
+    return visit(context, machine, &about, self->io, error);
+}
+
+int baton_replay_visit(const baton_service *service, const char *directory,
+                       const baton_replay_options *options, uint32_t digest_schema,
+                       baton_machine_visit visit, void *context, baton_replay_result *ret_result,
+                       baton_error *error)
 {
     static const baton_replay_options none;
     if (options == NULL)
@@ -167,6 +180,8 @@ int baton_replay(const baton_service *service, const char *directory,
         r = baton_engine_paths_set(&self.paths, directory, error);
     if (r == 0)
         r = replay(&self, digest_schema, ret_result, error);
+    if (r == 0 && visit != NULL)
+        r = show(&self, visit, context, error);
     ret_result->hydrate.total_ns = baton_clock_monotonic_ns(baton_clock_system()) - begin_ns;
 
     baton_recovery_fini(&self.recovery);
@@ -174,4 +189,12 @@ int baton_replay(const baton_service *service, const char *directory,
     baton_catalogue_fini(&self.catalogue);
     baton_machine_fini(&self.machine);
     return r;
+}
+
+int baton_replay(const baton_service *service, const char *directory,
+                 const baton_replay_options *options, uint32_t digest_schema,
+                 baton_replay_result *ret_result, baton_error *error)
+{
+    return baton_replay_visit(service, directory, options, digest_schema, NULL, NULL, ret_result,
+                              error);
 }

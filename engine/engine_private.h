@@ -87,6 +87,8 @@ typedef struct {
     baton_metric *snapshots_total;
     baton_metric *snapshots_failed_total;
     baton_metric *snapshot_seconds;
+    baton_metric *rto_seconds;
+    baton_metric *journal_bytes; /* the journal's own: acknowledged */
 } engine_metrics;
 
 struct baton_engine {
@@ -105,6 +107,8 @@ struct baton_engine {
     engine_metrics metric;
     baton_journal *journal;
     baton_archiver *archiver; /* NULL: retired segments are not kept */
+    const baton_clock *clock;
+    uint64_t hydrate_ns; /* the open's */
 
     /* the state: submit.c alone changes it */
     baton_machine machine;
@@ -134,6 +138,8 @@ struct baton_engine {
 
     engine_snapshot_task snapshot;
     engine_image_task image;
+    baton_rto rto;
+    uint64_t rto_look_ns; /* of the last look at the prediction; 0: none */
 
     int failed;    /* sticky: only close is useful */
     bool poisoned; /* apply failed: the entry must not reach the disk */
@@ -190,6 +196,12 @@ void baton_image_task_named(baton_engine *engine, const baton_snapshot_info *inf
                             baton_engine_snapshot_state *status);
 void baton_image_task_end(baton_engine *engine); /* the one being taken, if there is one */
 void baton_image_task_close(baton_engine *engine);
+/* schedule.c */
+void baton_engine_rto_started(baton_engine *engine, const baton_hydrate_report *report,
+                              uint64_t before_seq);
+void baton_engine_rto_snapshot_begun(baton_engine *engine);
+void baton_engine_rto_snapshot_ended(baton_engine *engine, int status, uint64_t took_ns);
+void baton_engine_snapshot_when_due(baton_engine *engine);
 
 /* snapshot_task.c */
 BATON_MUST_USE int baton_snapshot_task_open(engine_snapshot_task *task,

@@ -194,6 +194,8 @@ static bool remove_generation(baton_engine *engine, uint32_t at)
     engine_generation *generation = &task->generations[at];
     int r = baton_snapshot_remove(task->io, engine->paths.snapshots, generation->seq,
                                   generation->epoch);
+    if (r == BATON_E_REFUSED)
+        return true; /* pinned: it stays, and stays named */
     if (r < 0 && r != -ENOENT && r != BATON_E_NOT_FOUND) {
         baton_log(WARN, "engine.prune_failed", BATON_LOG_NUMBER("seq", generation->seq),
                   BATON_LOG_TEXT("status", baton_status_name(r)));

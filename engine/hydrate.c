@@ -33,6 +33,34 @@ int baton_check_facts(const baton_service *service, const baton_journal_view *vi
     return 0;
 }
 
+/* ---- progress ---- */
+
+#define PROGRESS_NS UINT64_C(20000000)
+
+void baton_hydrate_tell(baton_progress_teller *teller, const baton_hydrate_progress *progress)
+{
+    if (teller->options->on_progress == NULL)
+        return;
+    const uint64_t now_ns = baton_clock_monotonic_ns(baton_clock_system());
+    if (now_ns < teller->next_ns)
+        return;
+    teller->next_ns = now_ns + PROGRESS_NS;
+    teller->options->on_progress(teller->options->progress_context, progress);
+}
+
+typedef struct {
+    baton_progress_teller teller;
+    uint64_t seq;
+} loading;
+
+static void on_chunk(void *context, uint64_t done_bytes, uint64_t of_bytes)
+{
+    loading *self = context;
+    const baton_hydrate_progress progress = {
+        .phase = BATON_HYDRATE_LOADING, .seq = self->seq, .done = done_bytes, .of = of_bytes};
+    baton_hydrate_tell(&self->teller, &progress);
+}
+
 /* ---- one snapshot ---- */
 
 static tried skip(baton_hydrate_report *report, const baton_snapshot_listed *listed, int status,
@@ -85,9 +113,18 @@ static int load_portable(const baton_hydrate_options *options, const baton_snaps
         baton_snapshot_reader_open(options->io, options->paths->snapshots, listed, &reader, error);
     if (r < 0)
         return r;
+    loading self = {.teller.options = options, .seq = listed->info.seq};
+    baton_snapshot_reader_on_chunk(reader, on_chunk, &self);
     r = baton_machine_unpack(machine, reader, error);
     baton_snapshot_reader_close(reader);
     return r;
+}
+
+static int load_image(const baton_hydrate_options *options, const baton_snapshot_listed *listed,
+                      baton_machine *machine, baton_error *error)
+{
+    loading self = {.teller.options = options, .seq = listed->info.seq};
+    return baton_machine_load_image(machine, options, listed, on_chunk, &self, error);
 }
 
 static tried load(const baton_hydrate_options *options, const baton_snapshot_listed *listed,
@@ -95,9 +132,8 @@ static tried load(const baton_hydrate_options *options, const baton_snapshot_lis
                   baton_error *first, baton_error *error)
 {
     baton_error why = {0};
-    int r = baton_snapshot_is_image(&listed->info)
-                ? baton_machine_load_image(machine, options, listed, &why)
-                : load_portable(options, listed, machine, &why);
+    int r = baton_snapshot_is_image(&listed->info) ? load_image(options, listed, machine, &why)
+                                                   : load_portable(options, listed, machine, &why);
     if (r == 0 && trust == BATON_TRUST_HANDED_OVER &&
         !fits_handover(machine, &options->view->facts->handover))
         r = baton_error_set(
@@ -228,6 +264,7 @@ static int choose(const baton_hydrate_options *options, baton_catalogue *catalog
             report->snapshot_seq = listed->info.seq;
             report->snapshot_schema = listed->info.schema;
             snprintf(report->snapshot_form, sizeof(report->snapshot_form), "%s", listed->info.form);
+            report->load_bytes = baton_snapshot_load_bytes(&listed->info, machine);
             *ret_chosen = i;
             return 0;
         case TRIED_SKIPPED:
@@ -244,11 +281,18 @@ static int choose(const baton_hydrate_options *options, baton_catalogue *catalog
     return 0; /* every entry is still there */
 }
 
+uint64_t baton_snapshot_load_bytes(const baton_snapshot_info *info, const baton_machine *machine)
+{
+    return baton_snapshot_is_image(info) && machine->arena != NULL
+               ? baton_arena_used(machine->arena).bytes_count
+               : info->raw_bytes;
+}
+
 int baton_hydrate(const baton_hydrate_options *options, baton_catalogue *catalogue,
                   baton_machine *machine, baton_hydrate_report *report, uint32_t *ret_chosen,
                   baton_error *error)
 {
-    const baton_clock *clock = baton_clock_system();
+    const baton_clock *clock = options->clock != NULL ? options->clock : baton_clock_system();
     uint64_t begin_ns = baton_clock_monotonic_ns(clock);
     report->recovery = options->view->recovery;
 

@@ -67,10 +67,19 @@ typedef struct {
     uint64_t to_seq;           /* 0: the end */
     uint64_t to_time_ns;       /* 0: the end */
     bool ignore_snapshots;
-    bool unlocked; /* a writer may be at work: stop where the view ends, there may be more now */
     void (*on_entry)(void *context, const baton_entry *entry);
     void *context;
+    const baton_clock *clock; /* NULL: the system's */
+    void (*on_progress)(void *context, const baton_hydrate_progress *progress); /* may be NULL */
+    void *progress_context;
 } baton_hydrate_options;
+
+/* Tells who wants to know, when it is time. */
+typedef struct {
+    const baton_hydrate_options *options;
+    uint64_t next_ns;
+} baton_progress_teller;
+void baton_hydrate_tell(baton_progress_teller *teller, const baton_hydrate_progress *progress);
 
 /* machine is fresh from init. On success *ret_chosen is the index of the snapshot used, UINT32_MAX
  * when none was. Errors: BATON_E_SCHEMA, BATON_E_OTHER_SERVICE, BATON_E_UNTRUSTED, BATON_E_DAMAGED,
@@ -78,6 +87,9 @@ typedef struct {
 BATON_MUST_USE int baton_hydrate(const baton_hydrate_options *options, baton_catalogue *catalogue,
                                  baton_machine *machine, baton_hydrate_report *report,
                                  uint32_t *ret_chosen, baton_error *error);
+/* What a start from it loads: all pages of an image, of increments too. The machine is of the same
+ * state. */
+uint64_t baton_snapshot_load_bytes(const baton_snapshot_info *info, const baton_machine *machine);
 /* Can this build go on with data that was written so? BATON_E_SCHEMA names both sides (E4, E7). */
 BATON_MUST_USE int baton_check_facts(const baton_service *service, const baton_journal_view *view,
                                      baton_error *error);
@@ -87,10 +99,22 @@ BATON_MUST_USE int baton_check_facts(const baton_service *service, const baton_j
 /* Pages, outbox and counts into a machine whose service has a layout; the digest is compared with
  * the manifest's. BATON_E_SCHEMA: the image is of another layout or address, and nothing was
  * touched or the machine is empty; after any other error it is. Then it needs a reset. */
-BATON_MUST_USE int baton_machine_load_image(baton_machine *machine,
-                                            const baton_hydrate_options *options,
-                                            const baton_snapshot_listed *listed,
-                                            baton_error *error);
+BATON_MUST_USE int
+baton_machine_load_image(baton_machine *machine, const baton_hydrate_options *options,
+                         const baton_snapshot_listed *listed,
+                         void (*progress)(void *context, uint64_t bytes_done, uint64_t bytes_all),
+                         void *progress_context, baton_error *error);
+
+/* ---- at_rest.c ---- */
+
+/* baton_replay, and a look at the machine before it goes. about says of what it is the state. */
+typedef int (*baton_machine_visit)(void *context, const baton_machine *machine,
+                                   const baton_snapshot_info *about, baton_io *io,
+                                   baton_error *error);
+BATON_MUST_USE int baton_replay_visit(const baton_service *service, const char *directory,
+                                      const baton_replay_options *options, uint32_t digest_schema,
+                                      baton_machine_visit visit, void *context,
+                                      baton_replay_result *ret_result, baton_error *error);
 
 /* ---- replay.c ---- */
 

@@ -57,10 +57,14 @@ static int place(baton_machine *machine, const baton_snapshot_listed *listed,
     return r;
 }
 
-static int fill(const baton_hydrate_options *options, const baton_snapshot_listed *listed,
-                const baton_snapshot_image *image, baton_machine *machine, baton_error *error)
+/* `load` says how; where and what it may hold is known here. */
+static int fill(baton_image_load_options load, const baton_hydrate_options *options,
+                const baton_snapshot_listed *listed, const baton_snapshot_image *image,
+                baton_machine *machine, baton_error *error)
 {
-    const baton_image_load_options load = {
+    load = (baton_image_load_options){
+        .progress = load.progress,
+        .progress_context = load.progress_context,
         .directory = options->paths->snapshots,
         .base = machine->arena,
         .bytes_max = image->region_bytes,
@@ -78,8 +82,13 @@ static int fill(const baton_hydrate_options *options, const baton_snapshot_liste
 }
 
 int baton_machine_load_image(baton_machine *machine, const baton_hydrate_options *options,
-                             const baton_snapshot_listed *listed, baton_error *error)
+                             const baton_snapshot_listed *listed,
+                             void (*progress)(void *context, uint64_t bytes_done,
+                                              uint64_t bytes_all),
+                             void *progress_context, baton_error *error)
 {
+    const baton_image_load_options load = {.progress = progress,
+                                           .progress_context = progress_context};
     baton_snapshot_manifest manifest = {0};
     if (machine->service->layout == NULL)
         return no_fit(listed, "this build keeps no state in an arena", error);
@@ -96,7 +105,7 @@ int baton_machine_load_image(baton_machine *machine, const baton_hydrate_options
     empty(machine);
     r = place(machine, listed, &image, error);
     if (r == 0)
-        r = fill(options, listed, &image, machine, error);
+        r = fill(load, options, listed, &image, machine, error);
     if (r == 0)
         r = baton_machine_arrive(machine, &listed->info, error);
     if (r < 0) {

@@ -144,7 +144,7 @@ int baton_image_task_begin(baton_engine *engine, baton_error *error)
 static int take_state(baton_engine *engine, baton_snapshot_info *info, baton_error *error)
 {
     engine_image_task *task = &engine->image;
-    const uint64_t begin_ns = baton_clock_monotonic_ns(baton_clock_system());
+    const uint64_t begin_ns = baton_clock_monotonic_ns(engine->clock);
     int r = baton_machine_digest(&engine->machine, engine->schema, &info->state_digest);
     if (r < 0)
         return baton_error_set(error, r, "take an image",
@@ -157,7 +157,7 @@ static int take_state(baton_engine *engine, baton_snapshot_info *info, baton_err
     info->seq = engine->machine.seq;
     info->entry_time_ns = engine->machine.time_ns;
     info->effect_digest = engine->machine.effect_digest;
-    task->pause_ns = baton_clock_monotonic_ns(baton_clock_system()) - begin_ns;
+    task->pause_ns = baton_clock_monotonic_ns(engine->clock) - begin_ns;
     return r;
 }
 

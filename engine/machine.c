@@ -218,6 +218,17 @@ static int unpack_all(baton_machine *machine, uint32_t schema, baton_snapshot_re
     return r > 0 ? BATON_E_REFUSED : r;
 }
 
+/* What a newer build of the same schema may have put beside: it must not be lost (E7). */
+static int check_all_read(const baton_snapshot_reader *reader, baton_error *error)
+{
+    const char *unread = baton_snapshot_reader_unread(reader);
+    if (unread == NULL)
+        return 0;
+    return baton_error_setf(error, BATON_E_SCHEMA, "load a snapshot", "use the build that took it",
+                            "version %s wrote section %s, which this build does not read",
+                            baton_snapshot_reader_info(reader)->version, unread);
+}
+
 static int compare_digest(const baton_machine *machine, const baton_snapshot_info *info,
                           baton_error *error)
 {
@@ -260,5 +271,6 @@ int baton_machine_unpack(baton_machine *machine, baton_snapshot_reader *reader, 
                                 "schema %u, taken by version %s: %s", info->schema, info->version,
                                 baton_status_text(r));
     }
-    return baton_machine_arrive(machine, info, error);
+    r = check_all_read(reader, error);
+    return r < 0 ? r : baton_machine_arrive(machine, info, error);
 }

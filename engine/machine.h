@@ -3,6 +3,7 @@
 #pragma once
 
 #include "engine/outbox.h"
+#include "engine/rates.h"
 
 typedef struct baton_machine baton_machine;
 
@@ -29,6 +30,7 @@ struct baton_machine {
     baton_effect_queue held;
     void (*on_effect)(void *context, const baton_effect *effect); /* may be NULL */
     void *on_effect_context;
+    baton_rates *rates; /* what applying costs; NULL: nobody asks */
     baton_effects effects;
     uint8_t scratch[64 + BATON_EFFECT_BYTES_MAX];
 };

@@ -11,6 +11,7 @@
 #include <baton/clock.h>
 #include <baton/log.h>
 
+#include "base/breakable.h"
 #include "engine/engine_private.h"
 
 typedef struct {
@@ -128,6 +129,9 @@ static int hydrate(opening *self)
         .view = &self->view,
         .image_io = baton_image_task_io_options(self->options),
         .backend = self->options->backend,
+        .clock = engine->clock,
+        .on_progress = self->options->on_progress,
+        .progress_context = self->options->progress_context,
     };
     r = baton_hydrate(&options, &self->catalogue, &engine->machine, self->report, &self->chosen,
                       self->error);
@@ -173,10 +177,43 @@ static void remove_leftovers(const baton_engine *engine)
                   BATON_LOG_TEXT("why", why.why));
 }
 
+static int sync_names(opening *self, const char *directory)
+{
+    const int r = baton_io_directory_sync(self->engine->snapshot.io, directory);
+    if (r == 0)
+        return 0;
+    baton_error_set(self->error, r, "make names durable", NULL, "check the directory and the disk");
+    baton_error_at(self->error, directory, UINT64_MAX);
+    return r;
+}
+
+/* What this start builds on was seen, which does not mean that it is durable: a writer may have been
+ * killed between a snapshot's rename and the flush of its directory. The name of the service's own
+ * directory is ours to flush, the journal flushes what is in it; a parent that this user may pass
+ * but not read can't be: then its owner made it. */
+static int make_durable(opening *self)
+{
+    char parent[BATON_ENGINE_PATH_BYTES + 4];
+    int r = 0;
+    if (BATON_BREAK(NO_FLUSH_AT_OPEN))
+        return 0;
+    snprintf(parent, sizeof(parent), "%s/..", self->engine->paths.root);
+    if (baton_digest_is_zero(self->view.id))
+        r = sync_names(self, parent);
+    if (r == -EACCES)
+        r = 0;
+    if (r == 0 && self->catalogue.count > 0)
+        r = sync_names(self, self->engine->paths.snapshots);
+    return r;
+}
+
 static int begin(opening *self)
 {
     baton_engine *engine = self->engine;
-    int r = baton_journal_begin(engine->journal, &self->view.recovery, self->error);
+    int r = make_durable(self);
+    if (r < 0)
+        return r;
+    r = baton_journal_begin(engine->journal, &self->view.recovery, self->error);
     if (r < 0)
         return r;
     self->report->recovery = self->view.recovery;
@@ -221,6 +258,7 @@ static void set_options(baton_engine *engine, const baton_engine_options *option
     engine->mode = options->mode;
     engine->retire = options->retire;
     engine->snapshot_every = options->snapshot_every;
+    engine->clock = options->clock != NULL ? options->clock : baton_clock_system();
     engine->checkpoint_every =
         options->checkpoint_every != 0 ? options->checkpoint_every : ENGINE_CHECKPOINT_EVERY;
     engine->snapshots_keep =
@@ -243,7 +281,10 @@ static int prepare(opening *self, const char *directory)
         r = baton_engine_paths_set(&engine->paths, directory, error);
     if (r < 0)
         return r;
-    r = baton_metrics_create(&engine->metrics);
+    r = baton_rto_init(&engine->rto, engine->service, engine->clock, self->options->rto_target_ns);
+    engine->machine.rates = &engine->rto.rates;
+    if (r == 0)
+        r = baton_metrics_create(&engine->metrics);
     if (r == 0)
         r = baton_loop_init(&engine->loop);
     if (r < 0)
@@ -326,6 +367,7 @@ static void destroy(baton_engine *engine)
     baton_image_task_close(engine);
     baton_loop_fini(&engine->loop);
     baton_machine_fini(&engine->machine);
+    baton_rto_fini(&engine->rto);
     baton_metrics_destroy(engine->metrics);
     free(engine);
 }
@@ -336,7 +378,6 @@ int baton_engine_open(const baton_service *service, const char *directory,
                       baton_error *error)
 {
     static const baton_engine_options no_options;
-    const uint64_t begin_ns = baton_clock_monotonic_ns(baton_clock_system());
     if (options == NULL)
         options = &no_options;
     memset(ret_report, 0, sizeof(*ret_report));
@@ -347,6 +388,7 @@ int baton_engine_open(const baton_service *service, const char *directory,
     engine->service = service;
     engine->loop.epoll_fd = -1;
     set_options(engine, options, hooks);
+    const uint64_t begin_ns = baton_clock_monotonic_ns(engine->clock);
     opening self = {.engine = engine,
                     .options = options,
                     .chosen = UINT32_MAX,
@@ -356,8 +398,10 @@ int baton_engine_open(const baton_service *service, const char *directory,
     int r = prepare(&self, directory);
     if (r == 0)
         r = open_archiver(&self);
+    const uint64_t recover_begin_ns = baton_clock_monotonic_ns(engine->clock);
     if (r == 0)
         r = open_journal(&self);
+    ret_report->recover_ns = baton_clock_monotonic_ns(engine->clock) - recover_begin_ns;
     ret_report->recovery = self.view.recovery;
     if (r == 0)
         r = hydrate(&self);
@@ -365,7 +409,9 @@ int baton_engine_open(const baton_service *service, const char *directory,
         r = begin(&self);
     if (r < 0)
         goto fail;
-    ret_report->total_ns = baton_clock_monotonic_ns(baton_clock_system()) - begin_ns;
+    ret_report->total_ns = baton_clock_monotonic_ns(engine->clock) - begin_ns;
+    engine->hydrate_ns = ret_report->total_ns;
+    baton_engine_rto_started(engine, ret_report, baton_catalogue_from_seq(&self.catalogue));
     r = baton_engine_metrics_open(engine, ret_report);
     if (r < 0) {
         baton_error_set(error, r, "register the engine's metrics", NULL, NULL);

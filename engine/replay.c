@@ -2,7 +2,11 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/breakable.h"
 #include "engine/hydrate.h"
+#include "journal/format.h"
+
+#define TELL_EVERY 16u /* entries between two looks at the clock */
 
 typedef struct {
     baton_machine *machine;
@@ -12,6 +16,9 @@ typedef struct {
     uint64_t begin_seq;     /* of the snapshot */
     bool stopped;           /* at an entry that is later than the moment asked for */
     uint64_t last_good_seq; /* digests were equal here, or the snapshot's were */
+    uint64_t batch;         /* that is being read; 0 before the first */
+    uint64_t batch_bytes;   /* of it, so far */
+    baton_progress_teller teller;
 } replaying;
 
 static const char *const replay_what = "replay the journal";
@@ -104,6 +111,18 @@ static int take_record(replaying *self, const baton_entry *record)
     return 0;
 }
 
+static void tell(replaying *self)
+{
+    const uint64_t end = self->options->view->recovery.last.seq;
+    const baton_hydrate_progress progress = {
+        .phase = BATON_HYDRATE_REPLAYING,
+        .seq = self->machine->seq,
+        .done = self->report->replayed_entries,
+        .of = end > self->begin_seq ? end - self->begin_seq : 0,
+    };
+    baton_hydrate_tell(&self->teller, &progress);
+}
+
 static int take_entry(replaying *self, const baton_entry *entry)
 {
     baton_machine *machine = self->machine;
@@ -128,16 +147,38 @@ static int take_entry(replaying *self, const baton_entry *entry)
                                 "entry %" PRIu64 " (type %u) can not be applied: %s", entry->seq,
                                 entry->type, baton_status_text(r));
     self->report->replayed_entries++;
+    if (self->report->replayed_entries % TELL_EVERY == 0)
+        tell(self);
     return 0;
 }
 
 /* ---- the loop ---- */
 
+static uint64_t padded(uint64_t bytes, uint64_t unit)
+{
+    return (bytes + unit - 1) / unit * unit;
+}
+
+/* How much of the journal was read: batches are whole units, and those without entries one. */
+static void count_bytes(replaying *self, uint64_t batch, uint32_t payload_bytes)
+{
+    if (batch != self->batch) {
+        const uint64_t marks = self->batch != 0 ? batch - self->batch - 1 : 0;
+        self->report->replayed_bytes += padded(self->batch_bytes, BATON_IO_UNIT);
+        self->report->replayed_bytes += marks * BATON_IO_UNIT;
+        self->batch = batch;
+        self->batch_bytes = sizeof(baton_batch_header);
+    }
+    self->batch_bytes += sizeof(baton_frame_header) + padded(payload_bytes, 8);
+}
+
 static int read_on(replaying *self, baton_reader *reader)
 {
     const baton_hydrate_options *options = self->options;
     uint64_t to_seq = options->to_seq != 0 ? options->to_seq : UINT64_MAX;
-    if (options->unlocked && options->view->recovery.last.seq < to_seq)
+    /* What a dead writer's last write brings after recovery looked is void from our epoch's header
+     * on (J10); and beside a living writer it is not asked for. */
+    if (options->view->recovery.last.seq < to_seq && !BATON_BREAK(REPLAY_PAST_RECOVERY))
         to_seq = options->view->recovery.last.seq;
     const uint64_t to_time_ns = options->to_time_ns != 0 ? options->to_time_ns : UINT64_MAX;
     baton_entry entry;
@@ -147,6 +188,7 @@ static int read_on(replaying *self, baton_reader *reader)
             self->stopped = entry.time_ns > to_time_ns;
             return 0;
         }
+        count_bytes(self, baton_reader_position(reader).batch, entry.payload_bytes);
         r = entry.is_record ? take_record(self, &entry) : take_entry(self, &entry);
         if (r < 0)
             return r;
@@ -189,6 +231,7 @@ int baton_machine_replay(baton_machine *machine, const baton_hydrate_options *op
         .error = error,
         .begin_seq = machine->seq,
         .last_good_seq = machine->seq,
+        .teller.options = options,
     };
     if (baton_digest_is_zero(view->id))
         return check_end(&self); /* nothing was ever written */
@@ -206,5 +249,6 @@ int baton_machine_replay(baton_machine *machine, const baton_hydrate_options *op
         return r;
     r = read_on(&self, reader);
     baton_reader_close(reader);
+    report->replayed_bytes += padded(self.batch_bytes, BATON_IO_UNIT);
     return r < 0 ? r : check_end(&self);
 }

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <baton/engine.h>
+#include "engine/rto.h"
 #include "journal/records.h"
 #include "snapshot/image.h"
+#include "snapshot/store.h"
 
 /* How an engine got its state; printed, logged and put into metrics. */
 typedef struct {
@@ -17,11 +19,22 @@ typedef struct {
     char snapshot_skipped_why[192]; /* of the newest skipped one, or "" */
     uint64_t replayed_entries;
     uint64_t checkpoints_compared; /* E2 */
+    uint64_t load_bytes;           /* raw bytes of the snapshot used */
+    uint64_t replayed_bytes;       /* of the journal's batches */
+    uint64_t recover_ns;           /* the journal's lock and recovery */
     uint64_t load_ns;
     uint64_t replay_ns;
     uint64_t total_ns; /* of the whole open, epoch header durable */
     baton_recovery_report recovery;
 } baton_hydrate_report;
+
+/* How far a hydrate is. What came before, recovery of the journal, tells nothing. */
+typedef struct {
+    enum { BATON_HYDRATE_LOADING, BATON_HYDRATE_REPLAYING } phase;
+    uint64_t seq;  /* that the state has reached; while loading, the snapshot's */
+    uint64_t done; /* raw bytes while loading, entries while replaying */
+    uint64_t of;
+} baton_hydrate_progress;
 
 /* Where state comes from, with no writer: for `baton replay|verify|digest` and as the first half
  * of an open. */
@@ -55,6 +68,38 @@ BATON_MUST_USE int baton_replay(const baton_service *service, const char *direct
                                 const baton_replay_options *options, uint32_t digest_schema,
                                 baton_replay_result *ret_result, baton_error *error);
 
+/* A state written in one schema and read back, by files in a directory of its own. */
+typedef struct {
+    uint32_t schema;
+    uint64_t seq;
+    uint64_t rows_count;
+    uint64_t bytes;
+    baton_digest state_digest; /* over that schema's fields: before and after */
+    bool canonical;            /* what was read, written again, gives the same bytes */
+} baton_round_trip_result;
+
+typedef struct {
+    const char *work_directory; /* exists; what is made in it is removed */
+    const char *manifest_path;  /* of one snapshot, whatever names it; NULL: the state at the
+                                   journal's end */
+    void (*on_section)(void *context, uint32_t schema, const baton_snapshot_section_size *section);
+    void (*on_schema)(void *context, const baton_round_trip_result *result);
+    void *context;
+} baton_round_trip_options;
+
+/* For each schema that this build writes, the oldest first: written, read and compared: state
+ * digest, effect digest, outbox. directory may be NULL with a manifest_path. BATON_E_DIVERGED when
+ * something was lost on the way, BATON_E_SCHEMA, BATON_E_DAMAGED, ... */
+BATON_MUST_USE int baton_round_trip(const baton_service *service, const char *directory,
+                                    const baton_replay_options *replay,
+                                    const baton_round_trip_options *options, baton_error *error);
+/* The state at the journal's end as a portable snapshot in that schema (0: the newest), into
+ * another directory: no journal names it. */
+BATON_MUST_USE int baton_state_export(const baton_service *service, const char *directory,
+                                      const baton_replay_options *replay, uint32_t schema,
+                                      const char *to_directory, baton_snapshot_info *ret_info,
+                                      baton_error *error);
+
 /* What snapshots are written in. Both are read. */
 typedef enum {
     BATON_FORM_PORTABLE,
@@ -69,10 +114,14 @@ typedef struct {
     uint32_t pin_schema;       /* 0: the newest schema once finalized, else the one before; E4 */
     uint64_t checkpoint_every; /* entries between checkpoints; 0: 10,000 */
     uint64_t snapshot_every;   /* entries between snapshots; 0: only on request and at drain */
+    uint64_t rto_target_ns;    /* a snapshot begins before the predicted RTO passes it; 0: none */
     uint32_t snapshots_keep;   /* 0: 2 */
     uint64_t outbox_bytes_max; /* 0: 64 MiB; past it submit answers BATON_E_LAGGING */
     uint64_t segment_bytes;    /* 0: the journal's default */
     bool retire;               /* remove segments that no kept snapshot needs */
+    /* While it hydrates, about every 20 ms, between two chunks or entries; may be NULL. */
+    void (*on_progress)(void *context, const baton_hydrate_progress *progress);
+    void *progress_context;
     const char *archive_directory; /* NULL; a segment goes only when it was copied there */
     const char *archive_command;   /* NULL; or when this took it: baton/archive.h */
     const struct baton_io_backend *io_backend; /* of the journal's writer; NULL; tests */
@@ -85,6 +134,7 @@ typedef struct {
     void *image_io_context;
     const baton_tracker_ops *image_tracker; /* NULL: the kernel's; tests */
     void *image_tracker_context;
+    const baton_clock *clock; /* of measured rates and of snapshots' times; NULL: the system's */
 } baton_engine_options;
 
 /* What the loop hands out; the program's functions (baton/main.h) sit behind it. */
@@ -156,6 +206,13 @@ typedef struct {
 } baton_engine_status;
 BATON_MUST_USE int baton_engine_status_get(const baton_engine *engine,
                                            baton_engine_status *ret_status);
+
+/* How long a start would take if the process died now (S7). */
+void baton_engine_rto_get(baton_engine *engine, baton_rto_prediction *ret_prediction);
+/* What it counts with for one entry of each type. */
+const baton_rates *baton_engine_rates(const baton_engine *engine);
+/* The process serves, so long after it began: its own share of a start counts, too. Once. */
+void baton_engine_note_ready(baton_engine *engine, uint64_t since_begin_ns);
 
 /* Journal the finalize fact (E4): from when it is durable on, the newest schema is written.
  * 0: it is. BATON_E_AGAIN: on its way; turn the engine, then ask again. Never blocks. */

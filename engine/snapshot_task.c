@@ -24,6 +24,7 @@
 #include <baton/log.h>
 
 #include "base/assert.h"
+#include "base/breakable.h"
 #include "engine/engine_private.h"
 #include "journal/watch.h"
 
@@ -69,6 +70,7 @@ static void finish_attempt(baton_engine *engine, int status, const baton_error *
     set_state(task, TASK_IDLE);
     if (status == 0)
         return;
+    baton_engine_rto_snapshot_ended(engine, status, 0);
     baton_metric_add(engine->metric.snapshots_failed_total, 1);
     baton_log(WARN, "engine.snapshot_failed", BATON_LOG_NUMBER("seq", task->info.seq),
               BATON_LOG_TEXT("status", baton_status_name(status)),
@@ -130,7 +132,8 @@ int baton_engine_snapshot_begin(baton_engine *engine, baton_error *error)
         finish_attempt(engine, 0, NULL); /* the newest one holds this very state */
         return 0;
     }
-    task->begin_ns = baton_clock_monotonic_ns(baton_clock_system());
+    task->begin_ns = baton_clock_monotonic_ns(engine->clock);
+    baton_engine_rto_snapshot_begun(engine);
     describe(engine, &task->info);
     const bool image = baton_image_task_wanted(engine);
     baton_error why;
@@ -141,7 +144,7 @@ int baton_engine_snapshot_begin(baton_engine *engine, baton_error *error)
             *error = why;
         return r;
     }
-    task->info.taken_ns = baton_clock_monotonic_ns(baton_clock_system()) - task->begin_ns;
+    task->info.taken_ns = baton_clock_monotonic_ns(engine->clock) - task->begin_ns;
     set_state(task, image ? TASK_IMAGING : TASK_PACKED);
     return 0;
 }
@@ -185,7 +188,8 @@ static int begin_publishing(baton_engine *engine, baton_error *error)
 static void named(baton_engine *engine)
 {
     engine_snapshot_task *task = &engine->snapshot;
-    const uint64_t took_ns = baton_clock_monotonic_ns(baton_clock_system()) - task->begin_ns;
+    const uint64_t took_ns = baton_clock_monotonic_ns(engine->clock) - task->begin_ns;
+    baton_engine_rto_snapshot_ended(engine, 0, took_ns);
     task->status.taken_count++;
     task->status.last_seq = task->info.seq;
     task->status.last_root = task->info.root;
@@ -206,24 +210,14 @@ static void named(baton_engine *engine)
     finish_attempt(engine, 0, NULL);
 }
 
-static bool is_due(const baton_engine *engine)
-{
-    return engine->snapshot_every != 0 && !engine->sealed &&
-           engine->machine.seq - engine->snapshot.attempt_seq >= engine->snapshot_every;
-}
-
 static void idle(baton_engine *engine)
 {
     engine_snapshot_task *task = &engine->snapshot;
-    if (task->prune_due && (task->prune_after_seq == 0 ||
+    if (task->prune_due && (task->prune_after_seq == 0 || BATON_BREAK(PRUNE_BEFORE_ROOT) ||
                             baton_journal_durable_seq(engine->journal) > task->prune_after_seq))
         baton_generations_prune(engine);
     if (task->retire_due)
         baton_generations_retire(engine, task->retire_keep_seq);
-    if (is_due(engine)) {
-        int r = baton_engine_snapshot_begin(engine, NULL);
-        (void)r; /* counted, logged, and in the status; the service goes on */
-    }
 }
 
 static void publish(baton_engine *engine)
@@ -259,6 +253,7 @@ void baton_snapshot_task_turn(baton_engine *engine)
     engine_snapshot_task *task = &engine->snapshot;
     if (task->state == TASK_IDLE)
         idle(engine);
+    baton_engine_snapshot_when_due(engine);
     if (task->state == TASK_IMAGING)
         go_on_imaging(engine);
     if (task->state == TASK_PACKED &&

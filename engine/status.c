@@ -88,6 +88,12 @@ static int open_constants(baton_engine *engine, const baton_hydrate_report *repo
     if (r < 0)
         return r;
     baton_metric_set(metric, (double)report->replayed_entries);
+    r = baton_metrics_gauge(engine->metrics, "baton_rto_target_seconds", NULL,
+                            "What the predicted RTO is held under by snapshots; 0: no target.",
+                            &metric);
+    if (r < 0)
+        return r;
+    baton_metric_set(metric, (double)engine->rto.target_ns / 1e9);
     return 0;
 }
 
@@ -121,6 +127,10 @@ int baton_engine_metrics_open(baton_engine *engine, const baton_hydrate_report *
          &metric->snapshots_failed_total},
         {"baton_snapshot_seconds", "From the beginning of the last one to its publication.", false,
          &metric->snapshot_seconds},
+        {"baton_predicted_rto_seconds",
+         "How long a start would take if the process died now, by measured rates.", false,
+         &metric->rto_seconds},
+        {"baton_journal_bytes_total", "", true, &metric->journal_bytes}, /* the journal's own */
     };
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         int r = table[i].counter ? baton_metrics_counter(engine->metrics, table[i].name, NULL,

@@ -148,10 +148,13 @@ int baton_hint_reset(baton_io *io, const char *directory)
     int r = baton_hint_attach(io, directory, &hint);
     if (r < 0)
         return r == -ENOENT ? 0 : r;
-    if (hint->writable && atomic_load(&hint->page->magic) == HINT_MAGIC)
+    bool ours = atomic_load(&hint->page->magic) == HINT_MAGIC;
+    if (ours && hint->writable)
         atomic_fetch_or(&hint->page->sequence, 1);
+    else if (ours)
+        r = -EACCES;
     baton_hint_close(hint);
-    return 0;
+    return r;
 }
 
 void baton_hint_close(baton_hint *hint)

@@ -112,21 +112,34 @@ static baton_walk_options walk_options(const baton_reader *reader)
     return options;
 }
 
+/* All that the writer had published was retired before it could be listed. */
+static bool outrun(const baton_walk *walk, int r)
+{
+    const baton_walk_options *options = &walk->options;
+    return r == 0 && options->published && options->until.position.batch != 0 &&
+           walk->start >= walk->segments.count;
+}
+
 static int begin(baton_reader *reader, const baton_walk_options *options, baton_error *error)
 {
     uint64_t from_seq = reader->options.from_seq;
+    baton_walk_options now = *options;
     int r = 0;
 
     /* Retirement under the walk: of what it was about to open, or, a hole to the eye, of one and
-     * the next. */
+     * the next, or of all that it was told of. */
     baton_hint_view before = {0};
     for (uint32_t tries = 0; tries < READ_RESTARTS_MAX; tries++) {
         baton_hint_view after;
         (void)view_of(reader, &before);
-        r = baton_walk_begin(&reader->walk, options, error);
-        (void)view_of(reader, &after);
+        r = baton_walk_begin(&reader->walk, &now, error);
+        bool viewed = view_of(reader, &after);
         bool retired = r == BATON_E_GONE && from_seq <= 1 && !options->resume;
-        if (!retired && (r != BATON_E_DAMAGED || baton_watch_view_same(&before, &after)))
+        bool outran =
+            viewed && outrun(&reader->walk, r) && after.durable.batch > now.until.position.batch;
+        if (outran)
+            now.until = baton_watch_end(&after);
+        else if (!retired && (r != BATON_E_DAMAGED || baton_watch_view_same(&before, &after)))
             break;
     }
     reader->walk_begun = r == 0;

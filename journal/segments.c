@@ -112,6 +112,17 @@ static void take_header(baton_segment *segment, const baton_segment_header *head
     segment->begins_epoch = segment->continues.epoch != segment->info.epoch;
 }
 
+/* 0, -ENOENT: the name leads nowhere, another -errno. */
+static int look_for(baton_io *io, const char *path)
+{
+    baton_io_file file = BATON_IO_NO_FILE;
+
+    int r = baton_segment_open(io, path, &file);
+    if (r == 0)
+        baton_io_file_close(io, file);
+    return r;
+}
+
 /* 0, -ENOENT when the file went away meanwhile, another -errno. */
 static int read_header(baton_io *io, const char *path, baton_segment *segment,
                        baton_segment_header *header)
@@ -138,8 +149,10 @@ static int read_header(baton_io *io, const char *path, baton_segment *segment,
         (baton_le64_get(header->epoch) != segment->info.epoch ||
          baton_le64_get(header->index) != segment->info.index))
         segment->header = BATON_UNIT_INVALID;
-    if (segment->header == BATON_UNIT_VALID)
-        take_header(segment, header);
+    if (segment->header != BATON_UNIT_VALID)
+        /* A retired segment is renamed before its header is zeroed: it may have been one. */
+        return look_for(io, path);
+    take_header(segment, header);
     return 0;
 }
 

@@ -9,10 +9,17 @@
  *
  * Only what this very writer wrote and finished is kept: no write of a dead one can still be under
  * way into it (J10). Others' spares are removed by the next begin. */
+#include <fcntl.h>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "journal/journal_private.h"
+
+#define EXTENTS_AT_ONCE 32u
 
 void journal_spares_clear(baton_journal *journal)
 {
@@ -25,16 +32,50 @@ void journal_spares_clear(baton_journal *journal)
     }
 }
 
+/* No extent that a clone of the file shares (`cp` makes one where it can), or that was never written:
+ * the first write there allocates. Where a file system can't say, there are none. */
+static bool extents_are_written_and_ours(const char *path)
+{
+    struct {
+        struct fiemap map;
+        struct fiemap_extent room[EXTENTS_AT_ONCE];
+    } query;
+    const struct fiemap_extent *extents = query.map.fm_extents;
+    bool ours = true;
+    bool more = true;
+    uint64_t start = 0;
+
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    while (ours && more) {
+        query.map = (struct fiemap){.fm_start = start,
+                                    .fm_length = FIEMAP_MAX_OFFSET - start,
+                                    .fm_extent_count = EXTENTS_AT_ONCE};
+        if (ioctl(fd, FS_IOC_FIEMAP, &query.map) < 0)
+            break;
+        more = query.map.fm_mapped_extents > 0;
+        for (uint32_t i = 0; i < query.map.fm_mapped_extents; i++) {
+            ours &= !(extents[i].fe_flags & (FIEMAP_EXTENT_SHARED | FIEMAP_EXTENT_UNWRITTEN));
+            more &= !(extents[i].fe_flags & FIEMAP_EXTENT_LAST);
+            start = extents[i].fe_logical + extents[i].fe_length;
+        }
+    }
+    (void)close(fd);
+    return ours;
+}
+
 /* An archive or a backup made of hard links has this very file: it may be unlinked here, never
- * written anew. And of one that somebody has cut short, or punched holes into, the missing blocks
- * would be allocated by the commits (J3, J6). */
+ * written anew. And of one that somebody has cut short, punched holes into or cloned, the missing
+ * blocks would be allocated by the commits (J3, J6). */
 static bool may_be_written_anew(const baton_journal *journal, const char *path)
 {
     struct stat status;
     if (stat(path, &status) < 0) /* simulated */
         return true;
     return status.st_nlink == 1 && (uint64_t)status.st_size == journal->segment_bytes &&
-           (uint64_t)status.st_blocks * 512 >= journal->segment_bytes;
+           (uint64_t)status.st_blocks * 512 >= journal->segment_bytes &&
+           extents_are_written_and_ours(path);
 }
 
 bool journal_spare_keep(baton_journal *journal, const char *path)

@@ -129,7 +129,7 @@ int run_verb(const verb *verbs, size_t count, const char *of, const char *help, 
              char **argv)
 {
     char why[64];
-    char known[128] = "";
+    char known[160] = "";
     if (argc < 2) {
         fputs(help, stderr);
         return 1;
@@ -145,7 +145,7 @@ int run_verb(const verb *verbs, size_t count, const char *of, const char *help, 
         snprintf(known + used, sizeof(known) - used, "%s%s", i == 0 ? "" : ", ", verbs[i].name);
     }
     snprintf(why, sizeof(why), "there is no such verb of `%s`", of);
-    char todo[192];
+    char todo[224];
     snprintf(todo, sizeof(todo), "the verbs are %s; see --help", known);
     return fail_usage(argv[1], why, todo);
 }

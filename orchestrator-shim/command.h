@@ -43,6 +43,8 @@ int worse_code(int a, int b); /* of two exit codes */
 int fail_with(const baton_error *error);
 int fail_usage(const char *what, const char *why, const char *todo); /* 1 */
 int exit_code(int status);
+/* code, or 1 with the error printed when something that was printed for people got lost (T4). */
+int finish_output(int code);
 /* One compact line on stdout, flushed; takes over object. 0, or 1 with the error printed. */
 int print_json(json_t *object);
 /* The same for people: `key  value` lines, nested ones indented. Takes over object. */
@@ -52,8 +54,7 @@ json_t *json_number(uint64_t number);
 json_t *json_digest(baton_digest digest);
 json_t *json_error(const baton_error *error);
 json_t *json_recovery(const baton_recovery_report *report);
-/* A line that overwrites itself, on stderr and only when that is a terminal; for
- * baton_journal_verify. context: what is done. */
+/* progress.h on stderr, for baton_journal_verify and the like. context: what is done. */
 void show_progress(void *context, uint64_t done_bytes, uint64_t all_bytes);
 void end_progress(void);
 

@@ -12,7 +12,8 @@ static const struct {
     const char *help;
 } commands[] = {
     {"journal", journal_command, "append, dump, verify, stat, repair: a journal directory"},
-    {"snapshot", snapshot_command, "ls, info, verify, prune: a directory of snapshots"},
+    {"snapshot", snapshot_command,
+     "ls, info, verify, prune, pin, unpin, diff, export, import: snapshots"},
     {"service", service_command, "status, drain, snapshot, finalize: a running service"},
 };
 #define COMMANDS_COUNT (sizeof(commands) / sizeof(commands[0]))

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "orchestrator-shim/progress.h"
+
 int exit_code(int status)
 {
     if (status >= 0)
@@ -45,6 +47,11 @@ static int stdout_failed(void)
     baton_error_set(&error, -EIO, "stdout", "it can't be written",
                     "is its disk full, or its reader gone?");
     return fail_with(&error);
+}
+
+int finish_output(int code)
+{
+    return fflush(stdout) == 0 && ferror(stdout) == 0 ? code : code != 0 ? code : stdout_failed();
 }
 
 int print_json(json_t *object)
@@ -152,25 +159,16 @@ json_t *json_recovery(const baton_recovery_report *report)
                      "torn_kept_in", json_text(report->torn_path));
 }
 
-static bool progress_shown;
+static progress bar;
 
 void show_progress(void *context, uint64_t done_bytes, uint64_t all_bytes)
 {
-    static int last_percent = -1;
-    if (all_bytes == 0 || !isatty(STDERR_FILENO))
-        return;
-    const int percent = (int)(done_bytes * 100 / all_bytes);
-    if (percent == last_percent && progress_shown)
-        return;
-    last_percent = percent;
-    progress_shown = true;
-    fprintf(stderr, "\r%s %3d %%  %llu of %llu MiB", (const char *)context, percent,
-            (unsigned long long)(done_bytes >> 20), (unsigned long long)(all_bytes >> 20));
+    if (bar.file == NULL)
+        progress_init(&bar, stderr, isatty(STDERR_FILENO) == 1, baton_clock_system());
+    progress_step(&bar, context, done_bytes, all_bytes);
 }
 
 void end_progress(void)
 {
-    if (progress_shown)
-        fprintf(stderr, "\r\033[K");
-    progress_shown = false;
+    progress_end(&bar);
 }

@@ -1,39 +1,24 @@
-/* snapshot/catalogue.c: a directory of snapshots: list, verify, prune. */
+/* snapshot/catalogue.c: a directory of snapshots: list, verify. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "snapshot/catalogue.h"
 #include "snapshot/chain.h"
 #include "snapshot/manifest.h"
-#include "snapshot/names.h"
-#include "snapshot/store.h"
-
-#define KEEP_MIN 2u /* S1 */
 
 /* ---- what is in the directory ---- */
 
-typedef struct {
-    baton_snapshot_name kind;
-    uint64_t seq;
-    uint64_t epoch;
-} named;
-
-typedef struct {
-    named *names;
-    uint32_t count;
-    uint32_t room;
-} name_list;
-
 static int collect_name(void *context, const char *name)
 {
-    name_list *list = context;
-    named one;
+    baton_snapshot_names *list = context;
+    baton_snapshot_named one;
     if (!baton_snapshot_name_parse(name, &one.kind, &one.seq, &one.epoch))
         return 0; /* not ours */
     if (list->count == list->room) {
         const uint32_t room = list->room > 0 ? 2 * list->room : 16;
-        named *names = realloc(list->names, room * sizeof(*names));
+        baton_snapshot_named *names = realloc(list->names, room * sizeof(*names));
         if (names == NULL)
             return -ENOMEM;
         list->names = names;
@@ -46,8 +31,8 @@ static int collect_name(void *context, const char *name)
 /* Newest first, the files of one snapshot side by side. */
 static int compare_names(const void *left, const void *right)
 {
-    const named *a = left;
-    const named *b = right;
+    const baton_snapshot_named *a = left;
+    const baton_snapshot_named *b = right;
     if (a->seq != b->seq)
         return a->seq > b->seq ? -1 : 1;
     if (a->epoch != b->epoch)
@@ -55,16 +40,16 @@ static int compare_names(const void *left, const void *right)
     return (int)a->kind - (int)b->kind;
 }
 
-/* 0 with an empty list when there is no directory. list->names is malloc'ed. */
-static int collect(baton_io *io, const char *directory, name_list *list, baton_error *error)
+int baton_snapshot_names_collect(baton_io *io, const char *directory, baton_snapshot_names *list,
+                                 baton_error *error)
 {
-    *list = (name_list){0};
+    *list = (baton_snapshot_names){0};
     int r = baton_io_directory_list(io, directory, collect_name, list);
     if (r == -ENOENT)
         r = 0;
     if (r < 0) {
         free(list->names);
-        *list = (name_list){0};
+        *list = (baton_snapshot_names){0};
         baton_error_set(error, r, "list the snapshots", NULL, "check the directory and its rights");
         baton_error_at(error, directory, UINT64_MAX);
         return r;
@@ -74,20 +59,42 @@ static int collect(baton_io *io, const char *directory, name_list *list, baton_e
     return 0;
 }
 
-/* False: removed since the directory was read. */
-static bool describe(baton_io *io, const char *directory, const named *one,
-                     baton_snapshot_listed *listed)
+static bool is_same(const baton_snapshot_named *a, const baton_snapshot_named *b)
 {
+    return a->seq == b->seq && a->epoch == b->epoch;
+}
+
+bool baton_snapshot_names_beside(const baton_snapshot_names *names, uint32_t index,
+                                 baton_snapshot_name kind)
+{
+    const baton_snapshot_named *one = &names->names[index];
+    while (index > 0 && is_same(&names->names[index - 1], one))
+        index--;
+    for (; index < names->count && is_same(&names->names[index], one); index++)
+        if (names->names[index].kind == kind)
+            return true;
+    return false;
+}
+
+/* False: removed since the directory was read. */
+static bool describe(baton_io *io, const char *directory, const baton_snapshot_names *names,
+                     uint32_t index, baton_snapshot_listed *listed)
+{
+    const baton_snapshot_named *one = &names->names[index];
     baton_snapshot_manifest manifest;
     *listed = (baton_snapshot_listed){.info = {.seq = one->seq, .epoch = one->epoch}};
+    listed->pinned = baton_snapshot_names_beside(names, index, BATON_NAME_PIN);
     listed->status = baton_snapshot_path(listed->manifest_path, directory, one->seq, one->epoch,
                                          BATON_NAME_MANIFEST);
     if (listed->status < 0)
         return true;
     listed->status = baton_snapshot_manifest_load(io, listed->manifest_path, one->seq, one->epoch,
                                                   &manifest, NULL);
-    if (listed->status == 0)
+    if (listed->status == 0) {
         listed->info = manifest.info;
+        if (baton_snapshot_names_beside(names, index, BATON_NAME_VERIFIED))
+            listed->verified_wall_ns = baton_snapshot_verified_read(io, directory, &listed->info);
+    }
     baton_snapshot_manifest_free(&manifest);
     return listed->status != -ENOENT;
 }
@@ -95,8 +102,8 @@ static bool describe(baton_io *io, const char *directory, const named *one,
 int baton_snapshot_list_with(baton_io *io, const char *directory, baton_snapshot_listed **ret_list,
                              uint32_t *ret_count, baton_error *error)
 {
-    name_list names;
-    int r = collect(io, directory, &names, error);
+    baton_snapshot_names names;
+    int r = baton_snapshot_names_collect(io, directory, &names, error);
     if (r < 0)
         return r;
     uint32_t count = 0;
@@ -107,7 +114,7 @@ int baton_snapshot_list_with(baton_io *io, const char *directory, baton_snapshot
     }
     for (uint32_t i = 0; i < names.count; i++)
         if (names.names[i].kind == BATON_NAME_MANIFEST &&
-            describe(io, directory, &names.names[i], &list[count]))
+            describe(io, directory, &names, i, &list[count]))
             count++;
     free(names.names);
     *ret_list = list;
@@ -117,142 +124,109 @@ int baton_snapshot_list_with(baton_io *io, const char *directory, baton_snapshot
 
 /* ---- verify ---- */
 
-/* Every row, which takes every byte of every chunk through its digest. */
-static int walk(baton_snapshot_reader *reader)
+#define PROGRESS_ROWS 4096u /* between two calls */
+
+typedef struct {
+    void (*tell)(void *context, uint64_t done_bytes, uint64_t all_bytes);
+    void *context;
+    const baton_snapshot_manifest *manifest; /* NULL unless tell is asked for */
+} watching;
+
+/* Rows are of one size on the average. */
+static void tell(const watching *watch, uint32_t section_index, uint64_t rows)
 {
-    const char *name = baton_snapshot_reader_section_name(reader, 0);
-    for (uint32_t i = 1; name != NULL; name = baton_snapshot_reader_section_name(reader, i++)) {
-        uint32_t fields_count;
-        int r = baton_unpack_section(reader, name);
-        if (r < 0)
-            return r;
-        do {
-            r = baton_unpack_row(reader, &fields_count);
-        } while (r > 0);
+    if (watch->tell == NULL)
+        return;
+    const baton_snapshot_section *section = &watch->manifest->sections[section_index];
+    const uint64_t row_bytes = section->rows_count > 0 ? section->bytes / section->rows_count : 0;
+    watch->tell(watch->context, section->first_byte + row_bytes * rows,
+                watch->manifest->info.raw_bytes);
+}
+
+static int walk_section(baton_snapshot_reader *reader, const watching *watch, uint32_t index)
+{
+    uint32_t fields_count;
+    uint64_t rows = 0;
+    int r = baton_unpack_section(reader, baton_snapshot_reader_section_name(reader, index));
+    while (r == 0 && (r = baton_unpack_row(reader, &fields_count)) > 0) {
+        r = 0;
+        if (++rows % PROGRESS_ROWS == 0)
+            tell(watch, index, rows);
+    }
+    return r;
+}
+
+/* Every row, which takes every byte of every chunk through its digest. */
+static int walk(baton_snapshot_reader *reader, const watching *watch)
+{
+    for (uint32_t i = 0; baton_snapshot_reader_section_name(reader, i) != NULL; i++) {
+        int r = walk_section(reader, watch, i);
         if (r < 0)
             return r;
     }
     return 0;
 }
 
-int baton_snapshot_verify_with(baton_io *io, const char *directory,
-                               const baton_snapshot_listed *listed, baton_error *error)
+static int verify(baton_io *io, const char *directory, const baton_snapshot_listed *listed,
+                  const watching *watch, baton_error *error)
 {
     baton_snapshot_reader *reader = NULL;
     if (strcmp(listed->info.form, BATON_SNAPSHOT_FORM_IMAGE) == 0)
-        return baton_image_verify(io, directory, listed, error);
+        return baton_image_verify(io, directory, listed, watch->tell, watch->context, error);
     int r = baton_snapshot_reader_open(io, directory, listed, &reader, error);
     if (r < 0)
         return r;
-    r = walk(reader);
+    r = walk(reader, watch);
     if (r < 0 && error != NULL)
         *error = *baton_snapshot_reader_error(reader);
     baton_snapshot_reader_close(reader);
     return r;
 }
 
-/* ---- removing ---- */
-
-int baton_snapshot_remove(baton_io *io, const char *directory, uint64_t seq, uint64_t epoch)
+int baton_snapshot_verify_with(baton_io *io, const char *directory,
+                               const baton_snapshot_listed *listed, baton_error *error)
 {
-    char manifest[BATON_SNAPSHOT_PATH_BYTES];
-    char chunks[BATON_SNAPSHOT_PATH_BYTES];
-    if (baton_snapshot_path(manifest, directory, seq, epoch, BATON_NAME_MANIFEST) < 0 ||
-        baton_snapshot_path(chunks, directory, seq, epoch, BATON_NAME_CHUNKS) < 0)
-        return BATON_E_INVALID;
-    int r = baton_io_unlink(io, manifest);
-    if (r == 0)
-        r = baton_io_directory_sync(io, directory); /* first durably absent, then gone (S1) */
-    if (r == 0)
-        r = baton_io_unlink(io, chunks);
-    return r;
+    return verify(io, directory, listed, &(watching){0}, error);
 }
 
-/* Partial files, and chunks whose manifest is not there. */
-static int remove_leftovers(baton_io *io, const char *directory, const name_list *names)
+/* ---- what a manifest says ---- */
+
+static int load_manifest(baton_io *io, const baton_snapshot_listed *listed,
+                         baton_snapshot_manifest *ret_manifest, baton_error *error)
 {
-    for (uint32_t i = 0; i < names->count; i++) {
-        const named *one = &names->names[i];
-        const named *after = i + 1 < names->count ? one + 1 : NULL;
-        char path[BATON_SNAPSHOT_PATH_BYTES];
-        if (one->kind == BATON_NAME_MANIFEST)
-            continue;
-        if (one->kind == BATON_NAME_CHUNKS && after != NULL && after->kind == BATON_NAME_MANIFEST &&
-            after->seq == one->seq && after->epoch == one->epoch)
-            continue;
-        int r = baton_snapshot_path(path, directory, one->seq, one->epoch, one->kind);
-        if (r == 0)
-            r = baton_io_unlink(io, path);
-        if (r < 0 && r != -ENOENT)
-            return r;
+    int r = baton_snapshot_manifest_load(io, listed->manifest_path, listed->info.seq,
+                                         listed->info.epoch, ret_manifest, error);
+    if (r != -ENOENT)
+        return r;
+    baton_error_set(error, BATON_E_GONE, "read a manifest", "it was removed after it was listed",
+                    "list them again");
+    baton_error_at(error, listed->manifest_path, UINT64_MAX);
+    return BATON_E_GONE;
+}
+
+static int copy_layout(const baton_snapshot_manifest *manifest, baton_snapshot_layout *layout)
+{
+    const uint32_t count = manifest->info.sections_count;
+    layout->sections = calloc(count > 0 ? count : 1, sizeof(*layout->sections));
+    if (layout->sections == NULL)
+        return -ENOMEM;
+    layout->sections_count = count;
+    layout->chunk_bytes = manifest->chunk_bytes;
+    for (uint32_t i = 0; i < count; i++) {
+        memcpy(layout->sections[i].name, manifest->sections[i].name,
+               sizeof(layout->sections[i].name));
+        layout->sections[i].bytes = manifest->sections[i].bytes;
+        layout->sections[i].rows_count = manifest->sections[i].rows_count;
     }
+    for (uint32_t i = 0; i < manifest->info.chunks_count; i++)
+        layout->chunks_compressed += manifest->chunks[i].codec != BATON_CODEC_RAW;
     return 0;
 }
 
-/* Enough to count as a generation that stays: a manifest in order, and chunks of the size that
- * it asks for. Their digests are for verify; to read them all here would disturb the service. */
-static bool is_readable(baton_io *io, const char *directory, const baton_snapshot_listed *listed)
+void baton_snapshot_layout_free(baton_snapshot_layout *layout)
 {
-    char path[BATON_SNAPSHOT_PATH_BYTES];
-    baton_io_file file;
-    uint64_t bytes = 0;
-    if (listed->status != 0 ||
-        baton_snapshot_path(path, directory, listed->info.seq, listed->info.epoch,
-                            BATON_NAME_CHUNKS) < 0 ||
-        baton_io_file_open(io, path, BATON_IO_FOR_READ, &file) < 0)
-        return false;
-    int r = baton_io_file_size(io, file, &bytes);
-    baton_io_file_close(io, file);
-    return r == 0 && bytes == listed->info.stored_bytes;
-}
-
-static int remove_old(baton_io *io, const char *directory, uint32_t keep, uint32_t *ret_removed,
-                      baton_error *error)
-{
-    baton_snapshot_listed *list = NULL;
-    uint8_t *marks = NULL;
-    uint32_t count = 0;
-    int r = baton_snapshot_list_with(io, directory, &list, &count, error);
-    if (r == 0 && (marks = calloc(count > 0 ? count : 1, 1)) == NULL)
-        r = -ENOMEM;
-    for (uint32_t i = 0; r == 0 && i < count; i++)
-        marks[i] = is_readable(io, directory, &list[i]) ? BATON_MARK_READABLE : 0;
-    if (r == 0)
-        baton_snapshot_mark_kept(list, count, keep, marks);
-    /* Newest first: an image goes before the one that it adds to. */
-    for (uint32_t i = 0; r == 0 && i < count; i++) {
-        if (marks[i] != BATON_MARK_READABLE)
-            continue;
-        r = baton_snapshot_remove(io, directory, list[i].info.seq, list[i].info.epoch);
-        if (r == 0)
-            ++*ret_removed;
-    }
-    free(marks);
-    free(list);
-    return r;
-}
-
-int baton_snapshot_prune_with(baton_io *io, const char *directory, uint32_t keep,
-                              uint32_t *ret_removed, baton_error *error)
-{
-    name_list names;
-    *ret_removed = 0;
-    if (keep < KEEP_MIN)
-        return baton_error_set(error, BATON_E_INVALID, "prune the snapshots",
-                               "fewer than 2 generations would stay", "keep 2 or more");
-    int r = collect(io, directory, &names, error);
-    if (r < 0)
-        return r;
-    r = remove_leftovers(io, directory, &names);
-    free(names.names);
-    if (r == 0)
-        r = remove_old(io, directory, keep, ret_removed, error);
-    if (r < 0) {
-        baton_error_set(error, r, "prune the snapshots", NULL,
-                        "check the directory and its rights");
-        baton_error_at(error, directory, UINT64_MAX);
-    }
-    return r;
+    free(layout->sections);
+    *layout = (baton_snapshot_layout){0};
 }
 
 /* ---- the public calls ---- */
@@ -274,24 +248,45 @@ int baton_snapshot_list(const char *directory, baton_snapshot_listed **ret_list,
     return r;
 }
 
-int baton_snapshot_verify(const char *directory, const baton_snapshot_listed *listed,
-                          baton_error *error)
+int baton_snapshot_verify_watched(const char *directory, const baton_snapshot_listed *listed,
+                                  void (*progress)(void *context, uint64_t done_bytes,
+                                                   uint64_t all_bytes),
+                                  void *context, baton_error *error)
 {
+    baton_snapshot_manifest manifest = {0};
+    const watching watch = {.tell = progress, .context = context, .manifest = &manifest};
     baton_io *io = NULL;
     int r = open_io(&io, error);
+    if (r == 0 && progress != NULL)
+        r = load_manifest(io, listed, &manifest, error);
     if (r == 0)
-        r = baton_snapshot_verify_with(io, directory, listed, error);
+        r = verify(io, directory, listed, &watch, error);
+    baton_snapshot_manifest_free(&manifest);
     baton_io_close(io);
     return r;
 }
 
-int baton_snapshot_prune(const char *directory, uint32_t keep, uint32_t *ret_removed,
-                         baton_error *error)
+int baton_snapshot_verify(const char *directory, const baton_snapshot_listed *listed,
+                          baton_error *error)
 {
+    return baton_snapshot_verify_watched(directory, listed, NULL, NULL, error);
+}
+
+int baton_snapshot_layout_read(const baton_snapshot_listed *listed,
+                               baton_snapshot_layout *ret_layout, baton_error *error)
+{
+    baton_snapshot_manifest manifest = {0};
     baton_io *io = NULL;
+    *ret_layout = (baton_snapshot_layout){0};
     int r = open_io(&io, error);
     if (r == 0)
-        r = baton_snapshot_prune_with(io, directory, keep, ret_removed, error);
+        r = load_manifest(io, listed, &manifest, error);
+    if (r == 0) {
+        r = copy_layout(&manifest, ret_layout);
+        if (r < 0)
+            baton_error_set(error, r, "read a manifest", NULL, "free memory");
+    }
+    baton_snapshot_manifest_free(&manifest);
     baton_io_close(io);
     return r;
 }

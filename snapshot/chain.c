@@ -22,10 +22,10 @@ uint32_t baton_snapshot_parent_index(const baton_snapshot_listed *list, uint32_t
     return BATON_NOT_LISTED;
 }
 
-/* The full one at its chain's beginning; BATON_NOT_LISTED: one of them is not readable. A chain
- * can't be a circle: a root is a digest over the parent's. The bound is for a listing that lies. */
-static uint32_t base_of(const baton_snapshot_listed *list, uint32_t count, uint32_t index,
-                        const uint8_t *marks)
+/* A chain can't be a circle: a root is a digest over the parent's. The bound is for a listing that
+ * lies. */
+uint32_t baton_snapshot_base_index(const baton_snapshot_listed *list, uint32_t count,
+                                   uint32_t index, const uint8_t *marks)
 {
     for (uint32_t steps = 0; steps < count; steps++) {
         if ((marks[index] & BATON_MARK_READABLE) == 0)
@@ -55,7 +55,7 @@ void baton_snapshot_mark_kept(const baton_snapshot_listed *list, uint32_t count,
     uint32_t first_base = BATON_NOT_LISTED;
     bool independent = false; /* a second base is kept */
     for (uint32_t i = 0; i < count; i++) {
-        const uint32_t base = base_of(list, count, i, marks);
+        const uint32_t base = baton_snapshot_base_index(list, count, i, marks);
         if (base == BATON_NOT_LISTED) {
             marks[i] |= BATON_MARK_KEPT;
             continue;
@@ -188,7 +188,8 @@ int baton_snapshot_chain_open(baton_io *io, const char *directory,
 }
 
 int baton_image_verify(baton_io *io, const char *directory, const baton_snapshot_listed *listed,
-                       baton_error *error)
+                       void (*progress)(void *context, uint64_t done_bytes, uint64_t all_bytes),
+                       void *context, baton_error *error)
 {
     baton_snapshot_chain chain;
     baton_snapshot_loader loader = {0};
@@ -199,9 +200,13 @@ int baton_image_verify(baton_io *io, const char *directory, const baton_snapshot
         return r;
     const baton_snapshot_manifest *manifest = &chain.manifests[chain.count - 1];
     r = baton_snapshot_loader_open(&loader, io, chain.paths[chain.count - 1], manifest, told);
+    uint64_t done_bytes = 0;
     for (uint32_t i = 0; r == 0 && i < manifest->info.chunks_count; i++) {
         const uint8_t *raw;
         r = baton_snapshot_loader_chunk(&loader, i, &raw, told);
+        done_bytes += manifest->chunks[i].raw_bytes;
+        if (r == 0 && progress != NULL)
+            progress(context, done_bytes, manifest->info.raw_bytes);
     }
     baton_snapshot_loader_close(&loader);
     baton_snapshot_chain_close(&chain);

@@ -16,6 +16,11 @@
 uint32_t baton_snapshot_parent_index(const baton_snapshot_listed *list, uint32_t count,
                                      uint32_t index);
 
+/* The full one at the beginning of its chain, or itself; BATON_NOT_LISTED: one of them is not there
+ * or not marked readable. */
+uint32_t baton_snapshot_base_index(const baton_snapshot_listed *list, uint32_t count,
+                                   uint32_t index, const uint8_t *marks);
+
 enum {
     BATON_MARK_READABLE = 1, /* by the caller: manifest in order, chunks of the right size */
     BATON_MARK_KEPT = 2,
@@ -40,6 +45,9 @@ BATON_MUST_USE int baton_snapshot_chain_open(baton_io *io, const char *directory
                                              baton_snapshot_chain *ret_chain, baton_error *error);
 void baton_snapshot_chain_close(baton_snapshot_chain *chain);
 
-/* Every chunk of this image alone, and that its parents' manifests are there. */
-BATON_MUST_USE int baton_image_verify(baton_io *io, const char *directory,
-                                      const baton_snapshot_listed *listed, baton_error *error);
+/* Every chunk of this image alone, and that its parents' manifests are there. progress gets raw
+ * bytes; it may be NULL. */
+BATON_MUST_USE int
+baton_image_verify(baton_io *io, const char *directory, const baton_snapshot_listed *listed,
+                   void (*progress)(void *context, uint64_t done_bytes, uint64_t all_bytes),
+                   void *context, baton_error *error);

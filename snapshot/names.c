@@ -12,6 +12,8 @@ static const char *const suffixes[] = {
     [BATON_NAME_MANIFEST] = ".manifest",
     [BATON_NAME_CHUNKS_PARTIAL] = ".chunks.partial",
     [BATON_NAME_MANIFEST_PARTIAL] = ".manifest.partial",
+    [BATON_NAME_PIN] = ".pin",
+    [BATON_NAME_VERIFIED] = ".verified",
 };
 
 int baton_snapshot_path(char path[BATON_SNAPSHOT_PATH_BYTES], const char *directory, uint64_t seq,

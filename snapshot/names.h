@@ -14,6 +14,8 @@ typedef enum {
     BATON_NAME_MANIFEST,
     BATON_NAME_CHUNKS_PARTIAL,
     BATON_NAME_MANIFEST_PARTIAL,
+    BATON_NAME_PIN,      /* empty: it is not to be removed */
+    BATON_NAME_VERIFIED, /* when all of it was last read and found good, and its root (notes.h) */
 } baton_snapshot_name;
 
 /* BATON_E_INVALID when it does not fit; path is then the directory, cut, good enough for a

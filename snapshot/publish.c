@@ -4,24 +4,25 @@
  *        ^__________ no O_DIRECT ______|                |
  *   CLEAR_MANIFEST -> OPEN_MANIFEST -> WRITE_MANIFEST -> SYNC_MANIFEST   N.manifest.partial, durable
  *        |
- *   RENAME_CHUNKS -> SYNC_NAMES -> HOLD -> RENAME_MANIFEST -> SYNC_PUBLISHED -> DONE
+ *   RENAME_CHUNKS -> SYNC_PARENT -> SYNC_NAMES -> HOLD -> RENAME_MANIFEST -> SYNC_PUBLISHED -> DONE
  *
  *   any but HOLD and DONE, on an error -> FAILING (waits for what is in flight, removes) -> FAILED
  *
- * | step            | file operation                  | next when it succeeded
- * |
- * |-----------------|---------------------------------|--------------------------------------------------|
- * | CLEAR_*         | unlink the partial file         | OPEN_* (no such file is fine)
- * | | OPEN_*          | create it, new inode            | WRITE_*; -EINVAL with O_DIRECT:
- * CLEAR_* without  | | WRITE_*         | writes, several in flight       | SYNC_* when all are
- * done                         | | SYNC_*          | fdatasync, then close           |
- * CLEAR_MANIFEST; RENAME_CHUNKS                    | | RENAME_CHUNKS   | rename to the final
- * name        | SYNC_NAMES                                       | | SYNC_NAMES      | fsync of
- * the directory          | HOLD                                             | | HOLD
- * | none                            | RENAME_MANIFEST, when the caller allows it       | |
- * RENAME_MANIFEST | rename: from here on it exists  | SYNC_PUBLISHED
- * | | SYNC_PUBLISHED  | fsync of the directory          | DONE
- * |
+ * | step            | file operation              | next when it succeeded                        |
+ * |-----------------|-----------------------------|-----------------------------------------------|
+ * | CLEAR_*         | unlink the partial file     | OPEN_* (no such file is fine)                 |
+ * | OPEN_*          | create it, new inode        | WRITE_*; -EINVAL with O_DIRECT: CLEAR_* again |
+ * | WRITE_*         | writes, several in flight   | SYNC_* when all are done                      |
+ * | SYNC_*          | fdatasync, then close       | CLEAR_MANIFEST; RENAME_CHUNKS                 |
+ * | RENAME_CHUNKS   | rename to the final name    | SYNC_PARENT                                   |
+ * | SYNC_PARENT     | fsync of what it is in      | SYNC_NAMES                                    |
+ * | SYNC_NAMES      | fsync of the directory      | HOLD                                          |
+ * | HOLD            | none                        | RENAME_MANIFEST, when the caller allows it    |
+ * | RENAME_MANIFEST | rename: now it exists       | SYNC_PUBLISHED                                |
+ * | SYNC_PUBLISHED  | fsync of the directory      | DONE                                          |
+ *
+ * The directory may be new, made by this process or by one that died before it could flush its
+ * name, so what it stands in is flushed too, every time: nothing on the disk tells.
  *
  * The chunks' name is durable before the manifest gets its own: a file system may keep one of
  * two renames. A partial file is a new inode: direct writes of a killed process may still land
@@ -33,6 +34,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/breakable.h"
 #include "snapshot/names.h"
 #include "snapshot/writer.h"
 
@@ -48,6 +50,7 @@ typedef enum {
     STEP_WRITE_MANIFEST,
     STEP_SYNC_MANIFEST,
     STEP_RENAME_CHUNKS,
+    STEP_SYNC_PARENT,
     STEP_SYNC_NAMES,
     STEP_HOLD,
     STEP_RENAME_MANIFEST,
@@ -61,7 +64,8 @@ struct baton_snapshot_publisher {
     baton_io *io;
     baton_snapshot_writer *writer;
     baton_io_file directory;
-    baton_io_file file; /* the partial one that is open */
+    baton_io_file parent; /* of the directory */
+    baton_io_file file;   /* the partial one that is open */
     char chunks[BATON_SNAPSHOT_PATH_BYTES];
     char chunks_partial[BATON_SNAPSHOT_PATH_BYTES];
     char manifest[BATON_SNAPSHOT_PATH_BYTES];
@@ -188,6 +192,8 @@ static baton_io_op op_of(const baton_snapshot_publisher *publisher)
         return (baton_io_op){.kind = BATON_IO_RENAME,
                              .path = publisher->manifest_partial,
                              .path_to = publisher->manifest};
+    case STEP_SYNC_PARENT:
+        return (baton_io_op){.kind = BATON_IO_SYNC, .file = publisher->parent};
     case STEP_SYNC_NAMES:
     case STEP_SYNC_PUBLISHED:
         return (baton_io_op){.kind = BATON_IO_SYNC, .file = publisher->directory};
@@ -295,7 +301,13 @@ static void advance(baton_snapshot_publisher *publisher, bool may_publish)
         r = submit_chunks(publisher);
         if (r == 0 && publisher->in_flight == 0)
             set_step(publisher, STEP_SYNC_CHUNKS);
+        if (BATON_BREAK(NO_CHUNKS_FLUSH) && publisher->step == STEP_SYNC_CHUNKS)
+            chunks_synced(publisher);
     }
+    while (BATON_BREAK(NO_NAMES_FLUSH) &&
+           (publisher->step == STEP_SYNC_PARENT || publisher->step == STEP_SYNC_NAMES ||
+            publisher->step == STEP_SYNC_PUBLISHED))
+        set_step(publisher, (publish_step)(publisher->step + 1));
     if (publisher->step == STEP_HOLD && may_publish)
         set_step(publisher, STEP_RENAME_MANIFEST);
     if (r == 0 && publisher->step != STEP_WRITE_CHUNKS && publisher->step != STEP_HOLD &&
@@ -336,22 +348,21 @@ int baton_snapshot_publish_step(baton_snapshot_publisher *publisher, bool may_pu
 
 int baton_snapshot_directory_open(baton_io *io, const char *directory, baton_io_file *ret_file)
 {
-    const uint32_t flags = BATON_IO_FOR_READ | BATON_IO_DIRECTORY;
-    int r = baton_io_file_open(io, directory, flags, ret_file);
-    if (r != -ENOENT)
-        return r;
-    r = baton_io_directory_make(io, directory);
+    int r = baton_io_directory_make(io, directory);
     if (r == 0)
-        r = baton_io_file_open(io, directory, flags, ret_file);
-    if (r < 0)
-        return r;
+        r = baton_io_file_open(io, directory, BATON_IO_FOR_READ | BATON_IO_DIRECTORY, ret_file);
+    return r;
+}
+
+/* The directory, made when it is new, and the one it is in: both open for their flushes. */
+static int open_directories(baton_snapshot_publisher *publisher, const char *directory)
+{
     char parent[BATON_SNAPSHOT_PATH_BYTES + 4];
     snprintf(parent, sizeof(parent), "%s/..", directory);
-    r = baton_io_directory_sync(io, parent);
-    if (r < 0) {
-        baton_io_file_close(io, *ret_file);
-        *ret_file = BATON_IO_NO_FILE; /* or who gets it closes it again */
-    }
+    int r = baton_snapshot_directory_open(publisher->io, directory, &publisher->directory);
+    if (r == 0)
+        r = baton_io_file_open(publisher->io, parent, BATON_IO_FOR_READ | BATON_IO_DIRECTORY,
+                               &publisher->parent);
     return r;
 }
 
@@ -387,8 +398,9 @@ static void refuse_to_begin(const baton_snapshot_publisher *publisher, int r, co
 {
     baton_error_set(error, r, "write a snapshot",
                     r == -EEXIST ? "one of this seq and epoch is there already" : NULL,
-                    r == -EEXIST ? "nothing: it holds the same state"
-                                 : "check the directory's rights and its disk");
+                    r == -EEXIST            ? "nothing: it holds the same state"
+                    : r == BATON_E_NO_SPACE ? "free space on its file system"
+                                            : "check the directory's rights and its disk");
     baton_error_at(error, publisher->manifest[0] != '\0' ? publisher->manifest : directory,
                    UINT64_MAX);
 }
@@ -407,6 +419,7 @@ int baton_snapshot_publish_begin_at(baton_io *io, const char *directory,
         .io = io,
         .writer = writer,
         .directory = BATON_IO_NO_FILE,
+        .parent = BATON_IO_NO_FILE,
         .file = BATON_IO_NO_FILE,
         .step = STEP_FAILED, /* until all is well: nothing to remove */
         .direct = true,
@@ -418,7 +431,7 @@ int baton_snapshot_publish_begin_at(baton_io *io, const char *directory,
     if (r == 0)
         r = make_paths(publisher, directory, &writer->manifest.info);
     if (r == 0)
-        r = baton_snapshot_directory_open(io, directory, &publisher->directory);
+        r = open_directories(publisher, directory);
     if (r == 0)
         r = check_absent(publisher);
     if (r < 0) {
@@ -456,6 +469,7 @@ void baton_snapshot_publish_end(baton_snapshot_publisher *publisher)
     if (publisher->step == STEP_FAILING)
         remove_unpublished(publisher);
     baton_io_file_close(publisher->io, publisher->file);
+    baton_io_file_close(publisher->io, publisher->parent);
     baton_io_file_close(publisher->io, publisher->directory);
     baton_snapshot_writer_destroy(publisher->writer);
     free(publisher);

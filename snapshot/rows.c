@@ -160,10 +160,16 @@ static void field_done(baton_rows *rows)
 
 static int field_skip(baton_rows *rows)
 {
+    const void *text;
+    uint32_t text_bytes;
     int r = field_peek(rows);
     if (r < 0)
         return r;
-    if (rows->token.kind == BATON_TOKEN_TEXT || rows->token.kind == BATON_TOKEN_BYTES)
+    if (rows->token.kind == BATON_TOKEN_TEXT) { /* what nobody looks at must be valid, too */
+        blocks_reset(rows);                     /* the row is left: only one at a time is kept */
+        return baton_rows_run(rows, BATON_TOKEN_TEXT, &text, &text_bytes);
+    }
+    if (rows->token.kind == BATON_TOKEN_BYTES)
         r = take(rows, NULL, rows->token.value);
     if (r < 0)
         return r;

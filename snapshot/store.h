@@ -73,6 +73,23 @@ const baton_error *baton_snapshot_reader_error(const baton_snapshot_reader *read
 const char *baton_snapshot_reader_section_name(const baton_snapshot_reader *reader,
                                                uint32_t section_index);
 
+typedef struct {
+    const char *name; /* the reader's */
+    uint64_t rows_count;
+    uint64_t bytes; /* of the raw stream */
+} baton_snapshot_section_size;
+/* False after the last. */
+bool baton_snapshot_reader_section(const baton_snapshot_reader *reader, uint32_t section_index,
+                                   baton_snapshot_section_size *ret_section);
+/* Called after each chunk that was read, with how much of the raw stream stands before it and
+ * with it: a reader that goes through it once tells its progress so. */
+void baton_snapshot_reader_on_chunk(baton_snapshot_reader *reader,
+                                    void (*on_chunk)(void *context, uint64_t done_bytes,
+                                                     uint64_t of_bytes),
+                                    void *context);
+/* A section that nobody has gone to yet, or NULL: what is in it would be lost (E7). */
+const char *baton_snapshot_reader_unread(const baton_snapshot_reader *reader);
+
 /* As the public calls, with the caller's io. prune: not while a publisher works in that
  * directory, whose files it would take for leftovers. */
 BATON_MUST_USE int baton_snapshot_list_with(baton_io *io, const char *directory,
@@ -84,6 +101,6 @@ BATON_MUST_USE int baton_snapshot_verify_with(baton_io *io, const char *director
 BATON_MUST_USE int baton_snapshot_prune_with(baton_io *io, const char *directory, uint32_t keep,
                                              uint32_t *ret_removed, baton_error *error);
 /* Manifest first, then the directory is flushed, then the chunks: a crash leaves it complete or
- * absent. -ENOENT: there is none. */
+ * absent. -ENOENT: there is none; BATON_E_REFUSED: it is pinned. */
 BATON_MUST_USE int baton_snapshot_remove(baton_io *io, const char *directory, uint64_t seq,
                                          uint64_t epoch);

@@ -16,10 +16,13 @@ struct baton_snapshot_reader {
     baton_snapshot_manifest manifest;
     baton_snapshot_loader loader;
     baton_rows rows;
-    const baton_snapshot_section *section; /* NULL before the first */
-    uint64_t next_byte;                    /* of the raw stream: where the next piece begins */
+    const baton_snapshot_section *section;   /* NULL before the first */
+    bool asked[BATON_SNAPSHOT_SECTIONS_MAX]; /* by the same index as the manifest's sections */
+    uint64_t next_byte;                      /* of the raw stream: where the next piece begins */
     uint64_t chunk_offset; /* in the chunks file, of the current piece; for messages */
-    int failed;            /* sticky: 0 or the status of error */
+    void (*on_chunk)(void *context, uint64_t done_bytes, uint64_t of_bytes); /* NULL: nobody */
+    void *on_chunk_context;
+    int failed; /* sticky: 0 or the status of error */
     baton_error error;
 };
 
@@ -38,6 +41,9 @@ static int more(void *context, const uint8_t **ret_bytes, uint64_t *ret_bytes_co
     *ret_bytes = raw + skip;
     *ret_bytes_count = reader->manifest.chunks[index].raw_bytes - skip;
     reader->next_byte += *ret_bytes_count;
+    if (reader->on_chunk != NULL)
+        reader->on_chunk(reader->on_chunk_context, reader->next_byte,
+                         reader->manifest.info.raw_bytes);
     return 0;
 }
 
@@ -140,6 +146,34 @@ const char *baton_snapshot_reader_section_name(const baton_snapshot_reader *read
                : NULL;
 }
 
+bool baton_snapshot_reader_section(const baton_snapshot_reader *reader, uint32_t section_index,
+                                   baton_snapshot_section_size *ret_section)
+{
+    if (section_index >= reader->manifest.info.sections_count)
+        return false;
+    const baton_snapshot_section *section = &reader->manifest.sections[section_index];
+    *ret_section = (baton_snapshot_section_size){
+        .name = section->name, .rows_count = section->rows_count, .bytes = section->bytes};
+    return true;
+}
+
+void baton_snapshot_reader_on_chunk(baton_snapshot_reader *reader,
+                                    void (*on_chunk)(void *context, uint64_t done_bytes,
+                                                     uint64_t of_bytes),
+                                    void *context)
+{
+    reader->on_chunk = on_chunk;
+    reader->on_chunk_context = context;
+}
+
+const char *baton_snapshot_reader_unread(const baton_snapshot_reader *reader)
+{
+    for (uint32_t i = 0; i < reader->manifest.info.sections_count; i++)
+        if (!reader->asked[i])
+            return reader->manifest.sections[i].name;
+    return NULL;
+}
+
 /* ---- reading ---- */
 
 /* What a service did wrong it may try in another way; everything else is final. */
@@ -177,6 +211,7 @@ int baton_unpack_section(baton_snapshot_reader *reader, const char *name)
         const baton_snapshot_section *section = &reader->manifest.sections[i];
         if (strcmp(section->name, name) == 0) {
             reader->section = section;
+            reader->asked[i] = true;
             reader->next_byte = section->first_byte;
             baton_rows_begin(&reader->rows, section->bytes, section->rows_count);
             return 0;

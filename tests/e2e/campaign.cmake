@@ -8,3 +8,11 @@ target_link_libraries(journal_kill_writer PRIVATE baton_flags)
 baton_link_modules(journal_kill_writer PRIVATE journal base)
 set_target_properties(journal_kill_writer PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
 baton_script_test(journal_kill_campaign SCRIPT tests/e2e/journal_kill.py TIMEOUT 300 NOSAN LABELS e2e)
+
+# The program that `scripts/campaign snapshot` kills. Its entries and digests are those of the simulated runs.
+add_executable(snapshot_kill_service e2e/snapshot_kill_service.c sim/snapshot/service.c)
+target_include_directories(snapshot_kill_service PRIVATE "${PROJECT_SOURCE_DIR}")
+target_link_libraries(snapshot_kill_service PRIVATE baton_flags)
+baton_link_modules(snapshot_kill_service PRIVATE engine journal snapshot base)
+set_target_properties(snapshot_kill_service PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
+baton_script_test(snapshot_kill_campaign SCRIPT tests/e2e/snapshot_kill.py TIMEOUT 300 NOSAN LABELS e2e)

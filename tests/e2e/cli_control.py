@@ -92,6 +92,40 @@ class Control(ServiceCase):
         self.assertTrue(connection.ask(REQUEST)["ok"])
         self.assertEqual(self.status()["phase"], "running")
 
+    def test_a_service_that_hydrates_says_how_far_it_is_and_goes_on_with_its_callers(self):
+        child = self.start("--log-level", "error")
+        client = self.client()
+        for _ in range(100):
+            for _ in range(50):
+                client.send(1, 1)
+            for _ in range(50):
+                self.assertNotIn("error", client.receive())
+        client.close()
+        child.send(signal.SIGKILL)
+        child.wait()
+        os.unlink(self.control)
+        ready = self.root / "ready"
+        child = self.start("--slow-until", ready, ready=False)  # 10 s and more, if it is let
+        wait_until(lambda: self.service("status").status == 0, "the socket")
+        connection = self.connect()
+        first = wait_until(lambda: connection.ask(REQUEST), "an answer")
+        self.assertEqual((first["ok"], first["phase"]), (True, "hydrating"))
+        self.assertEqual((first["hydrating"]["step"], first["hydrating"]["of"]), ("replaying", 5000))
+        later = wait_until(lambda: [a for a in [connection.ask(REQUEST)["hydrating"]]
+                                    if a["done"] > first["hydrating"]["done"]], "progress")[0]
+        self.assertEqual(later["seq"], later["done"])
+        for word in ("drain", "snapshot", "finalize"):
+            refused = connection.ask({"baton": 1, "do": word})
+            self.assertEqual((refused["ok"], refused["error"]["status"]), (False, "BATON_E_AGAIN"))
+        self.assertIn("hydrating", self.service("status", check=0).stdout)
+        wait_until(lambda: "service.hydrating phase=replaying" in child.err(), "the log's line of each second")
+        ready.write_text("")
+        child.ready = self.read_line_json(child.ready_fd, child)
+        running = connection.ask(REQUEST)
+        self.assertEqual((running["phase"], running["seq"]), ("running", 5000))
+        self.assertEqual(running["instance"], first["instance"])
+        self.assertEqual(child.terminate(), 0, child.err())
+
     def test_the_nonce_of_this_instance_is_accepted(self):
         child = self.start()
         self.service("status", "--nonce", child.ready["nonce"], check=0)

@@ -86,6 +86,49 @@ class Doors(ServiceCase):
         flip(segments(self.data / "journal")[0], BLOCK + 90)
         self.assert_refused(self.door("verify", self.data), 11, ".seg")
 
+    def test_a_state_goes_round_through_every_schema_and_nothing_stays(self):
+        self.run_once()
+        before = tree_digest(self.data)
+        work = self.root / "work"
+        work.mkdir()
+        found = self.door("verify", "--round-trip", self.data, "--work", work, "-o", "json", program=TOY_NEXT,
+                          check=0).json()
+        self.assertTrue(found["ok"])
+        self.assertEqual([s["schema"] for s in found["schemas"]], [1, 2])
+        for schema in found["schemas"]:
+            digest = self.door("digest", self.data, "--digest-schema", schema["schema"], program=TOY_NEXT, check=0)
+            self.assertEqual(schema["state_digest"], digest.stdout.strip())
+            self.assertTrue(schema["canonical"])
+            self.assertEqual(schema["rows"], sum(s["rows"] for s in schema["sections"]))
+            self.assertEqual(schema["bytes"], sum(s["bytes"] for s in schema["sections"]))
+        self.assertEqual(list(work.iterdir()), [])
+        self.assertEqual(tree_digest(self.data), before)
+        manifest = next((self.data / "snapshots").glob("*.manifest"))
+        text = self.door("verify", "--round-trip", manifest, "--work", work, check=0).stdout
+        self.assertIn("schema 1", text)
+        flip(manifest.with_suffix(".chunks"), 10)
+        self.assert_refused(self.door("verify", "--round-trip", manifest, "--work", work), 11, ".chunks")
+        self.assertEqual(list(work.iterdir()), [])
+        self.assert_refused(self.door("verify", "--round-trip", self.data / "control.sock.lock"), 1)
+        self.assert_refused(self.door("verify", "--round-trip", self.data, "--work", self.root / "none"), 1, "--work")
+
+    def test_what_the_new_build_writes_for_the_old_one_the_old_one_reads(self):
+        self.run_once()
+        out = self.root / "for-the-old-one"
+        written = self.door("snapshot", self.data, "--schema", "1", "--out", out, "-o", "json", program=TOY_NEXT,
+                            check=0).json()
+        self.assertEqual((written["schema"], written["seq"]), (1, 20))
+        self.assertEqual(written["state_digest"], self.door("digest", self.data, check=0).stdout.strip())
+        manifest = next(out.glob("*.manifest"))
+        read = self.door("verify", "--round-trip", manifest, "-o", "json", check=0).json()
+        self.assertEqual(read["schemas"][0]["state_digest"], written["state_digest"])
+        newest = self.root / "newest"
+        self.door("snapshot", self.data, "--out", newest, program=TOY_NEXT, check=0)
+        self.assert_refused(self.door("verify", "--round-trip", next(newest.glob("*.manifest"))), 1, "schema is 2")
+        self.assert_refused(self.door("snapshot", self.data, "--schema", "3", "--out", out, program=TOY_NEXT), 1, "3")
+        self.assert_refused(self.door("snapshot", self.data), 1, "--out")
+        self.assert_refused(self.door("snapshot", self.data, "--out", self.data / "snapshots"), 1, "its own")
+
     def test_info_tells_the_build_and_the_data(self):
         build = self.door("info", "-o", "json", program=TOY_NEXT, check=0).json()
         self.assertEqual((build["service"], build["version"]), ("toy", "1.1.0"))

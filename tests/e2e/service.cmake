@@ -8,3 +8,4 @@ baton_script_test(service_cut_hour SCRIPT tests/e2e/service_cut.py ARGS Hour TIM
 baton_script_test(service_cut_orders SCRIPT tests/e2e/service_cut.py ARGS Orders TIMEOUT 300 NOSAN)
 baton_script_test(service_cut_images SCRIPT tests/e2e/service_cut.py ARGS Images TIMEOUT 300 NOSAN)
 baton_script_test(service_cut_small SCRIPT tests/e2e/service_cut.py ARGS Small TIMEOUT 300)
+baton_script_test(service_rto SCRIPT tests/e2e/service_rto.py TIMEOUT 300)

@@ -14,6 +14,7 @@
 
 #include "base/io_sim.h"
 #include "tests/sim/model.h"
+#include "tests/sim/wrap.h"
 
 #define RUN_DIRECTORY "/j"
 
@@ -147,7 +148,3 @@ run_read run_read_all(sim_run *run, uint64_t from_seq);
 baton_position run_evidence_on_disk(sim_run *run, baton_position last);
 bool run_recycled_on_disk(sim_run *run); /* with stale bytes in it, more likely than not */
 void run_read_live(sim_run *run);
-
-/* wrap.c: calls without a backend of their own are made by this process of the simulation. */
-void wrap_become(baton_sim *sim, baton_sim_process *process);
-void wrap_seed(uint64_t seed);

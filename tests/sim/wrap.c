@@ -6,7 +6,7 @@
 #include <time.h>
 
 #include "base/assert.h"
-#include "tests/sim/sim_run.h"
+#include "tests/sim/wrap.h"
 
 int __real_baton_io_open(const baton_io_options *options, baton_io **ret_io, baton_error *error);
 int __wrap_baton_io_open(const baton_io_options *options, baton_io **ret_io, baton_error *error);

@@ -1,7 +1,7 @@
 """The format pages tell the truth: their tables are compared with the structs of the format headers.
 
-In docs/format/<module>.md a heading that holds one `struct_name` in backticks, followed by a table
-`| offset | size | name | meaning |`, describes that struct of <module>/format.h; in docs/format/arena.md, of snapshot/arena.h.
+In docs/format/<page>.md a heading that holds one `struct_name` in backticks, followed by a table
+`| offset | size | name | meaning |`, describes that struct of the header that the page belongs to, mostly <module>/format.h.
 """
 import os
 import re
@@ -72,6 +72,9 @@ class Format(TestCase):
 
     def test_the_arena_page_agrees_with_the_structs(self):
         self.check("snapshot", "docs/format/arena.md", "snapshot/arena.h")
+
+    def test_the_export_page_agrees_with_the_structs(self):
+        self.check("snapshot", "docs/format/export.md", "snapshot/export.h")
 
     def test_the_check_sees_a_wrong_row(self):
         page = ("## Batch\n### `baton_x`\n| offset | size | name | meaning |\n|---|---|---|---|\n"

@@ -161,6 +161,8 @@ static void images_add_to_one_another_and_stay_together(void **unused)
     reopen(&f, &toy_service_arena);
     assert_int_equal(f.report.snapshot_seq, 1000);
     assert_int_equal(f.report.snapshots_skipped, 0);
+    assert_true(f.report.load_bytes >
+                TOY_KEYS * 4096); /* all of it, and not the last one's pages */
     engine_assert_uninterrupted(&f, expected);
     engine_fixture_close(&f);
 

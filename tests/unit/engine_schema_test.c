@@ -199,6 +199,106 @@ static void fresh_data_can_be_pinned_for_an_older_build(void **unused)
     engine_fixture_remove(&f);
 }
 
+/* ---- what a snapshot must not lose ---- */
+
+static int snapshot_and_more(const void *state, uint32_t schema, baton_snapshot_writer *writer)
+{
+    int r = toy_service_v1.snapshot(state, schema, writer);
+    baton_pack_section(writer, "later");
+    baton_pack_row(writer, 1);
+    baton_pack_uint(writer, 7);
+    return r;
+}
+
+static void a_section_that_nobody_reads_is_refused_by_name(void **unused)
+{
+    (void)unused;
+    baton_service later = toy_service_v1;
+    engine_expected *expected = engine_stream_expected(100);
+    engine_fixture f;
+    later.snapshot = snapshot_and_more;
+    engine_fixture_make(&f, "schema_section");
+    engine_fixture_open(&f, &later);
+    engine_fixture_submit_stream(&f, 1, 100);
+    engine_fixture_settle(&f);
+    assert_int_equal(engine_fixture_snapshot(&f), 0);
+    engine_fixture_close(&f);
+    engine_fixture_open(&f, &toy_service_v1); /* the journal is whole: it is replayed instead */
+    assert_int_equal(f.report.snapshots_skipped, 1);
+    assert_non_null(strstr(f.report.snapshot_skipped_why, "section later"));
+    engine_assert_expected(&f, expected);
+    engine_fixture_close(&f);
+    engine_fixture_remove(&f);
+    free(expected);
+}
+
+typedef struct {
+    uint32_t schemas_count;
+    uint64_t section_rows;
+    baton_round_trip_result last;
+} seen_trips;
+
+static void on_section(void *context, uint32_t schema, const baton_snapshot_section_size *section)
+{
+    (void)schema;
+    ((seen_trips *)context)->section_rows += section->rows_count;
+}
+
+static void on_schema(void *context, const baton_round_trip_result *result)
+{
+    seen_trips *seen = context;
+    seen->schemas_count++;
+    seen->last = *result;
+    assert_int_equal(seen->section_rows, result->rows_count);
+    seen->section_rows = 0;
+}
+
+static int empty_in_schema_1(const void *state, uint32_t schema, baton_snapshot_writer *writer)
+{
+    void *empty = NULL;
+    baton_error error;
+    if (schema != 1)
+        return toy_service_v2.snapshot(state, schema, writer);
+    const char *const start = "0";
+    int r = toy_service_v2.create(&(baton_service_config){.values = &start}, &empty, &error);
+    if (r == 0)
+        r = toy_service_v2.snapshot(empty, schema, writer);
+    toy_service_v2.destroy(empty);
+    return r;
+}
+
+static void a_round_trip_finds_what_a_schema_loses(void **unused)
+{
+    (void)unused;
+    engine_fixture f;
+    engine_fixture_make(&f, "schema_round_trip");
+    begin_old_go_on_new(&f);
+    const baton_engine_status status = engine_fixture_status(&f);
+    engine_fixture_close(&f);
+    seen_trips seen = {0};
+    const baton_round_trip_options options = {.work_directory = f.dir.path,
+                                              .on_section = on_section,
+                                              .on_schema = on_schema,
+                                              .context = &seen};
+    assert_int_equal(baton_round_trip(&toy_service_v2, f.path, NULL, &options, &f.error), 0);
+    assert_int_equal(seen.schemas_count, 2);
+    assert_int_equal(seen.last.schema, 2);
+    assert_int_equal(seen.last.seq, 200);
+    assert_true(seen.last.canonical);
+
+    seen = (seen_trips){0};
+    assert_int_equal(baton_round_trip(&toy_service_v1, f.path, NULL, &options, &f.error), 0);
+    assert_int_equal(seen.schemas_count, 1);
+    assert_memory_equal(&seen.last.state_digest, &status.state_digest, sizeof(baton_digest));
+
+    baton_service lossy = toy_service_v2;
+    lossy.snapshot = empty_in_schema_1;
+    seen = (seen_trips){0};
+    assert_int_equal(baton_round_trip(&lossy, f.path, NULL, &options, &f.error), BATON_E_DIVERGED);
+    assert_int_equal(seen.schemas_count, 0);
+    engine_fixture_remove(&f);
+}
+
 static void a_table_that_is_not_whole_is_refused(void **unused)
 {
     (void)unused;
@@ -229,6 +329,8 @@ int main(void)
         cmocka_unit_test(a_build_that_no_longer_reads_the_schema_refuses_by_name),
         cmocka_unit_test(fresh_data_of_a_new_build_is_written_in_its_newest_schema),
         cmocka_unit_test(fresh_data_can_be_pinned_for_an_older_build),
+        cmocka_unit_test(a_section_that_nobody_reads_is_refused_by_name),
+        cmocka_unit_test(a_round_trip_finds_what_a_schema_loses),
         cmocka_unit_test(a_table_that_is_not_whole_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

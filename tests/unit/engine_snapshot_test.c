@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <baton/log.h>
+
 #include "journal/records.h"
 
 static engine_expected *expected;
@@ -84,6 +86,41 @@ static void scheduled_snapshots_keep_as_many_as_asked(void **unused)
         engine_fixture_close(&f);
         engine_fixture_remove(&f);
     }
+}
+
+/* Seq 100 is pinned: newer ones come and go, it stays, and the journal still names it. */
+static void a_pinned_one_outlives_newer_ones_and_stays_named(void **unused)
+{
+    (void)unused;
+    char snapshots[TEST_PATH_BYTES + 32];
+    engine_fixture f;
+    engine_fixture_make(&f, "snapshot_pinned");
+    snprintf(snapshots, sizeof(snapshots), "%s/snapshots", f.path);
+    f.options.snapshots_keep = 2;
+    engine_fixture_open(&f, &toy_service_v1);
+    for (uint64_t n = 1; n <= 1000; n += 100) {
+        engine_fixture_submit_stream(&f, n, n + 99);
+        assert_int_equal(engine_fixture_snapshot(&f), 0);
+        if (n == 1)
+            assert_int_equal(baton_snapshot_pin(snapshots, 100, baton_engine_epoch(f.engine), NULL),
+                             0);
+    }
+    assert_int_equal(engine_fixture_add(&f, 2, 1), 0); /* proves the last name durable */
+    engine_fixture_settle(&f);
+    engine_fixture_turn(&f);
+    engine_fixture_turn(&f);
+    assert_int_equal(engine_fixture_snapshots_count(&f), 3);
+    assert_int_equal(files_count(&f), 2 * 3 + 1);
+    const uint64_t epoch = baton_engine_epoch(f.engine);
+    engine_fixture_close(&f);
+    assert_int_equal(roots_count(&f), 3);
+    assert_int_equal(baton_snapshot_unpin(snapshots, 100, epoch, NULL), 0);
+    engine_fixture_open(&f, &toy_service_v1); /* a start prunes what no longer has to stay */
+    engine_fixture_turn(&f);
+    assert_int_equal(engine_fixture_snapshots_count(&f), 2);
+    engine_fixture_close(&f);
+    assert_int_equal(roots_count(&f), 2);
+    engine_fixture_remove(&f);
 }
 
 static void one_at_a_time(void **unused)
@@ -183,6 +220,72 @@ static void a_full_disk_costs_the_snapshot_and_not_the_service(void **unused)
     f.options.snapshot_io_backend = NULL;
     engine_fixture_open(&f, &toy_service_v1);
     assert_int_equal(f.report.snapshot_seq, 200);
+    engine_assert_expected(&f, expected);
+    engine_fixture_close(&f);
+    engine_fixture_remove(&f);
+    io_fault_free(fault);
+}
+
+static char heard[4096];
+
+static void hear(void *context, baton_log_level level, const char *line)
+{
+    (void)context;
+    (void)level;
+    if (strstr(line, "engine.snapshot_failed") != NULL)
+        snprintf(heard, sizeof(heard), "%s", line);
+}
+
+static unsigned long failed_total(const engine_fixture *f)
+{
+    static const char name[] = "\nbaton_snapshots_failed_total ";
+    char *text = NULL;
+    size_t bytes = 0;
+    assert_int_equal(baton_metrics_print(baton_engine_metrics(f->engine), &text, &bytes), 0);
+    const char *at = strstr(text, name);
+    assert_non_null(at);
+    const unsigned long total = strtoul(at + strlen(name), NULL, 10);
+    free(text);
+    return total;
+}
+
+/* Wherever the disk turns out to be full: the generations that there are stay, metric and log say so,
+ * and when there is space the next one is taken. */
+static void on_a_full_disk_the_old_ones_stay_and_it_is_said(void **unused)
+{
+    (void)unused;
+    static const baton_io_kind kinds[] = {BATON_IO_OPEN, BATON_IO_WRITE, BATON_IO_SYNC_DATA,
+                                          BATON_IO_RENAME, BATON_IO_SYNC};
+    engine_fixture f;
+    io_fault *fault = io_fault_new();
+    engine_fixture_make(&f, "snapshot_full_generations");
+    f.options.snapshot_io_backend = io_fault_backend();
+    f.options.snapshot_io_context = fault;
+    engine_fixture_open(&f, &toy_service_v1);
+    for (uint64_t n = 0; n < 2; n++) {
+        engine_fixture_submit_stream(&f, 100 * n + 1, 100 * n + 100);
+        assert_int_equal(engine_fixture_snapshot(&f), 0);
+    }
+    baton_log_set_sink(hear, NULL, BATON_LOG_WARN);
+    for (uint32_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        heard[0] = '\0';
+        io_fault_fail_all(fault, kinds[i], i % 2 == 0 ? ENOSPC : EDQUOT);
+        engine_fixture_submit_stream(&f, 201 + 10 * i, 210 + 10 * i);
+        assert_int_equal(engine_fixture_snapshot(&f), BATON_E_NO_SPACE);
+        io_fault_fail_all(fault, kinds[i], 0);
+        engine_fixture_settle(&f); /* the service goes on */
+        assert_int_equal(engine_fixture_snapshots_count(&f), 2);
+        assert_int_equal(files_count(&f), 4);
+        assert_int_equal(failed_total(&f), i + 1);
+        assert_non_null(strstr(heard, "BATON_E_NO_SPACE"));
+        assert_non_null(strstr(heard, "space"));
+    }
+    baton_log_set_sink(NULL, NULL, BATON_LOG_INFO);
+    assert_int_equal(engine_fixture_snapshot(&f), 0);
+    engine_fixture_close(&f);
+    f.options.snapshot_io_backend = NULL;
+    engine_fixture_open(&f, &toy_service_v1);
+    assert_int_equal(f.report.snapshot_seq, 250);
     engine_assert_expected(&f, expected);
     engine_fixture_close(&f);
     engine_fixture_remove(&f);
@@ -395,10 +498,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(scheduled_snapshots_keep_as_many_as_asked),
+        cmocka_unit_test(a_pinned_one_outlives_newer_ones_and_stays_named),
         cmocka_unit_test(one_at_a_time),
         cmocka_unit_test(it_is_of_the_moment_it_was_asked_for),
         cmocka_unit_test(it_is_not_published_before_its_seq_is_durable),
         cmocka_unit_test(a_full_disk_costs_the_snapshot_and_not_the_service),
+        cmocka_unit_test(on_a_full_disk_the_old_ones_stay_and_it_is_said),
         cmocka_unit_test(on_a_full_disk_the_handover_still_finds_its_room),
         cmocka_unit_test(when_space_returns_a_snapshot_needs_no_new_entry),
         cmocka_unit_test(any_failing_operation_leaves_a_good_start),

@@ -322,9 +322,55 @@ static void the_next_writers_open_takes_a_killed_ones_view_away(void **state)
 
 #define HINT(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
+/* Opening HINT fails like this: to write it, or at all. */
+typedef struct {
+    uint32_t flags;
+    int r;
+} refusal;
+
+static int refuse(void *context, uint64_t n, const baton_io_op *op)
+{
+    const refusal *self = context;
+    (void)n;
+    bool hit = op != NULL && op->kind == BATON_IO_OPEN && strstr(op->path, "/HINT") != NULL &&
+               (op->open_flags & self->flags) != 0;
+    return hit ? self->r : 0;
+}
+
+/* Else readers would believe a dead writer's page beside its successor's lock. */
+static void an_open_that_can_not_reset_the_page_is_refused(void **state)
+{
+    (void)state;
+    static const refusal refusals[] = {{BATON_IO_FOR_WRITE, -EACCES}, {BATON_IO_FOR_READ, -EIO}};
+    const char *directory = test_path(&dir, "j");
+    baton_journal_options options = fixture_options();
+    baton_journal *journal = fixture_begin(directory, &options);
+    fixture_append_durable(journal, 3);
+    baton_journal_abandon(journal);
+
+    io_fault *fault = io_fault_new();
+    options.io_backend = io_fault_backend();
+    options.io_context = fault;
+    for (uint32_t i = 0; i < 2; i++) {
+        refusal refused = refusals[i];
+        baton_recovery_report report;
+        baton_error error;
+        io_fault_set_decide(fault, refuse, &refused);
+        assert_int_equal(baton_journal_open(directory, &options, &journal, &report, &error),
+                         refused.r);
+        assert_non_null(strstr(error.what, "HINT"));
+    }
+    io_fault_set_decide(fault, NULL, NULL);
+    journal = fixture_begin(directory, &options);
+    assert_int_equal(baton_journal_last_seq(journal), 3);
+    assert_int_equal(baton_journal_close(journal), 0);
+    io_fault_free(fault);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        HINT(an_open_that_can_not_reset_the_page_is_refused),
         HINT(there_is_no_view_before_the_first_publish),
         HINT(a_takeover_takes_the_old_view_away),
         HINT(a_writer_that_died_inside_a_publish_leaves_no_view),

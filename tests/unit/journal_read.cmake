@@ -1,5 +1,5 @@
 # The journal's reader: format, recovery, reading, verifying, repairing. Its writer: journal.cmake.
-foreach(name format recover damage stale accept sweep repair live recent beside tail verify golden)
+foreach(name format recover damage stale twin accept sweep repair live recent beside race tail verify golden)
     if(EXISTS "${CMAKE_CURRENT_LIST_DIR}/journal_${name}_test.c")
         baton_test(journal_${name}_test
             SOURCES unit/journal_${name}_test.c unit/journal_look.c unit/journal_stage.c support/journal_builder.c

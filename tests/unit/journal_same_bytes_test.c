@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
-#include "journal/records.h"
+#include "journal/journal_private.h"
 #include "tests/unit/journal_fixture.h"
 
 static void copy_file(const char *from, const char *to)
@@ -68,14 +68,26 @@ static uint32_t compare_segments(const char *one, const char *two)
     return count;
 }
 
-/* One batch at a time, so that every backend finishes them in the same order. */
+/* Where a batch ends must not depend on when the next segment is made. */
+static void wait_for_next_segment(baton_journal *journal)
+{
+    while (!journal->next || journal->next->state != SEGMENT_PREPARED) {
+        assert_int_equal(baton_journal_poll(journal), 0);
+        usleep(50);
+    }
+}
+
+/* One batch at a time, so that every backend finishes them in the same order, and each carries the
+ * one before it as durable. */
 static void write_term(const char *directory, baton_journal_options options)
 {
     fixture_clock clock;
     fixture_clock_init(&clock);
     options.clock = &clock.clock;
+    options.batches_in_flight_max = 1;
     baton_journal *journal = fixture_begin(directory, &options);
     for (uint32_t i = 0; i < 300; i++) {
+        wait_for_next_segment(journal);
         for (uint32_t k = 0; k < 1 + i % 20; k++) {
             int r;
             while ((r = fixture_append(journal)) == BATON_E_FULL) {

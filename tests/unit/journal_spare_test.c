@@ -2,9 +2,11 @@
  * (J3, J4). */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "journal/format.h"
@@ -160,13 +162,34 @@ static void the_header_of_a_new_file_does_not_say_recycled(void **state)
     assert_int_equal(baton_journal_close(journal), 0);
 }
 
+static int change_blocks(const char *path, int mode)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    int r = fallocate(fd, mode, 64 << 10, 64 << 10);
+    assert_int_equal(close(fd), 0);
+    return r;
+}
+
+/* As `cp` does where the file system can: both have the same blocks, until one is written to. */
+static int clone_to(const char *path, const char *clone)
+{
+    int from = open(path, O_RDONLY | O_CLOEXEC);
+    int to = open(clone, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(from >= 0 && to >= 0);
+    int r = ioctl(to, FICLONE, from);
+    assert_int_equal(close(from), 0);
+    assert_int_equal(close(to), 0);
+    return r;
+}
+
 /* A hard link is somebody's archive; what lacks blocks would have to allocate them under a commit. */
 static void a_file_that_is_not_whole_or_not_only_ours_is_not_written_anew(void **state)
 {
     (void)state;
-    static const char *const names[] = {"whole", "linked", "short", "holes"};
+    static const char *const names[] = {"whole", "linked", "short", "holes", "unwritten", "cloned"};
     char first[TEST_PATH_BYTES], newest[TEST_PATH_BYTES];
-    for (int how = 0; how < 4; how++) {
+    for (int how = 0; how < 6; how++) {
         snprintf(journal_dir, sizeof(journal_dir), "%s", test_path(&dir, names[how]));
         baton_journal *journal = fixture_begin(journal_dir, &options);
         fixture_append_durable(journal, 1000); /* into the second segment */
@@ -176,14 +199,14 @@ static void a_file_that_is_not_whole_or_not_only_ours_is_not_written_anew(void *
             r = link(first, test_path(&dir, "kept"));
         else if (how == 2)
             r = truncate(first, 64 << 10);
-        else if (how == 3) {
-            int fd = open(first, O_WRONLY | O_CLOEXEC);
-            assert_true(fd >= 0);
-            r = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 64 << 10, 64 << 10);
-            assert_int_equal(close(fd), 0);
-        }
-        if (how == 3 && r < 0)
-            print_message("this file system has no holes\n");
+        else if (how == 3)
+            r = change_blocks(first, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
+        else if (how == 4) /* blocks that are there and read as zeros, but were never written */
+            r = change_blocks(first, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE);
+        else if (how == 5)
+            r = clone_to(first, test_path(&dir, "clone"));
+        if (how >= 3 && r < 0)
+            print_message("%s: not on this file system\n", names[how]);
         else
             assert_int_equal(r, 0);
         while (retire_all(journal) == 0) /* its trailer is on the way */

@@ -6,3 +6,12 @@ baton_test(service_engine_arena_test SOURCES unit/matching_engine_arena_test.c u
 baton_test(service_clients_test SOURCES unit/clients_test.c MODULES base LIBRARIES exchange_engine_1.1.0)
 baton_test(service_connection_test SOURCES unit/connection_test.c MODULES base LIBRARIES exchange_wire)
 baton_test(service_load_stream_test SOURCES unit/load_stream_test.c MODULES base LIBRARIES exchange_stream)
+# The same program twice: generated flow always, recorded flow where there is some.
+baton_test(service_twin_test SOURCES unit/restore_twin_test.c unit/exchange_machine.c
+    MODULES engine snapshot journal base LIBRARIES exchange_engine_1.1.0 exchange_stream)
+if(TARGET service_twin_test)
+    add_test(NAME service_twin_recorded_test
+        COMMAND ${BATON_TEST_LAUNCHER} "$<TARGET_FILE:service_twin_test>" recorded
+        WORKING_DIRECTORY "${BATON_TEST_TMP}")
+    baton_test_properties(service_twin_recorded_test "" OFF "")
+endif()

@@ -156,6 +156,12 @@ static void verify_answers_11_for_damage_and_names_it(void **state)
     assert_int_equal(run("verify", dir.path, "--seq", "3", NULL), 0);
     assert_int_equal(run("verify", dir.path, "--seq", "2", NULL), 11);
     assert_int_equal(run("verify", dir.path, "--seq", "4", NULL), 1);
+    assert_int_equal(run("verify", dir.path, "--seq", "1", "--seq", "3", NULL), 0);
+    assert_int_equal(lines(out), 2);
+    assert_int_equal(run("verify", dir.path, "--seq", "1", "--seq", "9", NULL), 1);
+    assert_string_equal(out, "1-1: good\n");
+    assert_int_equal(run("verify", dir.path, "--seq", "2", "--seq", "9", NULL), 11);
+    assert_int_equal(run("verify", dir.path, "--seq", "1", "--seq", "3", "--epoch", "1", NULL), 1);
     assert_int_equal(run("verify", test_path(&dir, "nowhere"), NULL), 0);
 }
 
@@ -174,28 +180,214 @@ static void prune_keeps_two_and_is_refused_while_the_journal_is_locked(void **st
     assert_int_equal(fixture_files(test_path(&dir, "snapshots")), 6);
     close(fd);
     assert_int_equal(run("prune", dir.path, "-o", "json", NULL), 0);
-    assert_string_equal(out, "{\"removed\":1}\n");
+    json_t *object = json_loads(out, 0, NULL);
+    assert_int_equal(json_integer_value(json_object_get(object, "removed")), 1);
+    json_decref(object);
     assert_int_equal(fixture_files(test_path(&dir, "snapshots")), 4);
 }
 
 static void help_and_mistakes_are_told(void **state)
 {
-    static const char *const verbs[] = {"ls", "info", "verify", "prune"};
+    static const char *const verbs[] = {"ls",    "info", "verify", "prune", "pin",
+                                        "unpin", "diff", "export", "import"};
     (void)state;
     assert_int_equal(run(NULL), 1);
     assert_string_equal(out, "");
     assert_int_equal(run("--help", NULL), 0);
     assert_int_equal(run("eat", dir.path, NULL), 1);
-    for (uint32_t i = 0; i < 4; i++) {
+    for (uint32_t i = 0; i < 9; i++) {
         assert_int_equal(run(verbs[i], "--help", NULL), 0);
-        assert_non_null(strstr(out, "Example:"));
+        assert_non_null(strstr(out, "Example"));
         assert_int_equal(run(verbs[i], NULL), 1);
-        assert_int_equal(run(verbs[i], dir.path, dir.path, NULL), 1);
+        assert_int_equal(run(verbs[i], dir.path, dir.path, dir.path, NULL), 1);
         assert_int_equal(run(verbs[i], dir.path, "--nothing", NULL), 1);
         assert_int_equal(run(verbs[i], dir.path, "-o", "xml", NULL), 1);
         assert_int_equal(strncmp(err, "baton: ", 7), 0);
         assert_string_equal(out, "");
     }
+}
+
+static void ls_shows_pins_and_verifications(void **state)
+{
+    (void)state;
+    assert_int_equal(run("ls", dir.path, NULL), 0);
+    assert_int_equal(strncmp(out, "SEQ ", 4), 0);
+    assert_null(strstr(out, "yes"));
+    assert_int_equal(run("pin", dir.path, "--seq", "2", NULL), 0);
+    assert_string_equal(out, "2-1: pinned\n");
+    assert_int_equal(run("verify", dir.path, "--seq", "1", NULL), 0);
+    assert_int_equal(run("verify", dir.path, "--seq", "3", "--no-note", NULL), 0);
+    assert_int_equal(run("ls", dir.path, "-o", "json", NULL), 0);
+    char *line = strtok(out, "\n");
+    for (json_int_t seq = 3; seq >= 1; seq--, line = strtok(NULL, "\n")) {
+        json_t *object = json_loads(line, 0, NULL);
+        json_t *verified = json_object_get(object, "verified_wall_ns");
+        assert_int_equal(json_is_true(json_object_get(object, "pinned")), seq == 2);
+        assert_true(seq == 1 ? json_integer_value(verified) > 0 : json_is_null(verified));
+        json_decref(object);
+    }
+    assert_int_equal(run("ls", dir.path, NULL), 0);
+    assert_non_null(strstr(out, "yes"));
+    assert_non_null(strstr(out, "portable"));
+    assert_non_null(strstr(out, "KiB"));
+}
+
+static void damage_takes_the_note_away(void **state)
+{
+    (void)state;
+    assert_int_equal(run("verify", dir.path, NULL), 0);
+    assert_int_equal(fixture_files(test_path(&dir, "snapshots")), 9);
+    damage("snapshots/0000000000000002-0000000000000001.chunks");
+    assert_int_equal(run("verify", dir.path, "--no-note", NULL), 11);
+    assert_int_equal(fixture_files(test_path(&dir, "snapshots")), 9);
+    assert_int_equal(run("verify", dir.path, NULL), 11);
+    assert_int_equal(fixture_files(test_path(&dir, "snapshots")), 8);
+}
+
+static void info_lists_the_sections(void **state)
+{
+    (void)state;
+    assert_int_equal(run("info", dir.path, NULL), 0);
+    assert_non_null(strstr(out, "\nSECTION "));
+    assert_non_null(strstr(out, "\naccounts "));
+    assert_int_equal(run("info", dir.path, "-o", "json", NULL), 0);
+    json_t *object = json_loads(out, 0, NULL);
+    json_t *sections = json_object_get(object, "section_list");
+    assert_int_equal(json_array_size(sections), 3);
+    json_t *first = json_array_get(sections, 0);
+    assert_string_equal(json_string_value(json_object_get(first, "name")), "orders");
+    assert_int_equal(json_integer_value(json_object_get(first, "rows")), 100);
+    assert_int_equal(json_integer_value(json_object_get(object, "sections")), 3);
+    assert_int_equal(json_integer_value(json_object_get(object, "chunk_bytes")), 4096);
+    json_decref(object);
+}
+
+static void a_dry_run_removes_nothing_and_needs_no_lock(void **state)
+{
+    (void)state;
+    assert_int_equal(run("pin", dir.path, "--seq", "1", NULL), 0);
+    assert_int_equal(run("prune", dir.path, "--dry-run", "--keep-days", "0", NULL), 0);
+    assert_non_null(strstr(out, "1-1: kept: pinned"));
+    assert_int_equal(run("unpin", dir.path, "--seq", "1", NULL), 0);
+    assert_int_equal(run("prune", dir.path, "--dry-run", "-o", "json", NULL), 0);
+    json_t *object = json_loads(out, 0, NULL);
+    assert_int_equal(json_integer_value(json_object_get(object, "removed")), 0);
+    assert_int_equal(json_integer_value(json_object_get(object, "would_remove")), 1);
+    json_decref(object);
+    assert_int_equal(fixture_files(test_path(&dir, "snapshots")), 6);
+    assert_int_equal(run("pin", dir.path, "--seq", "9", NULL), 1);
+    assert_int_equal(run("pin", dir.path, NULL), 1);
+    assert_non_null(strstr(err, "--seq"));
+    assert_int_equal(fixture_files(test_path(&dir, "snapshots")), 6);
+}
+
+/* One word for each way to say it. */
+static void a_snapshot_is_named_by_place_and_seq(void **state)
+{
+    (void)state;
+    static const char *const good[] = {
+        "",           "@2",           "@2-1",
+        "/snapshots", "/snapshots@3", "/snapshots/0000000000000002-0000000000000001.manifest"};
+    static const char *const bad[] = {"@4",
+                                      "@2-2",
+                                      "@",
+                                      "@x",
+                                      "@2-",
+                                      "@2-1-1",
+                                      "/snapshots/0000000000000009-0000000000000001.manifest",
+                                      "/nowhere/0000000000000002-0000000000000001.manifest"};
+    char word[2 * TEST_PATH_BYTES];
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        snprintf(word, sizeof(word), "%s%s", dir.path, good[i]);
+        assert_int_equal(run("diff", word, dir.path, "-o", "json", NULL), 0);
+        json_t *object = json_loads(out, 0, NULL);
+        json_t *a = json_object_get(object, "a");
+        assert_int_equal(json_integer_value(json_object_get(a, "seq")),
+                         strchr(good[i], '2') != NULL ? 2 : 3);
+        assert_true(json_is_true(json_object_get(object, "equal")));
+        json_decref(object);
+    }
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        snprintf(word, sizeof(word), "%s%s", dir.path, bad[i]);
+        assert_int_equal(run("diff", word, dir.path, NULL), 1);
+        assert_int_equal(strncmp(err, "baton: ", 7), 0);
+    }
+}
+
+static void diff_counts_and_shows_rows(void **state)
+{
+    (void)state;
+    char a[2 * TEST_PATH_BYTES];
+    baton_io *io = fixture_io(BATON_IO_THREADS);
+    const fixture_wish wish = {4, 1, BATON_COMPRESS_RAW, 4096, 102, 0}; /* its int is another */
+    fixture_publish(io, test_path(&dir, "snapshots"), &wish);
+    baton_io_close(io);
+    snprintf(a, sizeof(a), "%s@3", dir.path);
+    assert_int_equal(run("diff", a, dir.path, "--rows", "-o", "json", NULL), 0);
+    const uint32_t count = lines(out); /* the last one sums up */
+    uint32_t added = 0;
+    for (char *line = strtok(out, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+        json_t *object = json_loads(line, 0, NULL);
+        assert_non_null(object);
+        const char *change = json_string_value(json_object_get(object, "change"));
+        if (change != NULL) {
+            assert_int_equal(json_array_size(json_object_get(object, "row")), 4);
+            added += strcmp(change, "added") == 0;
+        } else {
+            json_t *section = json_array_get(json_object_get(object, "sections"), 0);
+            const json_int_t changed = json_integer_value(json_object_get(section, "changed"));
+            assert_int_equal(json_integer_value(json_object_get(section, "added")), 2);
+            assert_int_equal(changed, 100);
+            assert_int_equal(count, 1 + 2 + 2 * changed);
+            assert_true(json_is_false(json_object_get(object, "equal")));
+        }
+        json_decref(object);
+    }
+    assert_int_equal(added, 2);
+    assert_int_equal(run("diff", a, dir.path, "--rows", NULL), 0);
+    assert_non_null(strstr(out, "\n+ orders ["));
+    assert_non_null(strstr(out, "\n> orders ["));
+    assert_int_equal(strncmp(out, "< orders [", 10), 0);
+    assert_non_null(strstr(out, "different\n"));
+}
+
+static void an_export_comes_back_and_its_sum_is_checked(void **state)
+{
+    (void)state;
+    char word[2 * TEST_PATH_BYTES];
+    char *file = strdup(test_path(&dir, "backup"));
+    char *sums = strdup(test_path(&dir, "backup.sha256"));
+    char *other = strdup(test_path(&dir, "other"));
+    snprintf(word, sizeof(word), "%s@2", dir.path);
+    assert_int_equal(run("export", word, file, NULL), 0);
+    assert_int_equal(run("export", word, file, NULL), 1);
+    assert_non_null(strstr(err, "there is a file of that name"));
+    assert_int_equal(run("import", file, other, "-o", "json", NULL), 0);
+    json_t *object = json_loads(out, 0, NULL);
+    assert_int_equal(json_integer_value(json_object_get(object, "seq")), 2);
+    assert_int_equal(strlen(json_string_value(json_object_get(object, "sha256"))), 64);
+    json_decref(object);
+    assert_int_equal(run("verify", other, "--no-note", NULL), 0);
+    assert_int_equal(fixture_files(other), 2);
+    assert_int_equal(run("import", file, dir.path, NULL), 1); /* it is there */
+    assert_int_equal(run("import", file, dir.path, "--force", NULL), 0);
+
+    char *third = strdup(test_path(&dir, "third"));
+    fixture_write(sums,
+                  "0000000000000000000000000000000000000000000000000000000000000000  backup\n", 73);
+    assert_int_equal(run("import", file, third, NULL), 11);
+    assert_non_null(strstr(err, "checksum"));
+    fixture_write(sums, "not a sum\n", 10);
+    assert_int_equal(run("import", file, third, NULL), 11);
+    assert_int_equal(unlink(sums), 0);
+    damage("backup");
+    assert_int_equal(run("import", file, third, NULL), 11);
+    assert_non_null(strstr(err, "offset "));
+    assert_true(access(third, F_OK) < 0); /* not even the directory */
+    free(file);
+    free(sums);
+    free(other);
+    free(third);
 }
 
 int main(void)
@@ -209,6 +401,15 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(prune_keeps_two_and_is_refused_while_the_journal_is_locked,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(ls_shows_pins_and_verifications, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(damage_takes_the_note_away, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(info_lists_the_sections, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_dry_run_removes_nothing_and_needs_no_lock, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_snapshot_is_named_by_place_and_seq, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(diff_counts_and_shows_rows, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_export_comes_back_and_its_sum_is_checked, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(help_and_mistakes_are_told, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

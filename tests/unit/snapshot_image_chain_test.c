@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "snapshot/chain.h"
+#include "snapshot/export.h"
 
 #define MIB (UINT64_C(1) << 20)
 
@@ -75,6 +76,57 @@ static void prune_keeps_what_the_newest_need_and_a_second_chain(void **state)
     image_check(io, dir.path, 5, &region, copies[4], region.bytes);
     for (uint32_t i = 0; i < 8; i++)
         free(copies[i]);
+    image_region_free(&region);
+}
+
+static void a_pinned_increment_keeps_what_it_adds_to(void **state)
+{
+    uint8_t *copies[8];
+    uint32_t removed;
+    (void)state;
+    take_generations(8, 3, copies); /* 1: 2 3, 4: 5 6, 7: 8 */
+    assert_int_equal(baton_snapshot_pin(dir.path, 2, 1, NULL), 0);
+    assert_int_equal(baton_snapshot_prune_with(io, dir.path, 2, &removed, NULL), 0);
+    assert_int_equal(list_bits(), SEQ(8) | SEQ(7) | SEQ(6) | SEQ(5) | SEQ(4) | SEQ(2) | SEQ(1));
+    image_check(io, dir.path, 2, &region, copies[1], region.bytes);
+    assert_int_equal(baton_snapshot_unpin(dir.path, 2, 1, NULL), 0);
+    assert_int_equal(baton_snapshot_prune_with(io, dir.path, 2, &removed, NULL), 0);
+    assert_int_equal(removed, 2);
+    for (uint32_t i = 0; i < 8; i++)
+        free(copies[i]);
+    image_region_free(&region);
+}
+
+static void a_full_image_travels_and_an_increment_does_not(void **state)
+{
+    static const baton_compress kinds[] = {BATON_COMPRESS_RAW, BATON_COMPRESS_LZ4};
+    uint8_t *copies[2];
+    (void)state;
+    take_generations(2, 8, copies);
+    char *file = strdup(test_path(&dir, "file"));
+    char *into = strdup(test_path(&dir, "into"));
+    const baton_snapshot_listed full = fixture_listed(io, dir.path, 1);
+    const baton_snapshot_listed more = fixture_listed(io, dir.path, 2);
+    baton_snapshot_info info;
+    baton_error error = {0};
+    uint64_t bytes;
+    for (uint32_t i = 0; i < 2; i++) {
+        const baton_snapshot_transfer transfer = {.compress = kinds[i]};
+        assert_int_equal(
+            baton_snapshot_export_with(io, dir.path, &full, file, &transfer, &bytes, NULL), 0);
+        assert_int_equal(baton_snapshot_import_with(io, file, into, NULL, &info, NULL), 0);
+        assert_true(baton_digest_equal(info.root, full.info.root));
+        image_check(io, into, 1, &region, copies[0], region.bytes);
+        assert_int_equal(baton_snapshot_remove(io, into, 1, 1), 0);
+        assert_int_equal(remove(file), 0);
+    }
+    assert_int_equal(baton_snapshot_export_with(io, dir.path, &more, file, NULL, &bytes, &error),
+                     BATON_E_INVALID);
+    assert_non_null(strstr(error.why, "adds to another one"));
+    for (uint32_t i = 0; i < 2; i++)
+        free(copies[i]);
+    free(file);
+    free(into);
     image_region_free(&region);
 }
 
@@ -303,6 +355,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(prune_keeps_what_the_newest_need_and_a_second_chain, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_pinned_increment_keeps_what_it_adds_to, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_full_image_travels_and_an_increment_does_not, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(one_chain_alone_stays_whole, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_chain_with_a_hole_is_not_counted_and_not_removed, set_up,

@@ -1,6 +1,8 @@
 /* tests/unit/snapshot_pack_test.c: rows in, rows out. */
 #include "tests/unit/snapshot_fixture.h"
 
+#include "snapshot/rows.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -416,9 +418,32 @@ static void the_same_state_gives_the_same_root(void **state)
     assert_false(baton_digest_equal(first.root, second.root));
 }
 
+static int give_piece(void *context, const uint8_t **ret_bytes, uint64_t *ret_bytes_count)
+{
+    (void)context;
+    static const uint8_t row[] = {0x92, 0x01, 0xa2, 0xc3, 0x28}; /* [1, a text that is no UTF-8] */
+    *ret_bytes = row;
+    *ret_bytes_count = sizeof(row);
+    return 0;
+}
+
+/* Verifying reads no field: it must not call good what a restore then can not read. */
+static void a_text_that_nobody_looks_at_must_be_utf8_too(void **state)
+{
+    (void)state;
+    uint32_t fields_count = 0;
+    baton_rows rows = {.more = give_piece};
+    baton_rows_begin(&rows, 5, 1);
+    assert_int_equal(baton_rows_next(&rows, &fields_count), 1);
+    assert_int_equal(baton_rows_next(&rows, &fields_count), BATON_E_DAMAGED);
+    assert_string_equal(rows.fault, "a text is not UTF-8");
+    baton_rows_fini(&rows);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_text_that_nobody_looks_at_must_be_utf8_too),
         cmocka_unit_test_setup_teardown(every_kind_of_field_comes_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_field_of_16_mib_comes_back_and_a_larger_one_is_refused,
                                         set_up, tear_down),

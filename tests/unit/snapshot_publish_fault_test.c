@@ -96,6 +96,30 @@ static void a_failure_at_any_operation_is_an_error_and_leaves_nothing_half(void 
     }
 }
 
+/* The first snapshot of a service makes the directory. */
+static void a_failure_while_the_directory_is_new_is_an_error_too(void **state)
+{
+    (void)state;
+    uint32_t failed = 0;
+    for (uint64_t n = 1; n <= 8; n++) {
+        char path[TEST_PATH_BYTES + 32];
+        io_fault *fault = io_fault_new();
+        baton_io *io = fixture_fault_io(fault, 0);
+        baton_snapshot_info info;
+        const fixture_wish wish = wish_of(2);
+        snprintf(path, sizeof(path), "%s/new-%u", dir.path, (unsigned)n);
+        io_fault_fail(fault, n, EIO);
+        baton_snapshot_writer *writer = fixture_writer(&wish, &info);
+        failed += baton_snapshot_publish(io, path, writer, &info, NULL) == -EIO;
+        io_fault_fail(fault, 0, 0);
+        fixture_publish(io, path, &(fixture_wish){3, 1, BATON_COMPRESS_RAW, 65536, ROWS, 0});
+        assert_true(fixture_whole(plain, path) >= 1);
+        baton_io_close(io);
+        io_fault_free(fault);
+    }
+    assert_int_equal(failed, 8);
+}
+
 static void crash_at(uint64_t n, uint64_t operations, uint64_t torn_bytes)
 {
     io_fault *fault = io_fault_new();
@@ -198,7 +222,7 @@ static void writes_flushes_and_renames_come_in_the_documented_order(void **state
         io_fault_set_decide(fault, note_order, &log);
         while (baton_snapshot_publish_step(publisher, true, NULL) == BATON_E_AGAIN)
             (void)(baton_io_wait(io, UINT64_MAX) < 0);
-        assert_string_equal(log.letters, "ucocwwwwwdumomwdrcsrms");
+        assert_string_equal(log.letters, "ucocwwwwwdumomwdrcssrms");
         baton_snapshot_publish_end(publisher);
         baton_io_close(io);
         io_fault_free(fault);
@@ -211,7 +235,8 @@ static void a_full_disk_is_said_and_leaves_nothing(void **state)
                                           BATON_IO_RENAME, BATON_IO_SYNC};
     (void)state;
     for (uint32_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-        for (uint32_t nth = 1; nth <= 2; nth++) {
+        const uint32_t last = kinds[i] == BATON_IO_SYNC ? 3 : 2;
+        for (uint32_t nth = 1; nth <= last; nth++) {
             io_fault *fault = io_fault_new();
             baton_io *io = fixture_fault_io(fault, 0);
             baton_snapshot_info info;
@@ -231,7 +256,7 @@ static void a_full_disk_is_said_and_leaves_nothing(void **state)
             baton_snapshot_publish_end(publisher);
             baton_io_close(io);
             io_fault_free(fault);
-            const bool last_flush = kinds[i] == BATON_IO_SYNC && nth == 2;
+            const bool last_flush = kinds[i] == BATON_IO_SYNC && nth == 3;
             assert_int_equal(fixture_whole(plain, dir.path), last_flush ? 1 : 0);
             assert_int_equal(fixture_files(dir.path), last_flush ? 2 : 0);
         }
@@ -301,6 +326,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(
             a_failure_at_any_operation_is_an_error_and_leaves_nothing_half, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_failure_while_the_directory_is_new_is_an_error_too,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_crash_after_any_operation_leaves_it_complete_or_absent,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_torn_write_at_power_loss_leaves_it_absent, set_up,

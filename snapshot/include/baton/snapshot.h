@@ -86,6 +86,10 @@ typedef struct {
     baton_snapshot_info info; /* only info.seq and .epoch (from the file name) when status != 0 */
     int status; /* of its manifest: 0, BATON_E_DAMAGED, BATON_E_NEWER_FORMAT, -errno */
     char manifest_path[256];
+    bool pinned; /* not to be removed */
+    /* When all of it was last read and found good, since 1970-01-01 UTC; 0: nobody noted that
+     * (baton_snapshot_note_verified). */
+    uint64_t verified_wall_ns;
 } baton_snapshot_listed;
 
 /* Newest first (seq, then epoch). *ret_list is malloc'ed, the caller frees it. An absent
@@ -95,11 +99,73 @@ BATON_MUST_USE int baton_snapshot_list(const char *directory, baton_snapshot_lis
 /* Read and check every chunk. 0, BATON_E_DAMAGED (error names file, offset and section), ... */
 BATON_MUST_USE int baton_snapshot_verify(const char *directory, const baton_snapshot_listed *listed,
                                          baton_error *error);
+/* The same, telling how far it is. progress may be NULL. */
+BATON_MUST_USE int baton_snapshot_verify_watched(
+    const char *directory, const baton_snapshot_listed *listed,
+    void (*progress)(void *context, uint64_t done_bytes, uint64_t all_bytes), void *context,
+    baton_error *error);
+
+typedef struct {
+    char name[BATON_SECTION_NAME_BYTES];
+    uint64_t bytes; /* raw */
+    uint64_t rows_count;
+} baton_snapshot_section_info;
+
+/* What a manifest says beyond its baton_snapshot_info. */
+typedef struct {
+    baton_snapshot_section_info *sections; /* in order; malloc'ed */
+    uint32_t sections_count;
+    uint32_t chunks_compressed; /* of info.chunks_count */
+    uint64_t chunk_bytes;       /* raw, of all but the last */
+} baton_snapshot_layout;
+/* On failure *ret_layout is empty. Errors: those of listed->status, BATON_E_GONE. */
+BATON_MUST_USE int baton_snapshot_layout_read(const baton_snapshot_listed *listed,
+                                              baton_snapshot_layout *ret_layout,
+                                              baton_error *error);
+void baton_snapshot_layout_free(baton_snapshot_layout *layout);
+
+/* Remember, in a small file beside it, that listed was found good at wall_ns; 0: forget that it
+ * ever was. verify itself changes nothing on disk. */
+BATON_MUST_USE int baton_snapshot_note_verified(const char *directory,
+                                                const baton_snapshot_listed *listed,
+                                                uint64_t wall_ns, baton_error *error);
+/* A pinned one is removed by nobody, the service's own pruning included; its root stays named in
+ * the journal. Durable when it returns; also beside a running service. BATON_E_NOT_FOUND when
+ * there is no such snapshot. Again is fine, and so is unpinning one that is not pinned. */
+BATON_MUST_USE int baton_snapshot_pin(const char *directory, uint64_t seq, uint64_t epoch,
+                                      baton_error *error);
+BATON_MUST_USE int baton_snapshot_unpin(const char *directory, uint64_t seq, uint64_t epoch,
+                                        baton_error *error);
 /* Remove all but the newest `keep` (at least 2; fewer: BATON_E_INVALID) readable ones, and
- * leftovers of writers that died. Whoever holds the journal's lock may call it; damaged ones are
- * kept and reported by the listing. */
+ * leftovers of writers that died. Whoever holds the journal's lock may call it; pinned ones stay;
+ * damaged ones are kept and reported by the listing. */
 BATON_MUST_USE int baton_snapshot_prune(const char *directory, uint32_t keep, uint32_t *ret_removed,
                                         baton_error *error);
+
+typedef struct {
+    uint32_t keep; /* the newest readable ones; at least 2 */
+    /* And of each of the newest so many days (UTC, by when it was taken) that have any, the newest;
+     * 0: none. Time that passes without a snapshot removes nothing. */
+    uint32_t keep_days;
+    bool dry_run; /* decide only; leftovers stay too */
+} baton_snapshot_policy;
+
+typedef enum {
+    BATON_FATE_REMOVED,
+    BATON_FATE_NEWEST, /* stays, among the newest, or needed by those */
+    BATON_FATE_DAY,    /* stays, as the newest of its day */
+    BATON_FATE_NEEDED, /* stays, because an image that stays adds to it */
+    BATON_FATE_PINNED, /* stays, and would go without its pin */
+    /* Stays for a person to look at, and counts as nothing: it, or what it adds to, is damaged. */
+    BATON_FATE_DAMAGED,
+} baton_snapshot_fate;
+
+/* As baton_snapshot_prune, by a policy. *ret_list is what was there before, newest first,
+ * *ret_fates what became of each: both malloc'ed, the caller frees them. */
+BATON_MUST_USE int baton_snapshot_retain(const char *directory, const baton_snapshot_policy *policy,
+                                         baton_snapshot_listed **ret_list,
+                                         baton_snapshot_fate **ret_fates, uint32_t *ret_count,
+                                         baton_error *error);
 
 #ifdef __cplusplus
 }

@@ -20,6 +20,7 @@
 
 #define KEYS        4096u
 #define WAITING_MAX 4096u
+#define SLOW_US     2000u
 #define ENTRY_ADD   1
 #define ENTRY_RESET 2 /* known from schema 2 on */
 
@@ -31,9 +32,10 @@ typedef struct {
 
 typedef struct {
     counter counters[KEYS];
-    baton_digest digest_1; /* over key and total */
-    baton_digest digest_2; /* over all fields */
-    bool lies;             /* --lie: apply gives something else than it did before */
+    baton_digest digest_1;  /* over key and total */
+    baton_digest digest_2;  /* over all fields */
+    bool lies;              /* --lie: apply gives something else than it did before */
+    const char *slow_until; /* --slow-until: each apply takes a while, until this file exists */
 } toy_state;
 
 typedef struct {
@@ -55,6 +57,7 @@ static int toy_create(const baton_service_config *config, void **ret_state, bato
         baton_digest_add(&state->digest_2, c, sizeof(*c));
     }
     state->lies = strcmp(config->values[0], "yes") == 0;
+    state->slow_until = config->values[1];
     *ret_state = state;
     return 0;
 }
@@ -77,6 +80,8 @@ static int toy_apply(void *context, const baton_entry *entry, baton_effects *eff
     if (entry->payload_bytes != sizeof(add))
         return BATON_E_INVALID;
     memcpy(&add, entry->payload, sizeof(add));
+    if (state->slow_until[0] != '\0' && access(state->slow_until, F_OK) != 0)
+        usleep(SLOW_US);
     const uint64_t key = baton_le64_get(add.key);
     if (key >= KEYS)
         return BATON_E_INVALID;
@@ -269,7 +274,9 @@ static void toy_stop(void *context)
 int main(int argc, char **argv)
 {
     static const baton_entry_type types[] = {{ENTRY_ADD, 1}, {ENTRY_RESET, 2}};
-    static const baton_service_option options[] = {{"lie", "no", "yes: apply is not what it was"}};
+    static const baton_service_option options[] = {
+        {"lie", "no", "yes: apply is not what it was"},
+        {"slow-until", "", "apply takes 2 ms until this file exists"}};
     static const baton_service_option program_options[] = {
         {"listen", "", "a path for clients"},
         {"never-sent", "no", "yes: a client never takes its answers"}};
@@ -280,7 +287,7 @@ int main(int argc, char **argv)
         .entry_types = types,
         .entry_types_count = TOY_SCHEMA, /* type n came with schema n */
         .options = options,
-        .options_count = 1,
+        .options_count = 2,
         .create = toy_create,
         .destroy = free,
         .apply = toy_apply,

@@ -1,0 +1,180 @@
+/* tests/sim/snapshot/run.c: one run, from its seed to its trace. */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <baton/log.h>
+
+#include "base/assert.h"
+#include "tests/sim/snapshot/snapshot_run.h"
+
+/* ---- saying ---- */
+
+static void say_line(void *context, const char *line)
+{
+    (void)context;
+    fprintf(stderr, "%s\n", line);
+}
+
+static void log_line(void *context, baton_log_level level, const char *line)
+{
+    (void)level;
+    say_line(context, line);
+}
+
+void run_say(const snapshot_run *run, const char *format, ...)
+{
+    va_list arguments;
+    if (!run->options.verbose)
+        return;
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fputc('\n', stderr);
+}
+
+noreturn void run_fail(const snapshot_run *run, const char *format, ...)
+{
+    va_list arguments;
+    fflush(stdout);
+    fprintf(stderr, "seed %" PRIu64 ": ", run->options.seed);
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fputc('\n', stderr);
+    sim_say_how_to_repeat();
+    exit(1);
+}
+
+/* ---- what the run is about ---- */
+
+static uint32_t draw_faults(snapshot_run *run)
+{
+    static const uint32_t kinds[] = {
+        0,         0,         0,           FAULT_EIO,       FAULT_ENOSPC, FAULT_EIO | FAULT_ENOSPC,
+        FAULT_ROT, FAULT_ROT, FAULT_SPOIL, FAULT_MISDIRECT, FAULT_LYING};
+    uint32_t faults = kinds[run_draw(run, sizeof(kinds) / sizeof(kinds[0]))];
+    faults |= run_one_in(run, 2) ? FAULT_SPLIT : 0;
+    faults |= run_one_in(run, 2) ? FAULT_LATE_LOCK : 0;
+    return faults;
+}
+
+static void set_faults(snapshot_run *run)
+{
+    const uint32_t faults = run->faults;
+    *baton_sim_faults_of(run->sim) = (baton_sim_faults){
+        .read_error = faults & FAULT_EIO ? 1000 : 0,
+        .write_error = faults & FAULT_EIO ? 3000 : 0,
+        .sync_error = faults & FAULT_EIO ? 8000 : 0,
+        .name_error = faults & FAULT_EIO ? 8000 : 0,
+        .split = faults & FAULT_SPLIT ? 50000 : 0,
+        .misdirected = faults & FAULT_MISDIRECT ? 12000 : 0,
+        .lying = faults & FAULT_LYING ? 30000 : 0,
+        .late_lock = faults & FAULT_LATE_LOCK ? 300000 : 0,
+    };
+}
+
+static void set_up(snapshot_run *run)
+{
+    static const uint32_t values[] = {16, 256, 1024, 4096};
+    static const baton_compress compress[] = {BATON_COMPRESS_AUTO, BATON_COMPRESS_LZ4,
+                                              BATON_COMPRESS_RAW};
+    run->random.state = run->options.seed * UINT64_C(0x9e3779b97f4a7c15);
+    (void)sim_random_next(&run->random);
+    wrap_seed(run->options.seed);
+    run->sim = baton_sim_new(run->options.seed);
+    wrap_engine(run->sim);
+    run->faults = run->options.faults & FAULT_DRAWN ? draw_faults(run) : run->options.faults;
+    run_service_size(values[run_draw(run, 4)]);
+    run->engine_options = (baton_engine_options){
+        .compress = compress[run_draw(run, 3)],
+        .checkpoint_every = 1 + run_draw(run, 60),
+        .snapshot_every = run_one_in(run, 2) ? 20 + run_draw(run, 200) : 0,
+        .snapshots_keep = 2 + (uint32_t)run_draw(run, 2),
+        .segment_bytes = UINT64_C(1) << 20,
+        .retire = run_one_in(run, 2),
+        .io_backend = baton_sim_backend(),
+        .snapshot_io_backend = baton_sim_backend(),
+    };
+    if (run->options.verbose)
+        baton_sim_set_tell(run->sim, say_line, NULL);
+    baton_log_set_sink(run->options.verbose ? log_line : NULL, NULL, BATON_LOG_INFO);
+    set_faults(run);
+    const int r = baton_machine_init(&run->mirror, &run_service, NULL, NULL);
+    baton_assert(r == 0);
+}
+
+static void count_up(snapshot_run *run, run_totals *totals)
+{
+    const baton_sim_counts *counts = baton_sim_counts_of(run->sim);
+    uint64_t *into = (uint64_t *)(void *)&totals->sim;
+    const uint64_t *from = (const uint64_t *)(const void *)counts;
+    for (size_t i = 0; i < sizeof(*counts) / sizeof(uint64_t); i++)
+        into[i] += from[i];
+    totals->runs++;
+    totals->steps += run->options.steps;
+}
+
+/* Nothing goes wrong any more: a snapshot that is asked for now is taken, and the next start is made
+ * from it, whatever had happened before. */
+static void take_the_last_one(snapshot_run *run)
+{
+    (void)run_calm(run);
+    run->faults &= ~(uint32_t)FAULT_ENOSPC;
+    run->full = false;
+    baton_sim_set_room(run->sim, UINT64_MAX);
+    run_open(run);
+    if (run->over)
+        return;
+    wrap_become(run->sim, run->process);
+    run_settle(run);
+    baton_error error = {0};
+    const int r = baton_engine_snapshot_begin(run->engine, &error);
+    if (r < 0)
+        run_fail(run, "the last snapshot was refused: %s: %s", baton_status_name(r), error.why);
+    run_settle(run);
+    const baton_engine_snapshot_state *state = baton_engine_snapshot_status(run->engine);
+    if (state->last_status != 0)
+        run_fail(run, "the last snapshot failed: %s: %s", baton_status_name(state->last_status),
+                 state->last_error.why);
+    run_close(run);
+    run_open(run);
+    if (!run->over)
+        run_close(run);
+}
+
+static void finish(snapshot_run *run)
+{
+    if (run->engine != NULL && !run->broken && run_one_in(run, 2))
+        run_close(run);
+    if (run->engine != NULL) {
+        baton_sim_power_cut(run->sim);
+        run_bury(run);
+    }
+    if (!run->over)
+        take_the_last_one(run);
+}
+
+void run_seed(const run_options *options, run_totals *totals, baton_digest *ret_trace)
+{
+    static snapshot_run self; /* large */
+    memset(&self, 0, sizeof(self));
+    self.options = *options;
+    self.totals = totals;
+    set_up(&self);
+    for (uint32_t step = 0; step < options->steps && !self.over; step++) {
+        if (self.engine == NULL)
+            run_open(&self);
+        else
+            run_step(&self);
+    }
+    finish(&self);
+    count_up(&self, totals);
+    *ret_trace = baton_sim_trace(self.sim);
+    wrap_engine(NULL);
+    baton_sim_free(self.sim);
+    baton_machine_fini(&self.mirror);
+    free(self.expected);
+}
