@@ -30,7 +30,8 @@ class Rto(TestCase):
             self.assertGreater(row["tail_entries"], 0)
             self.assertGreaterEqual(row["replayed"], row["tail_entries"])
             self.assertAlmostEqual(row["predicted_ms"], sum(row["parts"].values()), places=3)
-            self.assertGreater(min(row["parts"][part] for part in ("recover_ms", "read_ms", "apply_ms")), 0)
+            self.assertGreater(min(row["parts"][part] for part in ("read_ms", "apply_ms")), 0)
+            self.assertGreaterEqual(row["parts"]["recover_ms"], 0)  # 0 where the lock alone may take as long
             self.assertEqual((row["snapshots"], row["from_snapshot"]), (0, False))
         self.assertGreater(rows[1]["tail_entries"], rows[0]["tail_entries"])
 
