@@ -79,8 +79,9 @@ json_t *baton_describe_recovery(const baton_recovery_report *report)
 json_t *baton_describe_hydrate(const baton_hydrate_report *report)
 {
     return json_pack(
-        "{s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "from_snapshot",
-        (int)report->from_snapshot, "snapshot_seq", baton_describe_number(report->snapshot_seq),
+        "{s:b, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+        "from_snapshot", (int)report->from_snapshot, "snapshot_seq",
+        baton_describe_number(report->snapshot_seq), "snapshot_form", report->snapshot_form,
         "snapshot_schema", baton_describe_number(report->snapshot_schema), "snapshots_skipped",
         baton_describe_number(report->snapshots_skipped), "snapshot_skipped_why",
         baton_describe_text(report->snapshot_skipped_why), "replayed_entries",
@@ -163,6 +164,14 @@ json_t *baton_describe_snapshots(const baton_engine_snapshot_state *state)
                                baton_describe_digest(state->last_root));
     if (object != NULL && state->last_status < 0)
         json_object_set_new(object, "last_error", baton_describe_error(&state->last_error));
+    if (object != NULL && state->last_form[0] != '\0')
+        json_object_set_new(object, "last_form", json_string(state->last_form));
+    if (object != NULL && state->last_by[0] != '\0')
+        json_object_set_new(object, "last_image",
+                            json_pack("{s:s, s:o, s:b, s:o}", "by", state->last_by, "why",
+                                      baton_describe_text(state->last_why), "full",
+                                      (int)state->last_full, "pause_ms",
+                                      milliseconds(state->last_pause_ns)));
     return object;
 }
 

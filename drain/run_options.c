@@ -20,6 +20,7 @@ enum {
     RUN_SNAPSHOT_EVERY,
     RUN_RTO_TARGET,
     RUN_SNAPSHOT_AT_DRAIN,
+    RUN_SNAPSHOT_FORM,
     RUN_KEEP_SNAPSHOTS,
     RUN_COMPRESS,
     RUN_CHECKPOINT_EVERY,
@@ -52,6 +53,8 @@ const baton_option baton_run_option_table[] = {
                         "take a snapshot before a start would take longer; 0s: never for that"},
     [RUN_SNAPSHOT_AT_DRAIN] = {"snapshot-at-drain", "yes|no", "yes",
                                "the last step of a drain, if there is time"},
+    [RUN_SNAPSHOT_FORM] = {"snapshot-form", "portable|image", "portable",
+                           "rows, for any build; or the arena's pages, for builds with its layout"},
     [RUN_KEEP_SNAPSHOTS] = {"keep-snapshots", "N", "2", "generations to keep, 2 or more"},
     [RUN_COMPRESS] = {"compress", "auto|lz4|raw", "auto", "snapshot chunks"},
     [RUN_CHECKPOINT_EVERY] = {"checkpoint-every", "N", "10000",
@@ -176,12 +179,14 @@ static int read_choices(baton_run_options *options, const baton_option_set *set,
     static const char *const backends[] = {"auto", "uring", "threads", NULL};
     static const char *const modes[] = {"durable", "written", NULL};
     static const char *const codecs[] = {"auto", "lz4", "raw", NULL};
+    static const char *const forms[] = {"portable", "image", NULL};
     static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
-    uint32_t backend = 0, mode = 0, codec = 0, level = 0;
+    uint32_t backend = 0, mode = 0, codec = 0, form = 0, level = 0;
     int r;
     if ((r = read_choice(set, RUN_IO, backends, &backend, error)) < 0 ||
         (r = read_choice(set, RUN_MODE, modes, &mode, error)) < 0 ||
         (r = read_choice(set, RUN_COMPRESS, codecs, &codec, error)) < 0 ||
+        (r = read_choice(set, RUN_SNAPSHOT_FORM, forms, &form, error)) < 0 ||
         (r = read_choice(set, RUN_LOG_LEVEL, levels, &level, error)) < 0 ||
         (r = read_yes_no(set, RUN_SNAPSHOT_AT_DRAIN, &options->snapshot_at_drain, error)) < 0 ||
         (r = read_yes_no(set, RUN_RETIRE, &options->engine.retire, error)) < 0)
@@ -189,6 +194,7 @@ static int read_choices(baton_run_options *options, const baton_option_set *set,
     options->engine.backend = (baton_backend)backend;
     options->engine.mode = (baton_mode)mode;
     options->engine.compress = (baton_compress)codec;
+    options->engine.snapshot_form = (baton_snapshot_form)form;
     options->log_level = (baton_log_level)level;
     return 0;
 }

@@ -88,6 +88,7 @@ static int look(at_rest *self, baton_hydrate_report *report, baton_error *error)
         .paths = &self->paths,
         .io = self->io,
         .view = &view,
+        .image_io = {.choice = baton_watch_io_choice(options->backend)},
         .backend = options->backend,
         .to_seq = options->to_seq,
         .to_time_ns = options->to_time_ns,

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/hydrate.h"
+#include "snapshot/format.h"
 
 int baton_engine_paths_set(baton_engine_paths *paths, const char *directory, baton_error *error)
 {
@@ -85,4 +86,9 @@ baton_trust baton_snapshot_trust(const baton_snapshot_info *info, const baton_jo
     if (baton_le64_get(handover->epoch) != 0 && baton_le64_get(handover->last_seq) == info->seq)
         return BATON_TRUST_HANDED_OVER;
     return BATON_TRUST_NONE;
+}
+
+bool baton_snapshot_is_image(const baton_snapshot_info *info)
+{
+    return strcmp(info->form, BATON_SNAPSHOT_FORM_IMAGE) == 0;
 }

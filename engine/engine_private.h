@@ -8,6 +8,7 @@
 
 #include "engine/hydrate.h"
 #include "engine/loop.h"
+#include "snapshot/image.h"
 
 #define ENGINE_HELD_EFFECTS_MAX UINT64_C(65536) /* held back; past it submit answers BATON_E_FULL */
 #define ENGINE_HELD_BYTES_MAX   (UINT64_C(64) << 20)
@@ -18,19 +19,24 @@
 #define ENGINE_SNAPSHOT_OPS_MAX 32u
 #define ENGINE_TICK_NS_MIN      UINT64_C(1000000)
 #define ENGINE_RETRY_NS         UINT64_C(10000000)
+#define ENGINE_IMAGE_POLL_NS    UINT64_C(2000000) /* an image tells nobody that it is ready */
+#define ENGINE_IMAGES_KEEP_MAX  32u
 
 /* A snapshot on disk that this engine looks after. */
 typedef struct {
     uint64_t seq;
     uint64_t epoch;
     baton_digest root;
+    baton_digest parent; /* root of the image that it adds to; zero: none */
+    bool is_image;
     bool good; /* named by the journal and not known to be damaged: a generation to fall back on */
 } engine_generation;
 
 /* One snapshot at a time. The drawing and the steps: snapshot_task.c. */
 typedef enum {
     TASK_IDLE,
-    TASK_PACKED, /* waits until its seq is durable */
+    TASK_IMAGING, /* pages are copied beside the service */
+    TASK_PACKED,  /* waits until its seq is durable */
     TASK_PUBLISHING,
     TASK_NAMING, /* published; its root is not in the journal yet */
 } engine_task_state;
@@ -55,6 +61,17 @@ typedef struct {
         prune_after_seq; /* an entry after it is durable: then the newest root's record is, too */
     baton_engine_snapshot_state status;
 } engine_snapshot_task;
+
+/* The image form's part of a snapshot: image_task.c. */
+typedef struct {
+    baton_image_source *source; /* NULL: the portable form was chosen */
+    baton_image_choice choice;
+    baton_io_options io; /* of the image's own ring */
+    baton_image *image;  /* NULL: none is being taken */
+    uint64_t pause_ns;   /* of this one */
+    baton_metric *images_total[BATON_IMAGE_BYS];
+    baton_metric *pause_seconds;
+} engine_image_task;
 
 typedef struct {
     baton_metric *applied_seq;
@@ -120,6 +137,7 @@ struct baton_engine {
     uint64_t finalize_batch; /* 0: no finalize is on its way */
 
     engine_snapshot_task snapshot;
+    engine_image_task image;
     baton_rto rto;
     uint64_t rto_look_ns; /* of the last look at the prediction; 0: none */
 
@@ -146,6 +164,38 @@ BATON_MUST_USE int baton_engine_metrics_open(baton_engine *engine,
                                              const baton_hydrate_report *report);
 void baton_engine_metrics_update(baton_engine *engine);
 
+/* generations.c */
+/* After a hydrate: what is there, and what it is worth. */
+BATON_MUST_USE int baton_generations_adopt(baton_engine *engine, const baton_catalogue *catalogue,
+                                           const baton_journal_view *view, uint32_t chosen,
+                                           baton_error *error);
+BATON_MUST_USE int baton_generations_add(baton_engine *engine, const baton_snapshot_info *info);
+void baton_generations_prune(baton_engine *engine);
+/* With an archiver it stops at the first segment that is not archived yet. */
+void baton_generations_retire(baton_engine *engine, uint64_t keep_seq);
+
+/* image_task.c */
+/* Can this service have the form that was chosen? BATON_E_INVALID. */
+BATON_MUST_USE int baton_image_task_check(const baton_service *service,
+                                          const baton_engine_options *options, baton_error *error);
+BATON_MUST_USE int baton_image_task_open(baton_engine *engine, const baton_engine_options *options,
+                                         baton_error *error);
+/* Of rings that images are written and read with. */
+baton_io_options baton_image_task_io_options(const baton_engine_options *options);
+bool baton_image_task_wanted(const baton_engine *engine);
+BATON_MUST_USE int baton_image_task_begin(baton_engine *engine, baton_error *error);
+/* A step: BATON_E_AGAIN, 0 when all of it is on the disk, or why it failed. Fills what of *info
+ * belongs to the boundary. */
+BATON_MUST_USE int baton_image_task_step(baton_engine *engine, baton_snapshot_info *info,
+                                         baton_error *error);
+BATON_MUST_USE int baton_image_task_publish(baton_engine *engine, baton_io *io,
+                                            baton_snapshot_info *info,
+                                            baton_snapshot_publisher **ret_publisher,
+                                            baton_error *error);
+void baton_image_task_named(baton_engine *engine, const baton_snapshot_info *info,
+                            baton_engine_snapshot_state *status);
+void baton_image_task_end(baton_engine *engine); /* the one being taken, if there is one */
+void baton_image_task_close(baton_engine *engine);
 /* schedule.c */
 void baton_engine_rto_started(baton_engine *engine, const baton_hydrate_report *report,
                               uint64_t before_seq);
@@ -157,9 +207,5 @@ void baton_engine_snapshot_when_due(baton_engine *engine);
 BATON_MUST_USE int baton_snapshot_task_open(engine_snapshot_task *task,
                                             const baton_engine_options *options,
                                             baton_error *error);
-/* After a hydrate: what is there, and what it is worth. */
-BATON_MUST_USE int baton_snapshot_task_adopt(baton_engine *engine, const baton_catalogue *catalogue,
-                                             const baton_journal_view *view, uint32_t chosen,
-                                             baton_error *error);
 void baton_snapshot_task_turn(baton_engine *engine);
 void baton_snapshot_task_close(engine_snapshot_task *task);

@@ -105,20 +105,35 @@ static bool is_fatal(int r)
     return baton_status_class(r) == BATON_CLASS_SYSTEM && r != -EIO && r != -ENOENT;
 }
 
+static int load_portable(const baton_hydrate_options *options, const baton_snapshot_listed *listed,
+                         baton_machine *machine, baton_error *error)
+{
+    baton_snapshot_reader *reader = NULL;
+    int r =
+        baton_snapshot_reader_open(options->io, options->paths->snapshots, listed, &reader, error);
+    if (r < 0)
+        return r;
+    loading self = {.teller.options = options, .seq = listed->info.seq};
+    baton_snapshot_reader_on_chunk(reader, on_chunk, &self);
+    r = baton_machine_unpack(machine, reader, error);
+    baton_snapshot_reader_close(reader);
+    return r;
+}
+
+static int load_image(const baton_hydrate_options *options, const baton_snapshot_listed *listed,
+                      baton_machine *machine, baton_error *error)
+{
+    loading self = {.teller.options = options, .seq = listed->info.seq};
+    return baton_machine_load_image(machine, options, listed, on_chunk, &self, error);
+}
+
 static tried load(const baton_hydrate_options *options, const baton_snapshot_listed *listed,
                   baton_trust trust, baton_machine *machine, baton_hydrate_report *report,
                   baton_error *first, baton_error *error)
 {
     baton_error why = {0};
-    baton_snapshot_reader *reader = NULL;
-    int r =
-        baton_snapshot_reader_open(options->io, options->paths->snapshots, listed, &reader, &why);
-    if (r == 0) {
-        loading self = {.teller.options = options, .seq = listed->info.seq};
-        baton_snapshot_reader_on_chunk(reader, on_chunk, &self);
-        r = baton_machine_unpack(machine, reader, &why);
-        baton_snapshot_reader_close(reader);
-    }
+    int r = baton_snapshot_is_image(&listed->info) ? load_image(options, listed, machine, &why)
+                                                   : load_portable(options, listed, machine, &why);
     if (r == 0 && trust == BATON_TRUST_HANDED_OVER &&
         !fits_handover(machine, &options->view->facts->handover))
         r = baton_error_set(
@@ -248,7 +263,8 @@ static int choose(const baton_hydrate_options *options, baton_catalogue *catalog
             report->from_snapshot = true;
             report->snapshot_seq = listed->info.seq;
             report->snapshot_schema = listed->info.schema;
-            report->load_bytes = listed->info.raw_bytes;
+            snprintf(report->snapshot_form, sizeof(report->snapshot_form), "%s", listed->info.form);
+            report->load_bytes = baton_snapshot_load_bytes(&listed->info, machine);
             *ret_chosen = i;
             return 0;
         case TRIED_SKIPPED:
@@ -263,6 +279,13 @@ static int choose(const baton_hydrate_options *options, baton_catalogue *catalog
     if (recovery->last.seq > 0 && recovery->first_seq != 1)
         return refuse(options, &first, error);
     return 0; /* every entry is still there */
+}
+
+uint64_t baton_snapshot_load_bytes(const baton_snapshot_info *info, const baton_machine *machine)
+{
+    return baton_snapshot_is_image(info) && machine->arena != NULL
+               ? baton_arena_used(machine->arena).bytes_count
+               : info->raw_bytes;
 }
 
 int baton_hydrate(const baton_hydrate_options *options, baton_catalogue *catalogue,

@@ -54,6 +54,7 @@ baton_position baton_catalogue_evidence(const baton_catalogue *catalogue, baton_
 uint64_t baton_catalogue_from_seq(const baton_catalogue *catalogue);
 /* Is it trusted by what the journal says? Says nothing about its chunks. */
 baton_trust baton_snapshot_trust(const baton_snapshot_info *info, const baton_journal_view *view);
+bool baton_snapshot_is_image(const baton_snapshot_info *info);
 
 /* ---- hydrate.c ---- */
 
@@ -61,9 +62,10 @@ typedef struct {
     const baton_engine_paths *paths;
     baton_io *io; /* snapshots are read with it */
     const baton_journal_view *view;
-    baton_backend backend; /* of the reader of the journal */
-    uint64_t to_seq;       /* 0: the end */
-    uint64_t to_time_ns;   /* 0: the end */
+    baton_io_options image_io; /* images are read by threads, each with one of its own */
+    baton_backend backend;     /* of the reader of the journal */
+    uint64_t to_seq;           /* 0: the end */
+    uint64_t to_time_ns;       /* 0: the end */
     bool ignore_snapshots;
     void (*on_entry)(void *context, const baton_entry *entry);
     void *context;
@@ -85,9 +87,23 @@ void baton_hydrate_tell(baton_progress_teller *teller, const baton_hydrate_progr
 BATON_MUST_USE int baton_hydrate(const baton_hydrate_options *options, baton_catalogue *catalogue,
                                  baton_machine *machine, baton_hydrate_report *report,
                                  uint32_t *ret_chosen, baton_error *error);
+/* What a start from it loads: all pages of an image, of increments too. The machine is of the same
+ * state. */
+uint64_t baton_snapshot_load_bytes(const baton_snapshot_info *info, const baton_machine *machine);
 /* Can this build go on with data that was written so? BATON_E_SCHEMA names both sides (E4, E7). */
 BATON_MUST_USE int baton_check_facts(const baton_service *service, const baton_journal_view *view,
                                      baton_error *error);
+
+/* ---- hydrate_image.c ---- */
+
+/* Pages, outbox and counts into a machine whose service has a layout; the digest is compared with
+ * the manifest's. BATON_E_SCHEMA: the image is of another layout or address, and nothing was
+ * touched or the machine is empty; after any other error it is. Then it needs a reset. */
+BATON_MUST_USE int
+baton_machine_load_image(baton_machine *machine, const baton_hydrate_options *options,
+                         const baton_snapshot_listed *listed,
+                         void (*progress)(void *context, uint64_t bytes_done, uint64_t bytes_all),
+                         void *progress_context, baton_error *error);
 
 /* ---- at_rest.c ---- */
 

@@ -247,6 +247,15 @@ static int compare_digest(const baton_machine *machine, const baton_snapshot_inf
         baton_digest_text(info->state_digest, was));
 }
 
+int baton_machine_arrive(baton_machine *machine, const baton_snapshot_info *info,
+                         baton_error *error)
+{
+    machine->seq = info->seq;
+    machine->time_ns = info->entry_time_ns;
+    machine->effect_digest = info->effect_digest;
+    return compare_digest(machine, info, error);
+}
+
 int baton_machine_unpack(baton_machine *machine, baton_snapshot_reader *reader, baton_error *error)
 {
     const baton_snapshot_info *info = baton_snapshot_reader_info(reader);
@@ -263,10 +272,5 @@ int baton_machine_unpack(baton_machine *machine, baton_snapshot_reader *reader, 
                                 baton_status_text(r));
     }
     r = check_all_read(reader, error);
-    if (r < 0)
-        return r;
-    machine->seq = info->seq;
-    machine->time_ns = info->entry_time_ns;
-    machine->effect_digest = info->effect_digest;
-    return compare_digest(machine, info, error);
+    return r < 0 ? r : baton_machine_arrive(machine, info, error);
 }

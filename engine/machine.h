@@ -63,3 +63,7 @@ BATON_MUST_USE int baton_machine_pack(const baton_machine *machine, uint32_t sch
 /* Into an empty machine. The state is compared with the manifest's digest: BATON_E_DIVERGED. */
 BATON_MUST_USE int baton_machine_unpack(baton_machine *machine, baton_snapshot_reader *reader,
                                         baton_error *error);
+/* The state is there, by whatever form: its place in time, and its digest compared with the
+ * manifest's. BATON_E_DIVERGED. */
+BATON_MUST_USE int baton_machine_arrive(baton_machine *machine, const baton_snapshot_info *info,
+                                        baton_error *error);

@@ -127,6 +127,7 @@ static int hydrate(opening *self)
         .paths = &engine->paths,
         .io = engine->snapshot.io,
         .view = &self->view,
+        .image_io = baton_image_task_io_options(self->options),
         .backend = self->options->backend,
         .clock = engine->clock,
         .on_progress = self->options->on_progress,
@@ -136,8 +137,8 @@ static int hydrate(opening *self)
                       self->error);
     if (r < 0)
         return r;
-    return baton_snapshot_task_adopt(engine, &self->catalogue, &self->view, self->chosen,
-                                     self->error);
+    return baton_generations_adopt(engine, &self->catalogue, &self->view, self->chosen,
+                                   self->error);
 }
 
 /* The first records of this term. The open batch is empty: there is room for them. */
@@ -220,6 +221,9 @@ static int begin(opening *self)
     if (r < 0)
         return r;
     remove_leftovers(engine);
+    r = baton_image_task_open(engine, self->options, self->error);
+    if (r < 0)
+        return r;
 
     engine->machine.hold = true;
     engine->released_seq = engine->machine.seq;
@@ -271,6 +275,8 @@ static int prepare(opening *self, const char *directory)
     int r = baton_machine_init(&engine->machine, engine->service, &self->options->config, error);
     if (r == 0)
         r = check_options(self->options, error);
+    if (r == 0)
+        r = baton_image_task_check(engine->service, self->options, error);
     if (r == 0)
         r = baton_engine_paths_set(&engine->paths, directory, error);
     if (r < 0)
@@ -334,6 +340,7 @@ static void log_opened(const baton_engine *engine, const baton_hydrate_report *r
               BATON_LOG_NUMBER("seq", engine->machine.seq),
               BATON_LOG_NUMBER("schema", engine->schema),
               BATON_LOG_NUMBER("snapshot_seq", report->from_snapshot ? report->snapshot_seq : 0),
+              BATON_LOG_TEXT("snapshot_form", report->snapshot_form),
               BATON_LOG_NUMBER("replayed", report->replayed_entries),
               BATON_LOG_NUMBER("checkpoints", report->checkpoints_compared),
               BATON_LOG_NUMBER("took_ns", report->total_ns));
@@ -357,6 +364,7 @@ static void destroy(baton_engine *engine)
 {
     baton_archiver_close(engine->archiver);
     baton_snapshot_task_close(&engine->snapshot);
+    baton_image_task_close(engine);
     baton_loop_fini(&engine->loop);
     baton_machine_fini(&engine->machine);
     baton_rto_fini(&engine->rto);
@@ -431,6 +439,7 @@ int baton_engine_close(baton_engine *engine)
     baton_snapshot_publish_end(
         engine->snapshot.publisher); /* before the journal: its writes are the older ones */
     engine->snapshot.publisher = NULL;
+    baton_image_task_end(engine);
     if (engine->poisoned)
         baton_journal_abandon(
             engine->journal); /* the entry that apply refused is in the open batch: drop it */

@@ -210,6 +210,17 @@ static int unpack_confirmed(baton_outbox *outbox, baton_snapshot_reader *reader)
     return r;
 }
 
+int baton_outbox_put_back(baton_outbox *outbox, const baton_effect *effect)
+{
+    baton_assert(known_consumer(effect->consumer));
+    baton_outbox_consumer *to = &outbox->consumers[effect->consumer - 1];
+    const baton_effect_key key = key_of(effect);
+    if (key_compare(key, to->confirmed) <= 0 || key_compare(key, to->released) <= 0)
+        return BATON_E_SCHEMA; /* never packed so: they come in order */
+    to->released = key;
+    return baton_outbox_add(outbox, effect);
+}
+
 static int unpack_effect(baton_outbox *outbox, baton_snapshot_reader *reader)
 {
     uint32_t consumer;
@@ -227,17 +238,13 @@ static int unpack_effect(baton_outbox *outbox, baton_snapshot_reader *reader)
         return r;
     if (type > UINT16_MAX || payload_bytes > BATON_EFFECT_BYTES_MAX)
         return BATON_E_SCHEMA;
-    baton_outbox_consumer *to = &outbox->consumers[consumer - 1];
-    if (key_compare(key, to->confirmed) <= 0 || key_compare(key, to->released) <= 0)
-        return BATON_E_SCHEMA; /* never packed so: they come in order */
-    to->released = key;
-    return baton_outbox_add(outbox, &(baton_effect){.epoch = key.epoch,
-                                                    .seq = key.seq,
-                                                    .index = key.index,
-                                                    .consumer = consumer,
-                                                    .type = (uint16_t)type,
-                                                    .payload = payload,
-                                                    .payload_bytes = payload_bytes});
+    return baton_outbox_put_back(outbox, &(baton_effect){.epoch = key.epoch,
+                                                         .seq = key.seq,
+                                                         .index = key.index,
+                                                         .consumer = consumer,
+                                                         .type = (uint16_t)type,
+                                                         .payload = payload,
+                                                         .payload_bytes = payload_bytes});
 }
 
 int baton_outbox_unpack(baton_outbox *outbox, baton_snapshot_reader *reader)

@@ -48,6 +48,9 @@ BATON_MUST_USE int baton_outbox_resend(baton_outbox *outbox, uint32_t consumer,
                                        int (*visit)(void *context, const baton_effect *effect),
                                        void *context);
 
+/* Out of a snapshot, after what is confirmed: the oldest of each consumer first. BATON_E_SCHEMA when
+ * it does not come in that order, -ENOMEM. */
+BATON_MUST_USE int baton_outbox_put_back(baton_outbox *outbox, const baton_effect *effect);
 /* Sections `baton.confirmed` and `baton.outbox`. Errors of pack are sticky in the writer. */
 void baton_outbox_pack(const baton_outbox *outbox, baton_snapshot_writer *writer);
 /* Into an empty outbox. BATON_E_SCHEMA for rows of another shape, and what the reader says. */

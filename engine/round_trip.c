@@ -277,9 +277,8 @@ static int visit_export(void *context, const baton_machine *machine,
 }
 
 int baton_state_export(const baton_service *service, const char *directory,
-                          const baton_replay_options *replay, uint32_t schema,
-                          const char *to_directory, baton_snapshot_info *ret_info,
-                          baton_error *error)
+                       const baton_replay_options *replay, uint32_t schema,
+                       const char *to_directory, baton_snapshot_info *ret_info, baton_error *error)
 {
     exporting self = {.to_directory = to_directory,
                       .schema = schema != 0 ? schema : service->schema.write,

@@ -5,6 +5,7 @@
 #include <baton/engine.h>
 #include "engine/rto.h"
 #include "journal/records.h"
+#include "snapshot/image.h"
 #include "snapshot/store.h"
 
 /* How an engine got its state; printed, logged and put into metrics. */
@@ -12,6 +13,7 @@ typedef struct {
     bool from_snapshot;
     uint64_t snapshot_seq;
     uint32_t snapshot_schema;
+    char snapshot_form[16]; /* "portable" or "image"; "" */
     uint32_t
         snapshots_skipped; /* newer ones that were damaged or not trusted: each was logged with its reason (S2) */
     char snapshot_skipped_why[192]; /* of the newest skipped one, or "" */
@@ -94,9 +96,15 @@ BATON_MUST_USE int baton_round_trip(const baton_service *service, const char *di
 /* The state at the journal's end as a portable snapshot in that schema (0: the newest), into
  * another directory: no journal names it. */
 BATON_MUST_USE int baton_state_export(const baton_service *service, const char *directory,
-                                         const baton_replay_options *replay, uint32_t schema,
-                                         const char *to_directory, baton_snapshot_info *ret_info,
-                                         baton_error *error);
+                                      const baton_replay_options *replay, uint32_t schema,
+                                      const char *to_directory, baton_snapshot_info *ret_info,
+                                      baton_error *error);
+
+/* What snapshots are written in. Both are read. */
+typedef enum {
+    BATON_FORM_PORTABLE,
+    BATON_FORM_IMAGE, /* for services with a layout; while pinned to an older schema: portable */
+} baton_snapshot_form;
 
 typedef struct {
     baton_mode mode;
@@ -120,6 +128,12 @@ typedef struct {
     void *io_context;
     const struct baton_io_backend *snapshot_io_backend; /* of the snapshots; NULL; tests */
     void *snapshot_io_context;
+    baton_snapshot_form snapshot_form;
+    baton_image_choice image_choice;                 /* AUTO; tests */
+    const struct baton_io_backend *image_io_backend; /* of images; NULL; tests */
+    void *image_io_context;
+    const baton_tracker_ops *image_tracker; /* NULL: the kernel's; tests */
+    void *image_tracker_context;
     const baton_clock *clock; /* of measured rates and of snapshots' times; NULL: the system's */
 } baton_engine_options;
 
@@ -164,6 +178,12 @@ typedef struct {
     int last_status;      /* of the last finished attempt: 0 or its error */
     baton_error last_error;
     baton_digest last_root;
+    char last_form[16]; /* of the newest one; "" */
+    /* Of the newest image published by this process: */
+    char last_by[8];    /* "live", "fork", "stop"; "": there was none */
+    char last_why[192]; /* why not by a better way */
+    bool last_full;
+    uint64_t last_pause_ns; /* how long it held the service up */
 } baton_engine_snapshot_state;
 const baton_engine_snapshot_state *baton_engine_snapshot_status(const baton_engine *engine);
 

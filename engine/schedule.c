@@ -58,7 +58,7 @@ void baton_engine_rto_snapshot_ended(baton_engine *engine, int status, uint64_t 
     }
     const double device_bytes_per_s = (double)baton_chunk_device_bytes_per_s();
     const baton_rto_taken taken = {
-        .raw_bytes = info->raw_bytes,
+        .raw_bytes = baton_snapshot_load_bytes(info, &engine->machine),
         .took_ns = took_ns,
         .packed_ns = info->taken_ns,
         .device_ns = device_bytes_per_s > 0

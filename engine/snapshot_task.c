@@ -1,12 +1,15 @@
 /* engine/snapshot_task.c: one snapshot at a time, in steps between the turns of the service (S1).
  *
- *   IDLE -> PACKED -> PUBLISHING -> NAMING -> IDLE
- *     ^        |          |
- *     +--------+----------+  failed: logged, counted, its files removed; the service goes on
+ *   IDLE -> IMAGING -> PACKED -> PUBLISHING -> NAMING -> IDLE
+ *     |  \______________^ |          |
+ *     ^        |          |          |
+ *     +--------+----------+----------+  failed: logged, counted, its files removed; the service goes on
  *
  * | state      | leaves when             | does then                                           |
  * |------------|-------------------------|-----------------------------------------------------|
- * | IDLE       | asked, or it is due     | packs the state as it is now, in memory             |
+ * | IDLE       | asked, or it is due     | packs the state as it is now, in memory; or begins  |
+ * |            |                         | an image                                            |
+ * | IMAGING    | its pages are written   | (on the way: took the state at a boundary)          |
  * | PACKED     | its seq is durable      | makes the manifest, with the durable position in it |
  * | PUBLISHING | the directory is synced | asks the journal to name the root                   |
  * | NAMING     | the journal took it     | lets old ones be pruned, from the next entry on     |
@@ -52,139 +55,6 @@ void baton_snapshot_task_close(engine_snapshot_task *task)
     *task = (engine_snapshot_task){0};
 }
 
-/* ---- generations ---- */
-
-static int add_generation(engine_snapshot_task *task, uint32_t at, engine_generation generation)
-{
-    if (task->generations_count == task->generations_max) {
-        uint32_t max = task->generations_max > 0 ? 2 * task->generations_max : 16;
-        engine_generation *larger = realloc(task->generations, max * sizeof(*larger));
-        if (larger == NULL)
-            return -ENOMEM;
-        task->generations = larger;
-        task->generations_max = max;
-    }
-    engine_generation *slot = task->generations + at;
-    memmove(slot + 1, slot, (task->generations_count - at) * sizeof(*slot));
-    *slot = generation;
-    task->generations_count++;
-    return 0;
-}
-
-static void drop_generation(engine_snapshot_task *task, uint32_t at)
-{
-    engine_generation *slot = task->generations + at;
-    task->generations_count--;
-    memmove(slot, slot + 1, (task->generations_count - at) * sizeof(*slot));
-}
-
-int baton_snapshot_task_adopt(baton_engine *engine, const baton_catalogue *catalogue,
-                              const baton_journal_view *view, uint32_t chosen, baton_error *error)
-{
-    engine_snapshot_task *task = &engine->snapshot;
-    for (uint32_t i = 0; i < catalogue->count; i++) {
-        const baton_snapshot_listed *listed = &catalogue->listed[i];
-        if (listed->status != 0 || !baton_digest_equal(listed->info.journal_id, view->id))
-            continue; /* not ours to remove */
-        const bool named = baton_snapshot_trust(&listed->info, view) == BATON_TRUST_NAMED;
-        const engine_generation generation = {
-            .seq = listed->info.seq,
-            .epoch = listed->info.epoch,
-            .root = listed->info.root,
-            .good = i == chosen || (named && !catalogue->bad[i]),
-        };
-        int r = add_generation(task, task->generations_count, generation);
-        if (r < 0)
-            return baton_error_set(error, r, "list the snapshots", NULL, "free memory");
-    }
-    task->attempt_seq = chosen != UINT32_MAX ? catalogue->listed[chosen].info.seq : 0;
-    task->prune_due = true;
-    return 0;
-}
-
-/* Index of the oldest one that must stay, or UINT32_MAX while there are too few good ones to remove
- * any. */
-static uint32_t oldest_kept(const baton_engine *engine)
-{
-    const engine_snapshot_task *task = &engine->snapshot;
-    uint32_t good_count = 0;
-    for (uint32_t i = 0; i < task->generations_count; i++) {
-        if (task->generations[i].good && ++good_count == engine->snapshots_keep)
-            return i;
-    }
-    return UINT32_MAX;
-}
-
-static bool is_kept_root(const engine_snapshot_task *task, const baton_root_wire *root)
-{
-    for (uint32_t i = 0; i < task->generations_count; i++) {
-        const engine_generation *generation = &task->generations[i];
-        if (generation->seq == baton_le64_get(root->seq) &&
-            memcmp(generation->root.bytes, root->root, sizeof(root->root)) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* What the journal still names and nobody keeps. Where there is no room for the record now, the
- * next prune does it. */
-static void forget_roots(baton_engine *engine, uint64_t keep_seq)
-{
-    const baton_facts facts =
-        *baton_journal_facts(engine->journal); /* a copy: appending changes them */
-    for (uint32_t i = 0; i < facts.roots_count; i++) {
-        const uint64_t seq = baton_le64_get(facts.roots[i].seq);
-        if (seq > keep_seq || is_kept_root(&engine->snapshot, &facts.roots[i]))
-            continue;
-        baton_digest root;
-        memcpy(root.bytes, facts.roots[i].root, sizeof(root.bytes));
-        if (baton_engine_append_root(engine, BATON_RECORD_ROOT_GONE, seq, root) < 0)
-            return;
-    }
-}
-
-/* With an archiver it stops at the first segment that is not archived yet. */
-static void retire_segments(baton_engine *engine, uint64_t keep_seq)
-{
-    uint32_t removed = 0;
-    engine->snapshot.retire_due = false;
-    engine->snapshot.retire_keep_seq = keep_seq;
-    if (!engine->retire || keep_seq == 0)
-        return;
-    int r = baton_journal_retire(engine->journal, keep_seq, &removed);
-    if (r < 0)
-        baton_log(WARN, "engine.retire_failed", BATON_LOG_NUMBER("keep_seq", keep_seq),
-                  BATON_LOG_TEXT("status", baton_status_name(r)));
-    else if (removed > 0)
-        baton_log(INFO, "engine.retired", BATON_LOG_NUMBER("keep_seq", keep_seq),
-                  BATON_LOG_NUMBER("segments", removed));
-}
-
-/* Blocks for the unlinks: the one place where a turn waits for the file system. */
-static void prune(baton_engine *engine)
-{
-    engine_snapshot_task *task = &engine->snapshot;
-    task->prune_due = false;
-    const uint32_t oldest = oldest_kept(engine);
-    if (oldest == UINT32_MAX)
-        return;
-    for (uint32_t at = task->generations_count; at-- > oldest + 1;) {
-        const engine_generation *one = &task->generations[at];
-        int r = baton_snapshot_remove(task->io, engine->paths.snapshots, one->seq, one->epoch);
-        if (r == BATON_E_REFUSED)
-            continue; /* pinned: it stays, and stays named */
-        if (r < 0 && r != -ENOENT && r != BATON_E_NOT_FOUND) {
-            baton_log(WARN, "engine.prune_failed", BATON_LOG_NUMBER("seq", one->seq),
-                      BATON_LOG_TEXT("status", baton_status_name(r)));
-            return;
-        }
-        baton_log(INFO, "engine.snapshot_removed", BATON_LOG_NUMBER("seq", one->seq));
-        drop_generation(task, at);
-    }
-    forget_roots(engine, task->generations[oldest].seq);
-    retire_segments(engine, task->generations[oldest].seq);
-}
-
 /* ---- one snapshot ---- */
 
 static void finish_attempt(baton_engine *engine, int status, const baton_error *error)
@@ -194,6 +64,7 @@ static void finish_attempt(baton_engine *engine, int status, const baton_error *
     task->publisher = NULL;
     baton_snapshot_writer_destroy(task->writer);
     task->writer = NULL;
+    baton_image_task_end(engine);
     task->status.last_status = status;
     task->status.last_error = error != NULL ? *error : (baton_error){.offset = UINT64_MAX};
     set_state(task, TASK_IDLE);
@@ -264,8 +135,9 @@ int baton_engine_snapshot_begin(baton_engine *engine, baton_error *error)
     task->begin_ns = baton_clock_monotonic_ns(engine->clock);
     baton_engine_rto_snapshot_begun(engine);
     describe(engine, &task->info);
+    const bool image = baton_image_task_wanted(engine);
     baton_error why;
-    int r = pack(engine, &why);
+    int r = image ? baton_image_task_begin(engine, &why) : pack(engine, &why);
     if (r < 0) {
         finish_attempt(engine, r, &why);
         if (error != NULL)
@@ -273,8 +145,20 @@ int baton_engine_snapshot_begin(baton_engine *engine, baton_error *error)
         return r;
     }
     task->info.taken_ns = baton_clock_monotonic_ns(engine->clock) - task->begin_ns;
-    set_state(task, TASK_PACKED);
+    set_state(task, image ? TASK_IMAGING : TASK_PACKED);
     return 0;
+}
+
+/* Its seq is that of the boundary at which the state was taken, not of the beginning. */
+static void go_on_imaging(baton_engine *engine)
+{
+    engine_snapshot_task *task = &engine->snapshot;
+    baton_error error = {0};
+    int r = baton_image_task_step(engine, &task->info, &error);
+    if (r == 0)
+        set_state(task, TASK_PACKED);
+    else if (r != BATON_E_AGAIN)
+        finish_attempt(engine, r, &error);
 }
 
 /* The manifest says what is durable now: evidence for the next start (J5). In mode written that is
@@ -289,6 +173,8 @@ static int begin_publishing(baton_engine *engine, baton_error *error)
         task->info.position_batch = position.batch;
         task->info.position_seq = position.seq;
     }
+    if (engine->image.image != NULL)
+        return baton_image_task_publish(engine, task->io, &task->info, &task->publisher, error);
     int r = baton_snapshot_writer_finish(task->writer, &task->info);
     if (r < 0)
         return baton_error_set(error, r, "take a snapshot", NULL,
@@ -307,16 +193,17 @@ static void named(baton_engine *engine)
     task->status.taken_count++;
     task->status.last_seq = task->info.seq;
     task->status.last_root = task->info.root;
+    memcpy(task->status.last_form, task->info.form, sizeof(task->status.last_form));
+    baton_image_task_named(engine, &task->info, &task->status);
     baton_metric_add(engine->metric.snapshots_total, 1);
     baton_metric_set(engine->metric.snapshot_seconds, (double)took_ns / 1e9);
     baton_log(INFO, "engine.snapshot_published", BATON_LOG_NUMBER("seq", task->info.seq),
+              BATON_LOG_TEXT("form", task->info.form),
               BATON_LOG_NUMBER("schema", task->info.schema),
               BATON_LOG_NUMBER("raw_bytes", task->info.raw_bytes),
               BATON_LOG_NUMBER("stored_bytes", task->info.stored_bytes),
               BATON_LOG_NUMBER("took_ns", took_ns));
-    const engine_generation generation = {
-        .seq = task->info.seq, .epoch = task->info.epoch, .root = task->info.root, .good = true};
-    if (add_generation(task, 0, generation) == 0) {
+    if (baton_generations_add(engine, &task->info) == 0) {
         task->prune_due = true;
         task->prune_after_seq = baton_journal_last_seq(engine->journal);
     }
@@ -328,9 +215,9 @@ static void idle(baton_engine *engine)
     engine_snapshot_task *task = &engine->snapshot;
     if (task->prune_due && (task->prune_after_seq == 0 || BATON_BREAK(PRUNE_BEFORE_ROOT) ||
                             baton_journal_durable_seq(engine->journal) > task->prune_after_seq))
-        prune(engine);
+        baton_generations_prune(engine);
     if (task->retire_due)
-        retire_segments(engine, task->retire_keep_seq);
+        baton_generations_retire(engine, task->retire_keep_seq);
 }
 
 static void publish(baton_engine *engine)
@@ -367,6 +254,8 @@ void baton_snapshot_task_turn(baton_engine *engine)
     if (task->state == TASK_IDLE)
         idle(engine);
     baton_engine_snapshot_when_due(engine);
+    if (task->state == TASK_IMAGING)
+        go_on_imaging(engine);
     if (task->state == TASK_PACKED &&
         baton_journal_durable_seq(engine->journal) >= task->info.seq) {
         baton_error error = {0};

@@ -83,6 +83,7 @@ class Rig:
         self.sockets = pathlib.Path(sockets)
         self.processes = processes
         self.backends = ["uring", "threads"] if options.io == "both" else [options.io]
+        self.forms = ["portable", "image"] if options.form == "both" else [options.form]
         self.options = options
         self._recorded = None
 
@@ -116,7 +117,8 @@ class CutRun:
         backend = self.random.choice(self.rig.backends)
         options = ["--snapshot-every", self.random.choice((0, 3000)),
                    "--checkpoint-every", self.random.choice((500, 10000)),
-                   "--segment-size", self.random.choice(("1MiB", "64MiB"))]
+                   "--segment-size", self.random.choice(("1MiB", "64MiB")),
+                   "--snapshot-form", self.random.choice(self.rig.forms)]
         if hurried:
             killed = self.run.engine(version, backend, options, wait=False)
             time.sleep(self.random.uniform(0, 2 * MOMENT_S))
@@ -220,7 +222,8 @@ class Campaign:
     def repeat(self, seed, cuts):
         options = self.options
         of_flow = f"--data {options.data}" if options.data else f"--orders {options.orders}"
-        return (f"scripts/campaign cut --rounds {cuts} --cuts-per-run {cuts} --seed {seed} --io {options.io} "
+        form = "" if options.form == "both" else f"--form {options.form} "
+        return (f"scripts/campaign cut --rounds {cuts} --cuts-per-run {cuts} --seed {seed} --io {options.io} {form}"
                 f"{of_flow}")
 
     def print_run(self, found):
@@ -298,6 +301,7 @@ def parse(arguments):
     parser.add_argument("--seed", type=int)
     parser.add_argument("--cuts-per-run", type=int, default=20)
     parser.add_argument("--io", choices=["both", "uring", "threads"], default="both")
+    parser.add_argument("--form", choices=["both", "portable", "image"], default="both")
     parser.add_argument("--data")
     parser.add_argument("--orders", type=int, default=40000)
     parser.add_argument("--json")

@@ -58,7 +58,8 @@ class Rto:
         for number in range(1, self.options.rounds + 1):
             seq += int(self.options.entries * self.random.uniform(0.5, 1))
             self.wait_for(engine, load, seq)
-            predicted = engine.status()["rto"]
+            status = engine.status()
+            predicted = status["rto"]
             taken = engine.status()["snapshot"]["taken"]
             engine.kill()
             if number == self.options.rounds:
@@ -72,6 +73,7 @@ class Rto:
                    "actual_parts": {name: hydrate[name] for name in ("recover_ms", "load_ms", "replay_ms", "total_ms")},
                    "types": predicted["types"], "snapshots": taken, "from_snapshot": hydrate["from_snapshot"],
                    "replayed": hydrate["replayed_entries"], "tail_entries": predicted["tail_entries"],
+                   "durable_seq": status["durable_seq"],
                    "machine_load": os.getloadavg()[0]}
             rows.append(row)
             report(row)

@@ -1,7 +1,7 @@
 """Cut off at random moments and taken up again, the matching engine ends as if nothing had happened.
 
 The rig is that of `scripts/campaign cut`. Give the class as an argument to run one part: Hour, Orders, Small,
-Campaign."""
+Images, Campaign."""
 import os
 import signal
 import sys
@@ -74,6 +74,13 @@ class Small(Rig):
 
     def test_few_orders_cut_three_times_end_as_if_uninterrupted(self):
         self.cut("threads", "--orders", 4000, cuts=3)
+
+
+class Images(Rig):
+    """Every snapshot is an image, but those of the newer version, which is pinned."""
+
+    def test_cut_anywhere_engines_that_take_images_end_as_if_uninterrupted(self):
+        self.cut("threads", "--orders", 30000, "--form", "image", cuts=8)
 
 
 class Campaign(Rig):

@@ -28,9 +28,12 @@ class Rto(TestCase):
         self.assertEqual(len(rows), 2)
         for row in rows:
             self.assertGreater(row["tail_entries"], 0)
-            self.assertGreaterEqual(row["replayed"], row["tail_entries"])
+            # The tail is of what was applied: the kill may take what was not durable of it.
+            self.assertGreaterEqual(row["replayed"], row["durable_seq"])
+            self.assertGreaterEqual(row["tail_entries"], row["durable_seq"])
             self.assertAlmostEqual(row["predicted_ms"], sum(row["parts"].values()), places=3)
-            self.assertGreater(min(row["parts"][part] for part in ("recover_ms", "read_ms", "apply_ms")), 0)
+            self.assertGreater(min(row["parts"][part] for part in ("read_ms", "apply_ms")), 0)
+            self.assertGreaterEqual(row["parts"]["recover_ms"], 0)  # 0 where the lock alone may take as long
             self.assertEqual((row["snapshots"], row["from_snapshot"]), (0, False))
         self.assertGreater(rows[1]["tail_entries"], rows[0]["tail_entries"])
 

@@ -5,14 +5,37 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* In an arena each counter has a page of its own, so that an image has something to choose from. */
+#define COUNTER_STRIDE 512u
+
 typedef struct {
-    uint64_t counters[TOY_KEYS];
+    uint64_t *counters; /* of key k at k * stride */
+    uint64_t stride;
     uint64_t total;
     uint64_t ticks;
     uint64_t last_tick_ns;
     uint64_t extra;       /* schema 2 */
     baton_digest counted; /* sum over (key, counter) of every counter that is not 0 */
 } toy_state;
+
+static const baton_layout_field state_fields[] = {
+    BATON_POINTER(toy_state, counters, uint64_t),
+    BATON_FIELD(toy_state, stride),
+    BATON_FIELD(toy_state, total),
+    BATON_FIELD(toy_state, ticks),
+    BATON_FIELD(toy_state, last_tick_ns),
+    BATON_FIELD(toy_state, extra),
+    BATON_OPAQUE(toy_state, counted),
+};
+static const baton_layout_type state_type = BATON_LAYOUT_TYPE(toy_state, state_fields);
+static const baton_layout_type *const layout_types[] = {&state_type};
+static const baton_layout layout = {"toy", 1, layout_types, 1};
+static const baton_layout other_layout = {"toy", 2, layout_types, 1};
+
+static uint64_t *counter_of(const toy_state *state, uint32_t key)
+{
+    return state->counters + key * state->stride;
+}
 
 static toy_skew skew;
 static uint64_t skew_seq;
@@ -25,7 +48,7 @@ void toy_set_skew(toy_skew kind, uint64_t seq)
 
 uint64_t toy_counter(const void *state, uint32_t key)
 {
-    return ((const toy_state *)state)->counters[key];
+    return *counter_of(state, key);
 }
 
 uint64_t toy_extra_sum(const void *state)
@@ -40,6 +63,30 @@ uint64_t toy_ticks(const void *state)
 
 /* ---- the table's functions ---- */
 
+static toy_state *create_on_heap(void)
+{
+    toy_state *state = calloc(1, sizeof(*state));
+    uint64_t *counters = calloc(TOY_KEYS, sizeof(*counters));
+    if (state == NULL || counters == NULL) {
+        free(state);
+        free(counters);
+        return NULL;
+    }
+    *state = (toy_state){.counters = counters, .stride = 1};
+    return state;
+}
+
+static toy_state *create_in(baton_arena *arena)
+{
+    toy_state *state = baton_arena_new(arena, &state_type, 1);
+    uint64_t *counters =
+        baton_arena_bytes(arena, TOY_KEYS * COUNTER_STRIDE * sizeof(*counters), 4096);
+    if (state == NULL || counters == NULL)
+        return NULL;
+    *state = (toy_state){.counters = counters, .stride = COUNTER_STRIDE};
+    return state;
+}
+
 static int toy_create(const baton_service_config *config, void **ret_state, baton_error *error)
 {
     const char *start = config->values[0];
@@ -48,7 +95,7 @@ static int toy_create(const baton_service_config *config, void **ret_state, bato
     if (*start == '\0' || *end != '\0' || value > 1000)
         return baton_error_setf(error, BATON_E_INVALID, "read --start",
                                 "give a number from 0 to 1000", "\"%s\" is none", start);
-    toy_state *state = calloc(1, sizeof(*state));
+    toy_state *state = config->arena != NULL ? create_in(config->arena) : create_on_heap();
     if (state == NULL)
         return -ENOMEM;
     state->total = value;
@@ -56,8 +103,12 @@ static int toy_create(const baton_service_config *config, void **ret_state, bato
     return 0;
 }
 
-static void toy_destroy(void *state)
+static void toy_destroy(void *opaque)
 {
+    toy_state *state = opaque;
+    if (state->stride != 1)
+        return; /* it goes with its arena */
+    free(state->counters);
     free(state);
 }
 
@@ -68,12 +119,13 @@ typedef struct {
 
 static void count(toy_state *state, uint32_t key, uint64_t amount)
 {
-    counter_item item = {baton_le64_put(key), baton_le64_put(state->counters[key])};
-    if (state->counters[key] != 0)
+    uint64_t *counter = counter_of(state, key);
+    counter_item item = {baton_le64_put(key), baton_le64_put(*counter)};
+    if (*counter != 0)
         baton_digest_remove(&state->counted, &item, sizeof(item));
-    state->counters[key] += amount;
-    item.value = baton_le64_put(state->counters[key]);
-    if (state->counters[key] != 0)
+    *counter += amount;
+    item.value = baton_le64_put(*counter);
+    if (*counter != 0)
         baton_digest_add(&state->counted, &item, sizeof(item));
     state->total += amount;
 }
@@ -92,7 +144,7 @@ static int apply_add(toy_state *state, const baton_entry *entry, baton_effects *
     if (skewed && skew == TOY_SKEW_STATE)
         state->ticks++;
 
-    const uint64_t shown = state->counters[key] + (skewed && skew == TOY_SKEW_EFFECT ? 1 : 0);
+    const uint64_t shown = *counter_of(state, key) + (skewed && skew == TOY_SKEW_EFFECT ? 1 : 0);
     counter_item item = {baton_le64_put(key), baton_le64_put(shown)};
     baton_effect_emit(effects, BATON_CONSUMER_NONE, TOY_EFFECT_ADDED, &item, sizeof(item));
     if (key % 2 == 1)
@@ -179,11 +231,11 @@ static int toy_snapshot(const void *opaque, uint32_t schema, baton_snapshot_writ
         baton_pack_uint(writer, state->extra);
     baton_pack_section(writer, "counters");
     for (uint32_t key = 0; key < TOY_KEYS; key++) {
-        if (state->counters[key] == 0)
+        if (*counter_of(state, key) == 0)
             continue;
         baton_pack_row(writer, 2);
         baton_pack_uint(writer, key);
-        baton_pack_uint(writer, state->counters[key]);
+        baton_pack_uint(writer, *counter_of(state, key));
     }
     return 0;
 }
@@ -240,16 +292,21 @@ static const baton_entry_type types_v2[] = {
     {TOY_ADD, 1}, {TOY_BURST, 1}, {TOY_POISON, 1}, {TOY_TICK, 1}, {TOY_EXTRA, 2}};
 static const baton_service_option options[] = {{"start", "0", "what the total begins with"}};
 
-#define TOY_SERVICE(service_name, service_version, schema_min, schema_write, types)                \
+#define TOY_SERVICE(service_name, service_version, schema_min, schema_write, types, in_layout)     \
     {                                                                                              \
         .name = (service_name), .version = (service_version),                                      \
         .schema = {.write = (schema_write), .read_min = (schema_min)}, .entry_types = (types),     \
         .entry_types_count = sizeof(types) / sizeof((types)[0]), .options = options,               \
         .options_count = 1, .create = toy_create, .destroy = toy_destroy, .apply = toy_apply,      \
         .digest = toy_digest, .snapshot = toy_snapshot, .restore = toy_restore,                    \
+        .layout = (in_layout),                                                                     \
     }
 
-const baton_service toy_service_v1 = TOY_SERVICE("toy", "1.0.0", 1, 1, types_v1);
-const baton_service toy_service_v2 = TOY_SERVICE("toy", "2.0.0", 1, 2, types_v2);
-const baton_service toy_service_v3 = TOY_SERVICE("toy", "3.0.0", 2, 2, types_v2);
-const baton_service toy_service_other = TOY_SERVICE("other", "1.0.0", 1, 1, types_v1);
+const baton_service toy_service_v1 = TOY_SERVICE("toy", "1.0.0", 1, 1, types_v1, NULL);
+const baton_service toy_service_v2 = TOY_SERVICE("toy", "2.0.0", 1, 2, types_v2, NULL);
+const baton_service toy_service_v3 = TOY_SERVICE("toy", "3.0.0", 2, 2, types_v2, NULL);
+const baton_service toy_service_other = TOY_SERVICE("other", "1.0.0", 1, 1, types_v1, NULL);
+const baton_service toy_service_arena = TOY_SERVICE("toy", "1.0.0", 1, 1, types_v1, &layout);
+const baton_service toy_service_arena_v2 = TOY_SERVICE("toy", "2.0.0", 1, 2, types_v2, &layout);
+const baton_service toy_service_arena_other =
+    TOY_SERVICE("toy", "1.0.1", 1, 1, types_v1, &other_layout);

@@ -40,6 +40,10 @@ extern const baton_service toy_service_v1;    /* "toy" 1.0.0, schema 1 */
 extern const baton_service toy_service_v2;    /* "toy" 2.0.0, schema 1 and 2 */
 extern const baton_service toy_service_v3;    /* "toy" 3.0.0, schema 2 only */
 extern const baton_service toy_service_other; /* "other" 1.0.0 */
+/* The same, with their states in an arena. */
+extern const baton_service toy_service_arena;       /* "toy" 1.0.0, schema 1 */
+extern const baton_service toy_service_arena_v2;    /* "toy" 2.0.0, schema 1 and 2 */
+extern const baton_service toy_service_arena_other; /* "toy" 1.0.1, schema 1, another layout */
 
 uint64_t toy_counter(const void *state, uint32_t key);
 uint64_t toy_extra_sum(const void *state);

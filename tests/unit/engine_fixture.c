@@ -215,6 +215,21 @@ void engine_assert_expected(engine_fixture *fixture, const engine_expected *expe
     assert_int_equal(status.effects_count, expected[status.seq].effects_count);
 }
 
+void engine_assert_uninterrupted(engine_fixture *fixture, const engine_expected *expected)
+{
+    uint64_t counters[TOY_KEYS] = {0};
+    const baton_engine_status status = engine_fixture_status(fixture);
+    engine_assert_expected(fixture, expected);
+    for (uint64_t n = 1; n <= status.seq; n++) {
+        const toy_add add = engine_stream_entry(n);
+        counters[baton_le32_get(add.key)] += baton_le32_get(add.amount);
+    }
+    for (uint32_t key = 0; key < TOY_KEYS; key++)
+        assert_int_equal(toy_counter(baton_engine_state(fixture->engine), key), counters[key]);
+    assert_int_equal(status.outbox_effects, expected[status.seq].outbox_effects);
+    assert_int_equal(status.outbox_bytes, expected[status.seq].outbox_bytes);
+}
+
 baton_engine_status engine_fixture_status(const engine_fixture *fixture)
 {
     baton_engine_status status;

@@ -81,6 +81,8 @@ typedef struct {
 engine_expected *
 engine_stream_expected(uint64_t entries_count); /* index 0 .. entries_count; free it */
 void engine_assert_expected(engine_fixture *fixture, const engine_expected *expected);
+/* And every counter, one by one, and the outbox, when nothing was confirmed. */
+void engine_assert_uninterrupted(engine_fixture *fixture, const engine_expected *expected);
 
 baton_engine_status engine_fixture_status(const engine_fixture *fixture);
 uint32_t engine_fixture_snapshots_count(const engine_fixture *fixture);

@@ -1,0 +1,231 @@
+/* engine/generations.c: which snapshots stay (S1): the newest good ones, the images that they add
+ * to, a second one that shares no chunk with the first, and, beside images, the newest portable
+ * one, for a build whose layout is another. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <baton/log.h>
+
+#include "engine/engine_private.h"
+#include "snapshot/chain.h"
+
+/* ---- the list ---- */
+
+static int insert(engine_snapshot_task *task, uint32_t at, engine_generation generation)
+{
+    if (task->generations_count == task->generations_max) {
+        uint32_t max = task->generations_max > 0 ? 2 * task->generations_max : 16;
+        engine_generation *larger = realloc(task->generations, max * sizeof(*larger));
+        if (larger == NULL)
+            return -ENOMEM;
+        task->generations = larger;
+        task->generations_max = max;
+    }
+    engine_generation *slot = task->generations + at;
+    memmove(slot + 1, slot, (task->generations_count - at) * sizeof(*slot));
+    *slot = generation;
+    task->generations_count++;
+    return 0;
+}
+
+static engine_generation generation_of(const baton_snapshot_info *info, bool good)
+{
+    return (engine_generation){
+        .seq = info->seq,
+        .epoch = info->epoch,
+        .root = info->root,
+        .parent = info->parent,
+        .is_image = baton_snapshot_is_image(info),
+        .good = good,
+    };
+}
+
+int baton_generations_add(baton_engine *engine, const baton_snapshot_info *info)
+{
+    return insert(&engine->snapshot, 0, generation_of(info, true));
+}
+
+int baton_generations_adopt(baton_engine *engine, const baton_catalogue *catalogue,
+                            const baton_journal_view *view, uint32_t chosen, baton_error *error)
+{
+    engine_snapshot_task *task = &engine->snapshot;
+    for (uint32_t i = 0; i < catalogue->count; i++) {
+        const baton_snapshot_listed *listed = &catalogue->listed[i];
+        if (listed->status != 0 || !baton_digest_equal(listed->info.journal_id, view->id))
+            continue; /* not ours to remove */
+        const bool named = baton_snapshot_trust(&listed->info, view) == BATON_TRUST_NAMED;
+        const bool good = i == chosen || (named && !catalogue->bad[i]);
+        int r = insert(task, task->generations_count, generation_of(&listed->info, good));
+        if (r < 0)
+            return baton_error_set(error, r, "list the snapshots", NULL, "free memory");
+    }
+    task->attempt_seq = chosen != UINT32_MAX ? catalogue->listed[chosen].info.seq : 0;
+    task->prune_due = true;
+    return 0;
+}
+
+/* ---- which stay ---- */
+
+typedef struct {
+    uint32_t oldest;   /* this one and all before it in the list stay */
+    uint32_t portable; /* and this one, wherever it stands; UINT32_MAX: there is none */
+    bool images;       /* an image is among those that stay */
+} kept_range;
+
+/* Good, and so is all that it adds to: those come later in the list. Returns how many there are. */
+static uint32_t mark_usable(const engine_snapshot_task *task, const baton_snapshot_listed *list,
+                            uint8_t *marks)
+{
+    const uint32_t count = task->generations_count;
+    uint32_t usable_count = 0;
+    for (uint32_t i = count; i-- > 0;) {
+        const bool alone = baton_digest_is_zero(list[i].info.parent);
+        const uint32_t parent = baton_snapshot_parent_index(list, count, i);
+        const bool whole =
+            alone || (parent != BATON_NOT_LISTED && (marks[parent] & BATON_MARK_READABLE) != 0);
+        marks[i] = task->generations[i].good && whole ? BATON_MARK_READABLE : 0;
+        usable_count += marks[i] != 0;
+    }
+    return usable_count;
+}
+
+/* As chain.h has it. False while there are too few good ones to remove any. */
+static bool mark(const baton_engine *engine, uint8_t *marks)
+{
+    const engine_snapshot_task *task = &engine->snapshot;
+    baton_snapshot_listed *list = calloc(task->generations_count, sizeof(*list));
+    if (list == NULL)
+        return false;
+    for (uint32_t i = 0; i < task->generations_count; i++) {
+        list[i].info.root = task->generations[i].root;
+        list[i].info.parent = task->generations[i].parent;
+    }
+    const bool enough = mark_usable(task, list, marks) >= engine->snapshots_keep;
+    if (enough)
+        baton_snapshot_mark_kept(list, task->generations_count, engine->snapshots_keep, marks);
+    free(list);
+    return enough;
+}
+
+static bool find_kept(const baton_engine *engine, kept_range *ret_kept)
+{
+    const engine_snapshot_task *task = &engine->snapshot;
+    *ret_kept = (kept_range){.portable = UINT32_MAX};
+    uint8_t *marks = calloc(task->generations_count + 1u, 1);
+    const bool found = marks != NULL && mark(engine, marks);
+    for (uint32_t i = 0; found && i < task->generations_count; i++) {
+        const engine_generation *generation = &task->generations[i];
+        if ((marks[i] & BATON_MARK_READABLE) == 0)
+            continue;
+        if (!generation->is_image && ret_kept->portable == UINT32_MAX)
+            ret_kept->portable = i;
+        if ((marks[i] & BATON_MARK_KEPT) == 0)
+            continue;
+        ret_kept->oldest = i;
+        ret_kept->images = ret_kept->images || generation->is_image;
+    }
+    free(marks);
+    return found;
+}
+
+/* What the journal must still hold. A build that can't use the images replays from the portable
+ * one, or from the first entry. */
+static uint64_t journal_keep_seq(const engine_snapshot_task *task, const kept_range *kept)
+{
+    const uint64_t oldest_seq = task->generations[kept->oldest].seq;
+    if (!kept->images)
+        return oldest_seq;
+    if (kept->portable == UINT32_MAX)
+        return 0;
+    const uint64_t portable_seq = task->generations[kept->portable].seq;
+    return portable_seq < oldest_seq ? portable_seq : oldest_seq;
+}
+
+/* ---- what goes ---- */
+
+static bool is_kept_root(const engine_snapshot_task *task, const baton_root_wire *root)
+{
+    for (uint32_t i = 0; i < task->generations_count; i++) {
+        const engine_generation *generation = &task->generations[i];
+        if (generation->seq == baton_le64_get(root->seq) &&
+            memcmp(generation->root.bytes, root->root, sizeof(root->root)) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* What the journal still names and nobody keeps. Where there is no room for the record now, the
+ * next prune does it. */
+static void forget_roots(baton_engine *engine, uint64_t keep_seq)
+{
+    const baton_facts facts =
+        *baton_journal_facts(engine->journal); /* a copy: appending changes them */
+    for (uint32_t i = 0; i < facts.roots_count; i++) {
+        const uint64_t seq = baton_le64_get(facts.roots[i].seq);
+        if (seq > keep_seq || is_kept_root(&engine->snapshot, &facts.roots[i]))
+            continue;
+        baton_digest root;
+        memcpy(root.bytes, facts.roots[i].root, sizeof(root.bytes));
+        if (baton_engine_append_root(engine, BATON_RECORD_ROOT_GONE, seq, root) < 0)
+            return;
+    }
+}
+
+void baton_generations_retire(baton_engine *engine, uint64_t keep_seq)
+{
+    uint32_t removed = 0;
+    engine->snapshot.retire_due = false;
+    engine->snapshot.retire_keep_seq = keep_seq;
+    if (!engine->retire || keep_seq == 0)
+        return;
+    int r = baton_journal_retire(engine->journal, keep_seq, &removed);
+    if (r < 0)
+        baton_log(WARN, "engine.retire_failed", BATON_LOG_NUMBER("keep_seq", keep_seq),
+                  BATON_LOG_TEXT("status", baton_status_name(r)));
+    else if (removed > 0)
+        baton_log(INFO, "engine.retired", BATON_LOG_NUMBER("keep_seq", keep_seq),
+                  BATON_LOG_NUMBER("segments", removed));
+}
+
+static bool remove_generation(baton_engine *engine, uint32_t at)
+{
+    engine_snapshot_task *task = &engine->snapshot;
+    engine_generation *generation = &task->generations[at];
+    int r = baton_snapshot_remove(task->io, engine->paths.snapshots, generation->seq,
+                                  generation->epoch);
+    if (r == BATON_E_REFUSED)
+        return true; /* pinned: it stays, and stays named */
+    if (r < 0 && r != -ENOENT && r != BATON_E_NOT_FOUND) {
+        baton_log(WARN, "engine.prune_failed", BATON_LOG_NUMBER("seq", generation->seq),
+                  BATON_LOG_TEXT("status", baton_status_name(r)));
+        return false;
+    }
+    baton_log(INFO, "engine.snapshot_removed", BATON_LOG_NUMBER("seq", generation->seq));
+    task->generations_count--;
+    memmove(generation, generation + 1, (task->generations_count - at) * sizeof(*generation));
+    return true;
+}
+
+/* Blocks for the unlinks: the one place where a turn waits for the file system. */
+void baton_generations_prune(baton_engine *engine)
+{
+    engine_snapshot_task *task = &engine->snapshot;
+    task->prune_due = false;
+    kept_range kept;
+    if (!find_kept(engine, &kept))
+        return;
+    const uint64_t keep_seq = journal_keep_seq(task, &kept);
+    if (engine->retire && keep_seq == 0)
+        baton_log(INFO, "engine.nothing_retired",
+                  BATON_LOG_TEXT("why", "every snapshot is an image: a build with another layout "
+                                        "would need all entries, or a portable one"));
+    for (uint32_t i = task->generations_count; i-- > kept.oldest + 1;) {
+        if (kept.images && i == kept.portable)
+            continue;
+        if (!remove_generation(engine, i))
+            return;
+    }
+    forget_roots(engine, task->generations[kept.oldest].seq);
+    baton_generations_retire(engine, keep_seq);
+}
