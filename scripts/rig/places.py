@@ -99,10 +99,10 @@ class Image:
             time.sleep(0.05)
 
     def fill(self):
-        """Take every free block, down to the last."""
+        """Take every free block, down to the last; also those that became free since the last time."""
         size = 64 << 20
-        with open(self._filler, "wb") as file:
-            end = 0
+        with open(self._filler, "ab") as file:
+            end = os.fstat(file.fileno()).st_size
             while size >= 4096:
                 try:
                     os.posix_fallocate(file.fileno(), end, size)

@@ -169,8 +169,7 @@ class SnapshotRun:
         count = self.random.randrange(1, 4)
         if kind in (FULL, ROOM):
             service.wait(lambda: service.published or service.is_full, "a first snapshot")
-            self.place.fill()
-            service.wait(lambda: service.is_full or "BATON_E_NO_SPACE" in service.failed, "word of the full disk")
+            service.wait(lambda: self.is_told_full(service), "word of the full disk")
             self.collect(service)
             self.check(living=True)
         if kind == FULL:
@@ -182,6 +181,13 @@ class SnapshotRun:
             self.found["taken_after_full_disk"] += 1
         service.wait(lambda: len(service.published) >= count, "snapshots")
         time.sleep(self.random.uniform(0, MOMENT_S))  # any moment of the next one
+
+    def is_told_full(self, service):
+        """A generation that is removed makes room for the next one: that is taken away, too."""
+        if service.is_full or "BATON_E_NO_SPACE" in service.failed:
+            return True
+        self.place.fill()
+        return False
 
     def collect(self, service):
         """What it has said counts from now on."""
