@@ -8,6 +8,7 @@
 #include <baton/log.h>
 
 #include "engine/engine_private.h"
+#include "snapshot/catalogue.h"
 #include "snapshot/chain.h"
 
 /* ---- the list ---- */
@@ -90,17 +91,24 @@ static uint32_t mark_usable(const engine_snapshot_task *task, const baton_snapsh
     return usable_count;
 }
 
+/* What chain.h asks of a listing. Free it; NULL: no memory. */
+static baton_snapshot_listed *as_listed(const engine_snapshot_task *task)
+{
+    baton_snapshot_listed *list = calloc(task->generations_count, sizeof(*list));
+    for (uint32_t i = 0; list != NULL && i < task->generations_count; i++) {
+        list[i].info.root = task->generations[i].root;
+        list[i].info.parent = task->generations[i].parent;
+    }
+    return list;
+}
+
 /* As chain.h has it. False while there are too few good ones to remove any. */
 static bool mark(const baton_engine *engine, uint8_t *marks)
 {
     const engine_snapshot_task *task = &engine->snapshot;
-    baton_snapshot_listed *list = calloc(task->generations_count, sizeof(*list));
+    baton_snapshot_listed *list = as_listed(task);
     if (list == NULL)
         return false;
-    for (uint32_t i = 0; i < task->generations_count; i++) {
-        list[i].info.root = task->generations[i].root;
-        list[i].info.parent = task->generations[i].parent;
-    }
     const bool enough = mark_usable(task, list, marks) >= engine->snapshots_keep;
     if (enough)
         baton_snapshot_mark_kept(list, task->generations_count, engine->snapshots_keep, marks);
@@ -207,6 +215,35 @@ static bool remove_generation(baton_engine *engine, uint32_t at)
     return true;
 }
 
+/* Those beyond the range that stay because a pinned image among them adds to them: without them it
+ * is worth nothing. One that can't be asked counts as pinned. */
+static bool mark_pinned(const baton_engine *engine, const kept_range *kept, uint8_t *marks)
+{
+    const engine_snapshot_task *task = &engine->snapshot;
+    baton_snapshot_listed *list = as_listed(task);
+    for (uint32_t i = kept->oldest + 1; list != NULL && i < task->generations_count; i++)
+        if (!baton_digest_is_zero(list[i].info.parent) &&
+            baton_snapshot_is_pinned(task->io, engine->paths.snapshots, task->generations[i].seq,
+                                     task->generations[i].epoch) != 0)
+            baton_snapshot_keep_chain(list, task->generations_count, i, marks);
+    free(list);
+    return list != NULL;
+}
+
+/* False: something could not be removed, and nothing more is done now. */
+static bool remove_beyond(baton_engine *engine, const kept_range *kept)
+{
+    const uint32_t count = engine->snapshot.generations_count;
+    uint8_t *pinned = calloc(count, 1);
+    bool done = pinned != NULL && mark_pinned(engine, kept, pinned);
+    for (uint32_t i = count; done && i-- > kept->oldest + 1;) {
+        if ((pinned[i] & BATON_MARK_KEPT) == 0 && !(kept->images && i == kept->portable))
+            done = remove_generation(engine, i);
+    }
+    free(pinned);
+    return done;
+}
+
 /* Blocks for the unlinks: the one place where a turn waits for the file system. */
 void baton_generations_prune(baton_engine *engine)
 {
@@ -220,12 +257,8 @@ void baton_generations_prune(baton_engine *engine)
         baton_log(INFO, "engine.nothing_retired",
                   BATON_LOG_TEXT("why", "every snapshot is an image: a build with another layout "
                                         "would need all entries, or a portable one"));
-    for (uint32_t i = task->generations_count; i-- > kept.oldest + 1;) {
-        if (kept.images && i == kept.portable)
-            continue;
-        if (!remove_generation(engine, i))
-            return;
-    }
+    if (!remove_beyond(engine, &kept))
+        return;
     forget_roots(engine, task->generations[kept.oldest].seq);
     baton_generations_retire(engine, keep_seq);
 }

@@ -39,8 +39,8 @@ uint32_t baton_snapshot_base_index(const baton_snapshot_listed *list, uint32_t c
     return BATON_NOT_LISTED;
 }
 
-static void keep_chain(const baton_snapshot_listed *list, uint32_t count, uint32_t index,
-                       uint8_t *marks)
+void baton_snapshot_keep_chain(const baton_snapshot_listed *list, uint32_t count, uint32_t index,
+                               uint8_t *marks)
 {
     while (index != BATON_NOT_LISTED && (marks[index] & BATON_MARK_KEPT) == 0) {
         marks[index] |= BATON_MARK_KEPT;
@@ -67,7 +67,7 @@ void baton_snapshot_mark_kept(const baton_snapshot_listed *list, uint32_t count,
             first_base = base;
         independent = independent || other;
         generations++;
-        keep_chain(list, count, i, marks);
+        baton_snapshot_keep_chain(list, count, i, marks);
     }
 }
 

@@ -25,6 +25,9 @@ enum {
     BATON_MARK_READABLE = 1, /* by the caller: manifest in order, chunks of the right size */
     BATON_MARK_KEPT = 2,
 };
+/* Marks list[index], and all that it adds to, as kept. */
+void baton_snapshot_keep_chain(const baton_snapshot_listed *list, uint32_t count, uint32_t index,
+                               uint8_t *marks);
 /* Marks what a prune must leave: the newest `keep` readable generations whose parents are all
  * readable, those parents, and enough older ones that two of the kept share no chunk: a damaged
  * full image takes all that add to it with it (S1). list: newest first. Increments whose parents

@@ -173,11 +173,54 @@ static void a_stop_on_the_way_removes_nothing_that_is_needed(void **unused)
     engine_fixture_remove(&base);
 }
 
+static void what_a_pinned_image_adds_to_stays_with_it(void **unused)
+{
+    (void)unused;
+    engine_fixture f;
+    char snapshots[TEST_PATH_BYTES + 16];
+    uint64_t pinned_seq = 0;
+    engine_fixture_make(&f, "retention_pinned_image");
+    f.options.snapshot_form = BATON_FORM_IMAGE;
+    f.options.snapshots_keep = 2;
+    snprintf(snapshots, sizeof(snapshots), "%s/snapshots", f.path);
+    engine_fixture_open(&f, &toy_service_arena);
+    for (uint64_t n = 0; n < 26; n++) { /* three times a full one, and what adds to it */
+        engine_fixture_submit_stream(&f, n * 20 + 1, n * 20 + 20);
+        engine_fixture_settle(&f);
+        assert_int_equal(engine_fixture_snapshot(&f), 0);
+        if (n == 3) {
+            pinned_seq = n * 20 + 20;
+            assert_int_equal(
+                baton_snapshot_pin(snapshots, pinned_seq, baton_engine_epoch(f.engine), NULL), 0);
+        }
+    }
+    engine_fixture_submit_stream(&f, 521, 540);
+    engine_fixture_settle(&f);
+    engine_fixture_turn(&f);
+    engine_fixture_turn(&f);
+    engine_fixture_close(&f);
+
+    baton_snapshot_listed *list;
+    uint32_t count, pinned_count = 0;
+    baton_error error = {0};
+    assert_int_equal(baton_snapshot_list(snapshots, &list, &count, &error), 0);
+    assert_true(count < 26); /* others went */
+    for (uint32_t i = 0; i < count; i++) {
+        pinned_count += list[i].pinned;
+        if (list[i].info.seq == pinned_seq)
+            assert_int_equal(baton_snapshot_verify(snapshots, &list[i], &error), 0);
+    }
+    assert_int_equal(pinned_count, 1);
+    free(list);
+    engine_fixture_remove(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_two_generations_need_stays_and_the_rest_goes),
         cmocka_unit_test(a_stop_on_the_way_removes_nothing_that_is_needed),
+        cmocka_unit_test(what_a_pinned_image_adds_to_stays_with_it),
     };
     return cmocka_run_group_tests(tests, make_expected, free_expected);
 }
