@@ -8,7 +8,7 @@ static_assert(BATON_ENTRY_BYTES_MAX + 4096 <= 128u * 1024u, "one entry always fi
 
 /* Wall time at begin, advanced by the monotonic clock, never going back (J11). Reading the clock
  * costs as much as copying and digesting an entry, so neighbours in one turn share a reading. */
-uint64_t journal_entry_time(baton_journal *journal)
+static uint64_t entry_time(baton_journal *journal)
 {
     if (journal->time_shares == 0) {
         uint64_t now_ns = baton_clock_monotonic_ns(journal->clock);
@@ -71,7 +71,7 @@ static void finish_frame(baton_journal *journal, uint16_t type, uint32_t payload
     uint8_t *frame = open_end(journal);
     uint8_t *payload = frame + sizeof(baton_frame_header);
     uint32_t frame_bytes = baton_frame_bytes(payload_bytes);
-    uint64_t time_ns = journal_entry_time(journal);
+    uint64_t time_ns = entry_time(journal);
     baton_frame_header header = {
         .payload_bytes = baton_le32_put(payload_bytes),
         .type = baton_le16_put(type),

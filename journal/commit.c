@@ -55,7 +55,7 @@ static void roll(baton_journal *journal)
     next->header_busy = journal->broken == 0;
 }
 
-journal_slot *journal_open_slot(const baton_journal *journal)
+static journal_slot *open_slot(const baton_journal *journal)
 {
     uint32_t at = journal->slots_first + journal->slots_in_flight;
     return &journal->slots[at % (journal->in_flight_max + 1)];
@@ -66,7 +66,7 @@ static void submit_slot(baton_journal *journal, uint16_t flags)
 {
     journal_segment *segment = journal->current;
     journal_chain *chain = &journal->chain;
-    journal_slot *slot = journal_open_slot(journal);
+    journal_slot *slot = open_slot(journal);
     uint32_t batch_bytes = (journal->open_used + BATON_IO_UNIT - 1) & ~(BATON_IO_UNIT - 1);
 
     baton_position proven = BATON_BREAK(NO_EVIDENCE) ? (baton_position){0} : journal->proven;
@@ -122,7 +122,7 @@ static void submit_slot(baton_journal *journal, uint16_t flags)
     journal->open_records = 0;
     journal->open_handover = false;
     journal->slots_in_flight++;
-    journal->open_buffer = journal_open_slot(journal)->buffer;
+    journal->open_buffer = open_slot(journal)->buffer;
     journal_queue(journal, &slot->op);
 }
 

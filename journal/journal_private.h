@@ -302,9 +302,6 @@ static inline bool journal_segment_fits(const journal_segment *segment, uint64_t
     return segment->offset + bytes + journal_reserve_bytes(kind) <= segment->bytes;
 }
 
-/* append.c */
-uint64_t journal_entry_time(baton_journal *journal);
-
 /* commit.c */
 static inline bool journal_open_empty(const baton_journal *journal)
 {
@@ -314,7 +311,6 @@ static inline bool journal_slot_free(const baton_journal *journal)
 {
     return journal->slots_in_flight < journal->in_flight_max;
 }
-journal_slot *journal_open_slot(const baton_journal *journal);
 void journal_commit_open(
     baton_journal *journal); /* seal and queue the open batch; a slot is free */
 bool journal_commit_mark(baton_journal *journal, uint16_t flags); /* false: no room for it now */

@@ -60,33 +60,27 @@ static json_t *number_of(uint64_t number)
     return json_string(digits);
 }
 
-/* A field's kind is found by asking: what is of another kind stays where it is. */
 static int field_of(baton_snapshot_reader *reader, json_t **ret_field)
 {
-    uint64_t number;
-    int64_t negative;
-    const char *text;
-    const void *bytes;
-    uint32_t count;
-    int r = baton_unpack_uint(reader, &number);
-    if (r == 0)
-        *ret_field = number_of(number);
-    if (r != BATON_E_SCHEMA)
+    baton_value field;
+    int r = baton_unpack_value(reader, &field);
+    if (r < 0)
         return r;
-    r = baton_unpack_int(reader, &negative);
-    if (r == 0)
-        *ret_field = json_integer(negative);
-    if (r != BATON_E_SCHEMA)
-        return r;
-    r = baton_unpack_text(reader, &text, &count);
-    if (r == 0) /* may hold zeros */
-        *ret_field = json_stringn(text, count);
-    if (r != BATON_E_SCHEMA)
-        return r;
-    r = baton_unpack_bytes(reader, &bytes, &count);
-    if (r == 0)
-        *ret_field = hex_of(bytes, count);
-    return r;
+    switch (field.kind) {
+    case BATON_VALUE_UINT:
+        *ret_field = number_of(field.number);
+        break;
+    case BATON_VALUE_INT:
+        *ret_field = json_integer(field.negative);
+        break;
+    case BATON_VALUE_TEXT: /* may hold zeros */
+        *ret_field = json_stringn(field.bytes, field.bytes_count);
+        break;
+    case BATON_VALUE_BYTES:
+        *ret_field = hex_of(field.bytes, field.bytes_count);
+        break;
+    }
+    return 0;
 }
 
 static int print_row(void *context, const char *section, baton_diff_kind kind,

@@ -64,8 +64,8 @@ static bool is_same(const baton_snapshot_named *a, const baton_snapshot_named *b
     return a->seq == b->seq && a->epoch == b->epoch;
 }
 
-bool baton_snapshot_names_beside(const baton_snapshot_names *names, uint32_t index,
-                                 baton_snapshot_name kind)
+/* Is a file of this kind there of the snapshot that names[index] belongs to? */
+static bool has_beside(const baton_snapshot_names *names, uint32_t index, baton_snapshot_name kind)
 {
     const baton_snapshot_named *one = &names->names[index];
     while (index > 0 && is_same(&names->names[index - 1], one))
@@ -83,7 +83,7 @@ static bool describe(baton_io *io, const char *directory, const baton_snapshot_n
     const baton_snapshot_named *one = &names->names[index];
     baton_snapshot_manifest manifest;
     *listed = (baton_snapshot_listed){.info = {.seq = one->seq, .epoch = one->epoch}};
-    listed->pinned = baton_snapshot_names_beside(names, index, BATON_NAME_PIN);
+    listed->pinned = has_beside(names, index, BATON_NAME_PIN);
     listed->status = baton_snapshot_path(listed->manifest_path, directory, one->seq, one->epoch,
                                          BATON_NAME_MANIFEST);
     if (listed->status < 0)
@@ -92,7 +92,7 @@ static bool describe(baton_io *io, const char *directory, const baton_snapshot_n
                                                   &manifest, NULL);
     if (listed->status == 0) {
         listed->info = manifest.info;
-        if (baton_snapshot_names_beside(names, index, BATON_NAME_VERIFIED))
+        if (has_beside(names, index, BATON_NAME_VERIFIED))
             listed->verified_wall_ns = baton_snapshot_verified_read(io, directory, &listed->info);
     }
     baton_snapshot_manifest_free(&manifest);

@@ -24,9 +24,6 @@ typedef struct {
 BATON_MUST_USE int baton_snapshot_names_collect(baton_io *io, const char *directory,
                                                 baton_snapshot_names *ret_names,
                                                 baton_error *error);
-/* Is a file of this kind there of the snapshot that names[index] belongs to? */
-bool baton_snapshot_names_beside(const baton_snapshot_names *names, uint32_t index,
-                                 baton_snapshot_name kind);
 
 /* ---- notes.c: pins, and when a snapshot was verified ---- */
 

@@ -80,33 +80,27 @@ static void add_field(baton_digest_stream *stream, char kind, const void *bytes,
     baton_digest_update(stream, bytes, count);
 }
 
-/* A field's kind is found by asking: what is of another kind stays where it is. */
 static int digest_field(baton_snapshot_reader *reader, baton_digest_stream *stream)
 {
-    uint64_t number;
-    int64_t negative;
-    const char *text;
-    const void *bytes;
-    uint32_t count;
-    int r = baton_unpack_uint(reader, &number);
-    if (r == 0)
-        add_field(stream, 'u', baton_le64_put(number).bytes, 8);
-    if (r != BATON_E_SCHEMA)
+    baton_value field;
+    int r = baton_unpack_value(reader, &field);
+    if (r < 0)
         return r;
-    r = baton_unpack_text(reader, &text, &count);
-    if (r == 0)
-        add_field(stream, 't', text, count);
-    if (r != BATON_E_SCHEMA)
-        return r;
-    r = baton_unpack_bytes(reader, &bytes, &count);
-    if (r == 0)
-        add_field(stream, 'b', bytes, count);
-    if (r != BATON_E_SCHEMA)
-        return r;
-    r = baton_unpack_int(reader, &negative);
-    if (r == 0)
-        add_field(stream, 'i', baton_le64_put((uint64_t)negative).bytes, 8);
-    return r;
+    switch (field.kind) {
+    case BATON_VALUE_UINT:
+        add_field(stream, 'u', baton_le64_put(field.number).bytes, 8);
+        break;
+    case BATON_VALUE_INT:
+        add_field(stream, 'i', baton_le64_put((uint64_t)field.negative).bytes, 8);
+        break;
+    case BATON_VALUE_TEXT:
+        add_field(stream, 't', field.bytes, field.bytes_count);
+        break;
+    case BATON_VALUE_BYTES:
+        add_field(stream, 'b', field.bytes, field.bytes_count);
+        break;
+    }
+    return 0;
 }
 
 static int digest_row(baton_snapshot_reader *reader, uint32_t fields_count, row_print *print)

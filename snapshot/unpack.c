@@ -257,3 +257,25 @@ int baton_unpack_bytes(baton_snapshot_reader *reader, const void **ret_bytes,
                  : finish(reader, baton_rows_run(&reader->rows, BATON_TOKEN_BYTES, ret_bytes,
                                                  ret_bytes_count));
 }
+
+/* A kind is found by asking: what is of another one stays where it is. */
+int baton_unpack_value(baton_snapshot_reader *reader, baton_value *ret_field)
+{
+    const char *text;
+    *ret_field = (baton_value){.kind = BATON_VALUE_UINT};
+    int r = baton_unpack_uint(reader, &ret_field->number);
+    if (r != BATON_E_SCHEMA)
+        return r;
+    ret_field->kind = BATON_VALUE_INT;
+    r = baton_unpack_int(reader, &ret_field->negative);
+    if (r != BATON_E_SCHEMA)
+        return r;
+    ret_field->kind = BATON_VALUE_TEXT;
+    r = baton_unpack_text(reader, &text, &ret_field->bytes_count);
+    if (r == 0)
+        ret_field->bytes = text;
+    if (r != BATON_E_SCHEMA)
+        return r;
+    ret_field->kind = BATON_VALUE_BYTES;
+    return baton_unpack_bytes(reader, &ret_field->bytes, &ret_field->bytes_count);
+}

@@ -100,23 +100,6 @@ static void put(baton_io *io, const file *from, uint64_t seq, uint64_t epoch,
 
 /* ---- reading ---- */
 
-static int read_field(baton_snapshot_reader *reader)
-{
-    uint64_t number;
-    int64_t difference;
-    const char *text;
-    const void *bytes;
-    uint32_t count;
-    int r = baton_unpack_uint(reader, &number);
-    if (r == BATON_E_SCHEMA)
-        r = baton_unpack_int(reader, &difference);
-    if (r == BATON_E_SCHEMA)
-        r = baton_unpack_text(reader, &text, &count);
-    if (r == BATON_E_SCHEMA)
-        r = baton_unpack_bytes(reader, &bytes, &count);
-    return r;
-}
-
 static int read_all(baton_io *io, const baton_snapshot_listed *listed)
 {
     baton_snapshot_reader *reader = NULL;
@@ -125,10 +108,11 @@ static int read_all(baton_io *io, const baton_snapshot_listed *listed)
     for (uint32_t i = 0; r == 0 && (name = baton_snapshot_reader_section_name(reader, i)) != NULL;
          i++) {
         uint32_t fields;
+        baton_value field;
         r = baton_unpack_section(reader, name);
         while (r == 0 && (r = baton_unpack_row(reader, &fields)) == 1)
             for (r = 0; r == 0 && fields > 0; fields--)
-                r = read_field(reader);
+                r = baton_unpack_value(reader, &field);
     }
     baton_snapshot_reader_close(reader);
     return r;

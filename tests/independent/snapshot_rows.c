@@ -37,30 +37,25 @@ static void print_hex(char kind, const void *bytes, uint32_t count)
 
 static int print_field(baton_snapshot_reader *reader)
 {
-    uint64_t number;
-    int64_t difference;
-    const char *text;
-    const void *bytes;
-    uint32_t count;
-    int r = baton_unpack_uint(reader, &number);
-    if (r == 0)
-        printf("\tu%" PRIu64, number);
-    if (r != BATON_E_SCHEMA)
+    baton_value field;
+    int r = baton_unpack_value(reader, &field);
+    if (r < 0)
         return r;
-    r = baton_unpack_int(reader, &difference);
-    if (r == 0)
-        printf("\ti%" PRId64, difference);
-    if (r != BATON_E_SCHEMA)
-        return r;
-    r = baton_unpack_text(reader, &text, &count);
-    if (r == 0)
-        print_hex('t', text, count);
-    if (r != BATON_E_SCHEMA)
-        return r;
-    r = baton_unpack_bytes(reader, &bytes, &count);
-    if (r == 0)
-        print_hex('b', bytes, count);
-    return r;
+    switch (field.kind) {
+    case BATON_VALUE_UINT:
+        printf("\tu%" PRIu64, field.number);
+        break;
+    case BATON_VALUE_INT:
+        printf("\ti%" PRId64, field.negative);
+        break;
+    case BATON_VALUE_TEXT:
+        print_hex('t', field.bytes, field.bytes_count);
+        break;
+    case BATON_VALUE_BYTES:
+        print_hex('b', field.bytes, field.bytes_count);
+        break;
+    }
+    return 0;
 }
 
 static int print_rows(baton_snapshot_reader *reader)

@@ -53,6 +53,22 @@ BATON_MUST_USE int baton_unpack_text(baton_snapshot_reader *reader, const char *
 BATON_MUST_USE int baton_unpack_bytes(baton_snapshot_reader *reader, const void **ret_bytes,
                                       uint32_t *ret_bytes_count);
 
+/* The next field, of whatever kind it is: for who does not know the rows. */
+typedef enum {
+    BATON_VALUE_UINT,
+    BATON_VALUE_INT,
+    BATON_VALUE_TEXT,
+    BATON_VALUE_BYTES
+} baton_value_kind;
+typedef struct {
+    baton_value_kind kind;
+    uint64_t number;   /* UINT */
+    int64_t negative;  /* INT: below 0 */
+    const void *bytes; /* TEXT, BYTES: valid until the next row */
+    uint32_t bytes_count;
+} baton_value;
+BATON_MUST_USE int baton_unpack_value(baton_snapshot_reader *reader, baton_value *ret_field);
+
 /* ---- the catalogue: a directory of snapshots ---- */
 
 typedef enum { BATON_COMPRESS_AUTO, BATON_COMPRESS_LZ4, BATON_COMPRESS_RAW } baton_compress;
