@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/io.h"
 #include "journal/follow.h"
@@ -98,16 +97,15 @@ static baton_reader *open_source(const baton_journal *standby)
     return reader;
 }
 
-/* One batch; polls while there is no room. */
+/* One batch; waits for those before it where there is no room. */
 static int take(baton_journal *standby, const baton_batch_header *batch, baton_error *error)
 {
     const uint64_t bytes = baton_le32_get(batch->batch_bytes);
     int r;
     while ((r = baton_journal_follow(standby, batch, bytes, error)) == BATON_E_FULL) {
-        r = baton_journal_poll(standby);
+        r = baton_journal_flush(standby);
         if (r < 0)
             return r;
-        usleep(20); /* leaves the CPU to the flush worker; nothing depends on how long */
     }
     return r;
 }
@@ -138,15 +136,12 @@ static int follow_some(baton_journal *standby, uint32_t most, uint32_t *ret_batc
 static uint32_t follow_all(baton_journal *standby)
 {
     uint32_t batches;
+    baton_digest digest;
     assert_int_equal(follow_some(standby, UINT32_MAX, &batches), 0);
-    while (1) {
-        baton_digest digest;
-        assert_int_equal(baton_journal_poll(standby), 0);
-        const baton_position end = baton_journal_follow_end(standby, &digest);
-        if (baton_journal_durable_position(standby).batch == end.batch)
-            return batches;
-        usleep(20); /* as above */
-    }
+    assert_int_equal(baton_journal_flush(standby), 0);
+    assert_int_equal(baton_journal_durable_position(standby).batch,
+                     baton_journal_follow_end(standby, &digest).batch);
+    return batches;
 }
 
 /* From the standby's first batch on, each batch of it is the active's, to the byte. */
