@@ -83,6 +83,7 @@ typedef struct {
     uint32_t rounds; /* the last one included */
     uint32_t round_pages[BATON_IMAGE_ROUNDS_MAX];
     uint32_t residual_pages; /* of the last round: copied in the pause */
+    uint32_t helped_pages;   /* of those: by the writer's thread, meanwhile */
     uint64_t pause_ns;       /* how long finish() held the service up */
     uint64_t pause_scan_ns;  /* of that: asking which pages */
     uint64_t copy_ns;        /* gathering pages in all rounds before */

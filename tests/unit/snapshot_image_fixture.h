@@ -18,7 +18,7 @@ typedef struct {
     uint64_t random;           /* of image_scribble */
     bool *written;             /* the simulated tracker's: since armed or collected */
     bool refuse;               /* the simulated tracker does not open */
-    uint32_t collect_fails_at; /* counted down; 0: never */
+    uint32_t collect_fails_at; /* or peek: counted down; 0: never */
     int memory;                /* of a memfd, or -1 */
 } image_region;
 
