@@ -232,8 +232,10 @@ int baton_image_finish(baton_image *image, uint64_t bytes_in_use, baton_error *e
     }
     if (image->result.by != BATON_IMAGE_BY_LIVE && image->state == BATON_IMAGE_FAILED)
         r = image->error.status;
-    image->result.pause_ns = image_now_ns(image) - begun_ns;
-    if (r < 0 && error != NULL)
+    const uint64_t pause_ns = image_now_ns(image) - begun_ns;
+    if (pause_ns > image->result.pause_ns)
+        image->result.pause_ns = pause_ns;
+    if (r < 0 && r != BATON_E_AGAIN && error != NULL)
         *error = image->error;
     return r;
 }

@@ -5,6 +5,8 @@
  *   OPEN -> ROUND -> (small?) -> PARKED -> LAST -> FLUSH -> ENDED
  *             ^          | no      |
  *             +----------+---------+  parked too long: one more round
+ *             ^                            |
+ *             +----------------------------+  the pause would wait for the disk: given up, twice
  *   any, on an error or cancel -> ENDED, the file removed
  *
  * PARKED does not wait for the last writes: meanwhile the service would write to more pages.
@@ -21,7 +23,8 @@
 #include "snapshot/image_private.h"
 
 #define PARKED_NS_MAX UINT64_C(10000000) /* then what was written meanwhile is copied again */
-#define WRITER_NICE   10                 /* the service comes first; never stopped altogether */
+#define RETREATS_MAX  2u
+#define WRITER_NICE   10 /* the service comes first; never stopped altogether */
 
 enum { WORK_OPEN, WORK_ROUND, WORK_PARKED, WORK_LAST, WORK_FLUSH, WORK_ENDED };
 
@@ -135,6 +138,25 @@ static int commit(baton_image *image, baton_image_slot *slot)
                                    image->source->page_bytes);
 }
 
+/* What was gathered is a round like those before: nothing was protected, so the next one finds its
+ * pages again. */
+static int work_retreat(baton_image *image)
+{
+    int r = baton_image_pipe_drain(&image->pipe);
+    if (r < 0)
+        return r;
+    image_round_end(image);
+    pthread_mutex_lock(&image->lock);
+    image->queue_free = image->queue_written;
+    image->last_is_whole = false;
+    image->retreating = false;
+    pthread_mutex_unlock(&image->lock);
+    image->settled_from = image->result.rounds;
+    begin_round(image);
+    set_work(image, WORK_ROUND, BATON_IMAGE_COPYING);
+    return 0;
+}
+
 static int work_last(baton_image *image)
 {
     baton_image_slot *slots = image->pipe.slots;
@@ -154,6 +176,8 @@ static int work_last(baton_image *image)
         baton_image_slot *slot = image_share_slot(image);
         if (slot != NULL)
             return commit(image, slot);
+        if (image->retreating)
+            return work_retreat(image);
         set_work(image, WORK_FLUSH, BATON_IMAGE_WRITING);
         return 0;
     }
@@ -286,12 +310,25 @@ baton_image_state image_live_poll(baton_image *image, uint64_t bytes_in_use)
     return state;
 }
 
-/* The slot to fill next. More was written than fits the staging: then the disk is waited for. */
-static baton_image_slot *next_slot(baton_image *image)
+/* Under the lock: the disk would have to be waited for. Not for ever: who always writes more than it
+ * takes gets a longer pause. */
+static bool must_retreat(const baton_image *image)
+{
+    return image->result.retreats < RETREATS_MAX &&
+           image->result.rounds + 2 < BATON_IMAGE_ROUNDS_MAX;
+}
+
+/* The slot to fill next. BATON_E_AGAIN: retreat. */
+static int next_slot(baton_image *image, baton_image_slot **ret_slot)
 {
     const uint32_t queue = image_queue_slots(image);
+    int r = 0;
     pthread_mutex_lock(&image->lock);
-    while (image->queue_filled - image->queue_free == queue && !image->failing) {
+    while (r == 0 && image->queue_filled - image->queue_free == queue && !image->failing) {
+        if (must_retreat(image)) {
+            r = BATON_E_AGAIN;
+            continue;
+        }
         image->result.overflowed = true;
         if (image->threaded) {
             pthread_cond_wait(&image->changed, &image->lock);
@@ -301,9 +338,11 @@ static baton_image_slot *next_slot(baton_image *image)
         work(image);
         pthread_mutex_lock(&image->lock);
     }
-    const bool failing = image->failing;
+    if (image->failing)
+        r = image->error.status;
     pthread_mutex_unlock(&image->lock);
-    return failing ? NULL : &image->pipe.slots[image->queue_filled % queue];
+    *ret_slot = &image->pipe.slots[image->queue_filled % queue];
+    return r;
 }
 
 static void queue_slot(baton_image *image, bool filled, bool whole)
@@ -341,31 +380,44 @@ static int give_up(baton_image *image, int r)
     return r;
 }
 
+/* Everything of this round is in the queue, or the writer's: the round is the writer's too. */
+static void gathered(baton_image *image, bool retreating)
+{
+    image->result.helped_pages = (uint32_t)image_share_end(image);
+    image->round.pages_count += image->result.helped_pages;
+    image->result.residual_pages = (uint32_t)image->round.pages_count;
+    image->result.pause_scan_ns = image->round.scan_ns;
+    image->result.retreats += retreating ? 1 : 0;
+    image->retreating = retreating;
+    queue_slot(image, false, true);
+}
+
 static int fill_all(baton_image *image)
 {
     for (;;) {
-        baton_image_slot *slot = next_slot(image);
-        if (slot == NULL)
-            return image->error.status;
-        int r = image_round_fill(image, slot);
+        baton_image_slot *slot;
+        int r = next_slot(image, &slot);
+        if (r == BATON_E_AGAIN)
+            gathered(image, true);
+        if (r < 0)
+            return r;
+        r = image_round_fill(image, slot);
         if (r < 0)
             return give_up(image, r);
-        const bool over = slot->pages_count == 0;
-        if (over) {
-            image->result.helped_pages = (uint32_t)image_share_end(image);
-            image->round.pages_count += image->result.helped_pages;
-            image->result.residual_pages = (uint32_t)image->round.pages_count;
-            image->result.pause_scan_ns = image->round.scan_ns;
-        }
-        queue_slot(image, !over, over); /* once it is over the round is the writer's */
-        if (over)
+        if (slot->pages_count == 0) {
+            gathered(image, false);
             return 0;
+        }
+        queue_slot(image, true, false);
     }
 }
 
 int image_live_finish(baton_image *image, uint64_t bytes_in_use)
 {
     image_round_begin(image, ROUND_LAST, bytes_in_use);
+    pthread_mutex_lock(&image->lock);
+    image->ready_ns = 0;
+    pthread_mutex_unlock(&image->lock);
     set_filling(image, true);
     set_work(image, WORK_LAST, BATON_IMAGE_WRITING);
     int r = fill_all(image);

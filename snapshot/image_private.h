@@ -98,6 +98,8 @@ struct baton_image {
     bool failing;       /* the writer gave up: nothing more is to be filled */
     bool filling;       /* the service is in finish(): slots are its own, their memory must stay */
     bool last_is_whole; /* everything of the last round is in the queue */
+    bool retreating;    /* it is not the last: the service gave the pause up */
+    uint32_t settled_from;  /* rounds before it don't tell whether they shrink */
     uint32_t queue_filled;  /* slots of the last round: counted from 0, used in turn */
     uint32_t queue_written; /* of those, handed to the disk */
     uint32_t queue_free;    /* of those, whose writes are done: may be filled again */

@@ -126,10 +126,11 @@ bool image_round_is_settled(const baton_image *image)
     if (round->kind == ROUND_ALL)
         return false;
     /* No longer shrinking: the service writes as fast as the disk does. */
+    const uint32_t since = rounds - image->settled_from;
     const bool shrank =
-        rounds < 3 || round->pages_count < (uint64_t)result->round_pages[rounds - 2] / 10 * 9;
-    const bool shrank_before = rounds < 4 || result->round_pages[rounds - 2] <
-                                                 (uint64_t)result->round_pages[rounds - 3] / 10 * 9;
+        since < 3 || round->pages_count < (uint64_t)result->round_pages[rounds - 2] / 10 * 9;
+    const bool shrank_before = since < 4 || result->round_pages[rounds - 2] <
+                                                (uint64_t)result->round_pages[rounds - 3] / 10 * 9;
     if (!shrank && !shrank_before)
         return true;
     /* The scan costs what it costs; it must not keep the rest from being small. */

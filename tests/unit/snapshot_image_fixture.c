@@ -109,7 +109,8 @@ static int sim_open(void *context, void *base, uint64_t bytes, baton_tracker **r
 static int sim_arm(baton_tracker *tracker, uint32_t first_page, uint32_t pages_count)
 {
     image_region *region = (image_region *)tracker;
-    memset(region->written + first_page, 0, pages_count * sizeof(*region->written));
+    for (uint32_t i = 0; i < pages_count; i++)
+        region->written[first_page + i] = false;
     return 0;
 }
 
