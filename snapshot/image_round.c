@@ -133,7 +133,8 @@ bool image_round_is_settled(const baton_image *image)
                                                 (uint64_t)result->round_pages[rounds - 3] / 10 * 9;
     if (!shrank && !shrank_before)
         return true;
-    /* The scan costs what it costs; it must not keep the rest from being small. */
+    /* The scan costs what it costs; it must not keep the rest from being small. (Twice what it costs
+     * in the pause, which protects nothing.) */
     const uint64_t scan_ns =
         round->scan_ns < image->pause_ns_max / 2 ? round->scan_ns : image->pause_ns_max / 2;
     return round->pages_count <= staging_pages && scan_ns + round->copy_ns <= image->pause_ns_max;

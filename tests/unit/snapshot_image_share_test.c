@@ -26,7 +26,7 @@ static atomic_bool pause_is_over;
 static uint32_t wait_for;     /* the service's first one, until the writer has asked that often */
 static uint32_t writer_fails; /* that one of the writer's, and those after it; 0: never */
 static bool writer_is_late;   /* gets its answer when the pause is over */
-static bool service_fails;
+static bool all_fails;        /* for the service alone it may never come to that */
 
 static int peek(const baton_tracker *tracker, uint32_t first_page, uint32_t end_page,
                 baton_page_run *ret_runs, uint32_t runs_max, uint32_t *ret_runs_count,
@@ -35,8 +35,6 @@ static int peek(const baton_tracker *tracker, uint32_t first_page, uint32_t end_
     if (pthread_equal(pthread_self(), service)) {
         while (first_page == 0 && atomic_load(&asked) < wait_for)
             sched_yield();
-        if (service_fails)
-            return -EPERM;
     } else {
         const uint32_t n = atomic_fetch_add(&asked, 1) + 1;
         while (writer_is_late && !atomic_load(&pause_is_over))
@@ -44,6 +42,8 @@ static int peek(const baton_tracker *tracker, uint32_t first_page, uint32_t end_
         if (writer_fails > 0 && n >= writer_fails)
             return -EPERM;
     }
+    if (all_fails)
+        return -EPERM;
     return image_tracker()->peek(tracker, first_page, end_page, ret_runs, runs_max, ret_runs_count,
                                  ret_next_page);
 }
@@ -65,7 +65,7 @@ static int set_up(void **state)
     wait_for = 0;
     writer_fails = 0;
     writer_is_late = false;
-    service_fails = false;
+    all_fails = false;
     return 0;
 }
 
@@ -203,7 +203,6 @@ static void the_writer_does_its_share(void **state)
     wait_for = 3; /* two slices are gathered then, more than a slot */
     check_two(&(writes){.random = 2000}, 21, results);
     assert_true(results[0].helped_pages > 0 && results[1].helped_pages > 0);
-    assert_true(results[0].helped_pages < results[0].residual_pages);
 }
 
 static void a_writer_that_does_not_get_on_is_not_waited_for(void **state)
@@ -230,7 +229,7 @@ static void what_fails_for_the_writer_the_service_does(void **state)
     }
 }
 
-static void what_fails_for_the_service_ends_the_image_and_the_next_is_right(void **state)
+static void what_fails_for_both_ends_the_image_and_the_next_is_right(void **state)
 {
     (void)state;
     baton_image *image = NULL;
@@ -241,7 +240,7 @@ static void what_fails_for_the_service_ends_the_image_and_the_next_is_right(void
     assert_int_equal(baton_image_begin(source, &options, region.bytes, &image, NULL), 0);
     image_poll_until(image, region.bytes, BATON_IMAGE_READY);
     image_scribble(&region, 2000, region.pages);
-    service_fails = true;
+    all_fails = true;
     wait_for = 1;
     assert_int_equal(finish(image), -EPERM);
     atomic_store(&pause_is_over, true);
@@ -250,7 +249,7 @@ static void what_fails_for_the_service_ends_the_image_and_the_next_is_right(void
     assert_int_equal(baton_image_error(image)->status, -EPERM);
     baton_image_end(image);
     assert_int_equal(fixture_files(dir.path), 0);
-    service_fails = false;
+    all_fails = false;
     uint8_t *copy = take(source, 41, &(writes){.random = 2000}, false, &result);
     baton_image_source_close(source);
     image_check(io, dir.path, 41, &region, copy, region.bytes);
@@ -330,8 +329,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_writer_that_does_not_get_on_is_not_waited_for, set_up,
                                         tear_down),
         cmocka_unit_test(what_fails_for_the_writer_the_service_does),
-        cmocka_unit_test_setup_teardown(
-            what_fails_for_the_service_ends_the_image_and_the_next_is_right, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_fails_for_both_ends_the_image_and_the_next_is_right,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_writer_out_of_slots_leaves_the_rest, set_up, tear_down),
         cmocka_unit_test_setup_teardown(more_than_the_staging_takes_gives_the_right_image_too,
                                         set_up, tear_down),
