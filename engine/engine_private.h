@@ -199,6 +199,8 @@ void baton_image_task_close(baton_engine *engine);
 /* schedule.c */
 void baton_engine_rto_started(baton_engine *engine, const baton_hydrate_report *report,
                               uint64_t before_seq);
+/* After it: a start would begin with what this one's replay kept. */
+void baton_engine_rto_kept(baton_engine *engine, const baton_milestones *milestones);
 void baton_engine_rto_snapshot_begun(baton_engine *engine);
 void baton_engine_rto_snapshot_ended(baton_engine *engine, int status, uint64_t took_ns);
 void baton_engine_snapshot_when_due(baton_engine *engine);

@@ -42,9 +42,16 @@ static engine_generation generation_of(const baton_snapshot_info *info, bool goo
     };
 }
 
+/* In the order of a listing. What a replay kept may be older than one that was passed over. */
 int baton_generations_add(baton_engine *engine, const baton_snapshot_info *info)
 {
-    return insert(&engine->snapshot, 0, generation_of(info, true));
+    engine_snapshot_task *task = &engine->snapshot;
+    uint32_t at = 0;
+    while (at < task->generations_count &&
+           (task->generations[at].seq > info->seq ||
+            (task->generations[at].seq == info->seq && task->generations[at].epoch > info->epoch)))
+        at++;
+    return insert(task, at, generation_of(info, true));
 }
 
 int baton_generations_adopt(baton_engine *engine, const baton_catalogue *catalogue,

@@ -21,6 +21,7 @@ typedef struct {
     baton_journal_view view;
     uint32_t chosen;
     bool fresh; /* the data names no schema yet */
+    baton_milestones milestones;
     baton_hydrate_report *report;
     baton_error *error;
 } opening;
@@ -113,6 +114,36 @@ static int pin_schema(opening *self)
         service->name, service->version, service->schema.read_min, finalized);
 }
 
+/* Images where the service's own would be: E4, image_task.c. */
+static void set_milestones(opening *self)
+{
+    const baton_engine *engine = self->engine;
+    const baton_engine_options *options = self->options;
+    self->milestones.options = (baton_milestone_options){
+        .directory = engine->paths.snapshots,
+        .io = engine->snapshot.io,
+        .image_io = baton_image_task_io_options(options),
+        .compress = engine->compress,
+        .image = options->snapshot_form == BATON_FORM_IMAGE &&
+                 engine->schema == engine->service->schema.write,
+        .schema = engine->schema,
+        .mode = engine->mode,
+        .target_ns = options->rto_target_ns,
+        .every_entries = options->hydrate_snapshot_every,
+        .clock = engine->clock,
+    };
+}
+
+static int adopt_milestone(opening *self)
+{
+    baton_engine *engine = self->engine;
+    const baton_snapshot_info *info = &self->milestones.info;
+    if (baton_generations_add(engine, info) < 0)
+        return baton_error_set(self->error, -ENOMEM, "list the snapshots", NULL, "free memory");
+    engine->snapshot.attempt_seq = info->seq;
+    return 0;
+}
+
 static int hydrate(opening *self)
 {
     baton_engine *engine = self->engine;
@@ -123,6 +154,7 @@ static int hydrate(opening *self)
         r = pin_schema(self);
     if (r < 0)
         return r;
+    set_milestones(self);
     const baton_hydrate_options options = {
         .paths = &engine->paths,
         .io = engine->snapshot.io,
@@ -132,13 +164,16 @@ static int hydrate(opening *self)
         .clock = engine->clock,
         .on_progress = self->options->on_progress,
         .progress_context = self->options->progress_context,
+        .milestones = &self->milestones,
     };
     r = baton_hydrate(&options, &self->catalogue, &engine->machine, self->report, &self->chosen,
                       self->error);
     if (r < 0)
         return r;
-    return baton_generations_adopt(engine, &self->catalogue, &self->view, self->chosen,
-                                   self->error);
+    r = baton_generations_adopt(engine, &self->catalogue, &self->view, self->chosen, self->error);
+    if (r == 0 && self->milestones.taken)
+        r = adopt_milestone(self);
+    return r;
 }
 
 /* The first records of this term. The open batch is empty: there is room for them. */
@@ -161,7 +196,16 @@ static int first_records(opening *self)
         if (baton_snapshot_trust(info, &now) != BATON_TRUST_NAMED)
             r = baton_engine_append_root(engine, BATON_RECORD_ROOT, info->seq, info->root);
     }
+    if (r == 0 && self->milestones.taken)
+        r = baton_engine_append_root(engine, BATON_RECORD_ROOT, self->milestones.info.seq,
+                                     self->milestones.info.root);
     engine->unpolled = true;
+    /* What a replay kept counts as a generation from here on. A journal that breaks says so in the
+     * first turn. */
+    if (r == 0 && (self->milestones.taken || self->report->resumed_seq != 0)) {
+        const int flushed = baton_journal_flush(engine->journal);
+        (void)flushed;
+    }
     return r < 0 ? baton_error_set(self->error, r, what, NULL, "free disk space, then start again")
                  : 0;
 }
@@ -341,7 +385,9 @@ static void log_opened(const baton_engine *engine, const baton_hydrate_report *r
               BATON_LOG_NUMBER("schema", engine->schema),
               BATON_LOG_NUMBER("snapshot_seq", report->from_snapshot ? report->snapshot_seq : 0),
               BATON_LOG_TEXT("snapshot_form", report->snapshot_form),
+              BATON_LOG_NUMBER("resumed_from_seq", report->resumed_seq),
               BATON_LOG_NUMBER("replayed", report->replayed_entries),
+              BATON_LOG_NUMBER("kept_seq", report->kept_seq),
               BATON_LOG_NUMBER("checkpoints", report->checkpoints_compared),
               BATON_LOG_NUMBER("took_ns", report->total_ns));
 }
@@ -412,11 +458,14 @@ int baton_engine_open(const baton_service *service, const char *directory,
     ret_report->total_ns = baton_clock_monotonic_ns(engine->clock) - begin_ns;
     engine->hydrate_ns = ret_report->total_ns;
     baton_engine_rto_started(engine, ret_report, baton_catalogue_from_seq(&self.catalogue));
+    if (self.milestones.taken && self.milestones.applied != NULL)
+        baton_engine_rto_kept(engine, &self.milestones);
     r = baton_engine_metrics_open(engine, ret_report);
     if (r < 0) {
         baton_error_set(error, r, "register the engine's metrics", NULL, NULL);
         goto fail;
     }
+    baton_milestones_fini(&self.milestones);
     baton_catalogue_fini(&self.catalogue);
     log_opened(engine, ret_report);
     log_arena(engine->machine.arena);
@@ -424,6 +473,7 @@ int baton_engine_open(const baton_service *service, const char *directory,
     return 0;
 
 fail:
+    baton_milestones_fini(&self.milestones);
     baton_catalogue_fini(&self.catalogue);
     if (engine->journal != NULL)
         baton_journal_abandon(engine->journal);

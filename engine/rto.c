@@ -104,6 +104,17 @@ void baton_rto_progress(baton_rto *rto, uint64_t seq, uint64_t live_bytes)
 
 /* ---- snapshots ---- */
 
+void baton_rto_kept(baton_rto *rto, const baton_rto_base *at, uint64_t took_ns)
+{
+    rto->before.seq = rto->newest.seq;
+    rto->before.journal_bytes = rto->newest.journal_bytes;
+    uint64_t *applied = rto->newest.applied;
+    memcpy(applied, at->applied, rto->rates.types_count * sizeof(*applied));
+    rto->newest = *at;
+    rto->newest.applied = applied;
+    rto->take_ns = took_ns;
+}
+
 void baton_rto_snapshot_begun(baton_rto *rto)
 {
     rto->taking.seq = rto->seq;

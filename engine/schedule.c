@@ -30,7 +30,7 @@ void baton_engine_rto_started(baton_engine *engine, const baton_hydrate_report *
     if (before_seq > report->snapshot_seq)
         before_seq = report->snapshot_seq;
     const baton_rto_start start = {
-        .total_ns = report->total_ns,
+        .total_ns = report->total_ns - report->kept_ns,
         .recover_ns = report->recover_ns,
         .load_ns = report->load_ns,
         .load_bytes = report->load_bytes,
@@ -41,6 +41,17 @@ void baton_engine_rto_started(baton_engine *engine, const baton_hydrate_report *
         .before_seq = before_seq,
     };
     baton_rto_started(&engine->rto, &start);
+}
+
+void baton_engine_rto_kept(baton_engine *engine, const baton_milestones *milestones)
+{
+    const baton_rto_base at = {
+        .seq = milestones->info.seq,
+        .raw_bytes = milestones->load_bytes,
+        .journal_bytes = (double)milestones->replayed_bytes,
+        .applied = milestones->applied,
+    };
+    baton_rto_kept(&engine->rto, &at, milestones->take_ns);
 }
 
 void baton_engine_rto_snapshot_begun(baton_engine *engine)

@@ -95,6 +95,8 @@ static void set_up(snapshot_run *run)
         .snapshots_keep = 2 + (uint32_t)run_draw(run, 2),
         .segment_bytes = UINT64_C(1) << 20,
         .retire = run_one_in(run, 2),
+        .hydrate_snapshot_every =
+            run->options.seed % 2 == 0 ? 5 + run->options.seed % 60 : UINT64_MAX,
         .io_backend = baton_sim_backend(),
         .snapshot_io_backend = baton_sim_backend(),
     };
