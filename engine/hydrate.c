@@ -188,6 +188,12 @@ static bool journal_covers(const baton_recovery_report *recovery, uint64_t seq)
            (recovery->first_seq != 0 && recovery->first_seq <= seq + 1);
 }
 
+static bool is_asked_for(const baton_hydrate_options *options, const baton_snapshot_listed *listed)
+{
+    return !baton_digest_is_zero(options->trust_root) &&
+           baton_digest_equal(options->trust_root, listed->info.root);
+}
+
 static tried try_snapshot(const baton_hydrate_options *options, const baton_snapshot_listed *listed,
                           baton_machine *machine, baton_hydrate_report *report, baton_error *first,
                           baton_error *error)
@@ -197,9 +203,13 @@ static tried try_snapshot(const baton_hydrate_options *options, const baton_snap
         return skip(report, listed, listed->status, baton_status_text(listed->status), first);
     if (check_service(listed, machine->service, error) == TRIED_STOP)
         return TRIED_STOP;
-    if (!baton_digest_equal(listed->info.journal_id, view->id))
-        return skip(report, listed, BATON_E_OTHER_JOURNAL, "it belongs to another journal", first);
     baton_trust trust = baton_snapshot_trust(&listed->info, view);
+    if (trust == BATON_TRUST_NONE && is_asked_for(options, listed))
+        trust = BATON_TRUST_ROOT;
+    const bool of_another = !baton_digest_equal(listed->info.journal_id, view->id);
+    if (of_another && trust != BATON_TRUST_NAMED &&
+        (trust != BATON_TRUST_ROOT || !baton_digest_is_zero(view->id)))
+        return skip(report, listed, BATON_E_OTHER_JOURNAL, "it belongs to another journal", first);
     if (trust == BATON_TRUST_NONE && baton_checkpoint_vouches(options, &listed->info))
         trust = BATON_TRUST_CHECKPOINT;
     if (trust == BATON_TRUST_NONE)
@@ -207,28 +217,62 @@ static tried try_snapshot(const baton_hydrate_options *options, const baton_snap
                     first);
     if (check_schema(listed, machine->service, error) == TRIED_STOP)
         return TRIED_STOP;
-    if (!journal_covers(&view->recovery, listed->info.seq))
+    if (!baton_digest_is_zero(view->id) && !journal_covers(&view->recovery, listed->info.seq))
         return skip(report, listed, BATON_E_GONE, "the journal does not hold the entries after it",
                     first);
     const tried came = load(options, listed, trust, machine, report, first, error);
     if (came == TRIED_LOADED && trust == BATON_TRUST_CHECKPOINT)
         report->resumed_seq = listed->info.seq;
+    report->by_trust_root = came == TRIED_LOADED && trust == BATON_TRUST_ROOT;
     return came;
 }
 
 /* ---- all of them ---- */
 
+static const baton_snapshot_info *newest_readable(const baton_catalogue *catalogue)
+{
+    for (uint32_t i = 0; i < catalogue->count; i++)
+        if (catalogue->listed[i].status == 0)
+            return &catalogue->listed[i].info;
+    return NULL;
+}
+
+/* Snapshots without a journal: nothing says that they are what they should be, but the operator
+ * may (S1). */
+static int refuse_orphans(const baton_hydrate_options *options, const baton_catalogue *catalogue,
+                          const baton_error *first, baton_error *error)
+{
+    const baton_snapshot_info *newest = newest_readable(catalogue);
+    char root[BATON_DIGEST_TEXT_BYTES] = "of one that can be read";
+    char todo[200];
+    char why[240];
+    if (newest != NULL)
+        baton_digest_text(newest->root, root);
+    snprintf(todo, sizeof(todo),
+             "put the journal back beside them; or, if that snapshot is what you want to go on "
+             "from, start with --trust-root %s",
+             root);
+    if (first->status != 0)
+        snprintf(why, sizeof(why), "the snapshot of the root asked for can't be used: %.180s",
+                 first->why);
+    else if (!baton_digest_is_zero(options->trust_root))
+        snprintf(why, sizeof(why), "no snapshot that can be read has the root asked for");
+    else
+        snprintf(why, sizeof(why),
+                 "there are snapshots, but the journal that names them is missing or empty");
+    const int status = first->status != 0 ? first->status : BATON_E_UNTRUSTED;
+    baton_error_set(error, status, hydrate_what, why,
+                    first->status != 0
+                        ? "put back a whole copy of it, or name another (`baton snapshot ls`)"
+                        : todo);
+    baton_error_at(error, options->paths->snapshots, UINT64_MAX);
+    return status;
+}
+
 static int refuse(const baton_hydrate_options *options, const baton_error *first,
                   baton_error *error)
 {
     const baton_recovery_report *recovery = &options->view->recovery;
-    if (baton_digest_is_zero(options->view->id)) {
-        baton_error_set(error, BATON_E_UNTRUSTED, hydrate_what,
-                        "there are snapshots, but the journal that names them is missing or empty",
-                        "put the journal back beside them, or move both away to begin anew");
-        baton_error_at(error, options->paths->snapshots, UINT64_MAX);
-        return BATON_E_UNTRUSTED;
-    }
     if (options->ignore_snapshots ||
         ((options->to_seq != 0 || options->to_time_ns != 0) && first->status == 0)) {
         baton_error_setf(error, BATON_E_GONE, hydrate_what,
@@ -260,8 +304,8 @@ static int choose(const baton_hydrate_options *options, baton_catalogue *catalog
         if (catalogue->bad[i] || (options->to_seq != 0 && listed->info.seq > options->to_seq) ||
             (options->to_time_ns != 0 && listed->info.entry_time_ns > options->to_time_ns))
             continue;
-        if (baton_digest_is_zero(options->view->id))
-            return refuse(options, first, error);
+        if (baton_digest_is_zero(options->view->id) && !is_asked_for(options, listed))
+            continue;
         switch (try_snapshot(options, listed, machine, report, first, &stop)) {
         case TRIED_LOADED:
             report->from_snapshot = true;
@@ -280,6 +324,9 @@ static int choose(const baton_hydrate_options *options, baton_catalogue *catalog
             return stop.status;
         }
     }
+    if (baton_digest_is_zero(options->view->id) && !options->ignore_snapshots &&
+        catalogue->count > 0)
+        return refuse_orphans(options, catalogue, first, error);
     if (recovery->last.seq > 0 && recovery->first_seq != 1)
         return refuse(options, first, error);
     return 0; /* every entry is still there */

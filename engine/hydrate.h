@@ -40,6 +40,7 @@ typedef enum {
     BATON_TRUST_NAMED,       /* the journal names its root */
     BATON_TRUST_HANDED_OVER, /* it fits the handover record, if the loaded state does too */
     BATON_TRUST_CHECKPOINT,  /* the same of a checkpoint */
+    BATON_TRUST_ROOT,        /* the operator names its root */
 } baton_trust;
 
 typedef struct {
@@ -56,6 +57,8 @@ baton_position baton_catalogue_evidence(const baton_catalogue *catalogue, baton_
 /* The seq of the second newest readable snapshot: a start looks at no older entry. 0: it may need
  * every one. */
 uint64_t baton_catalogue_from_seq(const baton_catalogue *catalogue);
+/* The readable one of that root; UINT32_MAX: there is none. */
+uint32_t baton_catalogue_find(const baton_catalogue *catalogue, baton_digest root);
 /* Is it trusted by what the journal says? Says nothing about its chunks. */
 baton_trust baton_snapshot_trust(const baton_snapshot_info *info, const baton_journal_view *view);
 bool baton_snapshot_is_image(const baton_snapshot_info *info);
@@ -76,6 +79,7 @@ typedef struct {
     const baton_clock *clock; /* NULL: the system's */
     void (*on_progress)(void *context, const baton_hydrate_progress *progress); /* may be NULL */
     void *progress_context;
+    baton_digest trust_root;      /* zero: none */
     baton_milestones *milestones; /* NULL: nothing is kept on the way */
 } baton_hydrate_options;
 

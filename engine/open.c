@@ -103,8 +103,13 @@ static int pin_schema(opening *self)
     const uint32_t wanted = self->options->pin_schema;
     uint32_t finalized = self->view.facts->finalized_schema;
     self->fresh = finalized == 0;
+    const uint32_t restored =
+        baton_digest_is_zero(self->view.id)
+            ? baton_catalogue_find(&self->catalogue, self->options->trust_root)
+            : UINT32_MAX;
     if (self->fresh)
-        finalized = service->schema.write;
+        finalized = restored != UINT32_MAX ? self->catalogue.listed[restored].info.schema
+                                           : service->schema.write;
     self->engine->schema = wanted != 0 ? wanted : finalized;
     if (wanted == 0 || (wanted >= service->schema.read_min && wanted <= finalized))
         return 0;
@@ -112,36 +117,6 @@ static int pin_schema(opening *self)
         self->error, BATON_E_SCHEMA, "pin the schema", "choose one in between",
         "%u was asked for; %s %s can go back to %u, and this data to at most %u", wanted,
         service->name, service->version, service->schema.read_min, finalized);
-}
-
-/* Images where the service's own would be: E4, image_task.c. */
-static void set_milestones(opening *self)
-{
-    const baton_engine *engine = self->engine;
-    const baton_engine_options *options = self->options;
-    self->milestones.options = (baton_milestone_options){
-        .directory = engine->paths.snapshots,
-        .io = engine->snapshot.io,
-        .image_io = baton_image_task_io_options(options),
-        .compress = engine->compress,
-        .image = options->snapshot_form == BATON_FORM_IMAGE &&
-                 engine->schema == engine->service->schema.write,
-        .schema = engine->schema,
-        .mode = engine->mode,
-        .target_ns = options->rto_target_ns,
-        .every_entries = options->hydrate_snapshot_every,
-        .clock = engine->clock,
-    };
-}
-
-static int adopt_milestone(opening *self)
-{
-    baton_engine *engine = self->engine;
-    const baton_snapshot_info *info = &self->milestones.info;
-    if (baton_generations_add(engine, info) < 0)
-        return baton_error_set(self->error, -ENOMEM, "list the snapshots", NULL, "free memory");
-    engine->snapshot.attempt_seq = info->seq;
-    return 0;
 }
 
 static int hydrate(opening *self)
@@ -154,7 +129,7 @@ static int hydrate(opening *self)
         r = pin_schema(self);
     if (r < 0)
         return r;
-    set_milestones(self);
+    baton_engine_milestones_set(engine, self->options, &self->milestones);
     const baton_hydrate_options options = {
         .paths = &engine->paths,
         .io = engine->snapshot.io,
@@ -164,15 +139,21 @@ static int hydrate(opening *self)
         .clock = engine->clock,
         .on_progress = self->options->on_progress,
         .progress_context = self->options->progress_context,
+        .trust_root = self->options->trust_root,
         .milestones = &self->milestones,
     };
     r = baton_hydrate(&options, &self->catalogue, &engine->machine, self->report, &self->chosen,
                       self->error);
     if (r < 0)
         return r;
+    if (self->report->by_trust_root && baton_digest_is_zero(self->view.id))
+        r = baton_engine_begin_after(engine, &self->catalogue.listed[self->chosen].info,
+                                     &self->view.recovery.last, self->error);
+    if (r < 0)
+        return r;
     r = baton_generations_adopt(engine, &self->catalogue, &self->view, self->chosen, self->error);
     if (r == 0 && self->milestones.taken)
-        r = adopt_milestone(self);
+        r = baton_engine_milestone_adopt(engine, &self->milestones.info, self->error);
     return r;
 }
 

@@ -28,6 +28,7 @@ typedef struct {
     /* The snapshot used is one that a start which was killed in its replay had kept: it was gone on
      * from there. 0: it is not. */
     uint64_t resumed_seq;
+    bool by_trust_root;  /* the snapshot used was believed for options.trust_root only */
     uint32_t kept_count; /* of such snapshots, taken by this start */
     uint64_t kept_seq;   /* of the newest of them; 0: none */
     uint64_t kept_ns;    /* what taking them took: not in replay_ns */
@@ -124,7 +125,10 @@ typedef struct {
     /* Entries of a replay after which what it has come to is kept, at the next checkpoint, for a
      * start that has to begin again; 0: by the time it takes and rto_target_ns; UINT64_MAX: never */
     uint64_t hydrate_snapshot_every;
-    uint32_t snapshots_keep;   /* 0: 2 */
+    uint32_t snapshots_keep; /* 0: 2 */
+    /* Not zero: the root of a snapshot that is believed although no journal names it (S1). Without
+     * a journal the service goes on from it in a new one. */
+    baton_digest trust_root;
     uint64_t outbox_bytes_max; /* 0: 64 MiB; past it submit answers BATON_E_LAGGING */
     uint64_t segment_bytes;    /* 0: the journal's default */
     bool retire;               /* remove segments that no kept snapshot needs */

@@ -130,6 +130,7 @@ static void take_the_last_one(snapshot_run *run)
     run_open(run);
     if (run->over)
         return;
+    baton_sim_crash_at(run->sim, 0, BATON_SIM_KILL); /* the open did less than was thought */
     wrap_become(run->sim, run->process);
     run_settle(run);
     baton_error error = {0};
