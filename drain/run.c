@@ -250,6 +250,7 @@ static void log_hydrated(const service_run *run)
               BATON_LOG_NUMBER("seq", baton_engine_applied_seq(run->engine)),
               BATON_LOG_NUMBER("epoch", baton_engine_epoch(run->engine)),
               BATON_LOG_NUMBER("from_snapshot", report->from_snapshot ? report->snapshot_seq : 0),
+              BATON_LOG_NUMBER("resumed_from_seq", report->resumed_seq),
               BATON_LOG_NUMBER("replayed", report->replayed_entries),
               BATON_LOG_NUMBER("checkpoints", report->checkpoints_compared),
               BATON_LOG_NUMBER("load_us", report->load_ns / 1000),

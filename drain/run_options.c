@@ -19,8 +19,10 @@ enum {
     RUN_DRAIN_DEADLINE,
     RUN_SNAPSHOT_EVERY,
     RUN_RTO_TARGET,
+    RUN_HYDRATE_SNAPSHOTS,
     RUN_SNAPSHOT_AT_DRAIN,
     RUN_SNAPSHOT_FORM,
+    RUN_TRUST_ROOT,
     RUN_KEEP_SNAPSHOTS,
     RUN_COMPRESS,
     RUN_CHECKPOINT_EVERY,
@@ -51,10 +53,16 @@ const baton_option baton_run_option_table[] = {
                             "entries between snapshots at most; 0: no such limit"},
     [RUN_RTO_TARGET] = {"rto-target", "TIME", "60s",
                         "take a snapshot before a start would take longer; 0s: never for that"},
+    [RUN_HYDRATE_SNAPSHOTS] = {"hydrate-snapshots", "auto|no|N", "auto",
+                               "keep what a long replay has come to, for a start after a kill: by "
+                               "the RTO target, or each N entries"},
     [RUN_SNAPSHOT_AT_DRAIN] = {"snapshot-at-drain", "yes|no", "yes",
                                "the last step of a drain, if there is time"},
     [RUN_SNAPSHOT_FORM] = {"snapshot-form", "portable|image", "portable",
                            "rows, for any build; or the arena's pages, for builds with its layout"},
+    [RUN_TRUST_ROOT] = {"trust-root", "ROOT", NULL,
+                        "go on from the snapshot of that root, in a new journal, where the journal "
+                        "that named it is lost"},
     [RUN_KEEP_SNAPSHOTS] = {"keep-snapshots", "N", "2", "generations to keep, 2 or more"},
     [RUN_COMPRESS] = {"compress", "auto|lz4|raw", "auto", "snapshot chunks"},
     [RUN_CHECKPOINT_EVERY] = {"checkpoint-every", "N", "10000",
@@ -199,6 +207,33 @@ static int read_choices(baton_run_options *options, const baton_option_set *set,
     return 0;
 }
 
+static int read_hydrate_snapshots(baton_run_options *options, const baton_option_set *set,
+                                  baton_error *error)
+{
+    const char *text = set->values[RUN_HYDRATE_SNAPSHOTS];
+    uint64_t *every = &options->engine.hydrate_snapshot_every;
+    *every = strcmp(text, "no") == 0 ? UINT64_MAX : 0;
+    if (*every != 0 || strcmp(text, "auto") == 0)
+        return 0;
+    int r = read_count(set, RUN_HYDRATE_SNAPSHOTS, INT64_MAX, every, error);
+    if (r == 0 && *every == 0)
+        r = baton_error_set(error, BATON_E_INVALID, "option --hydrate-snapshots",
+                            "0 entries are no distance", "give auto, no, or 1 or more");
+    return r;
+}
+
+static int read_trust_root(baton_run_options *options, const baton_option_set *set,
+                           baton_error *error)
+{
+    const char *text = set->values[RUN_TRUST_ROOT];
+    if (text == NULL || (baton_digest_parse(text, &options->engine.trust_root) == 0 &&
+                         !baton_digest_is_zero(options->engine.trust_root)))
+        return 0;
+    return baton_error_setf(error, BATON_E_INVALID, "option --trust-root",
+                            "give the root that `baton snapshot ls` or `info` shows",
+                            "'%.100s' is no root: 32 hex digits", text);
+}
+
 int baton_arena_options_read(baton_arena_options *options, const char *address, const char *size,
                              baton_error *error)
 {
@@ -290,6 +325,10 @@ int baton_run_options_read(baton_run_options *options, const baton_option_set *s
         r = read_arena(&options->engine.config.arena_options, set, error);
     if (r == 0)
         r = read_numbers(options, set, error);
+    if (r == 0)
+        r = read_hydrate_snapshots(options, set, error);
+    if (r == 0)
+        r = read_trust_root(options, set, error);
     if (r == 0)
         r = read_fd(set, RUN_READY_FD, &options->ready_fd, error);
     if (r == 0)

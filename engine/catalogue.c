@@ -72,16 +72,27 @@ uint64_t baton_catalogue_from_seq(const baton_catalogue *catalogue)
     return 0;
 }
 
+uint32_t baton_catalogue_find(const baton_catalogue *catalogue, baton_digest root)
+{
+    for (uint32_t i = 0; i < catalogue->count; i++)
+        if (catalogue->listed[i].status == 0 &&
+            baton_digest_equal(catalogue->listed[i].info.root, root))
+            return i;
+    return UINT32_MAX;
+}
+
+/* A root covers the manifest with all that is in it: what is named may be of another journal, which
+ * this one goes on from (--trust-root). */
 baton_trust baton_snapshot_trust(const baton_snapshot_info *info, const baton_journal_view *view)
 {
-    if (!baton_digest_equal(info->journal_id, view->id))
-        return BATON_TRUST_NONE;
     for (uint32_t i = 0; i < view->facts->roots_count; i++) {
         const baton_root_wire *root = &view->facts->roots[i];
         if (baton_le64_get(root->seq) == info->seq &&
             memcmp(root->root, info->root.bytes, sizeof(root->root)) == 0)
             return BATON_TRUST_NAMED;
     }
+    if (!baton_digest_equal(info->journal_id, view->id))
+        return BATON_TRUST_NONE;
     const baton_handover_wire *handover = &view->facts->handover;
     if (baton_le64_get(handover->epoch) != 0 && baton_le64_get(handover->last_seq) == info->seq)
         return BATON_TRUST_HANDED_OVER;

@@ -17,6 +17,7 @@
 #define ENGINE_CHECKPOINT_EVERY UINT64_C(10000)      /* default */
 #define ENGINE_SNAPSHOTS_KEEP   2u                   /* default and least: S1 */
 #define ENGINE_SNAPSHOT_OPS_MAX 32u
+#define ENGINE_EPOCH_FORCED     (UINT64_C(1) << 32) /* H2: what a promotion by force adds */
 #define ENGINE_TICK_NS_MIN      UINT64_C(1000000)
 #define ENGINE_RETRY_NS         UINT64_C(10000000)
 #define ENGINE_IMAGE_POLL_NS    UINT64_C(2000000) /* an image tells nobody that it is ready */
@@ -164,6 +165,16 @@ BATON_MUST_USE int baton_engine_metrics_open(baton_engine *engine,
                                              const baton_hydrate_report *report);
 void baton_engine_metrics_update(baton_engine *engine);
 
+/* adopt.c */
+void baton_engine_milestones_set(const baton_engine *engine, const baton_engine_options *options,
+                                 baton_milestones *milestones);
+BATON_MUST_USE int baton_engine_milestone_adopt(baton_engine *engine,
+                                                const baton_snapshot_info *info,
+                                                baton_error *error);
+/* Without a journal: begin will make one that goes on after this snapshot. */
+BATON_MUST_USE int baton_engine_begin_after(baton_engine *engine, const baton_snapshot_info *info,
+                                            baton_position *ret_last, baton_error *error);
+
 /* generations.c */
 /* After a hydrate: what is there, and what it is worth. */
 BATON_MUST_USE int baton_generations_adopt(baton_engine *engine, const baton_catalogue *catalogue,
@@ -199,6 +210,8 @@ void baton_image_task_close(baton_engine *engine);
 /* schedule.c */
 void baton_engine_rto_started(baton_engine *engine, const baton_hydrate_report *report,
                               uint64_t before_seq);
+/* After it: a start would begin with what this one's replay kept. */
+void baton_engine_rto_kept(baton_engine *engine, const baton_milestones *milestones);
 void baton_engine_rto_snapshot_begun(baton_engine *engine);
 void baton_engine_rto_snapshot_ended(baton_engine *engine, int status, uint64_t took_ns);
 void baton_engine_snapshot_when_due(baton_engine *engine);

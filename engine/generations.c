@@ -42,9 +42,16 @@ static engine_generation generation_of(const baton_snapshot_info *info, bool goo
     };
 }
 
+/* In the order of a listing. What a replay kept may be older than one that was passed over. */
 int baton_generations_add(baton_engine *engine, const baton_snapshot_info *info)
 {
-    return insert(&engine->snapshot, 0, generation_of(info, true));
+    engine_snapshot_task *task = &engine->snapshot;
+    uint32_t at = 0;
+    while (at < task->generations_count &&
+           (task->generations[at].seq > info->seq ||
+            (task->generations[at].seq == info->seq && task->generations[at].epoch > info->epoch)))
+        at++;
+    return insert(task, at, generation_of(info, true));
 }
 
 int baton_generations_adopt(baton_engine *engine, const baton_catalogue *catalogue,
@@ -53,9 +60,10 @@ int baton_generations_adopt(baton_engine *engine, const baton_catalogue *catalog
     engine_snapshot_task *task = &engine->snapshot;
     for (uint32_t i = 0; i < catalogue->count; i++) {
         const baton_snapshot_listed *listed = &catalogue->listed[i];
-        if (listed->status != 0 || !baton_digest_equal(listed->info.journal_id, view->id))
-            continue; /* not ours to remove */
         const bool named = baton_snapshot_trust(&listed->info, view) == BATON_TRUST_NAMED;
+        if (listed->status != 0 ||
+            (!named && !baton_digest_equal(listed->info.journal_id, view->id)))
+            continue; /* not ours to remove */
         const bool good = i == chosen || (named && !catalogue->bad[i]);
         int r = insert(task, task->generations_count, generation_of(&listed->info, good));
         if (r < 0)

@@ -86,7 +86,7 @@ static tried stop_here(baton_error *error, const baton_snapshot_listed *listed)
 }
 
 /* The state that was handed over is the one that this snapshot gives: recomputed, not believed
- * (S1). */
+ * (S1). One that a checkpoint vouches for has its digests, and loading it compared them again. */
 static bool fits_handover(const baton_machine *machine, const baton_handover_wire *handover)
 {
     uint32_t schema = baton_le32_get(handover->state_schema);
@@ -188,6 +188,12 @@ static bool journal_covers(const baton_recovery_report *recovery, uint64_t seq)
            (recovery->first_seq != 0 && recovery->first_seq <= seq + 1);
 }
 
+static bool is_asked_for(const baton_hydrate_options *options, const baton_snapshot_listed *listed)
+{
+    return !baton_digest_is_zero(options->trust_root) &&
+           baton_digest_equal(options->trust_root, listed->info.root);
+}
+
 static tried try_snapshot(const baton_hydrate_options *options, const baton_snapshot_listed *listed,
                           baton_machine *machine, baton_hydrate_report *report, baton_error *first,
                           baton_error *error)
@@ -197,33 +203,76 @@ static tried try_snapshot(const baton_hydrate_options *options, const baton_snap
         return skip(report, listed, listed->status, baton_status_text(listed->status), first);
     if (check_service(listed, machine->service, error) == TRIED_STOP)
         return TRIED_STOP;
-    if (!baton_digest_equal(listed->info.journal_id, view->id))
-        return skip(report, listed, BATON_E_OTHER_JOURNAL, "it belongs to another journal", first);
     baton_trust trust = baton_snapshot_trust(&listed->info, view);
+    if (trust == BATON_TRUST_NONE && is_asked_for(options, listed))
+        trust = BATON_TRUST_ROOT;
+    const bool of_another = !baton_digest_equal(listed->info.journal_id, view->id);
+    if (of_another && trust != BATON_TRUST_NAMED &&
+        (trust != BATON_TRUST_ROOT || !baton_digest_is_zero(view->id)))
+        return skip(report, listed, BATON_E_OTHER_JOURNAL, "it belongs to another journal", first);
+    if (trust == BATON_TRUST_NONE && baton_checkpoint_vouches(options, &listed->info))
+        trust = BATON_TRUST_CHECKPOINT;
     if (trust == BATON_TRUST_NONE)
         return skip(report, listed, BATON_E_UNTRUSTED, "nothing durable in the journal names it",
                     first);
     if (check_schema(listed, machine->service, error) == TRIED_STOP)
         return TRIED_STOP;
-    if (!journal_covers(&view->recovery, listed->info.seq))
+    if (!baton_digest_is_zero(view->id) && !journal_covers(&view->recovery, listed->info.seq))
         return skip(report, listed, BATON_E_GONE, "the journal does not hold the entries after it",
                     first);
-    return load(options, listed, trust, machine, report, first, error);
+    const tried came = load(options, listed, trust, machine, report, first, error);
+    if (came == TRIED_LOADED && trust == BATON_TRUST_CHECKPOINT)
+        report->resumed_seq = listed->info.seq;
+    report->by_trust_root = came == TRIED_LOADED && trust == BATON_TRUST_ROOT;
+    return came;
 }
 
 /* ---- all of them ---- */
+
+static const baton_snapshot_info *newest_readable(const baton_catalogue *catalogue)
+{
+    for (uint32_t i = 0; i < catalogue->count; i++)
+        if (catalogue->listed[i].status == 0)
+            return &catalogue->listed[i].info;
+    return NULL;
+}
+
+/* Snapshots without a journal: nothing says that they are what they should be, but the operator
+ * may (S1). */
+static int refuse_orphans(const baton_hydrate_options *options, const baton_catalogue *catalogue,
+                          const baton_error *first, baton_error *error)
+{
+    const baton_snapshot_info *newest = newest_readable(catalogue);
+    char root[BATON_DIGEST_TEXT_BYTES] = "of one that can be read";
+    char todo[200];
+    char why[240];
+    if (newest != NULL)
+        baton_digest_text(newest->root, root);
+    snprintf(todo, sizeof(todo),
+             "put the journal back beside them; or, if that snapshot is what you want to go on "
+             "from, start with --trust-root %s",
+             root);
+    if (first->status != 0)
+        snprintf(why, sizeof(why), "the snapshot of the root asked for can't be used: %.180s",
+                 first->why);
+    else if (!baton_digest_is_zero(options->trust_root))
+        snprintf(why, sizeof(why), "no snapshot that can be read has the root asked for");
+    else
+        snprintf(why, sizeof(why),
+                 "there are snapshots, but the journal that names them is missing or empty");
+    const int status = first->status != 0 ? first->status : BATON_E_UNTRUSTED;
+    baton_error_set(error, status, hydrate_what, why,
+                    first->status != 0
+                        ? "put back a whole copy of it, or name another (`baton snapshot ls`)"
+                        : todo);
+    baton_error_at(error, options->paths->snapshots, UINT64_MAX);
+    return status;
+}
 
 static int refuse(const baton_hydrate_options *options, const baton_error *first,
                   baton_error *error)
 {
     const baton_recovery_report *recovery = &options->view->recovery;
-    if (baton_digest_is_zero(options->view->id)) {
-        baton_error_set(error, BATON_E_UNTRUSTED, hydrate_what,
-                        "there are snapshots, but the journal that names them is missing or empty",
-                        "put the journal back beside them, or move both away to begin anew");
-        baton_error_at(error, options->paths->snapshots, UINT64_MAX);
-        return BATON_E_UNTRUSTED;
-    }
     if (options->ignore_snapshots ||
         ((options->to_seq != 0 || options->to_time_ns != 0) && first->status == 0)) {
         baton_error_setf(error, BATON_E_GONE, hydrate_what,
@@ -245,20 +294,19 @@ static int refuse(const baton_hydrate_options *options, const baton_error *first
 
 static int choose(const baton_hydrate_options *options, baton_catalogue *catalogue,
                   baton_machine *machine, baton_hydrate_report *report, uint32_t *ret_chosen,
-                  baton_error *error)
+                  baton_error *first, baton_error *error)
 {
     const baton_recovery_report *recovery = &options->view->recovery;
-    baton_error first = {.offset = UINT64_MAX};
     baton_error stop = {.offset = UINT64_MAX};
     *ret_chosen = UINT32_MAX;
     for (uint32_t i = 0; !options->ignore_snapshots && i < catalogue->count; i++) {
         const baton_snapshot_listed *listed = &catalogue->listed[i];
-        if ((options->to_seq != 0 && listed->info.seq > options->to_seq) ||
+        if (catalogue->bad[i] || (options->to_seq != 0 && listed->info.seq > options->to_seq) ||
             (options->to_time_ns != 0 && listed->info.entry_time_ns > options->to_time_ns))
             continue;
-        if (baton_digest_is_zero(options->view->id))
-            return refuse(options, &first, error);
-        switch (try_snapshot(options, listed, machine, report, &first, &stop)) {
+        if (baton_digest_is_zero(options->view->id) && !is_asked_for(options, listed))
+            continue;
+        switch (try_snapshot(options, listed, machine, report, first, &stop)) {
         case TRIED_LOADED:
             report->from_snapshot = true;
             report->snapshot_seq = listed->info.seq;
@@ -276,8 +324,11 @@ static int choose(const baton_hydrate_options *options, baton_catalogue *catalog
             return stop.status;
         }
     }
+    if (baton_digest_is_zero(options->view->id) && !options->ignore_snapshots &&
+        catalogue->count > 0)
+        return refuse_orphans(options, catalogue, first, error);
     if (recovery->last.seq > 0 && recovery->first_seq != 1)
-        return refuse(options, &first, error);
+        return refuse(options, first, error);
     return 0; /* every entry is still there */
 }
 
@@ -288,26 +339,75 @@ uint64_t baton_snapshot_load_bytes(const baton_snapshot_info *info, const baton_
                : info->raw_bytes;
 }
 
+static int load_and_replay(const baton_hydrate_options *options, baton_catalogue *catalogue,
+                           baton_machine *machine, baton_hydrate_report *report,
+                           uint32_t *ret_chosen, baton_error *first, baton_error *error)
+{
+    const baton_clock *clock = options->clock != NULL ? options->clock : baton_clock_system();
+    const uint64_t begin_ns = baton_clock_monotonic_ns(clock);
+    int r = choose(options, catalogue, machine, report, ret_chosen, first, error);
+    if (r < 0)
+        return r;
+    const uint64_t loaded_ns = baton_clock_monotonic_ns(clock);
+    report->load_ns = loaded_ns - begin_ns;
+
+    r = baton_machine_replay(machine, options, report, error);
+    if (options->milestones != NULL && r < 0)
+        baton_milestones_undo(options->milestones);
+    if (r < 0)
+        return r;
+    if (options->milestones != NULL)
+        report->kept_ns = options->milestones->took_ns;
+    report->replay_ns = baton_clock_monotonic_ns(clock) - loaded_ns - report->kept_ns;
+    return 0;
+}
+
+/* What no digest covers may be wrong in a snapshot that another start kept in its replay: of a build
+ * that would have been refused later on, had it not been killed. The one before was made by a writer,
+ * who knew. */
+static bool is_of_another_start(const baton_hydrate_options *options, const baton_machine *machine,
+                                const baton_hydrate_report *report, int r)
+{
+    const bool seen = options->on_entry != NULL || machine->on_effect != NULL;
+    return report->resumed_seq != 0 && !seen && !is_fatal(r) && r != BATON_E_UNKNOWN_TYPE;
+}
+
+static int set_back(baton_machine *machine, baton_hydrate_report *report, baton_error *error)
+{
+    const baton_hydrate_report was = *report;
+    *report = (baton_hydrate_report){.recovery = was.recovery,
+                                     .recover_ns = was.recover_ns,
+                                     .snapshots_skipped = was.snapshots_skipped};
+    memcpy(report->snapshot_skipped_why, was.snapshot_skipped_why,
+           sizeof(report->snapshot_skipped_why));
+    return baton_machine_reset(machine, error);
+}
+
 int baton_hydrate(const baton_hydrate_options *options, baton_catalogue *catalogue,
                   baton_machine *machine, baton_hydrate_report *report, uint32_t *ret_chosen,
                   baton_error *error)
 {
-    const baton_clock *clock = options->clock != NULL ? options->clock : baton_clock_system();
-    uint64_t begin_ns = baton_clock_monotonic_ns(clock);
+    baton_error first = {.offset = UINT64_MAX};
+    baton_error why = {.offset = UINT64_MAX};
     report->recovery = options->view->recovery;
-
     int r = baton_check_facts(machine->service, options->view, error);
+    if (r < 0)
+        return r;
+    while ((r = load_and_replay(options, catalogue, machine, report, ret_chosen, &first, &why)) <
+               0 &&
+           is_of_another_start(options, machine, report, r)) {
+        char text[600];
+        catalogue->bad[*ret_chosen] = true;
+        (void)skip(report, &catalogue->listed[*ret_chosen], r,
+                   baton_error_text(&why, text, sizeof(text)), &first);
+        r = set_back(machine, report, error);
+        if (r < 0)
+            return r;
+        why = (baton_error){.offset = UINT64_MAX};
+    }
+    if (r < 0 && error != NULL)
+        *error = why;
     if (r == 0)
-        r = choose(options, catalogue, machine, report, ret_chosen, error);
-    if (r < 0)
-        return r;
-    uint64_t loaded_ns = baton_clock_monotonic_ns(clock);
-    report->load_ns = loaded_ns - begin_ns;
-
-    r = baton_machine_replay(machine, options, report, error);
-    if (r < 0)
-        return r;
-    report->replay_ns = baton_clock_monotonic_ns(clock) - loaded_ns;
-    baton_outbox_all_released(&machine->outbox);
-    return 0;
+        baton_outbox_all_released(&machine->outbox);
+    return r;
 }

@@ -1,13 +1,16 @@
-/* engine/hydrate.h: snapshot + the journal after it -> the state at the journal's end. Changes
- * nothing on disk.
+/* engine/hydrate.h: snapshot + the journal after it -> the state at the journal's end.
  *
  *   catalogue    which snapshots there are, and which of them may be used (S1)         catalogue.c
  *   load         the newest of those that proves whole, or the one before (S2)         hydrate.c
- *   replay       the entries after it, every checkpoint compared (E2)                  replay.c */
+ *   replay       the entries after it, every checkpoint compared (E2)                  replay.c
+ *
+ * A long replay keeps what it has come to (milestone.h): that alone changes the disk, and a hydrate
+ * that ends in an error takes it back. */
 #pragma once
 
 #include "base/io.h"
 #include "engine/machine.h"
+#include "engine/milestone.h"
 #include "engine/run.h"
 #include "journal/records.h"
 #include "snapshot/store.h"
@@ -36,6 +39,8 @@ typedef enum {
     BATON_TRUST_NONE,
     BATON_TRUST_NAMED,       /* the journal names its root */
     BATON_TRUST_HANDED_OVER, /* it fits the handover record, if the loaded state does too */
+    BATON_TRUST_CHECKPOINT,  /* the same of a checkpoint */
+    BATON_TRUST_ROOT,        /* the operator names its root */
 } baton_trust;
 
 typedef struct {
@@ -52,6 +57,8 @@ baton_position baton_catalogue_evidence(const baton_catalogue *catalogue, baton_
 /* The seq of the second newest readable snapshot: a start looks at no older entry. 0: it may need
  * every one. */
 uint64_t baton_catalogue_from_seq(const baton_catalogue *catalogue);
+/* The readable one of that root; UINT32_MAX: there is none. */
+uint32_t baton_catalogue_find(const baton_catalogue *catalogue, baton_digest root);
 /* Is it trusted by what the journal says? Says nothing about its chunks. */
 baton_trust baton_snapshot_trust(const baton_snapshot_info *info, const baton_journal_view *view);
 bool baton_snapshot_is_image(const baton_snapshot_info *info);
@@ -72,6 +79,8 @@ typedef struct {
     const baton_clock *clock; /* NULL: the system's */
     void (*on_progress)(void *context, const baton_hydrate_progress *progress); /* may be NULL */
     void *progress_context;
+    baton_digest trust_root;      /* zero: none */
+    baton_milestones *milestones; /* NULL: nothing is kept on the way */
 } baton_hydrate_options;
 
 /* Tells who wants to know, when it is time. */
@@ -93,6 +102,12 @@ uint64_t baton_snapshot_load_bytes(const baton_snapshot_info *info, const baton_
 /* Can this build go on with data that was written so? BATON_E_SCHEMA names both sides (E4, E7). */
 BATON_MUST_USE int baton_check_facts(const baton_service *service, const baton_journal_view *view,
                                      baton_error *error);
+
+/* ---- vouch.c ---- */
+
+/* Does a checkpoint in the journal say of that entry what the manifest does? */
+bool baton_checkpoint_vouches(const baton_hydrate_options *options,
+                              const baton_snapshot_info *info);
 
 /* ---- hydrate_image.c ---- */
 

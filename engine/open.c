@@ -21,6 +21,7 @@ typedef struct {
     baton_journal_view view;
     uint32_t chosen;
     bool fresh; /* the data names no schema yet */
+    baton_milestones milestones;
     baton_hydrate_report *report;
     baton_error *error;
 } opening;
@@ -102,8 +103,13 @@ static int pin_schema(opening *self)
     const uint32_t wanted = self->options->pin_schema;
     uint32_t finalized = self->view.facts->finalized_schema;
     self->fresh = finalized == 0;
+    const uint32_t restored =
+        baton_digest_is_zero(self->view.id)
+            ? baton_catalogue_find(&self->catalogue, self->options->trust_root)
+            : UINT32_MAX;
     if (self->fresh)
-        finalized = service->schema.write;
+        finalized = restored != UINT32_MAX ? self->catalogue.listed[restored].info.schema
+                                           : service->schema.write;
     self->engine->schema = wanted != 0 ? wanted : finalized;
     if (wanted == 0 || (wanted >= service->schema.read_min && wanted <= finalized))
         return 0;
@@ -123,6 +129,7 @@ static int hydrate(opening *self)
         r = pin_schema(self);
     if (r < 0)
         return r;
+    baton_engine_milestones_set(engine, self->options, &self->milestones);
     const baton_hydrate_options options = {
         .paths = &engine->paths,
         .io = engine->snapshot.io,
@@ -132,13 +139,22 @@ static int hydrate(opening *self)
         .clock = engine->clock,
         .on_progress = self->options->on_progress,
         .progress_context = self->options->progress_context,
+        .trust_root = self->options->trust_root,
+        .milestones = &self->milestones,
     };
     r = baton_hydrate(&options, &self->catalogue, &engine->machine, self->report, &self->chosen,
                       self->error);
     if (r < 0)
         return r;
-    return baton_generations_adopt(engine, &self->catalogue, &self->view, self->chosen,
-                                   self->error);
+    if (self->report->by_trust_root && baton_digest_is_zero(self->view.id))
+        r = baton_engine_begin_after(engine, &self->catalogue.listed[self->chosen].info,
+                                     &self->view.recovery.last, self->error);
+    if (r < 0)
+        return r;
+    r = baton_generations_adopt(engine, &self->catalogue, &self->view, self->chosen, self->error);
+    if (r == 0 && self->milestones.taken)
+        r = baton_engine_milestone_adopt(engine, &self->milestones.info, self->error);
+    return r;
 }
 
 /* The first records of this term. The open batch is empty: there is room for them. */
@@ -161,7 +177,16 @@ static int first_records(opening *self)
         if (baton_snapshot_trust(info, &now) != BATON_TRUST_NAMED)
             r = baton_engine_append_root(engine, BATON_RECORD_ROOT, info->seq, info->root);
     }
+    if (r == 0 && self->milestones.taken)
+        r = baton_engine_append_root(engine, BATON_RECORD_ROOT, self->milestones.info.seq,
+                                     self->milestones.info.root);
     engine->unpolled = true;
+    /* What a replay kept counts as a generation from here on. A journal that breaks says so in the
+     * first turn. */
+    if (r == 0 && (self->milestones.taken || self->report->resumed_seq != 0)) {
+        const int flushed = baton_journal_flush(engine->journal);
+        (void)flushed;
+    }
     return r < 0 ? baton_error_set(self->error, r, what, NULL, "free disk space, then start again")
                  : 0;
 }
@@ -341,7 +366,9 @@ static void log_opened(const baton_engine *engine, const baton_hydrate_report *r
               BATON_LOG_NUMBER("schema", engine->schema),
               BATON_LOG_NUMBER("snapshot_seq", report->from_snapshot ? report->snapshot_seq : 0),
               BATON_LOG_TEXT("snapshot_form", report->snapshot_form),
+              BATON_LOG_NUMBER("resumed_from_seq", report->resumed_seq),
               BATON_LOG_NUMBER("replayed", report->replayed_entries),
+              BATON_LOG_NUMBER("kept_seq", report->kept_seq),
               BATON_LOG_NUMBER("checkpoints", report->checkpoints_compared),
               BATON_LOG_NUMBER("took_ns", report->total_ns));
 }
@@ -412,11 +439,14 @@ int baton_engine_open(const baton_service *service, const char *directory,
     ret_report->total_ns = baton_clock_monotonic_ns(engine->clock) - begin_ns;
     engine->hydrate_ns = ret_report->total_ns;
     baton_engine_rto_started(engine, ret_report, baton_catalogue_from_seq(&self.catalogue));
+    if (self.milestones.taken && self.milestones.applied != NULL)
+        baton_engine_rto_kept(engine, &self.milestones);
     r = baton_engine_metrics_open(engine, ret_report);
     if (r < 0) {
         baton_error_set(error, r, "register the engine's metrics", NULL, NULL);
         goto fail;
     }
+    baton_milestones_fini(&self.milestones);
     baton_catalogue_fini(&self.catalogue);
     log_opened(engine, ret_report);
     log_arena(engine->machine.arena);
@@ -424,6 +454,7 @@ int baton_engine_open(const baton_service *service, const char *directory,
     return 0;
 
 fail:
+    baton_milestones_fini(&self.milestones);
     baton_catalogue_fini(&self.catalogue);
     if (engine->journal != NULL)
         baton_journal_abandon(engine->journal);

@@ -70,7 +70,18 @@ static int compare(replaying *self, uint64_t seq, uint32_t schema, const uint8_t
     return 0;
 }
 
-static int take_record(replaying *self, const baton_entry *record)
+/* The state is the writer's at this very record: that is what a snapshot of it is trusted by. */
+static void keep(replaying *self, uint32_t schema, baton_position at)
+{
+    baton_hydrate_report *report = self->report;
+    baton_milestones *milestones = self->options->milestones;
+    if (!baton_milestones_pass(milestones, self->machine, report, schema, at))
+        return;
+    report->kept_count = milestones->taken_count;
+    report->kept_seq = milestones->info.seq;
+}
+
+static int take_record(replaying *self, const baton_entry *record, baton_position at)
 {
     if (!baton_record_check(record->type, record->payload, record->payload_bytes))
         return baton_error_setf(self->error, BATON_E_UNKNOWN_TYPE, replay_what,
@@ -82,8 +93,12 @@ static int take_record(replaying *self, const baton_entry *record)
     switch ((baton_record_kind)record->type) {
     case BATON_RECORD_CHECKPOINT: {
         const baton_checkpoint_wire *wire = record->payload;
-        return compare(self, baton_le64_get(wire->seq), baton_le32_get(wire->state_schema),
-                       wire->state_digest, wire->effect_digest);
+        const uint32_t schema = baton_le32_get(wire->state_schema);
+        int r = compare(self, baton_le64_get(wire->seq), schema, wire->state_digest,
+                        wire->effect_digest);
+        if (r == 0 && self->options->milestones != NULL)
+            keep(self, schema, at);
+        return r;
     }
     case BATON_RECORD_HANDOVER: {
         const baton_handover_wire *wire = record->payload;
@@ -188,8 +203,9 @@ static int read_on(replaying *self, baton_reader *reader)
             self->stopped = entry.time_ns > to_time_ns;
             return 0;
         }
-        count_bytes(self, baton_reader_position(reader).batch, entry.payload_bytes);
-        r = entry.is_record ? take_record(self, &entry) : take_entry(self, &entry);
+        const baton_position at = baton_reader_position(reader);
+        count_bytes(self, at.batch, entry.payload_bytes);
+        r = entry.is_record ? take_record(self, &entry, at) : take_entry(self, &entry);
         if (r < 0)
             return r;
     }
@@ -233,6 +249,8 @@ int baton_machine_replay(baton_machine *machine, const baton_hydrate_options *op
         .last_good_seq = machine->seq,
         .teller.options = options,
     };
+    if (baton_digest_is_zero(view->id) && report->by_trust_root)
+        return 0; /* the snapshot is all there is */
     if (baton_digest_is_zero(view->id))
         return check_end(&self); /* nothing was ever written */
 
@@ -243,6 +261,8 @@ int baton_machine_replay(baton_machine *machine, const baton_hydrate_options *op
         .evidence =
             view->recovery.last, /* all that recovery adopted: a dead writer's HINT may say less */
     };
+    if (options->milestones != NULL)
+        baton_milestones_begin(options->milestones, &view->recovery, view->id);
     baton_reader *reader = NULL;
     int r = baton_reader_open(options->paths->journal, &reader_options, &reader, error);
     if (r < 0)

@@ -17,7 +17,7 @@ int baton_rto_init(baton_rto *rto, const baton_service *service, const baton_clo
 {
     *rto = (baton_rto){
         .target_ns = target_ns,
-        .load_ns_per_byte = BATON_RTO_NS_PER_BYTE,
+        .loads = {{.ns_per_byte = BATON_RTO_NS_PER_BYTE}, {.ns_per_byte = BATON_RTO_NS_PER_BYTE}},
         .check_ns_per_byte = BATON_RTO_NS_PER_BYTE,
         .read_ns_per_byte = BATON_RTO_NS_PER_BYTE,
     };
@@ -60,6 +60,7 @@ void baton_rto_started(baton_rto *rto, const baton_rto_start *start)
     rto->replay_bytes = start->replay_bytes;
     rto->newest.seq = start->snapshot_seq;
     rto->newest.raw_bytes = start->load_bytes;
+    rto->newest.image = start->load_image;
     rto->rates.live = true;
 
     if (start->replay_bytes >= BATON_RTO_MEASURE_BYTES) {
@@ -69,8 +70,8 @@ void baton_rto_started(baton_rto *rto, const baton_rto_start *start)
         rto->read_measured = true;
     }
     if (start->load_bytes >= BATON_RTO_MEASURE_BYTES) {
-        rto->load_ns_per_byte = (double)start->load_ns / (double)start->load_bytes;
-        rto->load_measured = true;
+        rto->loads[start->load_image] = (baton_rto_load){
+            .ns_per_byte = (double)start->load_ns / (double)start->load_bytes, .measured = true};
     }
     /* How far back recovery looked is known in entries only: they count as large as the tail's. */
     const double entry_bytes = start->replay_entries > 0
@@ -104,6 +105,17 @@ void baton_rto_progress(baton_rto *rto, uint64_t seq, uint64_t live_bytes)
 
 /* ---- snapshots ---- */
 
+void baton_rto_kept(baton_rto *rto, const baton_rto_base *at, uint64_t took_ns)
+{
+    rto->before.seq = rto->newest.seq;
+    rto->before.journal_bytes = rto->newest.journal_bytes;
+    uint64_t *applied = rto->newest.applied;
+    memcpy(applied, at->applied, rto->rates.types_count * sizeof(*applied));
+    rto->newest = *at;
+    rto->newest.applied = applied;
+    rto->take_ns = took_ns;
+}
+
 void baton_rto_snapshot_begun(baton_rto *rto)
 {
     rto->taking.seq = rto->seq;
@@ -119,12 +131,14 @@ void baton_rto_snapshot_taken(baton_rto *rto, const baton_rto_taken *taken)
     uint64_t *old = rto->newest.applied;
     rto->newest = rto->taking;
     rto->newest.raw_bytes = taken->raw_bytes;
+    rto->newest.image = taken->image;
     rto->taking = (baton_rto_base){.applied = old};
     rto->take_ns = taken->took_ns;
     rto->told_unreachable = false;
     rto->look_ns = 0; /* the prediction jumps down: no rate of growth */
-    if (!rto->load_measured && taken->raw_bytes >= BATON_RTO_MEASURE_BYTES)
-        rto->load_ns_per_byte =
+    if (!rto->loads[taken->image].measured && !taken->adds &&
+        taken->raw_bytes >= BATON_RTO_MEASURE_BYTES)
+        rto->loads[taken->image].ns_per_byte =
             (double)(taken->packed_ns + taken->device_ns) / (double)taken->raw_bytes;
 }
 
@@ -153,7 +167,7 @@ void baton_rto_predict(const baton_rto *rto, baton_rto_prediction *ret_predictio
     const double recover_bytes = or_zero(journal_bytes(rto) - rto->before.journal_bytes);
     baton_rto_prediction p = {
         .fixed_ns = rto->fixed_ns,
-        .load_ns = (double)rto->newest.raw_bytes * rto->load_ns_per_byte,
+        .load_ns = (double)rto->newest.raw_bytes * rto->loads[rto->newest.image].ns_per_byte,
         .recover_ns = recover_bytes * rto->check_ns_per_byte,
         .read_ns = tail_bytes * rto->read_ns_per_byte,
         .apply_ns = apply_ns(rto),
@@ -162,7 +176,7 @@ void baton_rto_predict(const baton_rto *rto, baton_rto_prediction *ret_predictio
         .snapshot_seq = rto->newest.seq,
         .tail_entries = tail_entries(rto),
         .tail_bytes = (uint64_t)tail_bytes,
-        .load_measured = rto->load_measured,
+        .load_measured = rto->loads[rto->newest.image].measured,
         .read_measured = rto->read_measured,
     };
     p.total_ns = p.fixed_ns + p.load_ns + p.recover_ns + p.read_ns + p.apply_ns;

@@ -44,6 +44,7 @@ typedef struct {
     uint64_t recover_ns; /* from asking for the journal's lock to knowing where it ends */
     uint64_t load_ns;
     uint64_t load_bytes; /* raw; 0: nothing was loaded */
+    bool load_image;     /* of which form */
     uint64_t replay_ns;
     uint64_t replay_bytes; /* of journal */
     uint64_t replay_entries;
@@ -56,20 +57,26 @@ typedef struct {
 typedef struct {
     uint64_t seq;
     uint64_t raw_bytes;
+    bool image; /* its form: each is loaded at its own rate */
     double
         journal_bytes; /* where it stands in the journal: bytes since the first snapshot known here;
                              negative before it */
     uint64_t *applied; /* of each type, when it was taken */
 } baton_rto_base;
 
+/* Of one form: pages are read to where they belong, rows are rebuilt. */
+typedef struct {
+    double ns_per_byte;
+    bool measured;
+} baton_rto_load;
+
 typedef struct {
     baton_rates rates;
     uint64_t target_ns;
     double fixed_ns;
-    double load_ns_per_byte;
+    baton_rto_load loads[2]; /* portable, image */
     double check_ns_per_byte;
     double read_ns_per_byte;
-    bool load_measured;
     bool read_measured;
     uint64_t replay_bytes; /* by the start */
     uint64_t live_bytes;   /* acknowledged since */
@@ -94,6 +101,8 @@ void baton_rto_started(baton_rto *rto, const baton_rto_start *start);
 /* The process is ready, so long after its beginning: what the engine did not see of it counts as
  * fixed, too. */
 void baton_rto_ready(baton_rto *rto, uint64_t since_begin_ns, uint64_t engine_total_ns);
+/* After started: the replay kept what it had come to there. applied is only read. */
+void baton_rto_kept(baton_rto *rto, const baton_rto_base *at, uint64_t took_ns);
 /* Whenever it is asked: how far the process is. */
 void baton_rto_progress(baton_rto *rto, uint64_t seq, uint64_t live_bytes);
 
@@ -102,6 +111,8 @@ void baton_rto_progress(baton_rto *rto, uint64_t seq, uint64_t live_bytes);
 void baton_rto_snapshot_begun(baton_rto *rto);
 typedef struct {
     uint64_t raw_bytes;
+    bool image;
+    bool adds; /* an increment: what it took says nothing about loading all of it */
     uint64_t took_ns;
     uint64_t packed_ns;
     uint64_t device_ns;

@@ -25,6 +25,13 @@ typedef struct {
     uint64_t load_ns;
     uint64_t replay_ns;
     uint64_t total_ns; /* of the whole open, epoch header durable */
+    /* The snapshot used is one that a start which was killed in its replay had kept: it was gone on
+     * from there. 0: it is not. */
+    uint64_t resumed_seq;
+    bool by_trust_root;  /* the snapshot used was believed for options.trust_root only */
+    uint32_t kept_count; /* of such snapshots, taken by this start */
+    uint64_t kept_seq;   /* of the newest of them; 0: none */
+    uint64_t kept_ns;    /* what taking them took: not in replay_ns */
     baton_recovery_report recovery;
 } baton_hydrate_report;
 
@@ -115,7 +122,13 @@ typedef struct {
     uint64_t checkpoint_every; /* entries between checkpoints; 0: 10,000 */
     uint64_t snapshot_every;   /* entries between snapshots; 0: only on request and at drain */
     uint64_t rto_target_ns;    /* a snapshot begins before the predicted RTO passes it; 0: none */
-    uint32_t snapshots_keep;   /* 0: 2 */
+    /* Entries of a replay after which what it has come to is kept, at the next checkpoint, for a
+     * start that has to begin again; 0: by the time it takes and rto_target_ns; UINT64_MAX: never */
+    uint64_t hydrate_snapshot_every;
+    uint32_t snapshots_keep; /* 0: 2 */
+    /* Not zero: the root of a snapshot that is believed although no journal names it (S1). Without
+     * a journal the service goes on from it in a new one. */
+    baton_digest trust_root;
     uint64_t outbox_bytes_max; /* 0: 64 MiB; past it submit answers BATON_E_LAGGING */
     uint64_t segment_bytes;    /* 0: the journal's default */
     bool retire;               /* remove segments that no kept snapshot needs */

@@ -1,10 +1,13 @@
 /* engine/schedule.c: when the next snapshot begins, and why: so many entries, or the predicted RTO
  * (S7). What the engine tells its model (rto.h) stands here, too. */
+#include <string.h>
+
 #include <baton/clock.h>
 #include <baton/log.h>
 
 #include "engine/engine_private.h"
 #include "snapshot/chunk.h"
+#include "snapshot/format.h"
 
 #define NS_PER_S 1e9
 #define LOOK_NS  UINT64_C(20000000) /* between two looks of the turns: a prediction costs a loop */
@@ -30,10 +33,11 @@ void baton_engine_rto_started(baton_engine *engine, const baton_hydrate_report *
     if (before_seq > report->snapshot_seq)
         before_seq = report->snapshot_seq;
     const baton_rto_start start = {
-        .total_ns = report->total_ns,
+        .total_ns = report->total_ns - report->kept_ns,
         .recover_ns = report->recover_ns,
         .load_ns = report->load_ns,
         .load_bytes = report->load_bytes,
+        .load_image = strcmp(report->snapshot_form, BATON_SNAPSHOT_FORM_IMAGE) == 0,
         .replay_ns = report->replay_ns,
         .replay_bytes = report->replayed_bytes,
         .replay_entries = report->replayed_entries,
@@ -41,6 +45,18 @@ void baton_engine_rto_started(baton_engine *engine, const baton_hydrate_report *
         .before_seq = before_seq,
     };
     baton_rto_started(&engine->rto, &start);
+}
+
+void baton_engine_rto_kept(baton_engine *engine, const baton_milestones *milestones)
+{
+    const baton_rto_base at = {
+        .seq = milestones->info.seq,
+        .raw_bytes = milestones->load_bytes,
+        .image = baton_snapshot_is_image(&milestones->info),
+        .journal_bytes = (double)milestones->replayed_bytes,
+        .applied = milestones->applied,
+    };
+    baton_rto_kept(&engine->rto, &at, milestones->take_ns);
 }
 
 void baton_engine_rto_snapshot_begun(baton_engine *engine)
@@ -59,6 +75,8 @@ void baton_engine_rto_snapshot_ended(baton_engine *engine, int status, uint64_t 
     const double device_bytes_per_s = (double)baton_chunk_device_bytes_per_s();
     const baton_rto_taken taken = {
         .raw_bytes = baton_snapshot_load_bytes(info, &engine->machine),
+        .image = baton_snapshot_is_image(info),
+        .adds = !baton_digest_is_zero(info->parent),
         .took_ns = took_ns,
         .packed_ns = info->taken_ns,
         .device_ns = device_bytes_per_s > 0

@@ -88,6 +88,13 @@ static int open_constants(baton_engine *engine, const baton_hydrate_report *repo
     if (r < 0)
         return r;
     baton_metric_set(metric, (double)report->replayed_entries);
+    r = baton_metrics_gauge(engine->metrics, "baton_hydrate_resumed_seq", NULL,
+                            "Where a start that was killed in its replay had come to, and the open "
+                            "went on; 0: there was none.",
+                            &metric);
+    if (r < 0)
+        return r;
+    baton_metric_set(metric, (double)report->resumed_seq);
     r = baton_metrics_gauge(engine->metrics, "baton_rto_target_seconds", NULL,
                             "What the predicted RTO is held under by snapshots; 0: no target.",
                             &metric);

@@ -241,6 +241,29 @@ static int go_on_from(baton_journal *journal, baton_error *error)
     return 0;
 }
 
+int baton_journal_begin_after(baton_journal *journal, const baton_journal_origin *origin)
+{
+    baton_recovery *recovery = &journal->recovery;
+    if (journal->epoch != 0 || !recovery->empty || !baton_digest_is_zero(journal->id) ||
+        origin->after.epoch == 0 || origin->after.batch == 0 ||
+        origin->epoch < origin->after.epoch || origin->epoch == UINT64_MAX)
+        return BATON_E_INVALID;
+    recovery->report.last = origin->after;
+    recovery->last_digest = origin->digest;
+    recovery->last_index = 1;
+    recovery->last_offset = 2 * (uint64_t)BATON_IO_UNIT; /* the least that a batch can end at */
+    recovery->last_time_ns = origin->last_time_ns;
+    recovery->facts = origin->facts;
+    journal->last_seq = origin->after.seq;
+    journal->last_time_ns = origin->last_time_ns;
+    journal->facts = origin->facts;
+    journal->durable = origin->after;
+    journal->epoch_highest =
+        origin->epoch > journal->epoch_highest ? origin->epoch : journal->epoch_highest;
+    journal->index_highest = journal->index_highest > 1 ? journal->index_highest : 1;
+    return 0;
+}
+
 void journal_start_clock(baton_journal *journal)
 {
     uint64_t wall_ns = baton_clock_wall_ns(journal->clock);

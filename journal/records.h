@@ -59,5 +59,18 @@ bool baton_record_check(uint16_t kind, const void *payload, uint32_t payload_byt
  * baton_journal_append. */
 BATON_MUST_USE int baton_journal_append_record(baton_journal *journal, baton_record_kind kind,
                                                const void *payload, uint32_t payload_bytes);
+/* Where a journal that does not exist yet goes on: after a state that came from elsewhere. */
+typedef struct {
+    baton_position after; /* epoch and batch not 0; seq may be */
+    baton_digest digest;  /* stands for what is not there; not zero */
+    uint64_t last_time_ns;
+    uint64_t epoch; /* the first one is above it */
+    baton_facts facts;
+} baton_journal_origin;
+/* Between open and begin: what begin makes looks like a journal whose segments up to there were
+ * retired; the facts stand in its first header. BATON_E_INVALID: there is a journal, or an origin
+ * that its header could not name. */
+BATON_MUST_USE int baton_journal_begin_after(baton_journal *journal,
+                                             const baton_journal_origin *origin);
 /* The facts as of the last record appended or recovered; owned by the journal. */
 const baton_facts *baton_journal_facts(const baton_journal *journal);

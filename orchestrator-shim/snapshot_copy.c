@@ -54,6 +54,7 @@ typedef struct {
     checksum *sum;
     char text[CHECKSUM_TEXT_BYTES];
     bool written;
+    uint64_t kept_bytes; /* an import that was killed had brought them */
 } copying;
 
 static void observe(void *context, const void *bytes, uint64_t bytes_count)
@@ -104,6 +105,17 @@ static void export_progress(void *context, uint64_t done_bytes, uint64_t all_byt
     show_progress(what, done_bytes, all_bytes);
 }
 
+/* Not the terminal's bar: it is worth knowing afterwards, too. */
+static void import_resumed(void *context, uint64_t kept_bytes, uint64_t all_bytes)
+{
+    copying *self = context;
+    char kept[HUMAN_BYTES];
+    char all[HUMAN_BYTES];
+    self->kept_bytes = kept_bytes;
+    fprintf(stderr, "import: %s of %s are here already, from an import that was ended: verified\n",
+            human_size(kept_bytes, kept), human_size(all_bytes, all));
+}
+
 static void import_progress(void *context, uint64_t done_bytes, uint64_t all_bytes)
 {
     static char what[] = "import";
@@ -131,6 +143,8 @@ static int print_copy(const snapshot_choices *chosen, const baton_snapshot_info 
                   json_digest(info->root), "file", json_text(self->path), "sha256", self->text);
     if (object != NULL && bytes != 0)
         json_object_set_new(object, "bytes", json_number(bytes));
+    else if (object != NULL)
+        json_object_set_new(object, "kept_bytes", json_number(self->kept_bytes));
     if (chosen->json)
         return print_json(object);
     json_decref(object);
@@ -186,6 +200,7 @@ static int import_locked(const snapshot_choices *chosen, copying *self)
     const baton_snapshot_transfer transfer = {.force = chosen->force,
                                               .observe = observe,
                                               .settle = compare_sum,
+                                              .resumed = import_resumed,
                                               .progress = import_progress,
                                               .context = self};
     baton_snapshot_info info;

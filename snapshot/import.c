@@ -31,7 +31,9 @@ typedef struct {
     uint8_t *travels; /* one chunk as it stands in the file */
     uint8_t *stored;  /* as it goes to disk, with the zeros after it */
     baton_io_file chunks;
-    char names[4][BATON_SNAPSHOT_PATH_BYTES]; /* by baton_snapshot_name */
+    uint32_t kept_count;                      /* chunks that a killed import had brought */
+    char names[4][BATON_SNAPSHOT_PATH_BYTES]; /* by baton_snapshot_name; the partial chunks' is the
+                                                 import's own */
     bool leftovers;                           /* files of ours may be there */
     bool replaces;                            /* a damaged one, or itself */
     baton_error *error;
@@ -246,11 +248,74 @@ static int create(const importing *self, baton_snapshot_name kind, baton_io_file
     return r < 0 ? refuse(self, r, path, UINT64_MAX, NULL) : 0;
 }
 
+/* ---- what a killed import left ---- */
+
+static bool is_there(importing *self, const baton_snapshot_chunk *chunk)
+{
+    const uint64_t padded = baton_snapshot_padded(chunk->stored_bytes);
+    if (baton_io_file_read(self->io, self->chunks, self->stored, padded, chunk->offset) !=
+        (int64_t)padded)
+        return false;
+    for (uint64_t i = chunk->stored_bytes; i < padded; i++)
+        if (self->stored[i] != 0)
+            return false;
+    return baton_chunk_digest_fits(chunk, self->stored);
+}
+
+/* How many chunks, from the first on, are there and good. Their file may be written on: it is an
+ * import's alone, whose writes go through the page cache and end with its process; direct writes of a
+ * killed service, which land late (J10), go to other names. */
+static int keep_chunks(importing *self)
+{
+    const baton_snapshot_info *info = &self->manifest.info;
+    const char *path = self->names[BATON_NAME_CHUNKS_PARTIAL];
+    uint64_t bytes = 0;
+    int r =
+        baton_io_file_open(self->io, path, BATON_IO_FOR_READ | BATON_IO_FOR_WRITE, &self->chunks);
+    if (r < 0) {
+        self->chunks = BATON_IO_NO_FILE;
+        return r;
+    }
+    r = baton_io_file_size(self->io, self->chunks, &bytes);
+    if (r == 0 && bytes <= info->stored_bytes)
+        while (self->kept_count < info->chunks_count &&
+               is_there(self, &self->manifest.chunks[self->kept_count]))
+            self->kept_count++;
+    if (self->kept_count > 0)
+        return 0;
+    baton_io_file_close(self->io, self->chunks);
+    self->chunks = BATON_IO_NO_FILE;
+    return -ENOENT;
+}
+
+static void tell_kept(const importing *self)
+{
+    const baton_snapshot_chunk *last = &self->manifest.chunks[self->kept_count - 1];
+    if (self->transfer->resumed != NULL)
+        self->transfer->resumed(self->transfer->context,
+                                last->offset + baton_snapshot_padded(last->stored_bytes),
+                                self->manifest.info.stored_bytes);
+}
+
+static int open_chunks(importing *self)
+{
+    if (keep_chunks(self) < 0)
+        return create(self, BATON_NAME_CHUNKS_PARTIAL, &self->chunks);
+    tell_kept(self);
+    return 0;
+}
+
 static int open_directory(importing *self)
 {
+    static const baton_snapshot_name kinds[] = {
+        [BATON_NAME_CHUNKS] = BATON_NAME_CHUNKS,
+        [BATON_NAME_MANIFEST] = BATON_NAME_MANIFEST,
+        [BATON_NAME_CHUNKS_PARTIAL] = BATON_NAME_IMPORT,
+        [BATON_NAME_MANIFEST_PARTIAL] = BATON_NAME_MANIFEST_PARTIAL,
+    };
     for (int kind = 0; kind <= BATON_NAME_MANIFEST_PARTIAL; kind++)
         if (baton_snapshot_path(self->names[kind], self->directory, self->manifest.info.seq,
-                                self->manifest.info.epoch, (baton_snapshot_name)kind) < 0)
+                                self->manifest.info.epoch, kinds[kind]) < 0)
             return baton_error_set(self->error, BATON_E_INVALID, WHAT, "its path is too long",
                                    "use a directory with a shorter path");
     int r = check_directory(self);
@@ -260,7 +325,7 @@ static int open_directory(importing *self)
     if (r < 0)
         return r;
     self->leftovers = true;
-    return create(self, BATON_NAME_CHUNKS_PARTIAL, &self->chunks);
+    return open_chunks(self);
 }
 
 static int copy_chunks(importing *self)
@@ -273,7 +338,8 @@ static int copy_chunks(importing *self)
         int r = take_chunk(self, chunk);
         if (r < 0)
             return r;
-        r = baton_io_file_write(self->io, self->chunks, self->stored, padded, chunk->offset);
+        if (i >= self->kept_count)
+            r = baton_io_file_write(self->io, self->chunks, self->stored, padded, chunk->offset);
         if (r < 0)
             return refuse(self, r, path, chunk->offset, NULL);
         if (self->transfer->progress != NULL)

@@ -13,6 +13,7 @@ static const char *const suffixes[] = {
     [BATON_NAME_CHUNKS_PARTIAL] = ".chunks.partial",
     [BATON_NAME_MANIFEST_PARTIAL] = ".manifest.partial",
     [BATON_NAME_PIN] = ".pin",
+    [BATON_NAME_IMPORT] = ".import.partial",
     [BATON_NAME_VERIFIED] = ".verified",
 };
 

@@ -15,6 +15,8 @@ typedef enum {
     BATON_NAME_CHUNKS_PARTIAL,
     BATON_NAME_MANIFEST_PARTIAL,
     BATON_NAME_PIN,      /* empty: it is not to be removed */
+    BATON_NAME_IMPORT,   /* an import's chunks, until it publishes them; an import that was killed
+                            leaves them, and the next one goes on behind those that are good */
     BATON_NAME_VERIFIED, /* when all of it was last read and found good, and its root (notes.h) */
 } baton_snapshot_name;
 

@@ -62,8 +62,9 @@ static int remove_leftovers(baton_io *io, const char *directory, const baton_sna
         const bool partials_now = i < names->count;
         const baton_snapshot_named *one = &names->names[i % names->count];
         char path[BATON_SNAPSHOT_PATH_BYTES];
-        const bool partial =
-            one->kind == BATON_NAME_CHUNKS_PARTIAL || one->kind == BATON_NAME_MANIFEST_PARTIAL;
+        const bool partial = one->kind == BATON_NAME_CHUNKS_PARTIAL ||
+                             one->kind == BATON_NAME_MANIFEST_PARTIAL ||
+                             one->kind == BATON_NAME_IMPORT;
         if (one->kind == BATON_NAME_MANIFEST || partial != partials_now ||
             (!partial && has_manifest(io, directory, one)))
             continue;

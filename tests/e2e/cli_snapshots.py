@@ -114,6 +114,26 @@ class Snapshots(ServiceCase):
         backup.write_bytes(whole)
         self.baton("snapshot", "import", backup, target, check=0)
 
+    def test_what_a_killed_import_had_brought_is_not_brought_again(self):
+        """As a kill leaves it (where, is for the sweep): the first chunks, in the import's own partial file."""
+        self.take(1)
+        backup, target = self.root / "backup", self.root / "target"
+        self.baton("snapshot", "export", self.data, backup, check=0)
+        whole = max((self.data / "snapshots").glob("*.chunks"))
+        target.mkdir()
+        partial = target / whole.name.replace(".chunks", ".import.partial")
+        partial.write_bytes(whole.read_bytes())
+        done = self.baton("snapshot", "import", backup, target, "-o", "json", check=0)
+        self.assertEqual(done.json()["kept_bytes"], whole.stat().st_size)
+        self.assertIn("are here already", done.stderr)
+        self.assertEqual((target / whole.name).read_bytes(), whole.read_bytes())
+        self.assertEqual(len(list(target.iterdir())), 2)
+        self.baton("snapshot", "verify", target, check=0)
+
+        partial.write_bytes(b"junk")  # of an import that nobody wants any more
+        self.baton("snapshot", "prune", target, check=0)
+        self.assertFalse(partial.exists())
+
     def test_a_file_that_can_not_be_written_leaves_neither_file_nor_checksum(self):
         self.take(1)
         limited = process.run("sh", "-c", 'ulimit -f 1; trap "" XFSZ; exec "$@"', "sh", BATON, "snapshot", "export",

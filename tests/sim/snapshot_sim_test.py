@@ -46,7 +46,7 @@ class Traces(TestCase):
 
     def test_it_does_what_it_says(self):
         counted = dict(re.findall(r"(\w+)=(\d+)", sim("--seeds", "60").stdout))
-        for what in ("opens", "from", "fell_back", "refused", "published", "failed", "full", "read_whole", "damaged",
+        for what in ("opens", "from", "fell_back", "resumed", "kept", "refused", "published", "failed", "full", "read_whole", "damaged",
                      "broken", "kills", "power_cuts", "landed_late", "errors", "no_space", "splits", "rotten",
                      "spoiled", "lies", "misdirected"):
             self.assertGreater(int(counted[what]), 0, what)

@@ -191,6 +191,44 @@ static void a_snapshot_that_is_published_takes_away_the_tail_of_the_moment_it_be
     baton_rto_fini(&rto);
 }
 
+/* Rows are rebuilt, pages are read: what one form took says nothing about the other. */
+static void each_form_is_loaded_at_its_own_rate(void **unused)
+{
+    (void)unused;
+    hand_clock clock = hand_clock_make();
+    baton_rto rto;
+    baton_rto_prediction p;
+    start_measured(&rto, &clock, 0); /* of rows: 2 ms a MiB */
+    baton_rto_snapshot_begun(&rto);
+    baton_rto_taken taken = {.raw_bytes = 40 * MIB,
+                             .image = true,
+                             .adds = true,
+                             .took_ns = 5000000,
+                             .packed_ns = 1000000,
+                             .device_ns = 1000000};
+    baton_rto_snapshot_taken(&rto, &taken);
+    baton_rto_predict(&rto, &p);
+    assert_ns(p.load_ns, 40 * MIB * BATON_RTO_NS_PER_BYTE); /* an increment tells nothing */
+    assert_false(p.load_measured);
+
+    taken.adds = false;
+    taken.packed_ns = 30000000;
+    taken.device_ns = 10000000;
+    baton_rto_snapshot_begun(&rto);
+    baton_rto_snapshot_taken(&rto, &taken);
+    baton_rto_predict(&rto, &p);
+    assert_ns(p.load_ns, 40000000);
+
+    taken.image = false;
+    taken.raw_bytes = 10 * MIB;
+    baton_rto_snapshot_begun(&rto);
+    baton_rto_snapshot_taken(&rto, &taken);
+    baton_rto_predict(&rto, &p);
+    assert_ns(p.load_ns, 20000000); /* rows again: as measured */
+    assert_true(p.load_measured);
+    baton_rto_fini(&rto);
+}
+
 static void before_anything_was_loaded_taking_a_snapshot_stands_for_it(void **unused)
 {
     (void)unused;
@@ -289,6 +327,7 @@ int main(void)
         cmocka_unit_test(the_clock_s_own_cost_is_not_the_entry_s),
         cmocka_unit_test(a_pause_of_the_machine_is_not_the_cost_of_an_entry),
         cmocka_unit_test(a_snapshot_that_is_published_takes_away_the_tail_of_the_moment_it_began),
+        cmocka_unit_test(each_form_is_loaded_at_its_own_rate),
         cmocka_unit_test(before_anything_was_loaded_taking_a_snapshot_stands_for_it),
         cmocka_unit_test(a_snapshot_is_due_so_early_that_it_is_done_before_the_target),
         cmocka_unit_test(no_target_is_never_due_and_a_target_below_the_load_is_told_once),

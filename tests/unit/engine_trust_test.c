@@ -308,6 +308,36 @@ static void a_state_that_was_not_the_one_handed_over_is_not_used(void **unused)
     }
 }
 
+/* Of a start that was killed in its replay: nothing names it, a checkpoint stands there (vouch.c). */
+static void a_checkpoint_vouches_for_its_own_state_only(void **unused)
+{
+    (void)unused;
+    static const struct {
+        uint64_t entries, seq;
+        bool wrong_digest;
+    } kinds[] = {{300, 300, false}, {299, 300, false}, {300, 300, true}, {299, 299, false}};
+    for (size_t kind = 0; kind < sizeof(kinds) / sizeof(kinds[0]); kind++) {
+        engine_fixture f;
+        engine_fixture_make(&f, "trust_checkpoint");
+        f.options.checkpoint_every = 100;
+        engine_fixture_open(&f, &toy_service_v1);
+        engine_fixture_submit_stream(&f, 1, 400);
+        engine_fixture_settle(&f);
+        engine_fixture_close(&f);
+        forge(&f, kinds[kind].entries, kinds[kind].seq, journal_id_of(&f),
+              kinds[kind].wrong_digest);
+        reopen_and_check(&f, 400);
+        assert_int_equal(f.report.resumed_seq, kind == 0 ? 300 : 0);
+        assert_int_equal(f.report.replayed_entries, kind == 0 ? 100 : 400);
+        assert_int_equal(f.report.snapshots_skipped, kind == 0 ? 0 : 1);
+        if (kind > 0)
+            assert_non_null(strstr(f.report.snapshot_skipped_why, "names it"));
+        engine_fixture_close(&f);
+        assert_int_equal(is_named(&f, 300), kind == 0);
+        engine_fixture_remove(&f);
+    }
+}
+
 /* A record that names a successor, as a handover between two instances writes it. */
 static void a_directory_that_was_handed_to_another_instance_is_refused(void **unused)
 {
@@ -347,6 +377,7 @@ int main(void)
         cmocka_unit_test(one_that_nothing_durable_names_is_not_used),
         cmocka_unit_test(the_handover_record_vouches_and_the_successor_names),
         cmocka_unit_test(a_state_that_was_not_the_one_handed_over_is_not_used),
+        cmocka_unit_test(a_checkpoint_vouches_for_its_own_state_only),
         cmocka_unit_test(a_directory_that_was_handed_to_another_instance_is_refused),
     };
     expected = engine_stream_expected(1000);

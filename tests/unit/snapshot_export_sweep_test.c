@@ -201,6 +201,88 @@ static bool cut_at(direction which, uint64_t seed, uint64_t n)
     return reached;
 }
 
+/* ---- an import that is killed, and the next one ---- */
+
+typedef struct {
+    uint64_t kept;
+    uint64_t all;
+} seen_kept;
+
+static void note_kept(void *context, uint64_t kept_bytes, uint64_t all_bytes)
+{
+    *(seen_kept *)context = (seen_kept){kept_bytes, all_bytes};
+}
+
+/* Killed, or without power, at operation n; then the same again. False: it was done before. */
+static bool again_after(baton_sim_crash end_of, uint64_t seed, uint64_t n, seen_kept *seen)
+{
+    baton_snapshot_listed listed;
+    baton_snapshot_info info;
+    const baton_snapshot_transfer transfer = {.resumed = note_kept, .context = seen};
+    machine m = make(seed, 400, &listed);
+    export_it(&m, &listed, BATON_COMPRESS_LZ4);
+    assert_int_equal(baton_io_directory_sync(m.io, "/"), 0);
+    baton_sim_crash_at(m.sim, baton_sim_counts_of(m.sim)->operations + n, end_of);
+    const int first = baton_snapshot_import_with(m.io, FILE_NAME, INTO, NULL, &info, NULL);
+    baton_sim_crash_at(m.sim, 0, end_of);
+    baton_io_close(m.io);
+    start(&m);
+    *seen = (seen_kept){0};
+    const int r = baton_snapshot_import_with(m.io, FILE_NAME, INTO, &transfer, &info, NULL);
+    assert_true(r == 0 || r == -EEXIST);
+    assert_int_equal(fixture_whole(m.io, INTO), 1);
+    end(&m);
+    return first < 0;
+}
+
+static void a_killed_import_is_gone_on_with(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 3; seed++) {
+        seen_kept seen;
+        uint64_t most = 0, all = 0, parts = 0;
+        for (uint64_t n = 1; again_after(BATON_SIM_KILL, seed, n, &seen); n++) {
+            most = seen.kept > most ? seen.kept : most;
+            all = seen.all > all ? seen.all : all;
+            parts += seen.kept > 0 && seen.kept < seen.all;
+        }
+        assert_true(parts > 0);
+        assert_int_equal(most, all); /* killed when all was copied, nothing is copied again */
+        for (uint64_t n = 1; again_after(BATON_SIM_POWER_CUT, seed, n, &seen); n++)
+            assert_true(seen.kept <= all); /* and with holes in it, what is good before the first */
+    }
+}
+
+/* What another file of that name left is no beginning of this one. */
+static void what_does_not_fit_is_written_anew(void **state)
+{
+    (void)state;
+    baton_snapshot_listed listed;
+    baton_snapshot_info info;
+    static const char *const partial = INTO "/0000000000000005-0000000000000001.import.partial";
+    for (uint64_t bytes = 4096; bytes <= 1 << 20; bytes *= 16) {
+        seen_kept seen = {0};
+        const baton_snapshot_transfer transfer = {.resumed = note_kept, .context = &seen};
+        machine m = make(7, 90, &listed);
+        uint8_t *junk = calloc(1, bytes);
+        baton_io_file file;
+        assert_non_null(junk);
+        export_it(&m, &listed, BATON_COMPRESS_RAW);
+        assert_int_equal(baton_io_directory_make(m.io, INTO), 0);
+        assert_int_equal(
+            baton_io_file_open(m.io, partial, BATON_IO_FOR_WRITE | BATON_IO_CREATE, &file), 0);
+        assert_int_equal(baton_io_file_write(m.io, file, junk, bytes, 0), 0);
+        baton_io_file_close(m.io, file);
+        assert_int_equal(baton_snapshot_import_with(m.io, FILE_NAME, INTO, &transfer, &info, NULL),
+                         0);
+        assert_int_equal(seen.kept, 0);
+        assert_int_equal(fixture_whole(m.io, INTO), 1);
+        assert_int_equal(files_in(&m, INTO), 2);
+        free(junk);
+        end(&m);
+    }
+}
+
 static void sweep(direction which)
 {
     for (uint64_t seed = 1; seed <= 12; seed++) {
@@ -230,6 +312,8 @@ int main(void)
         cmocka_unit_test(every_length_but_the_right_one_is_refused),
         cmocka_unit_test(a_power_cut_leaves_a_whole_export_or_none),
         cmocka_unit_test(a_power_cut_leaves_a_whole_import_or_none),
+        cmocka_unit_test(a_killed_import_is_gone_on_with),
+        cmocka_unit_test(what_does_not_fit_is_written_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,6 +22,9 @@ typedef struct {
     /* After the last byte, when everything is durable and nothing has its name yet. Not 0: given
      * back, nothing is published. May be NULL. */
     int (*settle)(void *context, baton_error *error);
+    /* Import, once, before the first progress: a killed import had brought so much of the chunks,
+     * which was read and found good now: it is not written again. May be NULL. */
+    void (*resumed)(void *context, uint64_t kept_bytes, uint64_t all_bytes);
     void (*progress)(void *context, uint64_t done_bytes, uint64_t all_bytes); /* may be NULL */
     void *context;
 } baton_snapshot_transfer;
@@ -34,7 +37,7 @@ BATON_MUST_USE int baton_snapshot_export(const char *directory, const baton_snap
                                          const char *path, const baton_snapshot_transfer *transfer,
                                          uint64_t *ret_bytes, baton_error *error);
 /* The other way, for whoever holds the journal's lock. directory is made when missing (its parent
- * must exist). Published only when every byte of the file was found good. -EEXIST when one of its seq and epoch is there
+ * must exist). An import that was killed left what it had brought; it is verified, and gone on with. Published only when every byte of the file was found good. -EEXIST when one of its seq and epoch is there
  * already; BATON_E_DAMAGED for a file that is cut short, changed, or no export, with the offset;
  * BATON_E_NEWER_FORMAT; BATON_E_OTHER_SERVICE and BATON_E_OTHER_JOURNAL unless forced. */
 BATON_MUST_USE int baton_snapshot_import(const char *path, const char *directory,

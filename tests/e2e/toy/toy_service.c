@@ -10,6 +10,7 @@
 #include <baton/wire.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +36,7 @@ typedef struct {
     baton_digest digest_1;  /* over key and total */
     baton_digest digest_2;  /* over all fields */
     bool lies;              /* --lie: apply gives something else than it did before */
+    uint64_t die_at;        /* --die-at: this entry kills the process */
     const char *slow_until; /* --slow-until: each apply takes a while, until this file exists */
 } toy_state;
 
@@ -58,6 +60,7 @@ static int toy_create(const baton_service_config *config, void **ret_state, bato
     }
     state->lies = strcmp(config->values[0], "yes") == 0;
     state->slow_until = config->values[1];
+    state->die_at = strtoull(config->values[2], NULL, 10);
     *ret_state = state;
     return 0;
 }
@@ -80,6 +83,8 @@ static int toy_apply(void *context, const baton_entry *entry, baton_effects *eff
     if (entry->payload_bytes != sizeof(add))
         return BATON_E_INVALID;
     memcpy(&add, entry->payload, sizeof(add));
+    if (entry->seq == state->die_at)
+        (void)kill(getpid(), SIGKILL);
     if (state->slow_until[0] != '\0' && access(state->slow_until, F_OK) != 0)
         usleep(SLOW_US);
     const uint64_t key = baton_le64_get(add.key);
@@ -276,7 +281,8 @@ int main(int argc, char **argv)
     static const baton_entry_type types[] = {{ENTRY_ADD, 1}, {ENTRY_RESET, 2}};
     static const baton_service_option options[] = {
         {"lie", "no", "yes: apply is not what it was"},
-        {"slow-until", "", "apply takes 2 ms until this file exists"}};
+        {"slow-until", "", "apply takes 2 ms until this file exists"},
+        {"die-at", "0", "the process is killed when it comes to this entry"}};
     static const baton_service_option program_options[] = {
         {"listen", "", "a path for clients"},
         {"never-sent", "no", "yes: a client never takes its answers"}};
@@ -287,7 +293,7 @@ int main(int argc, char **argv)
         .entry_types = types,
         .entry_types_count = TOY_SCHEMA, /* type n came with schema n */
         .options = options,
-        .options_count = 2,
+        .options_count = 3,
         .create = toy_create,
         .destroy = free,
         .apply = toy_apply,

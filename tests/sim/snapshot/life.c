@@ -44,7 +44,8 @@ run_published *run_proven(snapshot_run *run, uint32_t n)
     return NULL;
 }
 
-/* One that is there although nobody lived to say so. In the order of time. */
+/* One that is there although nobody lived to say so. In the order of time, which is that of the seqs:
+ * what a replay kept has the epoch of the journal's end, and is older than that end. */
 static run_published *learn(snapshot_run *run, uint64_t seq, uint64_t epoch)
 {
     run_published *known = run_find(run, seq, epoch);
@@ -52,8 +53,8 @@ static run_published *learn(snapshot_run *run, uint64_t seq, uint64_t epoch)
         return known;
     baton_assert(run->published_count < RUN_PUBLISHED_MAX);
     uint32_t at = run->published_count++;
-    for (; at > 0 && (run->published[at - 1].epoch > epoch ||
-                      (run->published[at - 1].epoch == epoch && run->published[at - 1].seq > seq));
+    for (; at > 0 && (run->published[at - 1].seq > seq ||
+                      (run->published[at - 1].seq == seq && run->published[at - 1].epoch > epoch));
          at--)
         run->published[at] = run->published[at - 1];
     run->published[at] = (run_published){.seq = seq, .epoch = epoch, .nameless = true};
@@ -177,6 +178,8 @@ static void judge_state(snapshot_run *run, const baton_hydrate_report *report, u
     run->totals->opens++;
     run->totals->from += report->from_snapshot;
     run->totals->fell_back += report->from_snapshot && report->snapshots_skipped > 0;
+    run->totals->resumed += report->resumed_seq != 0;
+    run->totals->kept += report->kept_count;
 }
 
 /* Is a refusal right? Without a good snapshot, and with the beginning of the journal gone. */

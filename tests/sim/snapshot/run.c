@@ -95,6 +95,8 @@ static void set_up(snapshot_run *run)
         .snapshots_keep = 2 + (uint32_t)run_draw(run, 2),
         .segment_bytes = UINT64_C(1) << 20,
         .retire = run_one_in(run, 2),
+        .hydrate_snapshot_every =
+            run->options.seed % 2 == 0 ? 5 + run->options.seed % 60 : UINT64_MAX,
         .io_backend = baton_sim_backend(),
         .snapshot_io_backend = baton_sim_backend(),
     };
@@ -128,6 +130,7 @@ static void take_the_last_one(snapshot_run *run)
     run_open(run);
     if (run->over)
         return;
+    baton_sim_crash_at(run->sim, 0, BATON_SIM_KILL); /* the open did less than was thought */
     wrap_become(run->sim, run->process);
     run_settle(run);
     baton_error error = {0};

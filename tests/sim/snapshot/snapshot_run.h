@@ -51,6 +51,8 @@ typedef struct {
     uint64_t opens;       /* that gave a state */
     uint64_t from;        /* of these, out of a snapshot */
     uint64_t fell_back;   /* of these, not out of the newest one */
+    uint64_t resumed;     /* of these, out of one that a start killed in its replay had kept */
+    uint64_t kept;        /* such, taken in replays that came to their end */
     uint64_t refused;     /* opens that said what is damaged */
     uint64_t read_whole;  /* snapshots that were read and compared */
     uint64_t damaged;     /* that were said to be damaged */

@@ -193,11 +193,11 @@ static void print_totals(const run_totals *t, baton_digest trace)
     printf("seeds=%" PRIu64 " steps=%" PRIu64 " operations=%" PRIu64 " submitted=%" PRIu64
            " published=%" PRIu64 " failed=%" PRIu64 " full=%" PRIu64 "\n",
            t->runs, t->steps, sim->operations, t->submitted, t->published, t->failed, t->full);
-    printf("opens=%" PRIu64 " from=%" PRIu64 " fell_back=%" PRIu64 " refused=%" PRIu64
-           " read_whole=%" PRIu64 " damaged=%" PRIu64 " unprovable=%" PRIu64 " broken=%" PRIu64
-           "\n",
-           t->opens, t->from, t->fell_back, t->refused, t->read_whole, t->damaged, t->unprovable,
-           t->broken);
+    printf("opens=%" PRIu64 " from=%" PRIu64 " fell_back=%" PRIu64 " resumed=%" PRIu64
+           " kept=%" PRIu64 " refused=%" PRIu64 " read_whole=%" PRIu64 " damaged=%" PRIu64
+           " unprovable=%" PRIu64 " broken=%" PRIu64 "\n",
+           t->opens, t->from, t->fell_back, t->resumed, t->kept, t->refused, t->read_whole,
+           t->damaged, t->unprovable, t->broken);
     printf("kills=%" PRIu64 " power_cuts=%" PRIu64 " landed_late=%" PRIu64 " errors=%" PRIu64
            " no_space=%" PRIu64 " splits=%" PRIu64 " rotten=%" PRIu64 " spoiled=%" PRIu64
            " misdirected=%" PRIu64 " lies=%" PRIu64 "\n",
