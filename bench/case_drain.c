@@ -16,7 +16,7 @@
 
 typedef struct {
     int64_t published_ns;
-    uint64_t last_bytes; /* what was written after the signal, or in the pause */
+    uint64_t last_bytes; /* written since it was ready last before the signal */
     uint64_t pause_ns;
 } drain_report;
 
@@ -73,8 +73,7 @@ static void serve(const snap_run *run, bool kept_ready)
     const baton_image_result *result = &taking.result;
     const drain_report report = {.published_ns = bench_now_ns(),
                                  .last_bytes =
-                                     (kept_ready ? result->residual_pages : result->pages) *
-                                     (uint64_t)REGION_PAGE_BYTES,
+                                     (result->pages - taking.ready_pages) * REGION_PAGE_BYTES,
                                  .pause_ns = result->pause_ns};
     region_close(&region);
     snap_tell(&report, sizeof(report));

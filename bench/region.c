@@ -127,6 +127,8 @@ bool region_step(region_taking *taking)
     switch (baton_image_poll(taking->image, bytes)) {
     case BATON_IMAGE_READY: {
         taking->ready = true;
+        if (taking->hold)
+            taking->ready_pages = baton_image_result_of(taking->image)->pages;
         int r = taking->hold ? 0 : baton_image_finish(taking->image, bytes, &error);
         if (r < 0 && r != BATON_E_AGAIN)
             snap_die("finish an image", r, &error);

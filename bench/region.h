@@ -43,7 +43,8 @@ typedef struct {
     baton_snapshot_info info;
     baton_image_result result; /* once the pages are on the disk */
     bool hold;                 /* keep it ready: its last pages are not asked for yet */
-    bool ready;                /* it was, once: nothing but the last pages is left */
+    bool ready;                /* it was, once */
+    uint64_t ready_pages;      /* written when it was last, being held */
 } region_taking;
 
 void region_begin(snap_region *region, bool full, baton_image_choice choice,
