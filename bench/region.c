@@ -8,9 +8,10 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#define REGION_AT ((void *)UINT64_C(0x550000000000))
-#define SEED      UINT64_C(20261121)
-#define NAP_NS    50000
+#define REGION_AT     ((void *)UINT64_C(0x550000000000))
+#define SEED          UINT64_C(20261121)
+#define NAP_NS        50000
+#define BEHIND_NS_MAX UINT64_C(10000000)
 
 uint64_t region_random(snap_region *region)
 {
@@ -192,6 +193,8 @@ void region_update(snap_region *region, region_go_on go_on, void *context, baton
         going = go_on(context, now_ns);
         if (latency != NULL)
             baton_histogram_record(latency, (uint64_t)bench_now_ns() - due_ns);
+        else if (now_ns > due_ns + BEHIND_NS_MAX)
+            due_ns = now_ns;
         due_ns += gap_ns;
     }
 }

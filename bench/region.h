@@ -66,6 +66,7 @@ void region_remove_newest(snap_region *region);
 
 /* After each update: false ends the loop. */
 typedef bool (*region_go_on)(void *context, uint64_t now_ns);
-/* latency may be NULL. */
+/* latency NULL: nobody counts what is late, so what was missed for longer than 10 ms is not caught
+ * up with. */
 void region_update(snap_region *region, region_go_on go_on, void *context,
                    baton_histogram *latency);
