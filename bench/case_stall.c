@@ -65,9 +65,12 @@ static void tell_result(const snap_run *run, const char *name, const baton_image
     for (uint32_t i = 0; i < result->rounds && used < sizeof(rounds) - 16; i++)
         used +=
             (size_t)snprintf(rounds + used, sizeof(rounds) - used, " %u", result->round_pages[i]);
-    bench_note(run->output, "%s: pause %.2f ms (asking %.2f), taken in %.2f s%s; pages:%s", name,
-               (double)result->pause_ns / 1e6, (double)result->pause_scan_ns / 1e6,
-               (double)result->taken_ns / 1e9, result->overflowed ? ", overflowed" : "", rounds);
+    bench_note(run->output,
+               "%s: pause %.2f ms (asking %.2f; %u pages by the writer; %u retreats), taken in "
+               "%.2f s%s; pages:%s",
+               name, (double)result->pause_ns / 1e6, (double)result->pause_scan_ns / 1e6,
+               result->helped_pages, result->retreats, (double)result->taken_ns / 1e9,
+               result->overflowed ? ", overflowed" : "", rounds);
 }
 
 static void print_pauses(const snap_run *run, const char *name, double *pause_ms, double *over_ms,
