@@ -1,378 +1,383 @@
-/* bench/snapshot_bench.c: suite `snapshot`: taking and loading snapshots beside what people use
- * today. Portable form so far: 2 million records of 256 B, beside Redis 7, which saves the same
- * records to its RDB file (SAVE) and starts from it. Both sides end durable, both load into a table
- * that answers by key; rounds alternate. */
+/* Suite `snapshot`: images and portable snapshots beside the device alone, beside the same loop
+ * without a snapshot and beside Redis, in rounds that alternate. */
+#include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
+#include <sys/prctl.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "bench/common.h"
-#include "bench/peers/redis_server.h"
-#include "bench/records.h"
-#include "snapshot/store.h"
+#include "bench/region.h"
 
-enum { QUICK_RECORDS = 200000, FULL_RECORDS = 2000000, QUICK_ROUNDS = 2, FULL_ROUNDS = 4 };
-#define SUITE "snapshot"
-
-typedef struct {
-    const char *directory;
-    const char *json;
-    bool quick;
-    bool peers;
-    baton_io_choice io;
-} options;
-
-/* Nanoseconds of all rounds. */
-typedef struct {
-    int64_t write_ns;
-    int64_t load_ns;
-    int rounds;
-} times;
+#define COLD_MIB     1024u
+#define SHARE_MEMORY 0.4 /* of what is free: for one state */
+#define TIMES_DISK   3   /* of a state, with what is written beside it */
 
 static const char usage[] =
-    "Usage: snapshot-bench --dir DIR [--quick] [--json FILE] [--io uring|threads] [--no-peers]\n\n"
-    "Measures the portable form of a snapshot beside Redis (SAVE, and a start from its RDB file).\n"
-    "  --dir DIR    an existing, empty directory on the device to measure\n"
-    "  --quick      a tenth of the records, fewer rounds\n"
-    "  --json FILE  rows as JSON, one object a line; - for standard output (then no table)\n"
-    "  --io WHICH   default: uring\n"
-    "  --no-peers   Baton alone\n\n"
-    "Example: snapshot-bench --dir /var/lib/exchange --quick --json -\n";
+    "Usage: snapshot-bench --dir DIR [--quick] [--json FILE] [--io uring|threads|both] [--mib "
+    "N]...\n"
+    "                      [--case NAME] [--peers yes|no] [--list]\n"
+    "\n"
+    "Measures snapshots beside the raw device, beside the same loop without one, and beside "
+    "Redis.\n"
+    "  --dir DIR      an existing, empty directory on the device to measure; one that is not empty "
+    "is\n"
+    "                 refused: make a fresh one\n"
+    "  --quick        states of 256 MiB, fewer rounds, a tenth of the records\n"
+    "  --smoke        smaller still: whether it works, not how fast\n"
+    "  --json FILE    rows as JSON, one object a line; - for standard output (then no table)\n"
+    "  --io WHICH     how snapshots are written and read; default: uring\n"
+    "  --mib N        size of the state, may be repeated; default: 256, 1024, 4096; with --quick: "
+    "256\n"
+    "  --case NAME    only this one; --list, or the name `list`, prints the names\n"
+    "  --peers WHICH  portable_write, portable_load: beside Redis? default: yes\n"
+    "\n"
+    "A case has its plain name at the largest of the sizes, and the size behind it at the others:\n"
+    "image_write (4 GiB), image_write_1g, image_write_256m. A size that needs more than 40 % of "
+    "the\n"
+    "free memory, or a third of the free disk, is left out, and that is said.\n"
+    "cold_start has 1 GiB and 1 million entries, or the largest size if that is smaller (with "
+    "--quick:\n"
+    "200,000 entries); portable_* have 2 million records (with --quick: 200,000).\n"
+    "\n"
+    "Example: snapshot-bench --dir /var/lib/exchange/empty --quick --json -\n";
 
-/* ---- Baton ---- */
+typedef enum { ALONE, WITH_REGION, COLD, NO_STATE } case_kind;
 
-static void pack(const records *all, baton_snapshot_writer *writer)
+static const struct {
+    const char *name;
+    void (*run)(const snap_run *run);
+    case_kind kind;
+} cases[] = {
+    {"image_write", snap_case_write, WITH_REGION},
+    {"increment", snap_case_increment, WITH_REGION},
+    {"stall", snap_case_stall, WITH_REGION},
+    {"stall_fork", snap_case_stall_fork, WITH_REGION},
+    {"image_load", snap_case_load, WITH_REGION},
+    {"memory", snap_case_memory, ALONE},
+    {"drain_final", snap_case_drain, ALONE},
+    {"cold_start", snap_case_cold, COLD},
+    {"portable", snap_case_portable, NO_STATE},
+};
+enum { CASES = sizeof(cases) / sizeof(cases[0]) };
+
+static const struct {
+    const char *name;
+    void (*run)(const snap_run *run);
+} children[] = {
+    {"memory", snap_child_memory},         {"drain-ready", snap_child_drain_ready},
+    {"drain-cold", snap_child_drain_cold}, {"cold-make", snap_child_cold_make},
+    {"cold-start", snap_child_cold_start},
+};
+
+/* ---- what there is room for ---- */
+
+static double free_memory(void)
 {
-    baton_pack_section(writer, "records");
-    for (uint64_t i = 0; i < all->count; i++) {
-        const record *one = records_at(all, i);
-        baton_pack_row(writer, 2);
-        baton_pack_uint(writer, one->key);
-        baton_pack_bytes(writer, one->value, sizeof(one->value));
+    char line[256];
+    unsigned long long kib = 0;
+    FILE *file = fopen("/proc/meminfo", "re");
+    if (file == NULL)
+        snap_die("/proc/meminfo", 0, NULL);
+    while (fgets(line, sizeof(line), file) != NULL)
+        if (sscanf(line, "MemAvailable: %llu", &kib) == 1)
+            break;
+    fclose(file);
+    return (double)kib * 1024;
+}
+
+static bool fits(const snap_options *options, const bench_output *output, uint64_t mib)
+{
+    struct statvfs disk;
+    if (statvfs(options->directory, &disk) < 0)
+        snap_die(options->directory, 0, NULL);
+    const double bytes = (double)mib * (double)BENCH_MIB;
+    const double disk_bytes = (double)disk.f_bavail * (double)disk.f_frsize;
+    const char *what = bytes > SHARE_MEMORY * free_memory() ? "memory"
+                       : bytes * TIMES_DISK > disk_bytes    ? "disk space"
+                                                            : NULL;
+    if (what == NULL)
+        return true;
+    bench_note(output, "%llu MiB: left out: too little free %s", (unsigned long long)mib, what);
+    if (output->human == NULL)
+        fprintf(stderr, "bench: %llu MiB: left out: too little free %s\n", (unsigned long long)mib,
+                what);
+    return false;
+}
+
+/* ---- running ---- */
+
+static bool is_wanted(const snap_options *options, uint32_t c)
+{
+    const char *only = options->only_case;
+    if (only == NULL || strcmp(only, cases[c].name) == 0)
+        return true;
+    return cases[c].kind == NO_STATE && strncmp(only, "portable_", strlen("portable_")) == 0;
+}
+
+static bool any_is_wanted(const snap_options *options, case_kind kind)
+{
+    for (uint32_t c = 0; c < CASES; c++)
+        if (cases[c].kind == kind && is_wanted(options, c))
+            return true;
+    return false;
+}
+
+static void run_kind(const snap_run *run, case_kind kind)
+{
+    for (uint32_t c = 0; c < CASES; c++) {
+        if (cases[c].kind != kind || !is_wanted(run->options, c))
+            continue;
+        cases[c].run(run);
+        if (run->output->json != NULL)
+            fflush(run->output->json);
     }
 }
 
-static int take(const options *wanted, const char *directory, const records *all, uint64_t seq)
+static void run_size(snap_run run, uint64_t mib, bool largest)
 {
-    baton_snapshot_writer *writer = NULL;
+    char suffix[32] = "";
+    snap_region region;
+    if (!fits(run.options, run.output, mib))
+        return;
+    if (!largest && mib % 1024 == 0)
+        snprintf(suffix, sizeof(suffix), "_%llug", (unsigned long long)mib / 1024);
+    else if (!largest)
+        snprintf(suffix, sizeof(suffix), "_%llum", (unsigned long long)mib);
+    run.bytes = mib * BENCH_MIB;
+    run.suffix = suffix;
+    if (any_is_wanted(run.options, WITH_REGION)) {
+        region_open(&run, "image", &region);
+        bench_note(run.output, "%llu MiB; live: %s", (unsigned long long)mib,
+                   baton_image_source_why_not_live(region.source)[0] == '\0'
+                       ? "yes"
+                       : baton_image_source_why_not_live(region.source));
+        run.region = &region;
+        run_kind(&run, WITH_REGION);
+        region_close(&region);
+        run.region = NULL;
+    }
+    run_kind(&run, ALONE);
+}
+
+static void run_all(const snap_options *options, const bench_output *output)
+{
+    const uint64_t largest = options->sizes_mib[options->sizes_count - 1];
+    const uint64_t cold = largest < COLD_MIB ? largest : COLD_MIB;
+    for (uint32_t i = 0; i < options->backends_count; i++) {
+        snap_run run = {.options = options,
+                        .output = output,
+                        .io = options->backends[i],
+                        .backend_name =
+                            options->backends[i] == BATON_IO_URING ? "uring" : "threads",
+                        .suffix = ""};
+        for (uint32_t size = 0; size < options->sizes_count; size++)
+            run_size(run, options->sizes_mib[size], size + 1 == options->sizes_count);
+        run.bytes = cold * BENCH_MIB;
+        if (any_is_wanted(options, COLD) && fits(options, output, cold))
+            run_kind(&run, COLD);
+        run_kind(&run, NO_STATE);
+    }
+}
+
+static void print_header(const snap_options *options, const bench_output *output)
+{
     baton_io *io = NULL;
-    baton_error error = {0};
-    baton_snapshot_info info = {.service = "bench",
-                                .version = "1",
-                                .schema = 1,
-                                .seq = seq,
-                                .epoch = 1,
-                                .position_epoch = 1,
-                                .position_batch = seq,
-                                .position_seq = seq,
-                                .journal_id = {.bytes = {1}}};
-    int r = baton_io_open(&(baton_io_options){.choice = wanted->io, .ops_max = 16}, &io, &error);
-    if (r == 0)
-        r = baton_snapshot_writer_create(NULL, &writer);
-    if (r == 0) {
-        pack(all, writer);
-        r = baton_snapshot_writer_finish(writer, &info);
-    }
-    if (r == 0) {
-        r = baton_snapshot_publish(io, directory, writer, &info, &error);
-        writer = NULL;
-    }
-    baton_snapshot_writer_destroy(writer);
+    baton_io_probe probe;
+    baton_error error;
+    int r = baton_io_open(&(baton_io_options){.choice = options->backends[0]}, &io, &error);
+    if (r < 0)
+        snap_die("open", r, &error);
+    r = baton_io_probe_directory(io, options->directory, &probe);
+    if (r < 0)
+        snap_die(options->directory, r, NULL);
     baton_io_close(io);
-    return r;
+    bench_print_header(
+        output, &(bench_header){.suite = SNAP_SUITE,
+                                .commit_primitive = "O_DIRECT writes, fdatasync, rename, fsync",
+                                .device_write_cache = probe.write_cache,
+#ifdef __OPTIMIZE__
+                                .build = "release"});
+#else
+                                .build = "debug"});
+#endif
 }
 
-static int load_rows(baton_snapshot_reader *reader, records *all)
+static int run_child(const snap_options *options)
 {
-    uint32_t fields;
-    int r = baton_unpack_section(reader, "records");
-    while (r == 0 && (r = baton_unpack_row(reader, &fields)) == 1) {
-        uint64_t key;
-        const void *value;
-        uint32_t value_bytes;
-        r = baton_unpack_uint(reader, &key);
-        if (r == 0)
-            r = baton_unpack_bytes(reader, &value, &value_bytes);
-        if (r == 0 && (fields != 2 || value_bytes != RECORD_VALUE_BYTES))
-            r = BATON_E_SCHEMA;
-        if (r == 0)
-            r = records_put(all, key, value);
-    }
-    return r;
+    const bench_output output = {0};
+    const snap_run run = {.options = options,
+                          .output = &output,
+                          .io = options->backends[0],
+                          .bytes = options->sizes_mib[0] * BENCH_MIB,
+                          .suffix = ""};
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (size_t i = 0; i < sizeof(children) / sizeof(children[0]); i++)
+        if (strcmp(options->child, children[i].name) == 0) {
+            children[i].run(&run);
+            return 0;
+        }
+    return 1;
 }
 
-static int load(const options *wanted, const char *directory, uint64_t records_count)
+/* ---- options ---- */
+
+static _Noreturn void list(void)
 {
-    baton_snapshot_listed *list = NULL;
-    baton_snapshot_reader *reader = NULL;
-    baton_io *io = NULL;
-    uint32_t count = 0;
-    baton_error error = {0};
-    records all = {0};
-    int r = baton_io_open(&(baton_io_options){.choice = wanted->io, .ops_max = 16}, &io, &error);
-    if (r == 0)
-        r = records_open(records_count, &all);
-    if (r == 0)
-        r = baton_snapshot_list_with(io, directory, &list, &count, &error);
-    if (r == 0 && count == 0)
-        r = -ENOENT;
-    if (r == 0)
-        r = baton_snapshot_reader_open(io, directory, &list[0], &reader, &error);
-    if (r == 0)
-        r = load_rows(reader, &all);
-    if (r == 0 && all.count != records_count)
-        r = BATON_E_DAMAGED;
-    baton_snapshot_reader_close(reader);
-    free(list);
-    baton_io_close(io);
-    records_close(&all);
-    return r;
+    for (uint32_t c = 0; c < CASES; c++)
+        if (cases[c].kind == NO_STATE)
+            puts("portable_write\nportable_load");
+        else
+            puts(cases[c].name);
+    exit(0);
 }
 
-static int baton_round(const options *wanted, const records *all, int round, times *sum)
+static int parse_case(const char *text, snap_options *options)
 {
-    char directory[BENCH_PATH_BYTES];
-    snprintf(directory, sizeof(directory), "%s/portable", wanted->directory);
-    int64_t begin_ns = bench_now_ns();
-    int r = take(wanted, directory, all, (uint64_t)round + 1);
-    int64_t taken_ns = bench_now_ns();
-    if (r == 0)
-        r = load(wanted, directory, all->count);
-    sum->write_ns += taken_ns - begin_ns;
-    sum->load_ns += bench_now_ns() - taken_ns;
-    sum->rounds++;
-    bench_remove_tree(directory);
-    return r;
+    if (strcmp(text, "list") == 0)
+        list();
+    options->only_case = text;
+    for (uint32_t c = 0; c < CASES; c++)
+        if (cases[c].kind != NO_STATE && strcmp(text, cases[c].name) == 0)
+            return 0;
+    if (strcmp(text, "portable_write") == 0 || strcmp(text, "portable_load") == 0)
+        return 0;
+    fprintf(stderr, "baton: --case %s: no such case: see --list\n", text);
+    return -EINVAL;
 }
 
-/* ---- Redis ---- */
-
-static const char *const redis_arguments[] = {"--appendonly", "no", NULL};
-
-static int send_all(int fd, const char *bytes, size_t count)
+static int parse_io(const char *text, snap_options *options)
 {
-    while (count > 0) {
-        ssize_t sent = send(fd, bytes, count, MSG_NOSIGNAL);
-        if (sent <= 0)
-            return sent < 0 ? -errno : -EPIPE;
-        bytes += sent;
-        count -= (size_t)sent;
-    }
+    options->backends[0] = strcmp(text, "threads") == 0 ? BATON_IO_THREADS : BATON_IO_URING;
+    options->backends[1] = BATON_IO_THREADS;
+    options->backends_count = strcmp(text, "both") == 0 ? 2 : 1;
+    return strcmp(text, "uring") == 0 || strcmp(text, "threads") == 0 || strcmp(text, "both") == 0
+               ? 0
+               : -EINVAL;
+}
+
+/* Keeps them sorted. */
+static int add_size(const char *text, snap_options *options)
+{
+    char *end;
+    const uint64_t mib = strtoull(text, &end, 10);
+    uint32_t at = options->sizes_count;
+    if (*end != '\0' || mib < 4 || mib > UINT32_MAX || at == SNAP_SIZES_MAX)
+        return -EINVAL;
+    for (; at > 0 && options->sizes_mib[at - 1] > mib; at--)
+        options->sizes_mib[at] = options->sizes_mib[at - 1];
+    options->sizes_mib[at] = mib;
+    options->sizes_count++;
     return 0;
 }
 
-/* One line of answer: 0, or -EIO when it does not begin with `begin`. */
-static int expect_line(int fd, const char *begin, char *line, size_t line_bytes)
+static void default_sizes(snap_options *options)
 {
-    size_t used = 0;
-    while (used < line_bytes - 1 && (used == 0 || line[used - 1] != '\n')) {
-        ssize_t got = recv(fd, line + used, 1, 0);
-        if (got <= 0)
-            return got < 0 ? -errno : -EPIPE;
-        used++;
-    }
-    line[used] = '\0';
-    return strncmp(line, begin, strlen(begin)) == 0 ? 0 : -EIO;
+    static const uint64_t sizes[] = {256, 1024, 4096};
+    if (options->sizes_count > 0)
+        return;
+    options->sizes_count = options->quick ? 1 : 3;
+    memcpy(options->sizes_mib, sizes, sizeof(sizes));
+    if (options->smoke)
+        options->sizes_mib[0] = 32;
 }
 
-static int command(int fd, const char *text, const char *answer, char *line, size_t line_bytes)
+static int parse_one(int option, snap_options *options)
 {
-    int r = send_all(fd, text, strlen(text));
-    return r < 0 ? r : expect_line(fd, answer, line, line_bytes);
+    if (option == 'd')
+        options->directory = optarg;
+    else if (option == 'q' || option == 's')
+        options->quick = true;
+    else if (option == 'j')
+        options->json = optarg;
+    else if (option == 'p' && (strcmp(optarg, "yes") == 0 || strcmp(optarg, "no") == 0))
+        options->peers = optarg[0] == 'y';
+    else if (option == 'm')
+        return add_size(optarg, options);
+    else if (option == 'i')
+        return parse_io(optarg, options);
+    else if (option == 'c')
+        return parse_case(optarg, options);
+    else if (option == 'x')
+        options->child = optarg;
+    else if (option == 'n')
+        options->entries = strtoull(optarg, NULL, 10);
+    else
+        return -EINVAL;
+    options->smoke = options->smoke || option == 's';
+    return 0;
 }
 
-/* In groups of as many commands, each with its answers taken in before the next. */
-static int fill(int fd, const records *all)
-{
-    enum { GROUP = 256 };
-    static char bytes[GROUP * (RECORD_VALUE_BYTES + 96)];
-    char line[64];
-    int r = 0;
-    for (uint64_t i = 0; i < all->count && r == 0; i += GROUP) {
-        size_t used = 0;
-        uint64_t end = i + GROUP < all->count ? i + GROUP : all->count;
-        for (uint64_t k = i; k < end; k++) {
-            const record *one = records_at(all, k);
-            int head = snprintf(bytes + used, 96, "*3\r\n$3\r\nSET\r\n$16\r\n%016llx\r\n$%d\r\n",
-                                (unsigned long long)one->key, RECORD_VALUE_BYTES);
-            used += (size_t)head;
-            memcpy(bytes + used, one->value, RECORD_VALUE_BYTES);
-            memcpy(bytes + used + RECORD_VALUE_BYTES, "\r\n", 2);
-            used += RECORD_VALUE_BYTES + 2;
-        }
-        r = send_all(fd, bytes, used);
-        for (uint64_t k = i; k < end && r == 0; k++)
-            r = expect_line(fd, "+OK", line, sizeof(line));
-    }
-    return r;
-}
-
-/* Loaded when DBSIZE has an answer, and the right one. */
-static int redis_ready(redis_server *server, uint64_t records_count, int *ret_fd)
-{
-    char line[128], wanted[64];
-    int fd = redis_server_connect(server);
-    if (fd < 0)
-        return fd;
-    snprintf(wanted, sizeof(wanted), ":%llu\r\n", (unsigned long long)records_count);
-    int r;
-    while ((r = command(fd, "DBSIZE\r\n", ":", line, sizeof(line))) == -EIO)
-        if (strncmp(line, "-LOADING", 8) != 0)
-            break;
-        else
-            (void)usleep(500);
-    if (r == 0 && strcmp(line, wanted) != 0)
-        r = -EIO;
-    *ret_fd = fd;
-    return r;
-}
-
-static int redis_round(const char *directory, uint64_t records_count, redis_server *server, int *fd,
-                       times *sum)
-{
-    char line[128];
-    int64_t begin_ns = bench_now_ns();
-    int r = command(*fd, "SAVE\r\n", "+OK", line, sizeof(line));
-    sum->write_ns += bench_now_ns() - begin_ns;
-    close(*fd);
-    *fd = -1;
-    redis_server_end(server);
-    begin_ns = bench_now_ns();
-    if (r == 0)
-        r = redis_server_start(server, directory, redis_arguments);
-    if (r == 0)
-        r = redis_ready(server, records_count, fd);
-    sum->load_ns += bench_now_ns() - begin_ns;
-    sum->rounds++;
-    return r;
-}
-
-/* ---- the run ---- */
-
-/* Records a second, over all rounds. */
-static double rate(uint64_t records_count, int64_t ns, int rounds)
-{
-    return (double)records_count * rounds * 1e9 / (double)ns;
-}
-
-static void row(const bench_output *output, const char *bench_case, const char *backend,
-                double value, double peer)
-{
-    bench_row one = {.suite = SUITE,
-                     .bench_case = bench_case,
-                     .backend = backend,
-                     .metric = "entries_per_s",
-                     .unit = "1/s",
-                     .value = value};
-    if (peer > 0) {
-        one.reference = "redis (RDB)";
-        one.reference_value = peer;
-    }
-    bench_print_row(output, &one);
-}
-
-static int run(const options *wanted, const bench_output *output)
-{
-    const uint64_t count = wanted->quick ? QUICK_RECORDS : FULL_RECORDS;
-    const int rounds = wanted->quick ? QUICK_ROUNDS : FULL_ROUNDS;
-    const char *backend = wanted->io == BATON_IO_THREADS ? "threads" : "uring";
-    records all;
-    redis_server server = {0};
-    times ours = {0}, theirs = {0};
-    char directory[BENCH_PATH_BYTES];
-    int fd = -1;
-    bool redis = wanted->peers;
-
-    snprintf(directory, sizeof(directory), "%s", wanted->directory);
-    int r = records_make(count, &all);
-    if (r == 0 && redis) {
-        r = redis_server_start(&server, directory, redis_arguments);
-        if (r == 0)
-            r = redis_ready(&server, 0, &fd);
-        if (r == 0)
-            r = fill(fd, &all);
-        if (r == -ENOENT) {
-            bench_note(output, "redis is not here: install redis-tools");
-            redis = false;
-            r = 0;
-        }
-    }
-    for (int round = 0; round < rounds && r == 0; round++) {
-        r = baton_round(wanted, &all, round, &ours);
-        if (r == 0 && redis)
-            r = redis_round(directory, count, &server, &fd, &theirs);
-        bench_progress(round + 1, rounds);
-    }
-    if (r == 0) {
-        row(output, "portable_write", backend, rate(count, ours.write_ns, rounds),
-            redis ? rate(count, theirs.write_ns, rounds) : 0);
-        row(output, "portable_load", backend, rate(count, ours.load_ns, rounds),
-            redis ? rate(count, theirs.load_ns, rounds) : 0);
-    }
-    if (fd >= 0)
-        close(fd);
-    redis_server_end(&server);
-    records_close(&all);
-    return r < 0 ? bench_fail("portable", r) : 0;
-}
-
-static int parse(int argc, char **argv, options *wanted)
+static int parse_options(int argc, char **argv, snap_options *options)
 {
     static const struct option known[] = {{"dir", required_argument, NULL, 'd'},
                                           {"quick", no_argument, NULL, 'q'},
+                                          {"smoke", no_argument, NULL, 's'},
                                           {"json", required_argument, NULL, 'j'},
                                           {"io", required_argument, NULL, 'i'},
-                                          {"no-peers", no_argument, NULL, 'p'},
+                                          {"mib", required_argument, NULL, 'm'},
+                                          {"case", required_argument, NULL, 'c'},
+                                          {"peers", required_argument, NULL, 'p'},
+                                          {"list", no_argument, NULL, 'l'},
                                           {"help", no_argument, NULL, 'h'},
+                                          {"child", required_argument, NULL, 'x'},
+                                          {"entries", required_argument, NULL, 'n'},
                                           {NULL, 0, NULL, 0}};
-    *wanted = (options){.peers = true, .io = BATON_IO_AUTO};
-    for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
+    *options = (snap_options){.peers = true};
+    int r = parse_io("uring", options);
+    for (int option; r == 0 && (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         if (option == 'h') {
             fputs(usage, stdout);
             exit(0);
         }
-        if (option == 'd')
-            wanted->directory = optarg;
-        else if (option == 'q')
-            wanted->quick = true;
-        else if (option == 'j')
-            wanted->json = optarg;
-        else if (option == 'p')
-            wanted->peers = false;
-        else if (option == 'i' && strcmp(optarg, "threads") == 0)
-            wanted->io = BATON_IO_THREADS;
-        else if (option != 'i' || strcmp(optarg, "uring") != 0)
-            return -EINVAL;
+        if (option == 'l')
+            list();
+        r = parse_one(option, options);
     }
-    return wanted->directory && optind == argc ? 0 : -EINVAL;
+    default_sizes(options);
+    return r == 0 && options->directory && optind == argc ? 0 : -EINVAL;
+}
+
+/* What lies there already would be measured with it, or loaded. */
+static int check_empty(const char *path)
+{
+    DIR *directory = opendir(path);
+    if (directory == NULL)
+        return bench_fail(path, -errno);
+    int entries = 0;
+    while (readdir(directory) != NULL)
+        entries++;
+    closedir(directory);
+    if (entries <= 2)
+        return 0;
+    fprintf(stderr,
+            "baton: --dir %s: not empty: choose an empty directory, or make a new one in it\n",
+            path);
+    return -ENOTEMPTY;
 }
 
 int main(int argc, char **argv)
 {
-    options wanted;
+    snap_options options;
     bench_output output = {.human = stdout};
-    if (parse(argc, argv, &wanted) < 0) {
+    if (parse_options(argc, argv, &options) < 0) {
         fputs(usage, stderr);
         return 1;
     }
-    if (wanted.json && strcmp(wanted.json, "-") == 0)
+    if (options.child != NULL)
+        return run_child(&options);
+    if (check_empty(options.directory) < 0)
+        return 1;
+    if (options.json && strcmp(options.json, "-") == 0)
         output = (bench_output){.json = stdout};
-    else if (wanted.json && !(output.json = fopen(wanted.json, "we")))
-        return bench_fail(wanted.json, -errno) < 0;
-    bench_header header = {.suite = SUITE,
-                           .commit_primitive = "O_DIRECT writes, fdatasync, rename, fsync",
-                           .device_write_cache = "see suite journal",
-#ifdef __OPTIMIZE__
-                           .build = "release"};
-#else
-                           .build = "debug"};
-#endif
-    bench_print_header(&output, &header);
-    int r = run(&wanted, &output);
-    if (output.json && fflush(output.json) != 0 && r == 0)
-        r = bench_fail("write the rows", -errno);
-    return r < 0 ? 1 : 0;
+    else if (options.json && !(output.json = fopen(options.json, "we")))
+        return bench_fail(options.json, -errno) < 0;
+    print_header(&options, &output);
+    run_all(&options, &output);
+    if (output.json && fflush(output.json) != 0)
+        return bench_fail("write the rows", -errno) < 0;
+    return 0;
 }

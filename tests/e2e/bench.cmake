@@ -1,1 +1,2 @@
 baton_script_test(bench_rows SCRIPT tests/e2e/bench_rows.py TIMEOUT 300 NOSAN)
+baton_script_test(bench_snapshot_rows SCRIPT tests/e2e/bench_snapshot_rows.py TIMEOUT 600 NOSAN)

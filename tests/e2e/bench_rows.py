@@ -73,18 +73,6 @@ class BenchRows(TestCase):
     def test_the_lag_of_a_reader_in_another_process_stands_beside_a_ping(self):
         self.check("threads", "tail_lag", [("tail_lag", metric, "raw ping") for metric in LATENCIES])
 
-    def test_suite_snapshot_has_rows_for_writing_and_loading_the_portable_form(self):
-        result = process.run(process.program("snapshot-bench"), "--dir", self.workdir(), "--quick", "--json", "-",
-                             "--io", "threads", "--no-peers", timeout=100)
-        self.assertEqual(result.status, 0, result)
-        header, *rows = result.json_lines()
-        self.assertEqual(header["suite"], "snapshot")
-        self.assertEqual([(row["case"], row["metric"], row["reference"]) for row in rows],
-                         [("portable_write", "entries_per_s", None), ("portable_load", "entries_per_s", None)])
-        for row in rows:
-            self.assertEqual((set(row), row["suite"]), (FIELDS, "snapshot"))
-            self.assertGreater(row["value"], 0)
-
     def test_curves_can_be_drawn(self):
         curves = self.workdir() / "curves"
         self.check("threads", "append_one_in_flight", [], "--curves", curves)
