@@ -15,10 +15,11 @@
  * their way to N (an ordered stream: all that comes before M4 is there when M4 is), reading and
  * writing of sockets, M9 sent unasked (it may be lost anyway; N asks).
  *
- *   spin -a docs/handover.pml && gcc -O2 -DSAFETY -DCOLLAPSE -o pan pan.c && ./pan -m100000
- *   spin -a -DLIVENESS ...   && gcc -O2 -DNFAIR=3 -DCOLLAPSE ... && ./pan -a -f -m100000
+ *   spin -a docs/handover.pml && gcc -O2 -DSAFETY -DCOLLAPSE -o pan pan.c && ./pan -m400000
+ *   spin -a -DLIVENESS -DNO_JUDGE ... && gcc -O2 -DNFAIR=3 -DCOLLAPSE ... && ./pan -a -f -m400000
  *
- * tests/e2e/handover_model.py runs it, clean and with each seeded mistake (-DMISTAKE_...). */
+ * -DTWO_HOSTS: no LOCK of the other directory, power is lost on A's host alone. -DMISTAKE_...: a rule
+ * taken out. tests/e2e/handover_model.py runs all of them. */
 
 #ifndef SEQS
 #define SEQS 2   /* entries that clients send */
@@ -83,13 +84,28 @@ chan ask = [1] of { byte, byte, byte };          /* M1: nonces of A and N, numbe
 #define WROTE(p, seq)  wrote[2 * (seq) + (p)]
 #define ACTIVE(p)      (st[p] == SERVING || st[p] == STOPPED)
 #define LOOKS_GRANTED  ((record == VISIBLE || record == DURABLE) && record_epoch == header[A])
-#define UNSPOILT       (name[A] == record_epoch)
-#define GRANTS_ME      (LOOKS_GRANTED && record_to == nonce[N])
-#define ABOVE_BOTH     (name[A] > name[N] -> name[A] : name[N])
-
-#ifdef MISTAKE_NO_EPOCH
-#define NEXT(x) (x) /* a term has no number of its own */
+#ifdef MISTAKE_SPOILT
+#define UNSPOILT       true
 #else
+#define UNSPOILT       (name[A] == record_epoch)
+#endif
+#ifdef MISTAKE_ANY_NONCE
+#define NAMES_ME(n)    ((n) > 0)
+#else
+#define NAMES_ME(n)    ((n) == nonce[N])
+#endif
+#define GRANTS_ME      (LOOKS_GRANTED && NAMES_ME(record_to))
+
+#ifdef MISTAKE_OWN_NAMES
+#define ABOVE_BOTH(p) (name[p])
+#else
+#define ABOVE_BOTH(p) (name[A] > name[N] -> name[A] : name[N])
+#endif
+#ifdef MISTAKE_NO_EPOCH
+#define NEXT(x)     (x) /* a term has no number of its own */
+#define NEWER(x, y) ((x) >= (y))
+#else
+#define NEWER(x, y) ((x) > (y))
 #define NEXT(x) ((x) + 1)
 #endif
 
@@ -117,11 +133,7 @@ inline die(p)
 inline land(d) /* the header under way is there */
 {
     if
-    :: flying[d] > header[d]
-#ifdef MISTAKE_NO_EPOCH
-       || flying[d] == header[d]
-#endif
-       ->
+    :: NEWER(flying[d], header[d]) ->
         header[d] = flying[d];
         if
         :: d == A && blind -> overrules = false; record = NONE /* it cuts what stands behind */
@@ -185,7 +197,6 @@ inline recover(p) /* what the dead writer had under way is there, or void from t
 
 #define FREE(d) (lock[d] == NOBODY)
 #define CONNECTED(p, n) (st[p] != DOWN && nonce[p] == (n))
-/* Faults end: `quiet` takes what is left of them. */
 #define MAY_DIE(p) (kills > 0 && st[p] != DOWN)
 
 /* What every active does: take an entry in, learn that it is durable, acknowledge. */
@@ -199,6 +210,14 @@ inline acknowledge(p)
     assert(!ACTIVE(1 - p));
     acked++;
     acked_of[acked] = WROTE(p, acked)
+}
+
+inline reply(p, what, number, x) /* p: the receiver; what a full pipe can't take is asked for again */
+{
+    if
+    :: nfull(to[p]) -> to[p]!what(nonce[1 - p], number, x)
+    :: full(to[p])
+    fi
 }
 
 inline take() /* R5: to act on the record */
@@ -277,6 +296,11 @@ end:
         :: dest == nonce[A] && kind == ANSWER && from == asked && value == 0 -> /* unequal: R3 */
             offer = 0; asked = 0;
             st[A] = SERVING
+        :: dest == nonce[A] && kind == HELLO && from == asked -> /* M4 or M5 was lost */
+            reply(N, FINAL, from, offer)
+        :: dest == nonce[A] && kind == HELLO && from != asked -> /* N is another now: R3 */
+            offer = 0; asked = 0;
+            st[A] = SERVING
         :: else
         fi;
         forget() }
@@ -293,18 +317,18 @@ end:
     :: atomic { st[A] == SUBMITTED && empty(to[N]) && st[N] != DOWN ->
         to[N]!GRANT(nonce[A], nonce[N], record_to) }
 #endif
-    :: atomic { st[A] == GRANTED && nempty(to[A]) && nfull(to[N]) ->
+    :: atomic { st[A] == GRANTED && nempty(to[A]) ->
         to[A]?kind,from,dest,value;
         if
         :: dest != nonce[A] -> skip
         :: dest == nonce[A] && kind == TAKEN -> st[A] = FENCED /* M8 */
         :: dest == nonce[A] && kind == HELLO && value > header[A] -> /* R6: DN is the authority */
             st[A] = FENCED;
-            to[N]!YOU(nonce[A], from, name[A])
+            reply(N, YOU, from, name[A])
         :: dest == nonce[A] && kind == HELLO && value <= header[A] ->
             if
-            :: from == record_to && LOOKS_GRANTED && UNSPOILT -> to[N]!GRANT(nonce[A], from, record_to)
-            :: else -> floor = ABOVE_BOTH; begin(A, false) /* M11 */
+            :: from == record_to && LOOKS_GRANTED && UNSPOILT -> reply(N, GRANT, from, record_to)
+            :: else -> floor = ABOVE_BOTH(A); begin(A, false) /* M11 */
             fi
         :: else
         fi;
@@ -315,22 +339,22 @@ end:
         lock[N] = A;
         if
         :: header[N] > header[A] -> lock[N] = NOBODY; st[A] = FENCED
-        :: else -> floor = ABOVE_BOTH; begin(A, false)
+        :: else -> floor = ABOVE_BOTH(A); begin(A, false)
         fi }
 #endif
-    :: atomic { st[A] == FENCED && nempty(to[A]) && nfull(to[N]) ->
+    :: atomic { st[A] == FENCED && nempty(to[A]) ->
         to[A]?kind,from,dest,value;
         if
-        :: dest == nonce[A] && kind == HELLO && value > 0 -> to[N]!YOU(nonce[A], from, name[A])
+        :: dest == nonce[A] && kind == HELLO && value > 0 -> reply(N, YOU, from, name[A])
         :: else
         fi;
         forget() }
     :: atomic { st[A] == BEGINNING -> begun(A) }
     /* A question to the active: nothing was granted, carry on following. */
-    :: atomic { st[A] == SERVING && nempty(to[A]) && nfull(to[N]) ->
+    :: atomic { st[A] == SERVING && nempty(to[A]) ->
         to[A]?kind,from,dest,value;
         if
-        :: dest == nonce[A] && kind == HELLO -> to[N]!ABORT(nonce[A], from, 0)
+        :: dest == nonce[A] && kind == HELLO -> reply(N, ABORT, from, 0)
         :: else
         fi;
         forget() }
@@ -369,7 +393,7 @@ end:
     :: atomic { MARKS(N) -> proven[N] = true }
     :: atomic { ACKNOWLEDGES(N) -> acknowledge(N) }
 
-    :: atomic { (st[N] == FOLLOWING || st[N] == ANSWERED) && nempty(to[N]) && nfull(to[A]) ->
+    :: atomic { (st[N] == FOLLOWING || st[N] == ANSWERED) && nempty(to[N]) ->
         to[N]?kind,from,dest,value;
         if
         :: dest != nonce[N] -> skip
@@ -381,16 +405,16 @@ end:
             heard = value; heard_from = from;
             st[N] = ANSWERED;
             if
-            :: !diverged -> to[A]!ANSWER(nonce[N], from, heard)
+            :: !diverged -> reply(A, ANSWER, from, heard)
 #ifdef MISTAKE_NO_DIGEST
-            :: diverged -> to[A]!ANSWER(nonce[N], from, heard)
+            :: diverged -> reply(A, ANSWER, from, heard)
 #else
-            :: diverged -> to[A]!ANSWER(nonce[N], from, 0)
+            :: diverged -> reply(A, ANSWER, from, 0)
 #endif
             fi
-        :: dest == nonce[N] && kind == GRANT && value == nonce[N] -> take() /* R5 a */
-        :: dest == nonce[N] && kind == GRANT && value != nonce[N] -> /* M11: the word */
-            to[A]!HELLO(nonce[N], from, 0)
+        :: dest == nonce[N] && kind == GRANT && NAMES_ME(value) -> take() /* R5 a */
+        :: dest == nonce[N] && kind == GRANT && !NAMES_ME(value) -> /* M11: the word */
+            reply(A, HELLO, from, 0)
         :: dest == nonce[N] && kind == ABORT -> heard = 0; heard_from = 0; st[N] = FOLLOWING
         :: else
         fi;
@@ -404,26 +428,32 @@ end:
         record = DURABLE; /* flushed */
         take() }
     /* R5 c: beside a stopped A */
-    :: atomic { st[N] == ANSWERED && empty(to[N]) && GRANTS_ME && CONNECTED(A, heard_from) ->
+    :: atomic { st[N] == ANSWERED && empty(to[N]) && GRANTS_ME ->
         st[N] = LOOKING }
     :: atomic { st[N] == LOOKING ->
+#ifndef MISTAKE_NO_FLUSH
         if
         :: record == VISIBLE -> record = DURABLE
         :: else
         fi;
+#endif
         st[N] = FLUSHED }
     :: atomic { st[N] == FLUSHED ->
         if
         :: CONNECTED(A, heard_from) -> take()
+#ifdef MISTAKE_NO_LAST_LOOK
+        :: else -> take()
+#else
         :: else -> st[N] = ANSWERED
+#endif
         fi }
 #endif
     :: atomic { st[N] == BEGINNING -> begun(N) }
     /* M8, when A repeats its record */
-    :: atomic { st[N] == SERVING && nempty(to[N]) && nfull(to[A]) ->
+    :: atomic { st[N] == SERVING && nempty(to[N]) ->
         to[N]?kind,from,dest,value;
         if
-        :: dest == nonce[N] && kind == GRANT -> to[A]!TAKEN(nonce[N], from, header[N])
+        :: dest == nonce[N] && kind == GRANT -> reply(A, TAKEN, from, header[N])
         :: else
         fi;
         forget() }
@@ -431,19 +461,19 @@ end:
     /* ---- R7: a header of its own, and no batch ---- */
     :: atomic { st[N] == DECIDING && empty(to[N]) && empty(to[A]) && st[A] != DOWN ->
         to[A]!HELLO(nonce[N], nonce[A], header[N]) }
-    :: atomic { st[N] == DECIDING && nempty(to[N]) && nfull(to[A]) ->
+    :: atomic { st[N] == DECIDING && nempty(to[N]) ->
         to[N]?kind,from,dest,value;
         if
         :: dest == nonce[N] && kind == YOU && CONNECTED(A, from) -> floor = (name[N] > value -> name[N] : value); begin(N, false)
         :: dest == nonce[N] && kind == ABORT -> st[N] = FOLLOWING
-        :: dest == nonce[N] && kind == GRANT -> to[A]!HELLO(nonce[N], from, header[N])
+        :: dest == nonce[N] && kind == GRANT -> reply(A, HELLO, from, header[N])
         :: else
         fi;
         forget() }
 #ifndef TWO_HOSTS
     :: atomic { st[N] == DECIDING && FREE(A) ->
         if
-        :: header[N] > header[A] -> lock[A] = N; floor = ABOVE_BOTH; begin(N, false)
+        :: header[N] > header[A] -> lock[A] = N; floor = ABOVE_BOTH(N); begin(N, false)
         :: else -> st[N] = FOLLOWING
         fi }
 #endif
@@ -455,7 +485,11 @@ end:
         nonce[N]++;
         if
         :: header[N] == 0 -> st[N] = FOLLOWING
+#ifndef MISTAKE_TRUST_UNPROVEN
         :: header[N] > 0 && !proven[N] -> st[N] = DECIDING
+#else
+        :: header[N] > 0 && !proven[N] -> floor = name[N]; begin(N, false)
+#endif
         :: header[N] > 0 && proven[N] -> floor = name[N]; begin(N, false)
         fi }
     od
@@ -491,6 +525,7 @@ end:
     od
 }
 
+#ifndef NO_JUDGE
 active proctype Judge()
 {
 end:
@@ -501,3 +536,9 @@ end:
         :: else -> assert(acked == length[N] && acked == SEQS)
         fi }
 }
+#endif
+
+#ifdef LIVENESS
+/* Under weak fairness of the processes, once faults end: in the end exactly one serves, for good. */
+ltl ends { <>[] ((st[A] == SERVING) != (st[N] == SERVING)) }
+#endif
