@@ -31,7 +31,8 @@ class Explored:
         self.errors = int(errors.group(1)) if errors else None
         stored = re.search(r"^ *([\d.e+]+) states, stored", out, re.MULTILINE)
         self.stored = int(float(stored.group(1))) if stored else 0
-        # An inline has a copy in each place where it stands; a line is unreached if all its copies are.
+        # An inline has a copy in each place where it stands; a line is unreached if all its copies are. (-o3: a
+        # state for each statement, else pan lists fewer.)
         missed = {state[:2]: state[2] for state in self._missed()}
         lines = {}
         for state, line in {**{state[:2]: state[2] for state in states}, **missed}.items():
@@ -52,7 +53,7 @@ class Spin(TestCase):
     def explore(self, *defines, compiled=SAFETY, run=()):
         directory = self.workdir()
         defines = [f"-D{define}" for define in defines]
-        process.run("spin", "-a", *defines, MODEL, cwd=directory, check=0)
+        process.run("spin", "-a", "-o3", *defines, MODEL, cwd=directory, check=0)
         process.run("gcc", "-O1", "-w", *compiled, "-DCOLLAPSE", f"-DMEMLIM={MEMORY_MIB}", "-o", "pan", "pan.c",
                     cwd=directory, check=0)
         out = process.run(directory / "pan", f"-m{DEPTH}", *run, cwd=directory, timeout=1200).stdout
