@@ -464,7 +464,8 @@ end:
     :: atomic { st[N] == DECIDING && nempty(to[N]) ->
         to[N]?kind,from,dest,value;
         if
-        :: dest == nonce[N] && kind == YOU && CONNECTED(A, from) -> floor = (name[N] > value -> name[N] : value); begin(N, false)
+        :: dest == nonce[N] && kind == YOU && CONNECTED(A, from) ->
+            floor = (name[N] > value -> name[N] : value); begin(N, false)
         :: dest == nonce[N] && kind == ABORT -> st[N] = FOLLOWING
         :: dest == nonce[N] && kind == GRANT -> reply(A, HELLO, from, header[N])
         :: else

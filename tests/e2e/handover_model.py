@@ -100,9 +100,9 @@ class Model(Spin):
         self.holds("TWO_HOSTS", "KILLS=2", "POWER=1", "LOSSES=1", "TRIES=1")
 
     def test_once_faults_end_exactly_one_serves_for_good(self):
-        for defines in (["KILLS=2", "POWER=0"], ["KILLS=1", "POWER=1"], ["KILLS=2", "POWER=0", "TWO_HOSTS"]):
-            self.holds("LIVENESS", "NO_JUDGE", "LOSSES=1", "TRIES=1", "SEQS=1", *defines,
-                       compiled=FAIR, run=("-a", "-f"))
+        for defines in (["KILLS=2", "POWER=0", "TRIES=2"], ["KILLS=1", "POWER=1", "TRIES=1"],
+                        ["KILLS=2", "POWER=0", "TRIES=1", "TWO_HOSTS"]):
+            self.holds("LIVENESS", "NO_JUDGE", "LOSSES=1", "SEQS=1", *defines, compiled=FAIR, run=("-a", "-f"))
 
 
 class Mistakes(Spin):
