@@ -1,4 +1,4 @@
-/* snapshot/pack.c: rows into chunks, in memory. */
+/* snapshot/pack.c: rows into raw chunks; what becomes of a full one is pack_chunks.c's. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,86 +13,9 @@ static void writer_fail(baton_snapshot_writer *writer, int error)
         writer->error = error;
 }
 
-/* ---- chunks ---- */
-
-static int slab_add(baton_snapshot_writer *writer)
+/* Over the end of a chunk, perhaps of several. */
+static int append_over_chunks(baton_snapshot_writer *writer, const char *bytes, size_t bytes_count)
 {
-    if (writer->slabs_count == writer->slabs_room) {
-        const uint32_t room = writer->slabs_room > 0 ? 2 * writer->slabs_room : 16;
-        baton_snapshot_slab *slabs = realloc(writer->slabs, room * sizeof(*slabs));
-        if (slabs == NULL)
-            return -ENOMEM;
-        writer->slabs = slabs;
-        writer->slabs_room = room;
-    }
-    uint8_t *bytes = aligned_alloc(BATON_IO_UNIT, writer->slab_bytes);
-    if (bytes == NULL)
-        return -ENOMEM;
-    writer->slabs[writer->slabs_count++] = (baton_snapshot_slab){.bytes = bytes};
-    return 0;
-}
-
-/* Room for one padded chunk behind the last one; it never spans two slabs. */
-static int slab_take(baton_snapshot_writer *writer, uint32_t bytes, uint8_t **ret_bytes)
-{
-    baton_assert(bytes <= writer->slab_bytes);
-    if (writer->slabs_count == 0 ||
-        writer->slabs[writer->slabs_count - 1].used + bytes > writer->slab_bytes) {
-        int r = slab_add(writer);
-        if (r < 0)
-            return r;
-    }
-    baton_snapshot_slab *slab = &writer->slabs[writer->slabs_count - 1];
-    *ret_bytes = slab->bytes + slab->used;
-    slab->used += bytes;
-    return 0;
-}
-
-static int chunk_describe(baton_snapshot_writer *writer, const baton_snapshot_chunk *chunk)
-{
-    baton_snapshot_manifest *manifest = &writer->manifest;
-    if (manifest->info.chunks_count == writer->chunks_room) {
-        const uint32_t room = writer->chunks_room > 0 ? 2 * writer->chunks_room : 64;
-        baton_snapshot_chunk *chunks = realloc(manifest->chunks, room * sizeof(*chunks));
-        if (chunks == NULL)
-            return -ENOMEM;
-        manifest->chunks = chunks;
-        writer->chunks_room = room;
-    }
-    manifest->chunks[manifest->info.chunks_count++] = *chunk;
-    return 0;
-}
-
-/* The filled part of writer->raw becomes the next chunk. */
-static int chunk_end(baton_snapshot_writer *writer)
-{
-    baton_snapshot_info *info = &writer->manifest.info;
-    baton_snapshot_chunk chunk = {.offset = info->stored_bytes};
-    const uint8_t *stored;
-    uint8_t *place;
-    baton_chunk_encode(&writer->encoder, writer->raw, writer->raw_used, &chunk, &stored);
-    const uint32_t padded = (uint32_t)baton_snapshot_padded(chunk.stored_bytes);
-    if (info->chunks_count == BATON_SNAPSHOT_CHUNKS_MAX ||
-        (writer->bytes_max > 0 && info->stored_bytes + padded > writer->bytes_max))
-        return BATON_E_TOO_LARGE;
-    int r = slab_take(writer, padded, &place);
-    if (r < 0)
-        return r;
-    memcpy(place, stored, chunk.stored_bytes);
-    memset(place + chunk.stored_bytes, 0, padded - chunk.stored_bytes);
-    chunk.digest = baton_digest_of(place, padded);
-    r = chunk_describe(writer, &chunk);
-    if (r < 0)
-        return r;
-    info->stored_bytes += padded;
-    writer->raw_used = 0;
-    return 0;
-}
-
-/* msgpack-c's sink. Non-zero stops it; the reason is in writer->error. */
-static int raw_append(void *context, const char *bytes, size_t bytes_count)
-{
-    baton_snapshot_writer *writer = context;
     const uint32_t chunk_bytes = (uint32_t)writer->manifest.chunk_bytes;
     while (bytes_count > 0) {
         const size_t room = chunk_bytes - writer->raw_used;
@@ -103,13 +26,25 @@ static int raw_append(void *context, const char *bytes, size_t bytes_count)
         bytes += part;
         bytes_count -= part;
         if (writer->raw_used == chunk_bytes) {
-            int r = chunk_end(writer);
+            int r = baton_writer_chunk_end(writer);
             if (r < 0) {
                 writer_fail(writer, r);
                 return -1;
             }
         }
     }
+    return 0;
+}
+
+/* msgpack-c's sink. Non-zero stops it; the reason is in writer->error. */
+static int raw_append(void *context, const char *bytes, size_t bytes_count)
+{
+    baton_snapshot_writer *writer = context;
+    if (bytes_count >= writer->manifest.chunk_bytes - writer->raw_used)
+        return append_over_chunks(writer, bytes, bytes_count);
+    memcpy(writer->raw + writer->raw_used, bytes, bytes_count);
+    writer->raw_used += (uint32_t)bytes_count;
+    writer->manifest.info.raw_bytes += bytes_count;
     return 0;
 }
 
@@ -246,20 +181,19 @@ int baton_snapshot_writer_create(const baton_snapshot_options *options,
     if (writer == NULL)
         return -ENOMEM;
     writer->bytes_max = wanted->bytes_max;
-    writer->slab_bytes = chunk_bytes > BATON_SLAB_BYTES ? chunk_bytes : BATON_SLAB_BYTES;
+    writer->slab_bytes = baton_slab_bytes(chunk_bytes);
     writer->manifest.chunk_bytes = chunk_bytes;
     msgpack_packer_init(&writer->packer, writer, raw_append);
     int r = baton_chunk_encoder_init(&writer->encoder, wanted->compress, chunk_bytes,
                                      wanted->device_bytes_per_s, wanted->clock);
     if (r < 0)
         goto fail;
-    writer->raw = malloc(chunk_bytes);
     writer->manifest.sections =
         calloc(BATON_SNAPSHOT_SECTIONS_MAX, sizeof(*writer->manifest.sections));
-    if (writer->raw == NULL || writer->manifest.sections == NULL) {
-        r = -ENOMEM;
+    r = writer->manifest.sections != NULL ? baton_writer_chunks_init(writer, wanted->helped)
+                                          : -ENOMEM;
+    if (r < 0)
         goto fail;
-    }
     *ret_writer = writer;
     return 0;
 
@@ -272,11 +206,8 @@ void baton_snapshot_writer_destroy(baton_snapshot_writer *writer)
 {
     if (writer == NULL)
         return;
-    for (uint32_t i = 0; i < writer->slabs_count; i++)
-        free(writer->slabs[i].bytes);
-    free(writer->slabs);
+    baton_writer_chunks_fini(writer);
     free(writer->manifest_file);
-    free(writer->raw);
     baton_chunk_encoder_fini(&writer->encoder);
     baton_snapshot_manifest_free(&writer->manifest);
     free(writer);
@@ -286,7 +217,8 @@ int baton_snapshot_writer_finish(baton_snapshot_writer *writer, baton_snapshot_i
 {
     baton_snapshot_info *mine = &writer->manifest.info;
     if (row_is_whole(writer) && writer->raw_used > 0)
-        writer_fail(writer, chunk_end(writer));
+        writer_fail(writer, baton_writer_chunk_end(writer));
+    writer_fail(writer, baton_writer_chunks_settle(writer));
     if (writer->error != 0)
         return writer->error;
     section_end(writer);

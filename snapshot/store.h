@@ -17,6 +17,10 @@ typedef struct {
     uint64_t
         device_bytes_per_s; /* for AUTO; 0: as this process's last publisher measured it, 1 GB/s before that */
     const baton_clock *clock; /* for AUTO; NULL: the system's */
+    /* A thread of its own compresses and digests full chunks while the next one is packed, until
+     * finish or destroy. The bytes are the same; an error of such a chunk may show a few chunks
+     * later, at the latest in finish. Not in a simulation. */
+    bool helped;
 } baton_snapshot_options;
 
 /* Packing needs no file: chunks gather in memory, compressed and digested. options may be NULL. */
@@ -64,6 +68,10 @@ BATON_MUST_USE int baton_snapshot_reader_open(baton_io *io, const char *director
                                               const baton_snapshot_listed *listed,
                                               baton_snapshot_reader **ret_reader,
                                               baton_error *error);
+/* A thread of its own verifies and decompresses ahead of the rows, until it is closed; does without
+ * when the snapshot is small or there is no thread. What is read and refused is the same either
+ * way. Not in a simulation. */
+void baton_snapshot_reader_help(baton_snapshot_reader *reader);
 void baton_snapshot_reader_close(baton_snapshot_reader *reader); /* NULL is fine */
 const baton_snapshot_info *baton_snapshot_reader_info(const baton_snapshot_reader *reader);
 /* The error that made an unpack call fail with BATON_E_DAMAGED (or -errno), with file and

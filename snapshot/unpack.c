@@ -118,6 +118,11 @@ int baton_snapshot_reader_open(baton_io *io, const char *directory,
     return 0;
 }
 
+void baton_snapshot_reader_help(baton_snapshot_reader *reader)
+{
+    baton_snapshot_loader_help(&reader->loader);
+}
+
 void baton_snapshot_reader_close(baton_snapshot_reader *reader)
 {
     if (reader == NULL)
