@@ -8,6 +8,7 @@
 
 #include "snapshot/chunk.h"
 #include "snapshot/manifest.h"
+#include "snapshot/schema.h"
 #include "snapshot/store.h"
 
 /* The chunks file as it will stand on disk, in pieces: each is one direct write. Whole chunks
@@ -48,6 +49,17 @@ struct baton_snapshot_writer {
     bool finished;
     uint32_t fields_left; /* of the current row */
     uint64_t bytes_max;
+
+    /* what the service declared; no table: sections are what they are */
+    baton_schema_table table;
+    uint32_t schema;
+    const baton_section *declared; /* of the current section; NULL: Baton's own, or no table */
+    bool left_out;                 /* that section is none of `schema` */
+    bool gathering; /* its rows go through `row`, and are written, or not, when they are whole */
+    baton_row row;
+    uint8_t *row_bytes; /* of its texts and bytes; a field's number says where, until it is whole */
+    uint64_t row_bytes_used;
+    uint64_t row_bytes_room;
 
     /* the chunk being filled */
     uint8_t *raw; /* one of the ring's */

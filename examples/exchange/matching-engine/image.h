@@ -3,5 +3,8 @@
 
 #include "examples/exchange/matching-engine/matching_engine.h"
 
+enum { MATCHING_ENGINE_SECTIONS = MATCHING_ENGINE_SCHEMA >= 2 ? 5 : 3 };
+extern const baton_section matching_engine_sections[MATCHING_ENGINE_SECTIONS];
+/* Both deal with the newest schema; of an older one restore finds fewer sections. */
 int matching_engine_snapshot(const void *state, uint32_t schema, baton_snapshot_writer *writer);
 int matching_engine_restore(void *state, uint32_t schema, baton_snapshot_reader *reader);
