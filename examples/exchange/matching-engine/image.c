@@ -1,5 +1,6 @@
 #include "examples/exchange/matching-engine/image.h"
 
+#include <assert.h>
 #include <stddef.h>
 
 enum {
@@ -10,7 +11,7 @@ enum {
     VOLUME_FIELDS = 2
 };
 
-const baton_section matching_engine_sections[MATCHING_ENGINE_SECTIONS] = {
+const baton_section matching_engine_sections[] = {
     {.name = "book",
      .since_schema = 1,
      .fields_required = COUNTERS_FIELDS,
@@ -34,6 +35,11 @@ const baton_section matching_engine_sections[MATCHING_ENGINE_SECTIONS] = {
      .fields_known = VOLUME_FIELDS},
 #endif
 };
+static_assert(sizeof(matching_engine_sections) / sizeof(matching_engine_sections[0]) ==
+                  (MATCHING_ENGINE_SCHEMA >= 2 ? MATCHING_ENGINE_SECTIONS_2
+                                               : MATCHING_ENGINE_SECTIONS_1),
+              "all of them are declared");
+
 static int pack_order(void *context, const book_resting *order)
 {
     baton_snapshot_writer *writer = context;
