@@ -1,10 +1,10 @@
 /* drain/main.c: the program around a service: which door was asked for. */
 #include "drain/program.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
-#include <unistd.h>
+
+#include <baton/standard_fds.h>
 
 static const baton_program no_program = {0};
 
@@ -61,18 +61,6 @@ static int door(const baton_doors *doors, int argc, char **argv)
     return refuse(argv[0], "there is no such door", baton_door_names);
 }
 
-/* A closed stdin, stdout or stderr would give its number to the next file opened: a segment,
- * under a log line. */
-static void keep_standard_fds(void)
-{
-    int fd;
-    do
-        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    while (fd >= 0 && fd <= STDERR_FILENO);
-    if (fd >= 0)
-        close(fd);
-}
-
 int baton_main(int argc, char **argv, const baton_service *service, const baton_program *program,
                void *context)
 {
@@ -83,7 +71,7 @@ int baton_main(int argc, char **argv, const baton_service *service, const baton_
         .program = program != NULL ? program : &no_program,
         .context = context,
     };
-    keep_standard_fds();
+    baton_standard_fds_keep();
     signal(SIGPIPE, SIG_IGN);
     signal(SIGCHLD, SIG_DFL); /* where a parent ignores it, a command's exit code would be lost */
 

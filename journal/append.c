@@ -2,6 +2,7 @@
  * no waiting. */
 #include <string.h>
 
+#include "journal/follow.h"
 #include "journal/journal_private.h"
 
 static_assert(BATON_ENTRY_BYTES_MAX + 4096 <= 128u * 1024u, "one entry always fits an empty batch");
@@ -54,7 +55,7 @@ static int check_intake(const baton_journal *journal)
 {
     if (journal->broken)
         return BATON_E_BROKEN;
-    if (journal->epoch == 0 || journal->claimed)
+    if (journal->epoch == 0 || journal->claimed || journal->following)
         return BATON_E_INVALID;
     return 0;
 }
@@ -187,4 +188,9 @@ void baton_journal_note_applied(baton_journal *journal, uint64_t seq, baton_dige
 void baton_journal_seal(baton_journal *journal)
 {
     journal->sealed = true;
+}
+
+void baton_journal_unseal(baton_journal *journal)
+{
+    journal->sealed = false;
 }

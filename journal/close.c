@@ -44,7 +44,7 @@ static int settle(baton_journal *journal)
 static int write_trailer(baton_journal *journal)
 {
     journal_segment *segment = journal->current;
-    journal_segment_fill_trailer(journal, segment, BATON_BATCH_CLOSE);
+    journal_segment_fill_trailer(journal, segment, journal->following ? 0 : BATON_BATCH_CLOSE);
     baton_io_op op = {.kind = journal_write_kind(journal),
                       .file = segment->file,
                       .buffer = segment->trailer,
@@ -58,7 +58,8 @@ static int write_trailer(baton_journal *journal)
     return r;
 }
 
-/* The close mark proves what is before it, the trailer proves the close mark (J5). */
+/* The close mark proves what is before it, the trailer proves the close mark (J5). No mark where the
+ * chain is another one's: of a follower, and after a grant, which a successor goes on from. */
 static int finish(baton_journal *journal)
 {
     if (journal->broken)
@@ -66,7 +67,8 @@ static int finish(baton_journal *journal)
     journal->claimed = false;
     journal->closing = true;
     int r = settle(journal);
-    if (r == 0 && journal_commit_mark(journal, BATON_BATCH_CLOSE))
+    const bool mine = !journal->following && !journal_handed_over(journal);
+    if (r == 0 && mine && journal_commit_mark(journal, BATON_BATCH_CLOSE))
         r = settle(journal);
     if (r == 0)
         r = write_trailer(journal);
@@ -98,6 +100,8 @@ static void wait_for_all(baton_journal *journal)
 static void drop_next(baton_journal *journal, bool remove)
 {
     journal_segment *next = journal->next;
+    if (journal->own && remove)
+        journal_ignore(baton_io_unlink(journal->io, journal->own->path));
     if (!next)
         return;
     if (next->state == SEGMENT_CREATING && !next->step_busy && next->step.result >= 0)

@@ -61,10 +61,49 @@ static journal_slot *open_slot(const baton_journal *journal)
     return &journal->slots[at % (journal->in_flight_max + 1)];
 }
 
+/* The sealed batch in the free slot becomes the end of the chain, and is queued. */
+static void place_slot(baton_journal *journal, uint32_t batch_bytes)
+{
+    journal_segment *segment = journal->current;
+    journal_chain *chain = &journal->chain;
+    journal_slot *slot = open_slot(journal);
+
+    chain->position = (baton_position){.epoch = journal->epoch,
+                                       .batch = chain->position.batch + 1,
+                                       .seq = chain->position.seq + journal->open_entries};
+    slot->op = (baton_io_op){.kind = journal_write_kind(journal),
+                             .file = segment->file,
+                             .buffer = slot->buffer,
+                             .bytes = batch_bytes,
+                             .offset = segment->offset,
+                             .tag = TAG_BATCH};
+    segment->offset += batch_bytes;
+    segment->unacked++;
+    segment->last = chain->position;
+    segment->last_digest = chain->digest;
+    chain->index = segment->index;
+    chain->offset = segment->offset;
+    chain->last_time_ns = journal->last_time_ns;
+
+    slot->done = false;
+    slot->segment = segment;
+    slot->end_offset = segment->offset;
+    slot->position = chain->position;
+    slot->entries_count = journal->open_entries;
+    slot->submitted_ns = baton_clock_monotonic_ns(journal->clock);
+    slot->queued_ns = journal_open_empty(journal) ? slot->submitted_ns : journal->open_since_ns;
+    journal->open_used = sizeof(baton_batch_header);
+    journal->open_entries = 0;
+    journal->open_records = 0;
+    journal->open_handover = false;
+    journal->slots_in_flight++;
+    journal->open_buffer = open_slot(journal)->buffer;
+    journal_queue(journal, &slot->op);
+}
+
 /* Seal what stands in the free slot and queue it. flags 0: the open batch. */
 static void submit_slot(baton_journal *journal, uint16_t flags)
 {
-    journal_segment *segment = journal->current;
     journal_chain *chain = &journal->chain;
     journal_slot *slot = open_slot(journal);
     uint32_t batch_bytes = (journal->open_used + BATON_IO_UNIT - 1) & ~(BATON_IO_UNIT - 1);
@@ -89,41 +128,33 @@ static void submit_slot(baton_journal *journal, uint16_t flags)
     memcpy(header.journal_id, journal->id.bytes, sizeof(header.journal_id));
     memcpy(slot->buffer, &header, sizeof(header));
     chain->digest = baton_batch_seal((baton_batch_header *)slot->buffer);
-
-    chain->position = (baton_position){.epoch = journal->epoch,
-                                       .batch = chain->position.batch + 1,
-                                       .seq = chain->position.seq + journal->open_entries};
-    slot->op = (baton_io_op){.kind = journal_write_kind(journal),
-                             .file = segment->file,
-                             .buffer = slot->buffer,
-                             .bytes = batch_bytes,
-                             .offset = segment->offset,
-                             .tag = TAG_BATCH};
-    segment->offset += batch_bytes;
-    segment->unacked++;
-    segment->last = chain->position;
-    segment->last_digest = chain->digest;
-    chain->index = segment->index;
-    chain->offset = segment->offset;
-    chain->last_time_ns = journal->last_time_ns;
     if (journal->open_records > 0)
         chain->facts = journal->facts;
-
-    slot->done = false;
-    slot->segment = segment;
-    slot->end_offset = segment->offset;
-    slot->position = chain->position;
-    slot->entries_count = journal->open_entries;
-    slot->submitted_ns = baton_clock_monotonic_ns(journal->clock);
-    slot->queued_ns = journal_open_empty(journal) ? slot->submitted_ns : journal->open_since_ns;
+    place_slot(journal, batch_bytes);
     journal->tail_unproven = flags == 0;
-    journal->open_used = sizeof(baton_batch_header);
-    journal->open_entries = 0;
-    journal->open_records = 0;
-    journal->open_handover = false;
-    journal->slots_in_flight++;
-    journal->open_buffer = open_slot(journal)->buffer;
-    journal_queue(journal, &slot->op);
+}
+
+/* A batch of the journal that is followed stands in the free slot, sealed by its writer; the caller
+ * has asked for room. */
+void journal_commit_followed(baton_journal *journal, uint32_t batch_bytes, baton_digest digest)
+{
+    const journal_slot *slot = open_slot(journal);
+    const baton_batch_header *batch = (const baton_batch_header *)slot->buffer;
+    journal->open_entries = baton_le32_get(batch->entry_count);
+    journal->chain.digest = digest;
+    journal->chain.facts = journal->facts;
+    place_slot(journal, batch_bytes);
+}
+
+/* For a followed batch of so many bytes. Nothing of ours comes after it but the trailer. */
+int journal_commit_room(baton_journal *journal, uint64_t bytes)
+{
+    if (journal_segment_fits(journal->current, bytes, KIND_CLOSE))
+        return 0;
+    if (!journal->next || journal->next->state != SEGMENT_PREPARED)
+        return baton_io_is_full_disk(journal->space_error) ? BATON_E_NO_SPACE : BATON_E_FULL;
+    roll(journal);
+    return journal->broken ? BATON_E_BROKEN : 0;
 }
 
 void journal_commit_open(baton_journal *journal)

@@ -55,7 +55,7 @@ static bool flush_first(const baton_journal *journal)
 static void mark_when_idle(baton_journal *journal, uint64_t now_ns)
 {
     if (BATON_BREAK(NO_IDLE_MARK) || !journal->tail_unproven || !quiet(journal) ||
-        now_ns - journal->idle_since_ns < journal->idle_mark_ns)
+        now_ns - journal->idle_since_ns < journal->idle_mark_ns || journal_handed_over(journal))
         return;
     if (flush_first(journal)) {
         if (!journal_flush_busy(journal))
@@ -131,8 +131,8 @@ uint64_t baton_journal_poll_within_ns(const baton_journal *journal)
 
     uint64_t now_ns = baton_clock_monotonic_ns(journal->clock);
     uint64_t due_ns = UINT64_MAX;
-    if (journal->tail_unproven && quiet(journal) && journal_mark_fits(journal, 0) &&
-        !journal_flush_busy(journal))
+    if (journal->tail_unproven && quiet(journal) && !journal_handed_over(journal) &&
+        journal_mark_fits(journal, 0) && !journal_flush_busy(journal))
         due_ns = journal->idle_since_ns + journal->idle_mark_ns;
     if (journal_next_missing(journal) && journal->retry_ns < due_ns)
         due_ns = journal->retry_ns;

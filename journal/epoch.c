@@ -17,11 +17,6 @@
 #include "base/breakable.h"
 #include "journal/journal_private.h"
 
-static int64_t run(baton_journal *journal, baton_io_op op)
-{
-    return baton_io_run(journal->io, &op);
-}
-
 /* ---- what is accepted becomes durable ---- */
 
 static int flush_segment(baton_journal *journal, const baton_segment_info *info, baton_error *error)
@@ -57,7 +52,7 @@ static int sync_parent(baton_journal *journal)
     return r == -EACCES ? 0 : r;
 }
 
-static int flush_accepted(baton_journal *journal, baton_error *error)
+int journal_flush_accepted(baton_journal *journal, baton_error *error)
 {
     const baton_recovery *recovery = &journal->recovery;
     for (uint32_t i = 0; i < recovery->segments_count; i++) {
@@ -178,7 +173,7 @@ static int keep_torn(baton_journal *journal, baton_recovery_report *report, bato
 
 /* Nothing in them was ever acknowledged. Only when the new name is durable: it burns a higher
  * epoch than theirs. */
-static int remove_ready(baton_journal *journal, baton_error *error)
+int journal_remove_ready(baton_journal *journal, baton_error *error)
 {
     const baton_recovery *recovery = &journal->recovery;
     for (uint32_t i = 0; i < recovery->segments_count; i++) {
@@ -197,91 +192,32 @@ static int remove_ready(baton_journal *journal, baton_error *error)
     return 0;
 }
 
-static int zero_first(baton_journal *journal, journal_segment *segment)
-{
-    int64_t r = run(
-        journal,
-        (baton_io_op){.kind = BATON_IO_ALLOCATE, .file = segment->file, .bytes = segment->bytes});
-    if (r < 0)
-        return (int)r;
-    journal_segment_set_state(segment, SEGMENT_ZEROING);
-    for (uint64_t at = 0; at < segment->bytes; at += JOURNAL_ZERO_STEP_BYTES) {
-        uint64_t left = segment->bytes - at;
-        uint64_t bytes = left < JOURNAL_ZERO_STEP_BYTES ? left : JOURNAL_ZERO_STEP_BYTES;
-        int w = baton_io_file_write(journal->io, segment->file, journal->zeros, bytes, at);
-        if (w < 0)
-            return w;
-    }
-    journal_segment_set_state(segment, SEGMENT_SYNCING);
-    r = run(journal, (baton_io_op){.kind = BATON_IO_SYNC_DATA, .file = segment->file});
-    if (r < 0)
-        return (int)r;
-    journal_segment_set_state(segment, SEGMENT_NAMING);
-    if (BATON_BREAK(NO_DIRECTORY_FLUSH))
-        return 0;
-    return baton_io_file_sync(journal->io, journal->directory_file);
-}
-
-static int write_first_header(baton_journal *journal, journal_segment *segment)
-{
-    journal_segment_fill_header(journal, segment);
-    if (journal->mode == BATON_MODE_WRITTEN) {
-        int r = baton_io_file_write(journal->io, segment->file, segment->header, BATON_IO_UNIT, 0);
-        return r < 0 ? r : baton_io_file_sync(journal->io, segment->file);
-    }
-    int64_t written = run(journal, (baton_io_op){.kind = BATON_IO_WRITE_DURABLE,
-                                                 .file = segment->file,
-                                                 .buffer = segment->header,
-                                                 .bytes = BATON_IO_UNIT});
-    if (written == BATON_IO_UNIT)
-        return 0;
-    return written < 0 ? (int)written : -EIO;
-}
-
 static int make_first(baton_journal *journal, baton_error *error)
 {
     journal_segment *segment = &journal->segments[0];
     const uint64_t burn = BATON_BREAK(REUSE_DEAD_SEGMENT) && journal->epoch_highest > 0 ? 0 : 1;
     journal_segment_start(journal, segment, journal->epoch_highest + burn,
                           journal->index_highest + burn, journal->first_segment_bytes);
-    journal_segment_set_state(segment, SEGMENT_CREATING);
-    int r = baton_io_file_open(journal->io, segment->path,
-                               journal_segment_open_flags(journal) |
-                                   (burn ? BATON_IO_CREATE : BATON_IO_CREATE_OR_OPEN),
-                               &segment->file);
-    if (r < 0) {
-        segment->file = BATON_IO_NO_FILE;
-        journal_segment_set_state(segment, SEGMENT_FREE);
+    int r = journal_first_name(journal, segment, burn ? BATON_IO_CREATE : BATON_IO_CREATE_OR_OPEN);
+    if (r < 0)
         return journal_error_system(error, r, "make the epoch's first segment", segment->path);
+    r = journal_remove_ready(journal, error);
+    if (r < 0) {
+        journal_first_drop(journal, segment);
+        return r;
     }
-    journal->epoch_highest += burn;
-    journal->index_highest += burn;
-    journal_segment_set_state(segment, SEGMENT_ALLOCATING);
-    r = BATON_BREAK(NO_DIRECTORY_FLUSH) ? 0
-                                        : baton_io_file_sync(journal->io, journal->directory_file);
+    r = journal_first_fill(journal, segment);
     if (r == 0) {
-        r = remove_ready(journal, error);
-        if (r < 0)
-            goto fail;
-        r = zero_first(journal, segment);
+        journal->epoch = segment->epoch;
+        r = journal_first_head(journal, segment);
+        if (r == 0)
+            return 0;
+        /* Nothing was answered in this epoch yet: the file may go, whatever of its header is on
+         * the disk. */
+        journal->epoch = 0;
+        journal_first_drop(journal, segment);
     }
-    if (r == 0) {
-        journal_segment_set_state(segment, SEGMENT_PREPARED);
-        journal->epoch = journal->epoch_highest;
-        r = write_first_header(journal, segment);
-    }
-    if (r == 0)
-        return 0;
-    journal_error_system(error, r, "make the epoch's first segment", segment->path);
-
-fail: /* nothing was answered in this epoch yet: the file may go, whatever of its header is on the disk */
-    journal->epoch = 0;
-    baton_io_file_close(journal->io, segment->file);
-    segment->file = BATON_IO_NO_FILE;
-    journal_ignore(baton_io_unlink(journal->io, segment->path));
-    journal_segment_set_state(segment, SEGMENT_REMOVING);
-    journal_segment_set_state(segment, SEGMENT_FREE);
-    return r;
+    return journal_error_system(error, r, "make the epoch's first segment", segment->path);
 }
 
 /* ---- where it goes on ---- */
@@ -305,7 +241,7 @@ static int go_on_from(baton_journal *journal, baton_error *error)
     return 0;
 }
 
-static void start_clock(baton_journal *journal)
+void journal_start_clock(baton_journal *journal)
 {
     uint64_t wall_ns = baton_clock_wall_ns(journal->clock);
     journal->time_base_monotonic_ns = baton_clock_monotonic_ns(journal->clock);
@@ -315,7 +251,7 @@ static void start_clock(baton_journal *journal)
     journal->wall_check_ns = journal->time_base_monotonic_ns;
 }
 
-static uint64_t oldest_index(const baton_journal *journal)
+uint64_t journal_oldest_index(const baton_journal *journal, const journal_segment *first)
 {
     const baton_recovery *recovery = &journal->recovery;
     for (uint32_t i = 0; i < recovery->segments_count; i++) {
@@ -323,24 +259,13 @@ static uint64_t oldest_index(const baton_journal *journal)
             recovery->segments[i].state == BATON_SEGMENT_UNCHECKED)
             return recovery->segments[i].index;
     }
-    return journal->current->index;
+    return first->index;
 }
 
 static void stand_ready(baton_journal *journal)
 {
-    journal_segment *segment = &journal->segments[0];
-    journal_segment_set_state(segment, SEGMENT_CURRENT);
-    segment->header_durable = true;
-    baton_io_file_register(journal->io, segment->file);
-    journal->current = segment;
-    journal->durable = journal->chain.position;
-    journal->proven = journal->chain.position; /* by the new header */
-    journal->durable_index = segment->index;
-    journal->durable_offset = BATON_IO_UNIT;
-    journal->oldest_index = oldest_index(journal);
-    baton_metric_set(journal->metrics.durable_seq, (double)journal->durable.seq);
-    baton_metric_add(journal->metrics.segments_total, 1);
-    journal_publish(journal, true);
+    journal->oldest_index = journal_oldest_index(journal, &journal->segments[0]);
+    journal_first_stand(journal, &journal->segments[0]);
     baton_log(INFO, "journal.begun", BATON_LOG_TEXT("dir", journal->directory),
               BATON_LOG_NUMBER("epoch", journal->epoch),
               BATON_LOG_NUMBER("last_seq", journal->last_seq));
@@ -349,7 +274,7 @@ static void stand_ready(baton_journal *journal)
 static int begin_once(baton_journal *journal, baton_recovery_report *report, baton_error *error)
 {
     journal_spares_clear(journal);
-    int r = flush_accepted(journal, error);
+    int r = journal_flush_accepted(journal, error);
     if (r < 0)
         return r;
     r = keep_torn(journal, report, error);
@@ -363,15 +288,12 @@ static int begin_once(baton_journal *journal, baton_recovery_report *report, bat
         if (r < 0)
             return journal_error_system(error, r, "make the shared page HINT", journal->directory);
     }
-    start_clock(journal);
+    journal_start_clock(journal);
     return make_first(journal, error);
 }
 
-int baton_journal_begin(baton_journal *journal, baton_recovery_report *report, baton_error *error)
+int journal_begin_files(baton_journal *journal, baton_error *error)
 {
-    if (journal->epoch != 0)
-        return baton_error_set(error, BATON_E_INVALID, "begin an epoch",
-                               "this journal has one already", "call begin once");
     int r = 0;
     if (journal->directory_file == BATON_IO_NO_FILE)
         r = baton_io_file_open(journal->io, journal->directory,
@@ -383,6 +305,18 @@ int baton_journal_begin(baton_journal *journal, baton_recovery_report *report, b
     r = journal_ballast_find(journal);
     if (r < 0)
         return journal_error_system(error, r, "look at the ballast", journal->ballast_path);
+    return 0;
+}
+
+int baton_journal_begin(baton_journal *journal, baton_recovery_report *report, baton_error *error)
+{
+    if (journal->epoch != 0 || journal->following)
+        return baton_error_set(error, BATON_E_INVALID, "begin an epoch",
+                               "this journal has one already, or follows another one",
+                               "call begin once; a follower is promoted");
+    int r = journal_begin_files(journal, error);
+    if (r < 0)
+        return r;
     r = begin_once(journal, report, error);
     if (r == BATON_E_NO_SPACE || baton_io_is_full_disk(r)) {
         if (journal_ballast_give_up(journal))

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "base/hex.h"
 #include "base/io.h"
 
 static_assert(sizeof(baton_segment_header) == BATON_IO_UNIT, "journal format v1");
@@ -33,28 +34,12 @@ void baton_segment_name(uint64_t epoch, uint64_t index, char name[BATON_SEGMENT_
     memcpy(name + 33, ".seg", 5);
 }
 
-static bool hex16_parse(const char *text, uint64_t *ret_value)
-{
-    uint64_t value = 0;
-    for (unsigned i = 0; i < 16; i++) {
-        char c = text[i];
-        if (c >= '0' && c <= '9')
-            value = value << 4 | (uint64_t)(c - '0');
-        else if (c >= 'a' && c <= 'f')
-            value = value << 4 | (uint64_t)(c - 'a' + 10);
-        else
-            return false;
-    }
-    *ret_value = value;
-    return true;
-}
-
 bool baton_segment_name_parse(const char *name, uint64_t *ret_epoch, uint64_t *ret_index)
 {
     uint64_t epoch, index;
     if (strnlen(name, BATON_SEGMENT_NAME_BYTES) != 37 || name[16] != '-' ||
-        strcmp(name + 33, ".seg") != 0 || !hex16_parse(name, &epoch) ||
-        !hex16_parse(name + 17, &index) || epoch == 0 || index == 0)
+        strcmp(name + 33, ".seg") != 0 || !baton_hex_parse(name, &epoch) ||
+        !baton_hex_parse(name + 17, &index) || epoch == 0 || index == 0)
         return false;
     *ret_epoch = epoch;
     *ret_index = index;

@@ -1,8 +1,11 @@
 /* journal/journal_private.h: the writer, as its own files see it. Nobody else includes this.
  *
- * Life: open.c -> epoch.c -> (append.c, drive.c -> commit.c, prepare.c, ballast.c)* -> close.c.
+ * Life: open.c -> epoch.c -> (append.c, drive.c -> commit.c, prepare.c, ballast.c)* -> close.c; a
+ * standby's: open.c -> (follow.c, drive.c ...)* -> follow.c, which begins its own epoch -> as above.
  * One thread. All memory is taken in open; after begin, only retire() allocates. */
 #pragma once
+
+#include <string.h>
 
 #include "base/assert.h"
 #include "base/io.h"
@@ -102,6 +105,7 @@ typedef struct {
     bool header_durable; /* nothing in the segment is acknowledged before (J2) */
     bool flushed;        /* mode written: all of a finished segment is on stable storage */
     baton_io_file file;
+    uint64_t epoch;
     uint64_t index;
     uint64_t bytes;
     uint64_t offset; /* where the next batch goes */
@@ -209,6 +213,8 @@ struct baton_journal {
     journal_metrics metrics;
     uint8_t *zeros; /* JOURNAL_ZERO_STEP_BYTES in the region; never written to */
 
+    bool following; /* another one's batches come in; nothing is appended here (follow.c) */
+
     /* open and begin */
     baton_io_file lock_file;
     baton_io_file directory_file;
@@ -263,6 +269,7 @@ struct baton_journal {
     journal_segment segments[JOURNAL_SEGMENTS_MAX];
     journal_segment *current;
     journal_segment *next; /* CREATING .. READY, or REMOVING; NULL: to be started */
+    journal_segment *own;  /* following: made ahead for the epoch that may be granted; or NULL */
     uint64_t retry_ns;     /* not before, after a full disk */
     int space_error;       /* 0, or why the next segment could not be made */
     bool no_spares;
@@ -322,13 +329,41 @@ void journal_break(baton_journal *journal, int r, const char *what, const char *
 void journal_queue(baton_journal *journal,
                    baton_io_op *op); /* submit; a failure breaks the journal */
 
+/* A named successor has the authority: this epoch's chain ends with the record (H2). */
+static inline bool journal_handed_over(const baton_journal *journal)
+{
+    static const uint8_t nobody[16];
+    const baton_handover_wire *record = &journal->chain.facts.handover;
+    return baton_le64_get(record->epoch) == journal->epoch &&
+           memcmp(record->successor_nonce, nobody, sizeof(nobody)) != 0;
+}
+void journal_commit_followed(baton_journal *journal, uint32_t batch_bytes, baton_digest digest);
+int journal_commit_room(baton_journal *journal, uint64_t bytes);
+
+/* epoch.c */
+int journal_flush_accepted(baton_journal *journal, baton_error *error);
+int journal_remove_ready(baton_journal *journal, baton_error *error);
+int journal_begin_files(baton_journal *journal, baton_error *error);
+void journal_start_clock(baton_journal *journal);
+/* Of what recovery found; `first` when that was nothing. */
+uint64_t journal_oldest_index(const baton_journal *journal, const journal_segment *first);
+
+/* first.c: blocking; after a failure the file is gone and the segment FREE, but for head */
+int journal_first_name(baton_journal *journal, journal_segment *segment, uint32_t create_flag);
+int journal_first_fill(baton_journal *journal, journal_segment *segment);
+int journal_first_head(baton_journal *journal, journal_segment *segment);
+void journal_first_drop(baton_journal *journal, journal_segment *segment);
+void journal_first_stand(baton_journal *journal, journal_segment *segment);
+
 /* drive.c */
 int journal_turn(baton_journal *journal);
 int journal_wait_io(baton_journal *journal,
                     uint64_t timeout_ns); /* enter and sleep; a failure breaks the journal */
 
 /* prepare.c */
-bool journal_next_missing(const baton_journal *journal); /* to be made, from retry_ns on */
+bool journal_next_missing(const baton_journal *journal);       /* to be made, from retry_ns on */
+journal_segment *journal_segment_free(baton_journal *journal); /* or NULL */
+void journal_next_outdated(baton_journal *journal); /* it was made for an epoch that is over */
 void journal_segments_act(baton_journal *journal, uint64_t now_ns);
 void journal_flush_start(baton_journal *journal, uint64_t now_ns);
 bool journal_flush_busy(const baton_journal *journal);

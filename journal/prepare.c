@@ -139,9 +139,25 @@ static void created(baton_journal *journal, journal_segment *segment)
          (baton_io_op){.kind = BATON_IO_ALLOCATE, .file = segment->file, .bytes = segment->bytes});
 }
 
+/* A ready one goes at once; one that is being made, when it is made. */
+void journal_next_outdated(baton_journal *journal)
+{
+    journal_segment *segment = journal->next;
+    if (!segment || segment->state != SEGMENT_PREPARED || segment->epoch == journal->epoch)
+        return;
+    baton_io_file_close(journal->io, segment->file);
+    segment->file = BATON_IO_NO_FILE;
+    journal_segment_set_state(segment, SEGMENT_REMOVING);
+    step(journal, segment, (baton_io_op){.kind = BATON_IO_UNLINK, .path = segment->path});
+}
+
 static void ready(baton_journal *journal, journal_segment *segment)
 {
     journal_segment_set_state(segment, SEGMENT_PREPARED);
+    if (segment->epoch != journal->epoch) {
+        journal_next_outdated(journal);
+        return;
+    }
     baton_io_file_register(journal->io, segment->file);
     if (journal->space_error)
         baton_log(INFO, "journal.space_again", BATON_LOG_TEXT("path", segment->path));
@@ -292,24 +308,29 @@ static void act(baton_journal *journal, journal_segment *segment, uint64_t now_n
     }
 }
 
-/* JOURNAL_SEGMENTS_MAX: none is free until a trailer is written. */
-static uint32_t free_segment(const baton_journal *journal)
+/* NULL: none until a trailer is written. */
+journal_segment *journal_segment_free(baton_journal *journal)
 {
-    uint32_t at = 0;
-    while (at < JOURNAL_SEGMENTS_MAX && journal->segments[at].state != SEGMENT_FREE)
-        at++;
-    return at;
+    for (uint32_t at = 0; at < JOURNAL_SEGMENTS_MAX; at++) {
+        if (journal->segments[at].state == SEGMENT_FREE)
+            return &journal->segments[at];
+    }
+    return NULL;
 }
 
 bool journal_next_missing(const baton_journal *journal)
 {
-    return !journal->next && !journal->broken && !journal->closing &&
-           free_segment(journal) < JOURNAL_SEGMENTS_MAX;
+    if (journal->next || journal->broken || journal->closing)
+        return false;
+    bool any_free = false;
+    for (uint32_t at = 0; at < JOURNAL_SEGMENTS_MAX; at++)
+        any_free |= journal->segments[at].state == SEGMENT_FREE;
+    return any_free;
 }
 
 static void start_next(baton_journal *journal)
 {
-    journal_segment *segment = &journal->segments[free_segment(journal)];
+    journal_segment *segment = journal_segment_free(journal);
     uint64_t bytes = journal->current->bytes * JOURNAL_SEGMENT_GROWTH;
     if (bytes > journal->segment_bytes)
         bytes = journal->segment_bytes;

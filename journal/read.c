@@ -11,8 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "journal/walk.h"
-#include "journal/watch.h"
+#include "journal/read_private.h"
 
 #define READ_OPS 16u
 #define READ_LOOK_NS                                                                               \
@@ -21,36 +20,6 @@
 #define READ_NO_HINT_NS   UINT64_C(5000000)
 #define READ_RESTARTS_MAX 16u
 #define READ_DAMAGE_LOOKS 2u
-
-struct baton_reader {
-    baton_reader_options options;
-    baton_io *io;
-    baton_journal_watch watch;
-    baton_walk walk;
-    bool walk_begun;
-    baton_hint_view begun; /* what the hint showed then */
-    int failed;
-    baton_error failure;
-
-    const baton_batch_header *batch; /* being read, or NULL */
-    uint32_t batch_offset;
-    uint64_t batch_next_seq;
-    baton_position batch_position;
-    baton_position position; /* of the last returned entry's batch */
-    bool returned_any;
-    uint32_t restarts;
-
-    bool seen_valid; /* the view that the last answer rests on: what a wait waits to see changed */
-    baton_hint_view seen;
-    bool met; /* a published walk was begun, first with this view */
-    baton_hint_view first;
-    bool moved;             /* and another view was seen since */
-    uint64_t held_until_ns; /* LOCK was held when it was looked at; not looked at again before */
-    /* What recovery accepted when nobody held the lock; good while the hint shows the same. */
-    bool rest_known;
-    baton_hint_view rest_view;
-    baton_chain_end rest;
-};
 
 /* What the writer has published; another journal's page, copied along with the directory, says
  * nothing about this one. */
@@ -410,25 +379,35 @@ static int try_again(baton_reader *reader, int r, baton_error *error)
     return again < 0 ? again : 1;
 }
 
-static int next(baton_reader *reader, baton_entry *ret_entry, baton_error *error)
+int journal_reader_load(baton_reader *reader, const baton_batch_header **ret_batch,
+                        baton_error *error)
 {
-    const baton_batch_header *batch;
     bool gone;
 
     for (;;) {
-        if (next_in_batch(reader, ret_entry))
+        int r = reader->walk_begun ? baton_walk_next(&reader->walk, ret_batch, error) : 0;
+        if (r == 1)
             return 1;
-        int r = reader->walk_begun ? baton_walk_next(&reader->walk, &batch, error) : 0;
-        if (r == 1) {
-            take_batch(reader, batch);
-            continue;
-        }
         if (r < 0)
             r = try_again(reader, r, error);
         else if (reader->options.live)
             r = find_more(reader, &gone, error);
         if (r <= 0)
             return r;
+    }
+}
+
+static int next(baton_reader *reader, baton_entry *ret_entry, baton_error *error)
+{
+    const baton_batch_header *batch;
+
+    for (;;) {
+        if (next_in_batch(reader, ret_entry))
+            return 1;
+        int r = journal_reader_load(reader, &batch, error);
+        if (r <= 0)
+            return r;
+        take_batch(reader, batch);
     }
 }
 

@@ -38,6 +38,7 @@ void journal_segment_start(baton_journal *journal, journal_segment *segment, uin
 {
     baton_assert(segment->state == SEGMENT_FREE && !segment->step_busy && !segment->header_busy);
     segment->file = BATON_IO_NO_FILE;
+    segment->epoch = epoch;
     segment->index = index;
     segment->bytes = bytes;
     segment->offset = BATON_IO_UNIT;
@@ -75,9 +76,10 @@ void journal_segment_fill_header(const baton_journal *journal, journal_segment *
     memcpy(header->magic, BATON_SEGMENT_MAGIC, sizeof(header->magic));
     header->version = baton_le32_put(BATON_JOURNAL_VERSION);
     uint32_t flags = journal->mode == BATON_MODE_WRITTEN ? BATON_SEGMENT_WRITTEN_MODE : 0;
+    flags |= journal->following ? BATON_SEGMENT_FOLLOWER : 0;
     header->flags = baton_le32_put(flags | (segment->recycled ? BATON_SEGMENT_RECYCLED : 0));
     memcpy(header->journal_id, journal->id.bytes, sizeof(header->journal_id));
-    header->epoch = baton_le64_put(journal->epoch);
+    header->epoch = baton_le64_put(segment->epoch);
     header->index = baton_le64_put(segment->index);
     header->segment_bytes = baton_le64_put(segment->bytes);
     header->first_batch = baton_le64_put(chain->position.batch + 1);
@@ -108,12 +110,12 @@ void journal_segment_fill_trailer(const baton_journal *journal, journal_segment 
     trailer->version = baton_le32_put(BATON_JOURNAL_VERSION);
     trailer->flags = baton_le32_put(flags);
     memcpy(trailer->journal_id, journal->id.bytes, sizeof(trailer->journal_id));
-    trailer->epoch = baton_le64_put(journal->epoch);
+    trailer->epoch = baton_le64_put(segment->epoch);
     trailer->index = baton_le64_put(segment->index);
     trailer->last = baton_position_put(segment->last);
     memcpy(trailer->last_digest, segment->last_digest.bytes, sizeof(trailer->last_digest));
     /* The grant that ends this epoch, when there is one; an older one is in the header already. */
-    if (baton_le64_get(journal->chain.facts.handover.epoch) == journal->epoch)
+    if (baton_le64_get(journal->chain.facts.handover.epoch) == segment->epoch)
         trailer->handover = journal->chain.facts.handover;
     baton_segment_trailer_seal(trailer);
 }

@@ -256,6 +256,30 @@ static bool older_is_there(const baton_segments *segments, const baton_segment *
     return false;
 }
 
+/* What is live of one epoch, from its last segment down to the first, which is returned. A follower's
+ * segment cuts its own epoch: what a killed one left behind the place that it goes on from is void,
+ * and stands here again. */
+static baton_segment *find_epoch(baton_segments *segments, uint64_t epoch, uint64_t cut_index,
+                                 uint64_t cut_offset)
+{
+    baton_segment *first = NULL;
+
+    for (uint32_t at = segments->count; at-- > 0;) {
+        baton_segment *s = &segments->list[at];
+        if (s->info.epoch != epoch || s->header != BATON_UNIT_VALID || s->info.index > cut_index)
+            continue;
+        s->live = true;
+        if (s->info.index == cut_index)
+            s->cut_offset = cut_offset;
+        first = s;
+        if (s->follower) {
+            cut_index = s->continues_index;
+            cut_offset = s->continues_offset;
+        }
+    }
+    return first;
+}
+
 /* From the highest epoch down: what its first header continues ends the epoch before; epochs
  * between the two are void, and so is everything of the older one after that place (J10). */
 static void find_chain(baton_segments *segments)
@@ -267,17 +291,7 @@ static void find_chain(baton_segments *segments)
 
     segments->hole = segments->count;
     while (epoch != 0) {
-        baton_segment *first = NULL;
-        for (baton_segment *s = segments->list; s < segments->list + segments->count; s++) {
-            if (s->info.epoch != epoch || s->header != BATON_UNIT_VALID ||
-                s->info.index > cut_index)
-                continue;
-            s->live = true;
-            if (s->info.index == cut_index)
-                s->cut_offset = cut_offset;
-            if (first == NULL)
-                first = s;
-        }
+        baton_segment *first = find_epoch(segments, epoch, cut_index, cut_offset);
         if (first == NULL)
             break;
         oldest = first;

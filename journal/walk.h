@@ -60,6 +60,7 @@ typedef struct {
     uint64_t first_seq; /* of the oldest live segment; 0 when there is none */
     bool closed;        /* the last batch is a close mark */
     baton_facts facts;
+    baton_facts header_facts; /* as the segment's header has them */
     uint64_t last_time_ns;
     uint64_t batches_count;
     uint64_t entries_count;

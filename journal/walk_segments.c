@@ -147,6 +147,7 @@ static int enter(baton_walk *walk, uint32_t at, bool resumed, baton_error *error
     walk->facts.roots_count = baton_le32_get(header->roots_count);
     walk->facts.handover = header->handover;
     memcpy(walk->facts.roots, header->roots, sizeof(walk->facts.roots));
+    walk->header_facts = walk->facts;
     if (segment->last_time_ns > walk->last_time_ns)
         walk->last_time_ns = segment->last_time_ns;
     if (segment->begins_epoch)

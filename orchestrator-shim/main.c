@@ -1,10 +1,10 @@
 /* orchestrator-shim/main.c: the `baton` command: which part of it was asked for. */
 #include "orchestrator-shim/command.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
-#include <unistd.h>
+
+#include <baton/standard_fds.h>
 
 static const struct {
     const char *name;
@@ -36,21 +36,9 @@ static void print_help(FILE *file)
           file);
 }
 
-/* A closed stdin, stdout or stderr would give its number to the next file opened: a segment,
- * under an error message. */
-static void keep_standard_fds(void)
-{
-    int fd;
-    do
-        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    while (fd >= 0 && fd <= STDERR_FILENO);
-    if (fd >= 0)
-        close(fd);
-}
-
 int main(int argc, char **argv)
 {
-    keep_standard_fds();
+    baton_standard_fds_keep();
     signal(SIGPIPE, SIG_IGN);
     if (argc < 2) {
         print_help(stderr);

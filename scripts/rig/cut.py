@@ -3,20 +3,18 @@
 A run is one stream of commands during which the engine is cut off several times, by SIGTERM, by SIGKILL, by SIGKILL in
 the middle of its drain or of its start, and taken up again, at last by the newer version. At its end everything must be
 as if nothing had happened: the judge compares with the same stream, uninterrupted. A round is one cut."""
-import argparse
 import json
-import pathlib
 import random
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 
 import flow
 import judge
-from processes import Engine, Failed, Processes, run_rig
+from campaign import BACKENDS, PROBLEMS, EngineCampaign, Rig, Wrong
+from processes import Engine, Failed
 
 OLD, NEW = "matching-engine-1.0.0", "matching-engine-1.1.0"
 GENERATED_RATE = 20000
@@ -26,10 +24,6 @@ MOMENT_S = 0.05  # a second signal comes at most so long after the first
 KINDS = ("SIGTERM", "SIGKILL", "SIGKILL in the drain", "SIGKILL in the start")
 WEIGHTS = (40, 40, 10, 10)
 EFFECT_TRADES, TRADE_BYTES = 2, 80  # matching_engine.h, protocol.h
-
-
-class Wrong(Exception):
-    """A promise that did not hold."""
 
 
 class Flow:
@@ -76,15 +70,11 @@ class Run:
         return json.loads((self.work / "load.json").read_text())
 
 
-class Rig:
+class CutRig(Rig):
     def __init__(self, options, work, sockets, processes):
-        self.bin = pathlib.Path(options.bin)
-        self.work = pathlib.Path(work)
-        self.sockets = pathlib.Path(sockets)
-        self.processes = processes
-        self.backends = ["uring", "threads"] if options.io == "both" else [options.io]
+        super().__init__(options, work, processes)
+        self.sockets = sockets
         self.forms = ["portable", "image"] if options.form == "both" else [options.form]
-        self.options = options
         self._recorded = None
 
     def new_run(self, name):
@@ -203,21 +193,20 @@ def fills(effects):
     return count
 
 
-class Campaign:
-    def __init__(self, options):
-        self.options = options
-        self.live = sys.stderr.isatty() and not options.verbose
-        self.rounds = 0
-        self.began = time.monotonic()
+class CutCampaign(EngineCampaign):
+    name = "cut"
+    rounds_default = 20
+    own_options = {"--cuts-per-run": 20, "--io": BACKENDS, "--form": ["both", "portable", "image"], "--data": None,
+                   "--orders": 40000}
+    verdict = "nothing lost, nothing doubled, every digest equal"
 
-    def on_round(self, row):
-        self.rounds += 1
-        text = (f"round {self.rounds} of {self.options.rounds}  seed {row['seed']}  {row['kind']} at {row['seq']}: "
-                f"recovered {row['recovered']} in {row['hydrate_ms']:.0f} ms, {row['next']}")
-        if self.live:
-            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
-        elif self.options.verbose:
-            print(text, file=sys.stderr, flush=True)
+    def play(self, processes):
+        runs, good = self.run(CutRig(self.options, self.work, self.sockets, processes))
+        return self.conclude(runs, good)
+
+    def on_cut(self, row):
+        self.on_round(f"seed {row['seed']}  {row['kind']} at {row['seq']}: recovered {row['recovered']} in "
+                      f"{row['hydrate_ms']:.0f} ms, {row['next']}")
 
     def repeat(self, seed, cuts):
         options = self.options
@@ -227,12 +216,9 @@ class Campaign:
                 f"{of_flow}")
 
     def print_run(self, found):
-        elapsed = time.monotonic() - self.began
-        clear = "\r\x1b[K" if self.live else ""
-        print(f"{clear}seed {found['seed']}: {found['cuts']} cuts in {found['commands']} commands, "
-              f"{found['fills']} fills, {found['resent']} resent: "
-              f"{'good' if found['good'] else 'WRONG ' + json.dumps(found)}"
-              f"  ({self.rounds} rounds, {elapsed:.0f} s)", file=sys.stderr, flush=True)
+        self.say(f"seed {found['seed']}: {found['cuts']} cuts in {found['commands']} commands, {found['fills']} fills, "
+                 f"{found['resent']} resent: {'good' if found['good'] else 'WRONG ' + json.dumps(found)}"
+                 f"  {self.progress()}")
 
     def run(self, rig):
         """All rounds, in runs; ends at the first wrong one. Returns (runs, is all good)."""
@@ -241,16 +227,16 @@ class Campaign:
         while self.rounds < self.options.rounds:
             cuts = min(self.options.cuts_per_run, self.options.rounds - self.rounds)
             try:
-                cut_run = CutRun(rig, seed, cuts, self.on_round)
+                cut_run = CutRun(rig, seed, cuts, self.on_cut)
                 found = cut_run.execute()
-            except (Wrong, Failed, OSError, subprocess.SubprocessError, ValueError, KeyError) as problem:
-                print(f"\nbaton: seed {seed}, after round {self.rounds}: {problem}\n"
-                      f"repeat it: {self.repeat(seed, cuts)}", file=sys.stderr, flush=True)
+            except PROBLEMS as problem:
+                self.say(f"\nbaton: seed {seed}, after round {self.rounds}: {problem}\n"
+                         f"repeat it: {self.repeat(seed, cuts)}")
                 return runs, False
             runs.append(found)
             self.print_run(found)
             if not found["good"]:
-                print(f"repeat it: {self.repeat(seed, cuts)}", file=sys.stderr, flush=True)
+                self.say(f"repeat it: {self.repeat(seed, cuts)}")
                 return runs, False
             self.forget(cut_run, rig)
             seed += 1
@@ -263,63 +249,5 @@ class Campaign:
             shutil.rmtree(cut_run.flow.run.work)
 
 
-def execute(options):
-    root = pathlib.Path(options.work) if options.work else pathlib.Path(options.bin).parent / "campaign"
-    root.mkdir(parents=True, exist_ok=True)
-    keep = True
-    work = tempfile.mkdtemp(prefix="cut-", dir=root)
-    sockets = tempfile.mkdtemp(prefix="baton-cut-", dir="/tmp")  # a socket's path is short
-    try:
-        with Processes() as processes:
-            campaign = Campaign(options)
-            runs, good = campaign.run(Rig(options, work, sockets, processes))
-        keep = not good
-        result = {"campaign": "cut", "seed": options.seed, "io": options.io, "rounds": campaign.rounds, "good": good,
-                  "seconds": round(time.monotonic() - campaign.began, 1), "runs": runs}
-        if options.json:
-            with sys.stdout if options.json == "-" else open(options.json, "w") as file:
-                file.write(json.dumps(result) + "\n")
-        verdict = "nothing lost, nothing doubled, every digest equal" if good else "FAILED, see above"
-        print(f"{campaign.rounds} rounds, seeds {options.seed} to {options.seed + max(len(runs) - 1, 0)}: {verdict}",
-              file=sys.stderr)
-        return 0 if good else 1
-    except SystemExit:
-        keep = False
-        raise
-    finally:
-        shutil.rmtree(sockets, ignore_errors=True)
-        if keep or options.keep:
-            print(f"files kept in {work}", file=sys.stderr)
-        else:
-            shutil.rmtree(work, ignore_errors=True)
-
-
-def parse(arguments):
-    parser = argparse.ArgumentParser(prog="scripts/campaign cut", add_help=False, allow_abbrev=False)
-    parser.add_argument("--bin", required=True)
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--seed", type=int)
-    parser.add_argument("--cuts-per-run", type=int, default=20)
-    parser.add_argument("--io", choices=["both", "uring", "threads"], default="both")
-    parser.add_argument("--form", choices=["both", "portable", "image"], default="both")
-    parser.add_argument("--data")
-    parser.add_argument("--orders", type=int, default=40000)
-    parser.add_argument("--json")
-    parser.add_argument("--keep", action="store_true")
-    parser.add_argument("--verbose", action="store_true")
-    parser.add_argument("--work", help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
-    if min(options.rounds, options.cuts_per_run, options.orders) < 1:
-        parser.error("--rounds, --cuts-per-run and --orders begin at 1")
-    if options.seed is None:
-        options.seed = random.SystemRandom().randrange(1, 1 << 31)
-    return options
-
-
-def main(arguments):
-    options = parse(arguments)
-    return run_rig("run the campaign", lambda: execute(options))
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(CutCampaign.main(sys.argv[1:]))

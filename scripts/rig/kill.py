@@ -4,76 +4,42 @@ A run is one journal and the writers that work on it one after another, each kil
 flight, each followed at once by the next. What a dead writer still had in flight lands while its successor is already
 there. Every writer says what is durable; none of that may be missing, no entry may hold other bytes than its writer
 gave it, and each epoch must end exactly where the writer after it said that it ends. A round is one kill."""
-import argparse
 import json
-import os
-import pathlib
-import random
 import re
-import select
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 
-import places
-from processes import Failed, Processes, run_rig
+from campaign import Wrong
+from killed import DEADLINE_S, FULL, LOAD, ROOM, START, Killed, KilledCampaign, KilledRun, NoSpace
 
-DEADLINE_S = 180  # only bounds a hang
 VERIFIES = 20  # of what the last dead writer left, one after another
 MOMENT_S = 0.03
 WRITES_DEEP, ENTRY_BYTES = 56, 50000  # journal_kill_writer.c: up to 64 in flight, 48 KiB an entry on average
-EXIT_NO_SPACE, EXIT_TORN, EXIT_SKIP = 3, 10, 77
-
-LOAD, START, FULL, ROOM = "under load", "in its start", "on a full disk", "after a full disk had room again"
+EXIT_TORN = 10
 KEPT_ENTRIES = 100  # behind the durable end, where the writer retires
-LINE = re.compile(rb"(recovered|durable|full|room|retiring) (\d+)(?: epoch (\d+) torn (\d+) unproven (\d+)| appended (\d+))?\n")
 
 
-class Wrong(Exception):
-    """A promise that did not hold."""
-
-
-class NoSpace(Exception):
-    """A writer could not begin: the disk is full."""
-
-
-class Writer:
+class Writer(Killed):
     """One process of tests/e2e/journal_kill_writer.c, and what it has said."""
+    called = "writer"
+    line = re.compile(rb"(recovered|durable|full|room|retiring) (\d+)"
+                      rb"(?: epoch (\d+) torn (\d+) unproven (\d+)| appended (\d+))?")
 
     def __init__(self, run, backend, batch_bytes, segment_bytes):
-        self.log = run.work / "log"
         self.described = f"{backend}, batches of {batch_bytes >> 10} KiB, segments of {segment_bytes >> 20} MiB"
         self.kept_from = 1
         self.epoch = self.recovered = self.durable = self.appended = None
         self.torn = self.unproven = self.entries_in_flight = 0
         self.entries_deep = WRITES_DEEP * batch_bytes // ENTRY_BYTES
         self.is_full = False
-        self._text = b""
-        self._out, out = os.pipe()
-        try:
-            with os.fdopen(out, "wb") as stdout:
-                self.child = run.rig.processes.start(
-                    [run.rig.writer, "write", run.directory, backend, batch_bytes, segment_bytes,
-                     KEPT_ENTRIES if run.retires else 0], stdout, self.log)
-        except BaseException:
-            os.close(self._out)
-            raise
+        super().__init__(run, "write", run.directory, backend, batch_bytes, segment_bytes,
+                         KEPT_ENTRIES if run.retires else 0)
 
-    def _take(self):
-        """What it has said since. False at the end."""
-        part = os.read(self._out, 1 << 16)
-        lines = (self._text + part).split(b"\n")
-        self._text = lines.pop()
-        for line in lines:
-            self._hear(line + b"\n")
-        return bool(part)
+    def has_begun(self):
+        return self.recovered is not None
 
-    def _hear(self, line):
-        match = LINE.fullmatch(line)
-        if not match:
-            raise Failed(f"the writer said {line!r}")
+    def hear(self, match):
         seq = int(match[2])
         if match[1] == b"recovered":
             self.recovered = self.durable = self.appended = seq
@@ -88,43 +54,21 @@ class Writer:
         else:
             self.is_full = match[1] == b"full"
 
-    def wait(self, until, what):
-        end = time.monotonic() + DEADLINE_S
-        while not until():
-            ready = select.select([self._out], [], [], max(0, end - time.monotonic()))[0]
-            if not ready:
-                raise Wrong(f"waited {DEADLINE_S} s for {what}: see {self.log}")
-            if not self._take() and not until():
-                code = self.child.wait()
-                if code == EXIT_NO_SPACE and self.recovered is None:
-                    raise NoSpace
-                raise Wrong(f"the writer ended by itself with {code} before {what}: see {self.log}")
 
-    def kill(self):
-        """SIGKILL; then what is still in the pipe counts."""
-        self.child.kill()
-        self.child.wait()
-        while self._take():
-            pass
-        os.close(self._out)
-
-
-class KillRun:
-    """Everything that is random comes from the seed, but what the machine makes of it."""
+class KillRun(KilledRun):
+    name = "kill"
+    tests_program = "journal_kill_writer"
+    holds = "journal"
 
     def __init__(self, rig, place, seed, rounds, report):
-        self.rig, self.place, self.seed, self.rounds, self.report = rig, place, seed, rounds, report
-        self.random = random.Random(seed)
-        self.work = rig.work / f"kill-{seed}"
-        self.work.mkdir()
-        self.directory = place.directory / f"journal-{seed}"
+        super().__init__(rig, place, seed, rounds, report)
         self.writers = []  # those that began an epoch, in order
         self.acked, self.kept_from = 0, 1
-        drawn = {"drawn": self.random.random() < 0.5, "always": True, "never": False}[rig.retire]
+        drawn = {"drawn": self.random.random() < 0.5, "always": True, "never": False}[rig.options.retire]
         self.retires = drawn and not place.can_be_filled  # no disk that retires stays full
         self.had_ballast = False  # room for one begin on a full disk (J6)
-        self.found = {"seed": seed, "fs": place.name, "kills": rounds, "torn_cut": 0, "unproven": 0, "verifies": 0,
-                      "in_flight_max": 0, "begun_on_full_disk": 0, "refused_on_full_disk": 0, "recycled": 0}
+        self.found.update(torn_cut=0, unproven=0, verifies=0, in_flight_max=0, begun_on_full_disk=0,
+                          refused_on_full_disk=0, recycled=0)
 
     def start(self):
         small = self.place.can_be_filled
@@ -160,7 +104,7 @@ class KillRun:
         while True:
             successor = successor or self.start()
             try:
-                successor.wait(lambda: successor.recovered is not None, "recovery")
+                successor.wait(successor.has_begun, "recovery")
                 break
             except NoSpace:
                 if not self.place.can_be_filled:
@@ -223,8 +167,7 @@ class KillRun:
         self.acked = max(self.acked, writer.durable or 0)
 
     def execute(self):
-        kinds = self.random.choices((LOAD, START, FULL, ROOM), (70, 15, 30, 15) if self.place.can_be_filled
-                                    else (85, 15, 0, 0), k=self.rounds)
+        kinds = self.draw_kinds((70, 15, 30, 15), (85, 15, 0, 0))
         writer = self.succeed(None, LOAD)
         self.took_over(None, writer)
         for number, kind in enumerate(kinds, 1):
@@ -281,7 +224,7 @@ class KillRun:
 
     def read(self, last_seq):
         """Every entry with its own writer's bytes, and every epoch as long as the next one said."""
-        done = subprocess.run([self.rig.writer, "read", self.directory], stdout=subprocess.PIPE,
+        done = subprocess.run([self.program, "read", self.directory], stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, text=True, timeout=DEADLINE_S)
         if done.returncode != 0:
             raise Wrong(f"read the journal: {done.stderr.strip()}")
@@ -299,128 +242,20 @@ class KillRun:
             raise Wrong(f"(epoch, first, last) are {found}, and were said to be {expected}")
 
 
-class Rig:
-    def __init__(self, options, work, processes):
-        self.bin = pathlib.Path(options.bin)
-        self.writer = self.bin.parent / "tests" / "journal_kill_writer"
-        self.work = work
-        self.processes = processes
-        self.retire = options.retire
-        self.backends = ["uring", "threads"] if options.io == "both" else [options.io]
+class KillCampaign(KilledCampaign):
+    name = "kill"
+    own_options = {**KilledCampaign.own_options, "--retire": ["drawn", "always", "never"]}
+    verdict = "nothing lost, nothing invented, no late write did harm"
+    run_class = KillRun
+    directory_is = "journal"
 
+    def found_text(self, found):
+        return (f"{found['epochs']} epochs, {found['in_flight_max']} in flight at most, {found['torn_cut']} torn bytes "
+                f"cut, recycled segments {found['recycled']} times, {found['verifies']} verifies")
 
-class Campaign:
-    def __init__(self, options):
-        self.options = options
-        self.live = sys.stderr.isatty() and not options.verbose
-        self.rounds = 0
-        self.began = time.monotonic()
-
-    def say(self, text):
-        print(("\r\x1b[K" if self.live else "") + text, file=sys.stderr, flush=True)
-
-    def on_round(self, text):
-        self.rounds += 1
-        text = f"round {self.rounds} of {self.options.rounds}  {text}"
-        if self.live:
-            print(f"\r\x1b[K{text[:160]}", end="", file=sys.stderr, flush=True)
-        elif self.options.verbose:
-            self.say(text)
-
-    def run(self, rig, all_places):
-        """All rounds, in runs that go from place to place; ends at the first wrong one. Returns (runs, is all good)."""
-        runs, seed, done = [], self.options.seed, 0
-        while done < self.options.rounds:
-            kills = min(self.options.kills_per_run, self.options.rounds - done)
-            place = all_places[len(runs) % len(all_places)]
-            kill_run = KillRun(rig, place, seed, kills, self.on_round)
-            try:
-                found = kill_run.execute()
-            except (Wrong, NoSpace, Failed, OSError, subprocess.SubprocessError, ValueError, KeyError) as problem:
-                self.say(f"baton: seed {seed} on {place.name}, after round {self.rounds}: {problem}\n"
-                         f"journal: {kill_run.directory}\n"
-                         f"repeat it: scripts/campaign kill --rounds {kills} --kills-per-run {kills} --seed {seed} "
-                         f"--io {self.options.io} --fs {place.name} --retire {self.options.retire}")
-                return runs + [{**kill_run.found, "good": False, "problem": str(problem)}], False
-            runs.append(found)
-            done += kills
-            self.rounds = done
-            self.say(f"seed {seed} on {place.name}: {kills} kills, {found['entries']} entries, "
-                     f"{found['epochs']} epochs, {found['in_flight_max']} in flight at most, {found['torn_cut']} torn "
-                     f"bytes cut, recycled segments {found['recycled']} times, {found['verifies']} verifies: good  "
-                     f"({done} rounds, {time.monotonic() - self.began:.0f} s)")
-            shutil.rmtree(kill_run.work)
-            shutil.rmtree(kill_run.directory)
-            seed += 1
-        return runs, True
-
-
-def execute(options):
-    root = pathlib.Path(options.work) if options.work else pathlib.Path(options.bin).parent / "campaign"
-    root.mkdir(parents=True, exist_ok=True)
-    work = pathlib.Path(tempfile.mkdtemp(prefix="kill-", dir=root))
-    keep, all_places = True, []
-    campaign = Campaign(options)
-    try:
-        all_places, denied = places.open_places(
-            ["host", "ext4", "xfs"] if options.fs == "all" else [options.fs], work, campaign.say)
-        if not all_places:
-            keep = False
-            return EXIT_SKIP
-        with Processes() as processes:
-            runs, good = campaign.run(Rig(options, work, processes), all_places)
-        keep = not good
-        write_result(options, {"campaign": "kill", "seed": options.seed, "io": options.io, "rounds": campaign.rounds,
-                               "good": good, "denied": denied, "runs": runs,
-                               "seconds": round(time.monotonic() - campaign.began, 1)})
-        verdict = "nothing lost, nothing invented, no late write did harm" if good else "FAILED, see above"
-        campaign.say(f"{campaign.rounds} rounds, seeds {options.seed} to {options.seed + max(len(runs) - 1, 0)}, on "
-                     f"{', '.join(place.name for place in all_places)}: {verdict}")
-        return 0 if good else 1
-    except SystemExit:
-        keep = False
-        raise
-    finally:
-        keep = keep or options.keep
-        for place in all_places:
-            place.close(keep)
-        if keep:
-            campaign.say(f"files kept in {work}")
-        else:
-            shutil.rmtree(work, ignore_errors=True)
-
-
-def write_result(options, result):
-    if options.json:
-        with sys.stdout if options.json == "-" else open(options.json, "w") as file:
-            file.write(json.dumps(result) + "\n")
-
-
-def parse(arguments):
-    parser = argparse.ArgumentParser(prog="scripts/campaign kill", add_help=False, allow_abbrev=False)
-    parser.add_argument("--bin", required=True)
-    parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--seed", type=int)
-    parser.add_argument("--kills-per-run", type=int, default=10)
-    parser.add_argument("--io", choices=["both", "uring", "threads"], default="both")
-    parser.add_argument("--fs", choices=["all", "host", "ext4", "xfs"], default="all")
-    parser.add_argument("--retire", choices=["drawn", "always", "never"], default="drawn")
-    parser.add_argument("--json")
-    parser.add_argument("--keep", action="store_true")
-    parser.add_argument("--verbose", action="store_true")
-    parser.add_argument("--work", help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
-    if min(options.rounds, options.kills_per_run) < 1:
-        parser.error("--rounds and --kills-per-run begin at 1")
-    if options.seed is None:
-        options.seed = random.SystemRandom().randrange(1, 1 << 31)
-    return options
-
-
-def main(arguments):
-    options = parse(arguments)
-    return run_rig("run the campaign", lambda: execute(options))
+    def repeat_options(self):
+        return f" --retire {self.options.retire}"
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(KillCampaign.main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""Where scripts/rig/kill.py lets a journal live: the host's disk, or an ext4 or XFS in an image that can be filled.
+"""Where scripts/rig/killed.py lets data live: the host's disk, or an ext4 or XFS in an image that can be filled.
 
 Images are mounted in a mount name space of this process, by loop devices that go with their mount: even a SIGKILL
 leaves neither a mount nor a device behind."""

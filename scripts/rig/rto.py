@@ -2,20 +2,17 @@
 
 A round: the matching engine takes in commands, says how long a start would take, and is killed at once; then the next
 one is started, and the time from its process to its readiness is what the other had predicted, or not."""
-import argparse
-import json
 import os
 import pathlib
 import random
-import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 
 import flow
-from processes import Engine, Failed, Processes, run_rig
+from campaign import EngineCampaign
+from processes import Engine, Failed
 
 PROGRAM = "matching-engine-1.1.0"
 BAR = 0.25
@@ -24,10 +21,7 @@ OWN_LOAD = 2  # the engine and its client
 
 class Rto:
     def __init__(self, options, work, sockets, processes):
-        self.options = options
-        self.work = pathlib.Path(work)
-        self.sockets = sockets
-        self.processes = processes
+        self.options, self.work, self.sockets, self.processes = options, work, sockets, processes
         self.bin = pathlib.Path(options.bin)
         self.random = random.Random(options.seed)
 
@@ -104,65 +98,26 @@ def judge(rows):
             "conclusive": busy <= os.cpu_count() + OWN_LOAD, "good": abs(median - 1) <= BAR}
 
 
-def execute(options):
-    root = pathlib.Path(options.work) if options.work else pathlib.Path(options.bin).parent / "campaign"
-    root.mkdir(parents=True, exist_ok=True)
-    keep = True
-    work = tempfile.mkdtemp(prefix="rto-", dir=root)
-    sockets = tempfile.mkdtemp(prefix="baton-rto-", dir="/tmp")  # a socket's path is short
-    try:
-        print(f"seed {options.seed}", file=sys.stderr)
-        with Processes() as processes:
-            rows = Rto(options, work, sockets, processes).execute(tell)
+class RtoCampaign(EngineCampaign):
+    name = "rto"
+    rounds_default = 8
+    own_options = {"--io": ["auto", "uring", "threads"], "--data": None, "--entries": 1000000, "--rate": 100000,
+                   "--target": "3s"}
+
+    def play(self, processes):
+        self.say(f"seed {self.options.seed}")
+        rows = Rto(self.options, self.work, self.sockets, processes).execute(tell)
         found = judge(rows)
-        if options.json:
-            with sys.stdout if options.json == "-" else open(options.json, "w") as file:
-                file.write(json.dumps({"campaign": "rto", "seed": options.seed, **found, "rows": rows}) + "\n")
+        self.write_result({**found, "rows": rows})
         if found["measured"]:
-            print(f"predicted/actual: median {found['median_ratio']:.2f}, {found['least']:.2f} to {found['most']:.2f}; "
-                  f"{found['within_bar']} of {found['measured']} rounds within {BAR:.0%}", file=sys.stderr)
+            self.say(f"predicted/actual: median {found['median_ratio']:.2f}, {found['least']:.2f} to "
+                     f"{found['most']:.2f}; {found['within_bar']} of {found['measured']} rounds within {BAR:.0%}")
             if not found["conclusive"]:
-                print(f"inconclusive: other work kept the CPUs busy (load {found['machine_load']:.1f} on "
-                      f"{os.cpu_count()}), and no start is like the one before", file=sys.stderr)
-        keep = not found["good"]
+                self.say(f"inconclusive: other work kept the CPUs busy (load {found['machine_load']:.1f} on "
+                         f"{os.cpu_count()}), and no start is like the one before")
+        self.keep = not found["good"]
         return 0 if found["good"] else 1
-    except SystemExit:
-        keep = False
-        raise
-    finally:
-        shutil.rmtree(sockets, ignore_errors=True)
-        if keep or options.keep:
-            print(f"files kept in {work}", file=sys.stderr)
-        else:
-            shutil.rmtree(work, ignore_errors=True)
-
-
-def parse(arguments):
-    parser = argparse.ArgumentParser(prog="scripts/campaign rto", add_help=False, allow_abbrev=False)
-    parser.add_argument("--bin", required=True)
-    parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--seed", type=int)
-    parser.add_argument("--io", choices=["auto", "uring", "threads"], default="auto")
-    parser.add_argument("--data")
-    parser.add_argument("--entries", type=int, default=1000000)
-    parser.add_argument("--rate", type=int, default=100000)
-    parser.add_argument("--target", default="3s")
-    parser.add_argument("--json")
-    parser.add_argument("--keep", action="store_true")
-    parser.add_argument("--verbose", action="store_true")  # every start is told anyway
-    parser.add_argument("--work", help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
-    if min(options.rounds, options.entries, options.rate) < 1:
-        parser.error("--rounds, --entries and --rate begin at 1")
-    if options.seed is None:
-        options.seed = random.SystemRandom().randrange(1, 1 << 31)
-    return options
-
-
-def main(arguments):
-    options = parse(arguments)
-    return run_rig("run the campaign", lambda: execute(options))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(RtoCampaign.main(sys.argv[1:]))

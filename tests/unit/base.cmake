@@ -1,5 +1,5 @@
 # base/: one program a source file; the seam's are split by what they ask of it.
-foreach(name status wire digest histogram metrics log clock)
+foreach(name status wire digest hex histogram metrics log clock standard_fds)
     baton_test(base_${name}_test SOURCES unit/${name}_test.c MODULES base)
 endforeach()
 target_link_libraries(base_digest_test PRIVATE PkgConfig::XXHASH) # its own hash is the judge

@@ -170,20 +170,6 @@ static void many_deaths_of_one_directory_lose_nothing_released(void **unused)
     engine_fixture_remove(&f);
 }
 
-static int make_expected(void **unused)
-{
-    (void)unused;
-    expected = engine_stream_expected(ENTRIES * 30);
-    return 0;
-}
-
-static int free_expected(void **unused)
-{
-    (void)unused;
-    free(expected);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -192,5 +178,8 @@ int main(void)
         cmocka_unit_test(any_failing_operation_loses_nothing_released),
         cmocka_unit_test(many_deaths_of_one_directory_lose_nothing_released),
     };
-    return cmocka_run_group_tests(tests, make_expected, free_expected);
+    expected = engine_stream_expected(ENTRIES * 30);
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    free(expected);
+    return failed;
 }

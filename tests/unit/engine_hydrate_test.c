@@ -11,20 +11,6 @@
 
 static engine_expected *expected;
 
-static int make_expected(void **unused)
-{
-    (void)unused;
-    expected = engine_stream_expected(STREAM_ENTRIES);
-    return 0;
-}
-
-static int free_expected(void **unused)
-{
-    (void)unused;
-    free(expected);
-    return 0;
-}
-
 static uint32_t random_below(uint64_t *seed, uint32_t limit)
 {
     *seed = *seed * UINT64_C(6364136223846793005) + 1442695040888963407u;
@@ -351,5 +337,8 @@ int main(void)
         cmocka_unit_test(a_journal_that_lost_what_a_manifest_proves_is_damaged),
         cmocka_unit_test(a_bad_option_is_refused_before_anything_is_made),
     };
-    return cmocka_run_group_tests(tests, make_expected, free_expected);
+    expected = engine_stream_expected(STREAM_ENTRIES);
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    free(expected);
+    return failed;
 }

@@ -9,20 +9,6 @@
 
 static engine_expected *expected;
 
-static int make_expected(void **unused)
-{
-    (void)unused;
-    expected = engine_stream_expected(500);
-    return 0;
-}
-
-static int free_expected(void **unused)
-{
-    (void)unused;
-    free(expected);
-    return 0;
-}
-
 typedef struct {
     uint64_t done;
     uint64_t last;
@@ -150,5 +136,8 @@ int main(void)
         cmocka_unit_test(wherever_the_disks_end_nothing_released_is_lost),
         cmocka_unit_test(nor_when_the_service_stops_for_it),
     };
-    return cmocka_run_group_tests(tests, make_expected, free_expected);
+    expected = engine_stream_expected(500);
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    free(expected);
+    return failed;
 }

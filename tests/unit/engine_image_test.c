@@ -9,20 +9,6 @@
 
 static engine_expected *expected;
 
-static int make_expected(void **unused)
-{
-    (void)unused;
-    expected = engine_stream_expected(2000);
-    return 0;
-}
-
-static int free_expected(void **unused)
-{
-    (void)unused;
-    free(expected);
-    return 0;
-}
-
 static void make(engine_fixture *f, const char *name)
 {
     engine_fixture_make(f, name);
@@ -495,5 +481,8 @@ int main(void)
         cmocka_unit_test(an_arena_without_room_for_the_outbox_costs_the_image_only),
         cmocka_unit_test(increments_without_their_parent_are_no_generations),
     };
-    return cmocka_run_group_tests(tests, make_expected, free_expected);
+    expected = engine_stream_expected(2000);
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    free(expected);
+    return failed;
 }

@@ -14,20 +14,6 @@
 
 static engine_expected *expected;
 
-static int make_expected(void **unused)
-{
-    (void)unused;
-    expected = engine_stream_expected(4 * ENTRIES);
-    return 0;
-}
-
-static int free_expected(void **unused)
-{
-    (void)unused;
-    free(expected);
-    return 0;
-}
-
 static uint64_t first_seq(const engine_fixture *f)
 {
     char path[TEST_PATH_BYTES + 64];
@@ -222,5 +208,8 @@ int main(void)
         cmocka_unit_test(a_stop_on_the_way_removes_nothing_that_is_needed),
         cmocka_unit_test(what_a_pinned_image_adds_to_stays_with_it),
     };
-    return cmocka_run_group_tests(tests, make_expected, free_expected);
+    expected = engine_stream_expected(4 * ENTRIES);
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    free(expected);
+    return failed;
 }

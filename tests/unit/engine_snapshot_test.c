@@ -14,20 +14,6 @@
 
 static engine_expected *expected;
 
-static int make_expected(void **unused)
-{
-    (void)unused;
-    expected = engine_stream_expected(2000);
-    return 0;
-}
-
-static int free_expected(void **unused)
-{
-    (void)unused;
-    free(expected);
-    return 0;
-}
-
 static uint32_t files_count(const engine_fixture *f)
 {
     char path[TEST_PATH_BYTES + 32];
@@ -512,5 +498,8 @@ int main(void)
         cmocka_unit_test(an_empty_state_can_be_kept_too),
         cmocka_unit_test(closing_while_one_is_written_leaves_none_half_made),
     };
-    return cmocka_run_group_tests(tests, make_expected, free_expected);
+    expected = engine_stream_expected(2000);
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    free(expected);
+    return failed;
 }

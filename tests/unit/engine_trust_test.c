@@ -12,20 +12,6 @@
 
 static engine_expected *expected;
 
-static int make_expected(void **unused)
-{
-    (void)unused;
-    expected = engine_stream_expected(1000);
-    return 0;
-}
-
-static int free_expected(void **unused)
-{
-    (void)unused;
-    free(expected);
-    return 0;
-}
-
 /* Entries to 300, snapshots after 100 and 200. */
 static void two_generations(engine_fixture *f)
 {
@@ -363,5 +349,8 @@ int main(void)
         cmocka_unit_test(a_state_that_was_not_the_one_handed_over_is_not_used),
         cmocka_unit_test(a_directory_that_was_handed_to_another_instance_is_refused),
     };
-    return cmocka_run_group_tests(tests, make_expected, free_expected);
+    expected = engine_stream_expected(1000);
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    free(expected);
+    return failed;
 }

@@ -1,6 +1,7 @@
 /* tests/unit/snapshot_catalogue_test.c: what a directory of snapshots holds, and what prune
  * takes away. */
 #include "tests/unit/snapshot_fixture.h"
+#include "tests/unit/snapshot_place.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -10,24 +11,7 @@
 
 #include "snapshot/names.h"
 
-static test_dir dir;
-static baton_io *io;
-
-static int set_up(void **state)
-{
-    (void)state;
-    test_dir_make(&dir, "snapshot-catalogue");
-    io = fixture_io(BATON_IO_THREADS);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    baton_io_close(io);
-    test_dir_remove(&dir);
-    return 0;
-}
+static const CMFixtureFunction set_up = place_make, tear_down = place_remove;
 
 static void make(uint64_t seq, uint64_t epoch)
 {

@@ -1,6 +1,7 @@
 /* tests/unit/snapshot_diff_test.c: what changed between two snapshots, against a model that counts
  * slowly. */
 #include "tests/unit/snapshot_fixture.h"
+#include "tests/unit/snapshot_place.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,24 +13,7 @@
 #define KEYS     40u
 #define ROWS_MAX 300u
 
-static test_dir dir;
-static baton_io *io;
-
-static int set_up(void **state)
-{
-    (void)state;
-    test_dir_make(&dir, "snapshot-diff");
-    io = fixture_io(BATON_IO_THREADS);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    baton_io_close(io);
-    test_dir_remove(&dir);
-    return 0;
-}
+static const CMFixtureFunction set_up = place_make, tear_down = place_remove;
 
 /* Small numbers, so that equal rows and equal keys are many. */
 typedef struct {

@@ -1,5 +1,6 @@
 /* tests/unit/snapshot_export_test.c: a snapshot through one file: the same bytes, or nothing. */
 #include "tests/unit/snapshot_fixture.h"
+#include "tests/unit/snapshot_place.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -14,30 +15,20 @@
 #define CHUNKS   "0000000000000005-0000000000000001.chunks"
 #define MANIFEST "0000000000000005-0000000000000001.manifest"
 
-static test_dir dir;
-static baton_io *io;
 static char from[TEST_PATH_BYTES]; /* where snapshots are */
 static char into[TEST_PATH_BYTES]; /* where they go */
 static char file[TEST_PATH_BYTES];
 
 static int set_up(void **state)
 {
-    (void)state;
-    test_dir_make(&dir, "snapshot-export");
-    io = fixture_io(BATON_IO_THREADS);
+    place_make(state);
     snprintf(from, sizeof(from), "%s", test_path(&dir, "from"));
     snprintf(into, sizeof(into), "%s", test_path(&dir, "into"));
     snprintf(file, sizeof(file), "%s", test_path(&dir, "one.export"));
     return 0;
 }
 
-static int tear_down(void **state)
-{
-    (void)state;
-    baton_io_close(io);
-    test_dir_remove(&dir);
-    return 0;
-}
+static const CMFixtureFunction tear_down = place_remove;
 
 static baton_snapshot_listed make(baton_compress compress, uint32_t rows)
 {

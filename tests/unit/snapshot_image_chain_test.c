@@ -1,6 +1,7 @@
 /* tests/unit/snapshot_image_chain_test.c: images that add to one another: what prune leaves, and
  * what a manifest of one may say. */
 #include "tests/unit/snapshot_image_fixture.h"
+#include "tests/unit/snapshot_place.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,25 +13,9 @@
 
 #define MIB (UINT64_C(1) << 20)
 
-static test_dir dir;
-static baton_io *io;
 static image_region region;
 
-static int set_up(void **state)
-{
-    (void)state;
-    test_dir_make(&dir, "snapshot-image-chain");
-    io = fixture_io(BATON_IO_THREADS);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    baton_io_close(io);
-    test_dir_remove(&dir);
-    return 0;
-}
+static const CMFixtureFunction set_up = place_make, tear_down = place_remove;
 
 /* Generations 1 .. count, every full_every-th of them full. */
 static void take_generations(uint32_t count, uint32_t full_every, uint8_t **ret_copies)

@@ -1,6 +1,7 @@
 /* tests/unit/snapshot_image_crash_test.c: a crash after any operation of taking, publishing or
  * removing images leaves each of them complete or absent, and the ones before as they were. */
 #include "tests/unit/snapshot_image_fixture.h"
+#include "tests/unit/snapshot_place.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -9,26 +10,19 @@
 
 #define MIB (UINT64_C(1) << 20)
 
-static test_dir dir;
-static baton_io *io; /* for looking, after the crash */
 static image_region region;
 
 static int set_up(void **state)
 {
-    (void)state;
-    test_dir_make(&dir, "snapshot-image-crash");
-    io = fixture_io(BATON_IO_THREADS);
+    place_make(state);
     image_region_make(&region, 3 * MIB / 2, REGION_PRIVATE, 16);
     return 0;
 }
 
 static int tear_down(void **state)
 {
-    (void)state;
     image_region_free(&region);
-    baton_io_close(io);
-    test_dir_remove(&dir);
-    return 0;
+    return place_remove(state);
 }
 
 /* All of it with failing operations; 0 when it was published. */

@@ -1,6 +1,7 @@
 /* tests/unit/snapshot_image_fault_test.c: disks that fail, fill up and rot under an image; the
  * writer's work is done in poll(), so that every run of a seed is the same. */
 #include "tests/unit/snapshot_image_fixture.h"
+#include "tests/unit/snapshot_place.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -10,27 +11,20 @@
 
 #define MIB (UINT64_C(1) << 20)
 
-static test_dir dir;
-static baton_io *io;
 static image_region region;
 static io_fault *fault;
 
 static int set_up(void **state)
 {
-    (void)state;
-    test_dir_make(&dir, "snapshot-image-fault");
-    io = fixture_io(BATON_IO_THREADS);
+    place_make(state);
     fault = io_fault_new();
     return 0;
 }
 
 static int tear_down(void **state)
 {
-    (void)state;
     io_fault_free(fault);
-    baton_io_close(io);
-    test_dir_remove(&dir);
-    return 0;
+    return place_remove(state);
 }
 
 static baton_image_options faulty_wish(uint64_t seq)

@@ -1,6 +1,7 @@
 /* tests/unit/snapshot_image_test.c: images are the region as it was at the boundary, whoever writes
  * to it meanwhile and however they are taken. */
 #include "tests/unit/snapshot_image_fixture.h"
+#include "tests/unit/snapshot_place.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -16,25 +17,9 @@
 #define MIB   (UINT64_C(1) << 20)
 #define BYTES (8 * MIB)
 
-static test_dir dir;
-static baton_io *io;
 static image_region region;
 
-static int set_up(void **state)
-{
-    (void)state;
-    test_dir_make(&dir, "snapshot-image");
-    io = fixture_io(BATON_IO_AUTO);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    baton_io_close(io);
-    test_dir_remove(&dir);
-    return 0;
-}
+static const CMFixtureFunction set_up = place_make_auto, tear_down = place_remove;
 
 /* ---- live, under a thread that writes ---- */
 

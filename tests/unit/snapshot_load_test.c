@@ -1,6 +1,7 @@
 /* tests/unit/snapshot_load_test.c: every byte is verified before it is used, and damage is named
  * (S2). */
 #include "tests/unit/snapshot_fixture.h"
+#include "tests/unit/snapshot_place.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -13,24 +14,7 @@
 #define CHUNKS_NAME   "0000000000000007-0000000000000001.chunks"
 #define MANIFEST_NAME "0000000000000007-0000000000000001.manifest"
 
-static test_dir dir;
-static baton_io *io;
-
-static int set_up(void **state)
-{
-    (void)state;
-    test_dir_make(&dir, "snapshot-load");
-    io = fixture_io(BATON_IO_AUTO);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    baton_io_close(io);
-    test_dir_remove(&dir);
-    return 0;
-}
+static const CMFixtureFunction set_up = place_make_auto, tear_down = place_remove;
 
 static baton_snapshot_listed make(baton_compress compress, uint32_t chunk_bytes, uint32_t rows)
 {

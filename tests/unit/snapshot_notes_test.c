@@ -1,6 +1,7 @@
 /* tests/unit/snapshot_notes_test.c: pins, notes of verifications, and which snapshots a policy
  * leaves. */
 #include "tests/unit/snapshot_fixture.h"
+#include "tests/unit/snapshot_place.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -13,24 +14,7 @@
 #define DAY_NS (UINT64_C(86400) * UINT64_C(1000000000))
 #define NOON   (UINT64_C(20000) * DAY_NS + DAY_NS / 2)
 
-static test_dir dir;
-static baton_io *io;
-
-static int set_up(void **state)
-{
-    (void)state;
-    test_dir_make(&dir, "snapshot-notes");
-    io = fixture_io(BATON_IO_THREADS);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    baton_io_close(io);
-    test_dir_remove(&dir);
-    return 0;
-}
+static const CMFixtureFunction set_up = place_make, tear_down = place_remove;
 
 static void make_at(uint64_t seq, uint64_t created_wall_ns)
 {

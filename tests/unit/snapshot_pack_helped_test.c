@@ -1,30 +1,14 @@
 /* tests/unit/snapshot_pack_helped_test.c: a helper changes when chunks are encoded, and nothing
  * else. */
 #include "tests/unit/snapshot_fixture.h"
+#include "tests/unit/snapshot_place.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "snapshot/format.h"
 
-static test_dir dir;
-static baton_io *io;
-
-static int set_up(void **state)
-{
-    (void)state;
-    test_dir_make(&dir, "snapshot-helped");
-    io = fixture_io(BATON_IO_AUTO);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    baton_io_close(io);
-    test_dir_remove(&dir);
-    return 0;
-}
+static const CMFixtureFunction set_up = place_make_auto, tear_down = place_remove;
 
 static void pack_a_mix(baton_snapshot_writer *writer, uint32_t rows)
 {

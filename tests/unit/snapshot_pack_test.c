@@ -1,5 +1,6 @@
 /* tests/unit/snapshot_pack_test.c: rows in, rows out. */
 #include "tests/unit/snapshot_fixture.h"
+#include "tests/unit/snapshot_place.h"
 
 #include "snapshot/rows.h"
 
@@ -11,24 +12,7 @@
 
 #define BIG_BYTES (16u << 20)
 
-static test_dir dir;
-static baton_io *io;
-
-static int set_up(void **state)
-{
-    (void)state;
-    test_dir_make(&dir, "snapshot-pack");
-    io = fixture_io(BATON_IO_AUTO);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    baton_io_close(io);
-    test_dir_remove(&dir);
-    return 0;
-}
+static const CMFixtureFunction set_up = place_make_auto, tear_down = place_remove;
 
 static baton_snapshot_writer *writer_of(uint32_t chunk_bytes, baton_compress compress)
 {

@@ -2,6 +2,7 @@
  * E4, E7). The service: "people" since schema 1, whose rows grew twice; "notes" since 2; "old" in
  * schema 1 only; "hints" since 1, optional. */
 #include "tests/unit/snapshot_fixture.h"
+#include "tests/unit/snapshot_place.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,24 +12,7 @@
 #define NEWEST 3u
 #define PEOPLE 300u
 
-static test_dir dir;
-static baton_io *io;
-
-static int set_up(void **state)
-{
-    (void)state;
-    test_dir_make(&dir, "snapshot-schema");
-    io = fixture_io(BATON_IO_AUTO);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    baton_io_close(io);
-    test_dir_remove(&dir);
-    return 0;
-}
+static const CMFixtureFunction set_up = place_make_auto, tear_down = place_remove;
 
 /* ---- the service ---- */
 

@@ -1,0 +1,319 @@
+/* journal/follow.c: see follow.h. The commit path is the writer's own: what differs is that a batch
+ * comes sealed, and that an epoch begins when its first batch comes. */
+#include "journal/follow.h"
+
+#include <errno.h>
+
+#include <baton/log.h>
+
+#include "journal/journal_private.h"
+
+/* ---- begin ---- */
+
+/* Epochs that only a ready file bears were never begun. */
+static uint64_t epoch_begun(const baton_recovery *recovery)
+{
+    uint64_t epoch = recovery->report.last.epoch;
+    for (uint32_t i = 0; i < recovery->segments_count; i++) {
+        const baton_segment_info *info = &recovery->segments[i];
+        if ((info->state == BATON_SEGMENT_ACCEPTED || info->state == BATON_SEGMENT_UNCHECKED) &&
+            info->epoch > epoch)
+            epoch = info->epoch;
+    }
+    return epoch;
+}
+
+int baton_journal_follow_begin(baton_journal *journal, baton_error *error)
+{
+    const baton_recovery *recovery = &journal->recovery;
+    if (journal->epoch != 0 || journal->following || journal->mode != BATON_MODE_DURABLE)
+        return baton_error_set(error, BATON_E_INVALID, "follow another journal",
+                               journal->mode != BATON_MODE_DURABLE ? "this one is in mode written"
+                                                                   : "this one was begun already",
+                               "open it in mode durable, and follow at once");
+    int r = journal_begin_files(journal, error);
+    if (r < 0)
+        return r;
+    journal_spares_clear(journal);
+    r = journal_flush_accepted(journal, error);
+    if (r == 0)
+        r = journal_remove_ready(journal, error);
+    if (r < 0)
+        return r;
+    r = baton_hint_create(journal->io, journal->directory, &journal->hint);
+    if (r < 0)
+        return journal_error_system(error, r, "make the shared page HINT", journal->directory);
+    journal->epoch_highest = epoch_begun(recovery);
+    journal->chain = (journal_chain){
+        .position = recovery->report.last,
+        .digest = recovery->last_digest,
+        .index = recovery->last_index,
+        .offset = recovery->last_offset,
+        .last_time_ns = recovery->last_time_ns,
+        .facts = recovery->facts,
+    };
+    journal->following = true;
+    journal_start_clock(journal);
+    baton_log(INFO, "journal.follows", BATON_LOG_TEXT("dir", journal->directory),
+              BATON_LOG_NUMBER("epoch", journal->epoch_highest),
+              BATON_LOG_NUMBER("last_seq", journal->last_seq),
+              BATON_LOG_NUMBER("cut_bytes", recovery->report.torn_cut));
+    return 0;
+}
+
+int baton_journal_follow_start(baton_journal *journal, const baton_follow_start *start,
+                               baton_error *error)
+{
+    if (!journal->following || !baton_digest_is_zero(journal->id) || journal->epoch != 0)
+        return baton_error_set(error, BATON_E_INVALID, "start to follow",
+                               "this journal has a beginning already",
+                               "go on from its end, or use an empty directory");
+    if (journal->service[0] != '\0' && start->service[0] != '\0' &&
+        strncmp(journal->service, start->service, sizeof(journal->service)) != 0)
+        return baton_error_set(error, BATON_E_OTHER_SERVICE, "start to follow",
+                               "the journal belongs to another service",
+                               "connect to an instance of this service");
+    journal->id = start->id;
+    memcpy(journal->service, start->service, sizeof(journal->service));
+    journal->last_seq = start->before.seq;
+    journal->last_time_ns = start->last_time_ns;
+    journal->facts = start->facts;
+    journal->chain = (journal_chain){.position = start->before,
+                                     .digest = start->before_digest,
+                                     .last_time_ns = start->last_time_ns,
+                                     .facts = start->facts};
+    if (start->before.batch != 0) { /* as of a segment that was retired */
+        journal->index_highest = 1;
+        journal->chain.index = 1;
+        journal->chain.offset = 2 * BATON_IO_UNIT;
+    }
+    return 0;
+}
+
+baton_position baton_journal_follow_end(const baton_journal *journal, baton_digest *ret_digest)
+{
+    *ret_digest = journal->chain.digest;
+    return journal->chain.position;
+}
+
+/* ---- a batch ---- */
+
+static int refuse(const baton_journal *journal, int r, const char *why, const char *todo,
+                  baton_error *error)
+{
+    baton_error_set(error, r, "follow a batch", why, todo);
+    baton_error_at(error, journal->directory, UINT64_MAX);
+    return r;
+}
+
+static int check(const baton_journal *journal, const baton_batch_header *batch, uint64_t bytes,
+                 baton_digest *ret_digest, baton_error *error)
+{
+    const journal_chain *chain = &journal->chain;
+    uint32_t batch_bytes;
+    if (bytes < BATON_IO_UNIT || !baton_batch_plausible(batch, &batch_bytes) ||
+        batch_bytes != bytes)
+        return refuse(journal, BATON_E_DAMAGED, "it is no batch",
+                      "connect again; look at the link and the other side's memory", error);
+    const baton_unit_verdict verdict = baton_batch_check(batch, bytes, ret_digest);
+    if (verdict == BATON_UNIT_NEWER)
+        return refuse(journal, BATON_E_NEWER_FORMAT, "its format is newer than this build reads",
+                      "follow with a newer build", error);
+    if (verdict != BATON_UNIT_VALID)
+        return refuse(journal, BATON_E_DAMAGED, "its digest does not fit",
+                      "connect again; look at the link and the other side's memory", error);
+    if (memcmp(batch->journal_id, journal->id.bytes, sizeof(journal->id.bytes)) != 0)
+        return refuse(journal, BATON_E_OTHER_JOURNAL, "it belongs to another journal",
+                      "use an empty directory, or connect to the right one", error);
+    const uint64_t epoch = baton_le64_get(batch->epoch);
+    if (baton_le64_get(batch->batch) != chain->position.batch + 1 ||
+        baton_le64_get(batch->first_seq) != chain->position.seq + 1 ||
+        memcmp(batch->previous_digest, chain->digest.bytes, sizeof(chain->digest.bytes)) != 0 ||
+        epoch < journal->epoch_highest || epoch <= journal->recovery.epoch_own)
+        return refuse(journal, BATON_E_DIVERGED, "it does not go on from what is here",
+                      "one of the two was written to alone: start this one with an empty directory",
+                      error);
+    return batch_bytes > journal->batch_bytes_max
+               ? refuse(journal, BATON_E_TOO_LARGE, "it is larger than batch_bytes_max",
+                        "open with the other one's batch_bytes_max", error)
+               : 0;
+}
+
+/* Every record that this build does not know is refused, before anything happens (E7). */
+static int check_records(const baton_journal *journal, const baton_batch_header *batch,
+                         baton_error *error)
+{
+    uint32_t offset = sizeof(*batch);
+    uint64_t next_seq = baton_le64_get(batch->first_seq);
+    baton_entry entry;
+    while (baton_batch_next(batch, &offset, &next_seq, &entry)) {
+        if (entry.is_record && !baton_record_check(entry.type, entry.payload, entry.payload_bytes))
+            return refuse(journal, BATON_E_NEWER_FORMAT,
+                          "a record in it is not known to this build", "follow with a newer build",
+                          error);
+    }
+    return 0;
+}
+
+static void take_frames(baton_journal *journal, const baton_batch_header *batch)
+{
+    uint32_t offset = sizeof(*batch);
+    uint64_t next_seq = baton_le64_get(batch->first_seq);
+    baton_entry entry;
+    while (baton_batch_next(batch, &offset, &next_seq, &entry)) {
+        if (entry.time_ns > journal->last_time_ns)
+            journal->last_time_ns = entry.time_ns;
+        if (entry.is_record)
+            baton_facts_apply(&journal->facts, entry.type, entry.payload, entry.payload_bytes);
+    }
+}
+
+/* The segments of the commit path are not counted as they are made. */
+static uint64_t index_highest(const baton_journal *journal)
+{
+    const uint64_t index = journal->current ? journal->current->index : 0;
+    return index > journal->index_highest ? index : journal->index_highest;
+}
+
+static void drop_own(baton_journal *journal)
+{
+    if (journal->own)
+        journal_first_drop(journal, journal->own);
+    journal->own = NULL;
+}
+
+/* Whatever stands before an epoch's first header is durable: the header is evidence of it. */
+static int begin_epoch(baton_journal *journal, uint64_t epoch, baton_error *error)
+{
+    if (journal->slots_in_flight > 0)
+        return BATON_E_FULL;
+    drop_own(journal); /* the epoch it was made for is another's, or below */
+    journal_segment *segment = journal_segment_free(journal);
+    if (!segment)
+        return BATON_E_FULL;
+    journal_segment_start(journal, segment, epoch, index_highest(journal) + 1,
+                          journal->first_segment_bytes);
+    int r = journal_first_name(journal, segment, BATON_IO_CREATE);
+    if (r == 0)
+        r = journal_first_fill(journal, segment);
+    if (r < 0)
+        return journal_error_system(error, r, "make a followed epoch's first segment",
+                                    segment->path);
+    r = journal_first_head(journal, segment);
+    if (r < 0) {
+        journal_break(journal, r, "write a segment header", segment->path);
+        return BATON_E_BROKEN;
+    }
+    const bool first = journal->current == NULL;
+    if (first)
+        journal->oldest_index = journal_oldest_index(journal, segment);
+    else
+        journal_segment_set_state(journal->current, SEGMENT_FINISHING);
+    journal->epoch = epoch;
+    journal_next_outdated(journal);
+    journal_first_stand(journal, segment);
+    return 0;
+}
+
+int baton_journal_follow(baton_journal *journal, const baton_batch_header *batch, uint64_t bytes,
+                         baton_error *error)
+{
+    baton_digest digest;
+    if (journal->broken)
+        return refuse(journal, BATON_E_BROKEN, "a write failed before", "close it", error);
+    if (!journal->following || baton_digest_is_zero(journal->id))
+        return refuse(journal, BATON_E_INVALID, "following was not begun", "report this", error);
+    int r = check(journal, batch, bytes, &digest, error);
+    if (r == 0)
+        r = check_records(journal, batch, error);
+    if (r < 0)
+        return r;
+    if (!journal_slot_free(journal))
+        return BATON_E_FULL;
+    const uint64_t epoch = baton_le64_get(batch->epoch);
+    if (!journal->current || journal->epoch != epoch)
+        r = begin_epoch(journal, epoch, error);
+    else
+        r = journal_commit_room(journal, bytes);
+    if (r < 0)
+        return r;
+    memcpy(journal->open_buffer, batch, bytes);
+    take_frames(journal, batch);
+    journal->last_seq += baton_le32_get(batch->entry_count);
+    journal_commit_followed(journal, (uint32_t)bytes, digest);
+    return journal->broken ? BATON_E_BROKEN : 0;
+}
+
+/* ---- promotion ---- */
+
+static int check_epoch(const baton_journal *journal, uint64_t epoch, baton_error *error)
+{
+    if (!journal->following || baton_digest_is_zero(journal->id))
+        return refuse(journal, BATON_E_INVALID, "nothing was followed here", "report this", error);
+    if (epoch <= journal->chain.position.epoch || epoch <= journal->epoch ||
+        epoch <= journal->epoch_highest)
+        return refuse(journal, BATON_E_INVALID, "the epoch is not above those that are known here",
+                      "ask for a grant of a higher epoch", error);
+    return 0;
+}
+
+static bool own_fits(const baton_journal *journal, uint64_t epoch)
+{
+    return journal->own && journal->own->epoch == epoch &&
+           (!journal->current || journal->own->index > journal->current->index);
+}
+
+int baton_journal_prepare_promotion(baton_journal *journal, uint64_t epoch, baton_error *error)
+{
+    int r = check_epoch(journal, epoch, error);
+    if (r < 0 || own_fits(journal, epoch))
+        return r;
+    drop_own(journal);
+    journal_segment *segment = journal_segment_free(journal);
+    if (!segment)
+        return BATON_E_AGAIN;
+    const uint64_t burnt = journal->epoch_highest; /* by a header; a name is only a name */
+    /* Followed segments may still come before it. */
+    journal_segment_start(journal, segment, epoch, index_highest(journal) + 2,
+                          journal->first_segment_bytes);
+    r = journal_first_name(journal, segment, BATON_IO_CREATE);
+    if (r == 0)
+        r = journal_first_fill(journal, segment);
+    journal->epoch_highest = burnt;
+    if (r < 0)
+        return journal_error_system(error, r, "make the first segment of the epoch to come",
+                                    segment->path);
+    journal->own = segment;
+    return 0;
+}
+
+int baton_journal_promote(baton_journal *journal, uint64_t epoch, baton_error *error)
+{
+    if (journal->broken)
+        return refuse(journal, BATON_E_BROKEN, "a write failed before", "close it", error);
+    if (journal->slots_in_flight > 0)
+        return BATON_E_AGAIN;
+    int r = baton_journal_prepare_promotion(journal, epoch, error);
+    if (r < 0)
+        return r;
+    journal_segment *segment = journal->own;
+    journal->own = NULL;
+    journal->following = false;
+    journal->epoch = epoch;
+    journal->epoch_highest = epoch;
+    journal_start_clock(journal);
+    r = journal_first_head(journal, segment);
+    if (r < 0) {
+        journal_break(journal, r, "write a segment header", segment->path);
+        return journal_error_system(error, r, "begin the granted epoch", segment->path);
+    }
+    if (journal->current)
+        journal_segment_set_state(journal->current, SEGMENT_FINISHING);
+    else
+        journal->oldest_index = journal_oldest_index(journal, segment);
+    journal_next_outdated(journal);
+    journal_first_stand(journal, segment);
+    baton_log(INFO, "journal.promoted", BATON_LOG_TEXT("dir", journal->directory),
+              BATON_LOG_NUMBER("epoch", epoch), BATON_LOG_NUMBER("last_seq", journal->last_seq));
+    return 0;
+}
