@@ -22,6 +22,7 @@ struct baton_io {
     uint32_t ops_max;
     uint32_t in_flight;
     char *region;
+    bool region_is_lent;
     uint64_t region_bytes;
     uint64_t region_used;
     char fallback_reason[256];
@@ -29,25 +30,40 @@ struct baton_io {
 
 /* ---- open ---- */
 
+static uint64_t huge_padded(uint64_t bytes)
+{
+    return (bytes + HUGE_PAGE_BYTES - 1) & ~(HUGE_PAGE_BYTES - 1);
+}
+
 /* aligned_alloc, so that in a program that uses jemalloc the region is jemalloc's; written once, so
  * that no page fault is left for the hot path. */
-static int region_allocate(baton_io *io, uint64_t bytes, baton_error *error)
+void *baton_io_region_make(uint64_t bytes)
 {
+    bytes = huge_padded(bytes);
+    void *region = aligned_alloc(HUGE_PAGE_BYTES, bytes);
+    if (region == NULL)
+        return NULL;
+    /* A wish: a kernel without huge pages refuses it. */
+    (void)madvise(region, bytes, MADV_HUGEPAGE);
+    memset(region, 0, bytes);
+    return region;
+}
+
+static int region_allocate(baton_io *io, const baton_io_options *options, baton_error *error)
+{
+    const uint64_t bytes = options->region_bytes;
     if (bytes == 0)
         return 0;
     if (bytes > UINT64_MAX - HUGE_PAGE_BYTES)
         return baton_error_set(error, BATON_E_INVALID, "open the I/O region", "its size overflows",
                                "ask for less buffer memory");
-    bytes = (bytes + HUGE_PAGE_BYTES - 1) & ~(HUGE_PAGE_BYTES - 1);
-    io->region = aligned_alloc(HUGE_PAGE_BYTES, bytes);
+    io->region_is_lent = options->region != NULL;
+    io->region = io->region_is_lent ? options->region : baton_io_region_make(bytes);
     if (io->region == NULL)
         return baton_error_setf(error, -ENOMEM, "open the I/O region",
                                 "free memory, or ask for less buffer memory",
-                                "no memory for %llu bytes", (unsigned long long)bytes);
-    io->region_bytes = bytes;
-    /* A wish: a kernel without huge pages refuses it. */
-    (void)madvise(io->region, bytes, MADV_HUGEPAGE);
-    memset(io->region, 0, bytes);
+                                "no memory for %llu bytes", (unsigned long long)huge_padded(bytes));
+    io->region_bytes = huge_padded(bytes);
     return 0;
 }
 
@@ -121,7 +137,7 @@ int baton_io_open(const baton_io_options *options, baton_io **ret_io, baton_erro
     io->clock = asked.clock;
     io->ops_max = asked.ops_max;
 
-    int r = region_allocate(io, asked.region_bytes, error);
+    int r = region_allocate(io, &asked, error);
     if (r < 0)
         goto fail;
     r = backend_choose(io, &asked, error);
@@ -150,7 +166,8 @@ void baton_io_close(baton_io *io)
         }
         io->backend->close(io->self);
     }
-    free(io->region);
+    if (!io->region_is_lent)
+        free(io->region);
     free(io);
 }
 

@@ -83,10 +83,11 @@ typedef enum { BATON_IO_AUTO, BATON_IO_URING, BATON_IO_THREADS } baton_io_choice
 typedef struct baton_io_backend baton_io_backend; /* base/io_backend.h; simulators, faults */
 
 typedef struct {
-    baton_io_choice choice;         /* AUTO: io_uring, or threads where that is denied (J7) */
-    uint32_t ops_max;               /* operations in flight at once, 1..1024; 0: 64 */
-    uint64_t region_bytes;          /* buffer memory, rounded up to 2 MiB; 0: none */
-    const baton_clock *clock;       /* NULL: the system's */
+    baton_io_choice choice;   /* AUTO: io_uring, or threads where that is denied (J7) */
+    uint32_t ops_max;         /* operations in flight at once, 1..1024; 0: 64 */
+    uint64_t region_bytes;    /* buffer memory, rounded up to 2 MiB; 0: none */
+    void *region;             /* from baton_io_region_make(), of so many bytes; NULL: its own */
+    const baton_clock *clock; /* NULL: the system's */
     const baton_io_backend *custom; /* NULL, or a backend used instead of the production ones */
     void *custom_context;
 } baton_io_options;
@@ -104,7 +105,10 @@ const char *baton_io_backend_name(const baton_io *io); /* "uring", "threads", or
 const char *baton_io_fallback_reason(const baton_io *io);
 const baton_clock *baton_io_clock(const baton_io *io);
 
-/* The registered region: one huge-page-friendly allocation, aligned to 2 MiB, zeroed. */
+/* The registered region: one huge-page-friendly allocation, aligned to 2 MiB, zeroed. To touch that
+ * much memory for the first time takes a while (seen: 1 ms a MiB): who opens time and again makes it
+ * once, and gives it to one after the other. To be freed after the last is closed. NULL: no memory. */
+void *baton_io_region_make(uint64_t bytes);
 void *baton_io_region(const baton_io *io, uint64_t *ret_bytes);
 /* The next `bytes` of the region (rounded up to BATON_IO_UNIT), or NULL when it is used up. Never
  * given back singly. */

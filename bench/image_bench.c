@@ -305,12 +305,12 @@ static void case_stall(bench *self, const char *name, baton_image_choice choice)
         update_loop(self, image, 0, with);
         const baton_image_result *result = baton_image_result_of(image);
         pause_ms += (double)result->pause_ns / 1e6;
-        bench_note(
-            &self->wanted->output,
-            "%s: %u rounds, residue %u pages, pause %.2f ms (asking %.2f), taken in %.2f s%s", name,
-            result->rounds, result->residual_pages, (double)result->pause_ns / 1e6,
-            (double)result->pause_scan_ns / 1e6, (double)result->taken_ns / NS_PER_S,
-            result->overflowed ? ", overflowed" : "");
+        bench_note(&self->wanted->output,
+                   "%s: %u rounds, residue %u pages (%u by the writer), pause %.2f ms (asking "
+                   "%.2f), taken in %.2f s%s",
+                   name, result->rounds, result->residual_pages, result->helped_pages,
+                   (double)result->pause_ns / 1e6, (double)result->pause_scan_ns / 1e6,
+                   (double)result->taken_ns / NS_PER_S, result->overflowed ? ", overflowed" : "");
         for (uint32_t j = 0; j < result->rounds; j++)
             bench_note(&self->wanted->output, "  round %u: %u pages", j, result->round_pages[j]);
         publish(self, image);

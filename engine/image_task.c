@@ -212,5 +212,7 @@ void baton_image_task_named(baton_engine *engine, const baton_snapshot_info *inf
               BATON_LOG_NUMBER("full", result->full), BATON_LOG_NUMBER("rounds", result->rounds),
               BATON_LOG_NUMBER("pages", result->pages),
               BATON_LOG_NUMBER("last_pages", result->residual_pages),
+              BATON_LOG_NUMBER("pauses_given_up", result->retreats),
+              BATON_LOG_NUMBER("waited_for_disk", result->overflowed),
               BATON_LOG_NUMBER("pause_ns", task->pause_ns));
 }

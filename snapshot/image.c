@@ -57,6 +57,7 @@ void baton_image_source_close(baton_image_source *source)
     baton_assert(!source->running);
     if (source->tracker != NULL)
         source->ops->close(source->tracker);
+    free(source->staging);
     free(source);
 }
 
@@ -100,10 +101,10 @@ static void choose(baton_image *image, const baton_image_options *options)
                    source->since_full + 1 >= source->full_every;
 }
 
-/* A small region needs no more than it has. */
+/* A small region needs no more than it has, in the pause and before it. */
 static uint32_t slots_for(const baton_image_source *source)
 {
-    const uint64_t chunks = source->bytes_max / BATON_IMAGE_CHUNK_BYTES + 1;
+    const uint64_t chunks = 2 * (source->bytes_max / BATON_IMAGE_CHUNK_BYTES + 1);
     if (chunks < BATON_IMAGE_SLOTS_MIN)
         return BATON_IMAGE_SLOTS_MIN;
     return chunks < BATON_IMAGE_SLOTS_MAX ? (uint32_t)chunks : BATON_IMAGE_SLOTS_MAX;
@@ -231,8 +232,10 @@ int baton_image_finish(baton_image *image, uint64_t bytes_in_use, baton_error *e
     }
     if (image->result.by != BATON_IMAGE_BY_LIVE && image->state == BATON_IMAGE_FAILED)
         r = image->error.status;
-    image->result.pause_ns = image_now_ns(image) - begun_ns;
-    if (r < 0 && error != NULL)
+    const uint64_t pause_ns = image_now_ns(image) - begun_ns;
+    if (pause_ns > image->result.pause_ns)
+        image->result.pause_ns = pause_ns;
+    if (r < 0 && r != BATON_E_AGAIN && error != NULL)
         *error = image->error;
     return r;
 }

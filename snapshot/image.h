@@ -83,13 +83,15 @@ typedef struct {
     uint32_t rounds; /* the last one included */
     uint32_t round_pages[BATON_IMAGE_ROUNDS_MAX];
     uint32_t residual_pages; /* of the last round: copied in the pause */
-    uint64_t pause_ns;       /* how long finish() held the service up */
+    uint32_t helped_pages;   /* of those: by the writer's thread, meanwhile */
+    uint64_t pause_ns;       /* how long finish() held the service up; the longest */
     uint64_t pause_scan_ns;  /* of that: asking which pages */
     uint64_t copy_ns;        /* gathering pages in all rounds before */
-    bool overflowed;   /* the residue was larger than the staging: the pause waited for disk */
-    uint64_t pages;    /* in all rounds */
-    uint64_t taken_ns; /* begin to DONE */
-    pid_t child;       /* by fork, while it runs */
+    uint32_t retreats;       /* pauses given up, because more was to copy than the staging takes */
+    bool overflowed;         /* after so many of them: the pause waited for the disk */
+    uint64_t pages;          /* in all rounds */
+    uint64_t taken_ns;       /* begin to DONE */
+    pid_t child;             /* by fork, while it runs */
 } baton_image_result;
 
 /* Not while something prunes that directory: it would take the unfinished file for a leftover.
@@ -100,7 +102,8 @@ BATON_MUST_USE int baton_image_begin(baton_image_source *source, const baton_ima
 /* bytes_in_use: of the region, now. */
 baton_image_state baton_image_poll(baton_image *image, uint64_t bytes_in_use);
 /* READY only, else BATON_E_AGAIN. The image is of the region's bytes as they are during this call:
- * nobody else writes to it. An error ends the image: FAILED. */
+ * nobody else writes to it. BATON_E_AGAIN also when more was written than fits the staging, a few
+ * times: nothing has happened then, poll again. Any other error ends the image: FAILED. */
 BATON_MUST_USE int baton_image_finish(baton_image *image, uint64_t bytes_in_use,
                                       baton_error *error);
 const baton_image_result *baton_image_result_of(const baton_image *image);

@@ -2,14 +2,19 @@
  *
  * The writer's work, each call of it one piece:
  *
- *   OPEN -> ROUND -> (small?) -> DRAIN -> PARKED -> LAST -> FLUSH -> ENDED
- *             ^          | no                |
- *             +----------+-------------------+  parked too long: one more round
+ *   OPEN -> ROUND -> (small?) -> PARKED -> LAST -> FLUSH -> ENDED
+ *             ^          | no      |
+ *             +----------+---------+  parked too long: one more round
+ *             ^                            |
+ *             +----------------------------+  the pause would wait for the disk: given up, twice
  *   any, on an error or cancel -> ENDED, the file removed
  *
+ * PARKED does not wait for the last writes: meanwhile the service would write to more pages.
+ *
  * Who may touch what: until PARKED the writer owns round, pipe and result; in PARKED the service
- * does, and in LAST the service fills slots of the pipe in turn and the writer writes them, in the
- * same order, each knowing how far the other is by the queue's counts. */
+ * does. In LAST the service fills the queue's slots in turn and the writer writes them, in the same
+ * order, each knowing how far the other is by the queue's counts; before that the writer helps to
+ * gather, into slots of its own (image_share.c), which it writes when the queue is done. */
 #include <errno.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -18,9 +23,10 @@
 #include "snapshot/image_private.h"
 
 #define PARKED_NS_MAX UINT64_C(10000000) /* then what was written meanwhile is copied again */
-#define WRITER_NICE   10                 /* the service comes first; never stopped altogether */
+#define RETREATS_MAX  2u
+#define WRITER_NICE   10 /* the service comes first; never stopped altogether */
 
-enum { WORK_OPEN, WORK_ROUND, WORK_DRAIN, WORK_PARKED, WORK_LAST, WORK_FLUSH, WORK_ENDED };
+enum { WORK_OPEN, WORK_ROUND, WORK_PARKED, WORK_LAST, WORK_FLUSH, WORK_ENDED };
 
 /* ---- state, under the lock ---- */
 
@@ -65,11 +71,18 @@ static void begin_round(baton_image *image)
     pthread_mutex_lock(&image->lock);
     const uint64_t bytes = image->bytes_in_use;
     pthread_mutex_unlock(&image->lock);
-    image_round_begin(image, image->result.full && image->result.rounds == 0, bytes);
+    const bool all = image->result.full && image->result.rounds == 0;
+    image_round_begin(image, all ? ROUND_ALL : ROUND_WRITTEN, bytes);
 }
 
 static int work_open(baton_image *image)
 {
+    baton_image_source *source = image->source;
+    baton_image_pipe_options *options = &image->pipe_options;
+    if (source->staging == NULL) /* else it is as large: that depends on the region alone */
+        source->staging =
+            baton_io_region_make((uint64_t)options->slots_count * BATON_IMAGE_CHUNK_BYTES);
+    options->io.region = source->staging; /* NULL: it tries itself, and says what failed */
     int r = baton_image_pipe_open(&image->pipe, &image->pipe_options, &image->error);
     if (r == 0) {
         begin_round(image);
@@ -82,8 +95,9 @@ static int work_open(baton_image *image)
 static int work_round(baton_image *image)
 {
     baton_image_pipe *pipe = &image->pipe;
+    const uint32_t queue = image_queue_slots(image);
     baton_image_slot *slot =
-        &pipe->slots[pipe->manifest.info.chunks_count % image->pipe.slots_count];
+        &pipe->slots[queue + pipe->manifest.info.chunks_count % (pipe->slots_count - queue)];
     int r = baton_image_pipe_wait_slot(pipe, slot);
     if (r == 0)
         r = image_round_fill(image, slot);
@@ -93,19 +107,10 @@ static int work_round(baton_image *image)
         return r;
     image_round_end(image);
     if (image_round_is_settled(image))
-        set_work(image, WORK_DRAIN, BATON_IMAGE_COPYING);
+        set_work(image, WORK_PARKED, BATON_IMAGE_READY);
     else
         begin_round(image);
     return 0;
-}
-
-static int work_drain(baton_image *image)
-{
-    int r = baton_image_pipe_drain(&image->pipe);
-    if (r == 0) {
-        set_work(image, WORK_PARKED, BATON_IMAGE_READY);
-    }
-    return r;
 }
 
 static bool queue_is_empty(const baton_image *image)
@@ -119,7 +124,7 @@ static void free_slots(baton_image *image)
     uint32_t freed = image->queue_free;
     baton_image_pipe_reap(&image->pipe);
     while (freed != image->queue_written &&
-           !image->pipe.slots[freed % image->pipe.slots_count].op.in_flight)
+           !image->pipe.slots[freed % image_queue_slots(image)].op.in_flight)
         freed++;
     pthread_mutex_lock(&image->lock);
     image->queue_free = freed;
@@ -127,29 +132,63 @@ static void free_slots(baton_image *image)
     pthread_mutex_unlock(&image->lock);
 }
 
+static int commit(baton_image *image, baton_image_slot *slot)
+{
+    return baton_image_pipe_commit(&image->pipe, slot, image->result.rounds,
+                                   image->source->page_bytes);
+}
+
+/* What was gathered is a round like those before: nothing was protected, so the next one finds its
+ * pages again. */
+static int work_retreat(baton_image *image)
+{
+    int r = baton_image_pipe_drain(&image->pipe);
+    if (r < 0)
+        return r;
+    image_round_end(image);
+    pthread_mutex_lock(&image->lock);
+    image->queue_free = image->queue_written;
+    image->last_is_whole = false;
+    image->retreating = false;
+    pthread_mutex_unlock(&image->lock);
+    image->settled_from = image->result.rounds;
+    begin_round(image);
+    set_work(image, WORK_ROUND, BATON_IMAGE_COPYING);
+    return 0;
+}
+
 static int work_last(baton_image *image)
 {
-    baton_image_pipe *pipe = &image->pipe;
+    baton_image_slot *slots = image->pipe.slots;
+    const uint32_t queue = image_queue_slots(image);
     pthread_mutex_lock(&image->lock);
     const bool empty = queue_is_empty(image);
     const bool whole = image->last_is_whole;
-    const bool stuck = image->queue_filled - image->queue_free == image->pipe.slots_count;
+    const bool stuck = image->queue_filled - image->queue_free == queue;
+    const bool wanted = image->share.wanted;
+    image->share.wanted = false;
     pthread_mutex_unlock(&image->lock);
+    if (wanted) {
+        image_share_help(image);
+        return 0;
+    }
     if (empty && whole) {
+        baton_image_slot *slot = image_share_slot(image);
+        if (slot != NULL)
+            return commit(image, slot);
+        if (image->retreating)
+            return work_retreat(image);
         set_work(image, WORK_FLUSH, BATON_IMAGE_WRITING);
         return 0;
     }
     int r = 0;
     if (!empty) {
-        r = baton_image_pipe_commit(pipe,
-                                    &pipe->slots[image->queue_written % image->pipe.slots_count],
-                                    image->result.rounds, image->source->page_bytes);
+        r = commit(image, &slots[image->queue_written % queue]);
         pthread_mutex_lock(&image->lock);
         image->queue_written++;
         pthread_mutex_unlock(&image->lock);
     } else if (stuck) {
-        r = baton_image_pipe_wait_slot(pipe,
-                                       &pipe->slots[image->queue_free % image->pipe.slots_count]);
+        r = baton_image_pipe_wait_slot(&image->pipe, &slots[image->queue_free % queue]);
     }
     free_slots(image);
     return r;
@@ -177,9 +216,6 @@ static void work(baton_image *image)
     case WORK_ROUND:
         r = work_round(image);
         break;
-    case WORK_DRAIN:
-        r = work_drain(image);
-        break;
     case WORK_LAST:
         r = work_last(image);
         break;
@@ -201,8 +237,9 @@ static bool must_sleep(const baton_image *image)
         return false;
     if (image->work == WORK_PARKED)
         return true;
-    return image->work == WORK_LAST && queue_is_empty(image) && !image->last_is_whole &&
-           image->queue_filled - image->queue_free < image->pipe.slots_count;
+    return image->work == WORK_LAST && !image->share.wanted && queue_is_empty(image) &&
+           !image->last_is_whole &&
+           image->queue_filled - image->queue_free < image_queue_slots(image);
 }
 
 static void *writer_main(void *context)
@@ -263,7 +300,7 @@ baton_image_state image_live_poll(baton_image *image, uint64_t bytes_in_use)
     if (image->work == WORK_PARKED && image->result.rounds + 1 < BATON_IMAGE_ROUNDS_MAX &&
         now_ns - image->ready_ns > PARKED_NS_MAX) {
         image->ready_ns = 0;
-        image_round_begin(image, false, bytes_in_use);
+        image_round_begin(image, ROUND_WRITTEN, bytes_in_use);
         image->work = WORK_ROUND;
         image->state = BATON_IMAGE_COPYING;
         pthread_cond_broadcast(&image->changed);
@@ -273,11 +310,25 @@ baton_image_state image_live_poll(baton_image *image, uint64_t bytes_in_use)
     return state;
 }
 
-/* The slot to fill next. More was written than fits the staging: then the disk is waited for. */
-static baton_image_slot *next_slot(baton_image *image)
+/* Under the lock: the disk would have to be waited for. Not for ever: who always writes more than it
+ * takes gets a longer pause. */
+static bool must_retreat(const baton_image *image)
 {
+    return image->result.retreats < RETREATS_MAX &&
+           image->result.rounds + 2 < BATON_IMAGE_ROUNDS_MAX;
+}
+
+/* The slot to fill next. BATON_E_AGAIN: retreat. */
+static int next_slot(baton_image *image, baton_image_slot **ret_slot)
+{
+    const uint32_t queue = image_queue_slots(image);
+    int r = 0;
     pthread_mutex_lock(&image->lock);
-    while (image->queue_filled - image->queue_free == image->pipe.slots_count && !image->failing) {
+    while (r == 0 && image->queue_filled - image->queue_free == queue && !image->failing) {
+        if (must_retreat(image)) {
+            r = BATON_E_AGAIN;
+            continue;
+        }
         image->result.overflowed = true;
         if (image->threaded) {
             pthread_cond_wait(&image->changed, &image->lock);
@@ -287,9 +338,11 @@ static baton_image_slot *next_slot(baton_image *image)
         work(image);
         pthread_mutex_lock(&image->lock);
     }
-    const bool failing = image->failing;
+    if (image->failing)
+        r = image->error.status;
     pthread_mutex_unlock(&image->lock);
-    return failing ? NULL : &image->pipe.slots[image->queue_filled % image->pipe.slots_count];
+    *ret_slot = &image->pipe.slots[image->queue_filled % queue];
+    return r;
 }
 
 static void queue_slot(baton_image *image, bool filled, bool whole)
@@ -327,32 +380,49 @@ static int give_up(baton_image *image, int r)
     return r;
 }
 
+/* Everything of this round is in the queue, or the writer's: the round is the writer's too. */
+static void gathered(baton_image *image, bool retreating)
+{
+    image->result.helped_pages = (uint32_t)image_share_end(image);
+    image->round.pages_count += image->result.helped_pages;
+    image->result.residual_pages = (uint32_t)image->round.pages_count;
+    image->result.pause_scan_ns = image->round.scan_ns;
+    image->result.retreats += retreating ? 1 : 0;
+    image->retreating = retreating;
+    queue_slot(image, false, true);
+}
+
 static int fill_all(baton_image *image)
 {
     for (;;) {
-        baton_image_slot *slot = next_slot(image);
-        if (slot == NULL)
-            return image->error.status;
-        int r = image_round_fill(image, slot);
+        baton_image_slot *slot;
+        int r = next_slot(image, &slot);
+        if (r == BATON_E_AGAIN)
+            gathered(image, true);
+        if (r < 0)
+            return r;
+        r = image_round_fill(image, slot);
         if (r < 0)
             return give_up(image, r);
-        const bool over = slot->pages_count == 0;
-        if (over) {
-            image->result.residual_pages = (uint32_t)image->round.pages_count;
-            image->result.pause_scan_ns = image->round.scan_ns;
-        }
-        queue_slot(image, !over, over); /* once it is over the round is the writer's */
-        if (over)
+        if (slot->pages_count == 0) {
+            gathered(image, false);
             return 0;
+        }
+        queue_slot(image, true, false);
     }
 }
 
 int image_live_finish(baton_image *image, uint64_t bytes_in_use)
 {
-    image_round_begin(image, false, bytes_in_use);
+    image_round_begin(image, ROUND_LAST, bytes_in_use);
+    pthread_mutex_lock(&image->lock);
+    image->ready_ns = 0;
+    pthread_mutex_unlock(&image->lock);
     set_filling(image, true);
     set_work(image, WORK_LAST, BATON_IMAGE_WRITING);
     int r = fill_all(image);
+    if (r < 0)
+        (void)image_share_end(image);
     set_filling(image, false);
     return r;
 }

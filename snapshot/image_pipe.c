@@ -50,6 +50,37 @@ uint32_t baton_image_slot_gather(baton_image_slot *slot, const uint8_t *base, ui
     return count;
 }
 
+uint32_t baton_image_slot_gather_back(baton_image_slot *slot, const uint8_t *base,
+                                      uint32_t page_bytes, baton_page_run run)
+{
+    const uint32_t room = BATON_IMAGE_CHUNK_BYTES / page_bytes - slot->pages_count;
+    const uint32_t count = run.pages_count < room ? run.pages_count : room;
+    if (count == 0)
+        return 0;
+    const uint32_t first_page = run.first_page + run.pages_count - count;
+    copy_live(slot->bytes + (size_t)(room - count) * page_bytes,
+              base + (size_t)first_page * page_bytes, (size_t)count * page_bytes);
+    baton_page_run *lowest = &slot->runs[BATON_SLOT_PAGES_MAX - slot->runs_count];
+    if (slot->runs_count > 0 && first_page + count == lowest->first_page) {
+        lowest->first_page = first_page;
+        lowest->pages_count += count;
+    } else {
+        *--lowest = (baton_page_run){first_page, count};
+        slot->runs_count++;
+    }
+    slot->pages_count += count;
+    return count;
+}
+
+void baton_image_slot_turn(baton_image_slot *slot, uint32_t page_bytes)
+{
+    const size_t bytes = (size_t)slot->pages_count * page_bytes;
+    memmove(slot->runs, slot->runs + BATON_SLOT_PAGES_MAX - slot->runs_count,
+            slot->runs_count * sizeof(*slot->runs));
+    if (bytes < BATON_IMAGE_CHUNK_BYTES)
+        memmove(slot->bytes, slot->bytes + BATON_IMAGE_CHUNK_BYTES - bytes, bytes);
+}
+
 /* ---- life ---- */
 
 static int create_file(baton_image_pipe *pipe)

@@ -42,7 +42,7 @@ typedef struct {
     const char *directory; /* made when missing */
     const char *path;      /* of the chunks file; replaced by a new one */
     uint32_t slots_count;  /* SLOTS_MIN .. SLOTS_MAX */
-    baton_io_options io;
+    baton_io_options io;   /* its region: NULL, or room for the slots */
     baton_compress compress;
 } baton_image_pipe_options;
 
@@ -58,6 +58,11 @@ void baton_image_pipe_fini(baton_image_pipe *pipe); /* after close */
  * write to them meanwhile. */
 uint32_t baton_image_slot_gather(baton_image_slot *slot, const uint8_t *base, uint32_t page_bytes,
                                  baton_page_run run);
+/* The same from the run's last page down, before those that are there already; then turn() makes it
+ * a slot like the others. */
+uint32_t baton_image_slot_gather_back(baton_image_slot *slot, const uint8_t *base,
+                                      uint32_t page_bytes, baton_page_run run);
+void baton_image_slot_turn(baton_image_slot *slot, uint32_t page_bytes);
 static inline void baton_image_slot_clear(baton_image_slot *slot)
 {
     slot->pages_count = 0;

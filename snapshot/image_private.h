@@ -1,5 +1,6 @@
 /* snapshot/image_private.h: what the parts of taking an image share: image.c (life, publishing),
- * image_round.c (passes over the region), image_live.c (the thread), image_fork.c (the fallbacks). */
+ * image_round.c (passes over the region), image_live.c (the thread), image_share.c (the pause, by two
+ * threads), image_fork.c (the fallbacks). */
 #pragma once
 
 #include <pthread.h>
@@ -21,6 +22,7 @@ struct baton_image_source {
     baton_tracker *tracker; /* NULL: not tracked */
     baton_error why_not_live;
     uint32_t armed_end; /* pages before it are watched: by whoever does the current round */
+    void *staging;      /* of live images, one after the other; NULL: none yet */
 
     baton_digest parent; /* what the next image adds to; zero: it is full */
     uint32_t since_full; /* images that were published since the last full one */
@@ -28,9 +30,15 @@ struct baton_image_source {
     bool last_full; /* the one that was finished last */
 };
 
+typedef enum {
+    ROUND_ALL,     /* every page; they are watched from here on */
+    ROUND_WRITTEN, /* since they were watched or written last */
+    ROUND_LAST,    /* so too, in the pause: left as they are, for the next image to find again */
+} image_round_kind;
+
 /* One pass over the region: which pages are next. */
 typedef struct {
-    bool all; /* every page, not only those that were written */
+    image_round_kind kind;
     uint32_t at_page;
     uint32_t end_page;
     baton_page_run runs[IMAGE_SLICE_RUNS];
@@ -40,6 +48,23 @@ typedef struct {
     uint64_t scan_ns;
     uint64_t copy_ns;
 } image_round;
+
+/* The last round is gathered by two threads, from both ends; image_share.c. Under the image's lock
+ * while the service is in finish(), then the writer's. */
+typedef struct {
+    bool wanted;          /* the writer may help */
+    bool closed;          /* no longer: they met, or the service gave up */
+    uint32_t front;       /* pages before it: the service's */
+    uint32_t claimed;     /* pages from it on: the writer's, ... */
+    uint32_t gathered;    /* ... those from here on are in slots that it handed over */
+    uint64_t pages_count; /* in those */
+    uint32_t slots_count;
+    baton_image_slot *slots[BATON_IMAGE_SLOTS_MAX];
+
+    uint32_t next_slot; /* the writer's own from here on; counted down */
+    uint32_t runs_count;
+    baton_page_run runs[2 * IMAGE_SLICE_RUNS];
+} image_share;
 
 typedef struct image_fork image_fork; /* image_fork.c */
 
@@ -57,6 +82,7 @@ struct baton_image {
     baton_error error;
 
     image_round round;
+    image_share share;
     baton_image_pipe pipe;
 
     /* live; image_live.c */
@@ -72,6 +98,8 @@ struct baton_image {
     bool failing;       /* the writer gave up: nothing more is to be filled */
     bool filling;       /* the service is in finish(): slots are its own, their memory must stay */
     bool last_is_whole; /* everything of the last round is in the queue */
+    bool retreating;    /* it is not the last: the service gave the pause up */
+    uint32_t settled_from;  /* rounds before it don't tell whether they shrink */
     uint32_t queue_filled;  /* slots of the last round: counted from 0, used in turn */
     uint32_t queue_written; /* of those, handed to the disk */
     uint32_t queue_free;    /* of those, whose writes are done: may be filled again */
@@ -81,7 +109,7 @@ struct baton_image {
 
 /* ---- image_round.c ---- */
 
-void image_round_begin(baton_image *image, bool all, uint64_t bytes_in_use);
+void image_round_begin(baton_image *image, image_round_kind kind, uint64_t bytes_in_use);
 /* Gathers the next pages into the slot until it is full or the round over. 0 or the tracker's
  * -errno. An empty slot: over. */
 BATON_MUST_USE int image_round_fill(baton_image *image, baton_image_slot *slot);
@@ -92,6 +120,23 @@ void image_round_end(baton_image *image);
 bool image_round_is_settled(const baton_image *image);
 /* Everything, on this thread, flushed. For the fallbacks. */
 BATON_MUST_USE int image_copy_all(baton_image *image, uint64_t bytes_in_use);
+
+/* ---- image_share.c ---- */
+
+/* Of the staging: the first ones are the service's in the pause, filled in turn. The others are the
+ * rounds' before, and what still is written then may go on; those that are free, the writer's. */
+static inline uint32_t image_queue_slots(const baton_image *image)
+{
+    return image->pipe.slots_count / 2;
+}
+void image_share_begin(baton_image *image, uint32_t end_page);
+/* The round's next slice; round.at_page is its end_page when there is none. */
+BATON_MUST_USE int image_share_next(baton_image *image);
+/* The service leaves. How many pages the writer gathered. */
+uint64_t image_share_end(baton_image *image);
+void image_share_help(baton_image *image); /* the writer; returns when there is nothing to do */
+/* Of those handed over, the next to be written; NULL: none. After the service's own. */
+baton_image_slot *image_share_slot(baton_image *image);
 
 /* ---- image_live.c ---- */
 

@@ -24,10 +24,10 @@ static uint32_t smaller(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
-void image_round_begin(baton_image *image, bool all, uint64_t bytes_in_use)
+void image_round_begin(baton_image *image, image_round_kind kind, uint64_t bytes_in_use)
 {
     image_round *round = &image->round;
-    round->all = all;
+    round->kind = kind;
     round->at_page = 0;
     round->end_page = pages_of(image->source, bytes_in_use);
     round->runs_at = 0;
@@ -35,6 +35,8 @@ void image_round_begin(baton_image *image, bool all, uint64_t bytes_in_use)
     round->pages_count = 0;
     round->scan_ns = 0;
     round->copy_ns = 0;
+    if (kind == ROUND_LAST)
+        image_share_begin(image, round->end_page);
 }
 
 /* Runs of the next slice; none: nothing was written there. */
@@ -46,7 +48,10 @@ static int next_slice(baton_image *image)
     int r = 0;
     round->runs_at = 0;
     round->runs_count = 0;
-    if (source->tracker == NULL || round->all || round->at_page >= source->armed_end) {
+    if (round->kind == ROUND_LAST) {
+        r = image_share_next(image);
+    } else if (source->tracker == NULL || round->kind == ROUND_ALL ||
+               round->at_page >= source->armed_end) {
         /* Watched first, copied after: what is written in between is found by the next round. */
         const uint32_t count =
             smaller(ARM_BYTES / source->page_bytes, round->end_page - round->at_page);
@@ -115,19 +120,21 @@ bool image_round_is_settled(const baton_image *image)
     const image_round *round = &image->round;
     const uint32_t rounds = result->rounds;
     const uint64_t staging_pages =
-        (uint64_t)image->pipe.slots_count * (BATON_IMAGE_CHUNK_BYTES / image->source->page_bytes);
+        (uint64_t)image_queue_slots(image) * (BATON_IMAGE_CHUNK_BYTES / image->source->page_bytes);
     if (rounds >= ROUNDS_MAX)
         return true;
-    if (round->all)
+    if (round->kind == ROUND_ALL)
         return false;
     /* No longer shrinking: the service writes as fast as the disk does. */
+    const uint32_t since = rounds - image->settled_from;
     const bool shrank =
-        rounds < 3 || round->pages_count < (uint64_t)result->round_pages[rounds - 2] / 10 * 9;
-    const bool shrank_before = rounds < 4 || result->round_pages[rounds - 2] <
-                                                 (uint64_t)result->round_pages[rounds - 3] / 10 * 9;
+        since < 3 || round->pages_count < (uint64_t)result->round_pages[rounds - 2] / 10 * 9;
+    const bool shrank_before = since < 4 || result->round_pages[rounds - 2] <
+                                                (uint64_t)result->round_pages[rounds - 3] / 10 * 9;
     if (!shrank && !shrank_before)
         return true;
-    /* The scan costs what it costs; it must not keep the rest from being small. */
+    /* The scan costs what it costs; it must not keep the rest from being small. (Twice what it costs
+     * in the pause, which protects nothing.) */
     const uint64_t scan_ns =
         round->scan_ns < image->pause_ns_max / 2 ? round->scan_ns : image->pause_ns_max / 2;
     return round->pages_count <= staging_pages && scan_ns + round->copy_ns <= image->pause_ns_max;
@@ -140,7 +147,7 @@ int image_copy_all(baton_image *image, uint64_t bytes_in_use)
     int r = baton_image_pipe_open(pipe, &image->pipe_options, &image->error);
     if (r < 0)
         return r;
-    image_round_begin(image, true, bytes_in_use);
+    image_round_begin(image, ROUND_ALL, bytes_in_use);
     for (uint32_t i = 0; r == 0; i++) {
         baton_image_slot *slot = &pipe->slots[i % pipe->slots_count];
         r = baton_image_pipe_wait_slot(pipe, slot);

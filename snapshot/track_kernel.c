@@ -43,7 +43,7 @@ static_assert(sizeof(scan_arguments) == 96, "the kernel compares the size");
 #define SCAN_ASYNC_ONLY 2u /* PM_SCAN_CHECK_WPASYNC */
 #define PAGE_WRITTEN    2u /* PAGE_IS_WRITTEN */
 
-#define SCAN_REGIONS 2048u /* of one call: 48 KiB */
+#define SCAN_REGIONS 512u /* of one call: 12 KiB of stack; the kernel's own buffer is as long */
 
 struct baton_tracker {
     int uffd;
@@ -51,7 +51,6 @@ struct baton_tracker {
     uint64_t address;
     uint64_t bytes;
     uint32_t page_bytes;
-    scan_region regions[SCAN_REGIONS];
 };
 
 uint32_t baton_page_bytes(void)
@@ -158,16 +157,19 @@ static int kernel_arm(baton_tracker *tracker, uint32_t first_page, uint32_t page
     return r < 0 ? -errno : 0;
 }
 
-static int kernel_collect(baton_tracker *tracker, uint32_t first_page, uint32_t end_page,
-                          baton_page_run *ret_runs, uint32_t runs_max, uint32_t *ret_runs_count,
-                          uint32_t *ret_next_page)
+/* With no flags but ASYNC_ONLY a scan changes nothing: it flushes no TLB, which is most of what the
+ * other kind costs, and any number of threads may be in one. */
+static int scan_pages(const baton_tracker *tracker, uint64_t flags, uint32_t first_page,
+                      uint32_t end_page, baton_page_run *ret_runs, uint32_t runs_max,
+                      uint32_t *ret_runs_count, uint32_t *ret_next_page)
 {
+    scan_region regions[SCAN_REGIONS];
     scan_arguments scan = {
         .size = sizeof(scan),
-        .flags = SCAN_PROTECT | SCAN_ASYNC_ONLY,
+        .flags = flags | SCAN_ASYNC_ONLY,
         .start = tracker->address + (uint64_t)first_page * tracker->page_bytes,
         .end = tracker->address + (uint64_t)end_page * tracker->page_bytes,
-        .vec = (uint64_t)(uintptr_t)tracker->regions,
+        .vec = (uint64_t)(uintptr_t)regions,
         .vec_len = runs_max < SCAN_REGIONS ? runs_max : SCAN_REGIONS,
         .category_mask = PAGE_WRITTEN,
         .return_mask = PAGE_WRITTEN,
@@ -176,21 +178,35 @@ static int kernel_collect(baton_tracker *tracker, uint32_t first_page, uint32_t 
     int n = ioctl(tracker->pagemap, SCAN, &scan);
     if (n < 0)
         return -errno;
-    for (int i = 0; i < n; i++) {
-        const scan_region *region = &tracker->regions[i];
+    for (int i = 0; i < n; i++)
         ret_runs[i] = (baton_page_run){
-            .first_page = (uint32_t)((region->start - tracker->address) / tracker->page_bytes),
-            .pages_count = (uint32_t)((region->end - region->start) / tracker->page_bytes),
+            .first_page = (uint32_t)((regions[i].start - tracker->address) / tracker->page_bytes),
+            .pages_count = (uint32_t)((regions[i].end - regions[i].start) / tracker->page_bytes),
         };
-    }
     *ret_runs_count = (uint32_t)n;
     /* A scan that fills the kernel's own buffer in between, and then ends, leaves walk_end where
      * that was (seen on 6.18): what it reported lies behind it. */
     uint64_t next = scan.walk_end;
-    if (n > 0 && tracker->regions[n - 1].end > next)
-        next = tracker->regions[n - 1].end;
+    if (n > 0 && regions[n - 1].end > next)
+        next = regions[n - 1].end;
     *ret_next_page = (uint32_t)((next - tracker->address) / tracker->page_bytes);
     return 0;
+}
+
+static int kernel_collect(baton_tracker *tracker, uint32_t first_page, uint32_t end_page,
+                          baton_page_run *ret_runs, uint32_t runs_max, uint32_t *ret_runs_count,
+                          uint32_t *ret_next_page)
+{
+    return scan_pages(tracker, SCAN_PROTECT, first_page, end_page, ret_runs, runs_max,
+                      ret_runs_count, ret_next_page);
+}
+
+static int kernel_peek(const baton_tracker *tracker, uint32_t first_page, uint32_t end_page,
+                       baton_page_run *ret_runs, uint32_t runs_max, uint32_t *ret_runs_count,
+                       uint32_t *ret_next_page)
+{
+    return scan_pages(tracker, 0, first_page, end_page, ret_runs, runs_max, ret_runs_count,
+                      ret_next_page);
 }
 
 const baton_tracker_ops *baton_tracker_kernel(void)
@@ -199,6 +215,7 @@ const baton_tracker_ops *baton_tracker_kernel(void)
         .open = kernel_open,
         .arm = kernel_arm,
         .collect = kernel_collect,
+        .peek = kernel_peek,
         .close = kernel_close,
     };
     return &kernel;

@@ -7,7 +7,7 @@ endforeach()
 baton_test(snapshot_export_sweep_test SOURCES unit/snapshot_export_sweep_test.c ${fixture}
     MODULES snapshot base LIBRARIES baton_sim)
 # images: a region and a tracker of their own.
-foreach(topic image image_fault image_crash image_chain image_golden)
+foreach(topic image image_share image_fault image_crash image_chain image_golden)
     baton_test(snapshot_${topic}_test SOURCES unit/snapshot_${topic}_test.c unit/snapshot_image_fixture.c ${fixture}
         MODULES snapshot base)
 endforeach()

@@ -109,15 +109,16 @@ static int sim_open(void *context, void *base, uint64_t bytes, baton_tracker **r
 static int sim_arm(baton_tracker *tracker, uint32_t first_page, uint32_t pages_count)
 {
     image_region *region = (image_region *)tracker;
-    memset(region->written + first_page, 0, pages_count * sizeof(*region->written));
+    for (uint32_t i = 0; i < pages_count; i++)
+        region->written[first_page + i] = false;
     return 0;
 }
 
-static int sim_collect(baton_tracker *tracker, uint32_t first_page, uint32_t end_page,
-                       baton_page_run *ret_runs, uint32_t runs_max, uint32_t *ret_runs_count,
-                       uint32_t *ret_next_page)
+static int sim_peek(const baton_tracker *tracker, uint32_t first_page, uint32_t end_page,
+                    baton_page_run *ret_runs, uint32_t runs_max, uint32_t *ret_runs_count,
+                    uint32_t *ret_next_page)
 {
-    image_region *region = (image_region *)tracker;
+    image_region *region = (image_region *)(uintptr_t)tracker;
     uint32_t page = first_page;
     *ret_runs_count = 0;
     if (region->collect_fails_at > 0 && --region->collect_fails_at == 0)
@@ -132,10 +133,18 @@ static int sim_collect(baton_tracker *tracker, uint32_t first_page, uint32_t end
             break;
         else
             ret_runs[(*ret_runs_count)++] = (baton_page_run){page, 1};
-        region->written[page] = false;
     }
     *ret_next_page = page;
     return 0;
+}
+
+static int sim_collect(baton_tracker *tracker, uint32_t first_page, uint32_t end_page,
+                       baton_page_run *ret_runs, uint32_t runs_max, uint32_t *ret_runs_count,
+                       uint32_t *ret_next_page)
+{
+    int r =
+        sim_peek(tracker, first_page, end_page, ret_runs, runs_max, ret_runs_count, ret_next_page);
+    return r < 0 ? r : sim_arm(tracker, first_page, *ret_next_page - first_page);
 }
 
 static void sim_close(baton_tracker *tracker)
@@ -145,7 +154,8 @@ static void sim_close(baton_tracker *tracker)
 
 const baton_tracker_ops *image_tracker(void)
 {
-    static const baton_tracker_ops simulated = {sim_open, sim_arm, sim_collect, sim_close};
+    static const baton_tracker_ops simulated = {sim_open, sim_arm, sim_collect, sim_peek,
+                                                sim_close};
     return &simulated;
 }
 

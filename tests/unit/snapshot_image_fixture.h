@@ -2,6 +2,8 @@
  * tracker without a kernel, and taking, publishing and loading in one call each. */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "tests/unit/snapshot_fixture.h"
 
 #include "snapshot/image.h"
@@ -16,9 +18,9 @@ typedef struct {
     uint32_t page_bytes;
     uint32_t pages;
     uint64_t random;           /* of image_scribble */
-    bool *written;             /* the simulated tracker's: since armed or collected */
+    atomic_bool *written;      /* the simulated tracker's: since armed or collected */
     bool refuse;               /* the simulated tracker does not open */
-    uint32_t collect_fails_at; /* counted down; 0: never */
+    uint32_t collect_fails_at; /* or peek: counted down; 0: never */
     int memory;                /* of a memfd, or -1 */
 } image_region;
 

@@ -134,13 +134,15 @@ static int full_from_now_on(void *context, uint64_t n, const baton_io_op *op)
     return -ENOSPC;
 }
 
+static pthread_t the_service; /* who calls finish() */
+
 /* In the pause, after the first slice: goes on when the writer's first write has failed. A writer
  * that cleans up before the service is out of the way would have removed the file soon after. */
-static int collect_late(baton_tracker *tracker, uint32_t first_page, uint32_t end_page,
-                        baton_page_run *ret_runs, uint32_t runs_max, uint32_t *ret_runs_count,
-                        uint32_t *ret_next_page)
+static int peek_late(const baton_tracker *tracker, uint32_t first_page, uint32_t end_page,
+                     baton_page_run *ret_runs, uint32_t runs_max, uint32_t *ret_runs_count,
+                     uint32_t *ret_next_page)
 {
-    if (atomic_load(&disk_is_full) && first_page > 0) {
+    if (pthread_equal(pthread_self(), the_service) && first_page > 0) {
         while (!atomic_load(&write_failed))
             sched_yield();
         for (uint32_t i = 0; i < 5000; i++) {
@@ -148,8 +150,8 @@ static int collect_late(baton_tracker *tracker, uint32_t first_page, uint32_t en
             sched_yield();
         }
     }
-    return image_tracker()->collect(tracker, first_page, end_page, ret_runs, runs_max,
-                                    ret_runs_count, ret_next_page);
+    return image_tracker()->peek(tracker, first_page, end_page, ret_runs, runs_max, ret_runs_count,
+                                 ret_next_page);
 }
 
 /* The thread gives up while the service fills the staging that it would write. */
@@ -159,7 +161,8 @@ static void a_disk_that_fills_up_in_the_pause_is_named_and_the_service_goes_on(v
     io_fault *fault = io_fault_new();
     io_fault_set_decide(fault, full_from_now_on, NULL);
     baton_tracker_ops late = *image_tracker();
-    late.collect = collect_late;
+    late.peek = peek_late;
+    the_service = pthread_self();
     image_region_make(&region, 80 * MIB, REGION_PRIVATE, 18); /* more than the staging */
     baton_image_source *source = image_source(&region, &late, 0);
     for (uint32_t i = 0; i < 2; i++) {
