@@ -176,6 +176,11 @@ const char *baton_io_backend_name(const baton_io *io)
     return io->backend->name;
 }
 
+bool baton_io_is_custom(const baton_io *io)
+{
+    return io->backend != &baton_io_backend_uring && io->backend != &baton_io_backend_threads;
+}
+
 const char *baton_io_fallback_reason(const baton_io *io)
 {
     return io->fallback_reason;

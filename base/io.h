@@ -97,6 +97,9 @@ BATON_MUST_USE int baton_io_open(const baton_io_options *options, baton_io **ret
 /* Waits for everything in flight, then frees. NULL is fine. Files still open stay open. */
 void baton_io_close(baton_io *io);
 
+/* One that a test brought (simulator, faults): then nothing runs on threads of its own beside it,
+ * so that the same seed gives the same run. */
+bool baton_io_is_custom(const baton_io *io);
 const char *baton_io_backend_name(const baton_io *io); /* "uring", "threads", or the custom one's */
 /* Why AUTO did not take io_uring, naming the likely cause; "" when it did or was not asked to. */
 const char *baton_io_fallback_reason(const baton_io *io);

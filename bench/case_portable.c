@@ -52,7 +52,7 @@ static int take(const snap_run *run, const char *directory, const records *all, 
                                 .journal_id = {.bytes = {1}}};
     int r = baton_io_open(&(baton_io_options){.choice = run->io, .ops_max = 16}, &io, &error);
     if (r == 0)
-        r = baton_snapshot_writer_create(NULL, &writer);
+        r = baton_snapshot_writer_create(&(baton_snapshot_options){.helped = true}, &writer);
     if (r == 0) {
         pack(all, writer);
         r = baton_snapshot_writer_finish(writer, &info);
@@ -82,7 +82,7 @@ static int load_rows(baton_snapshot_reader *reader, records *all)
         if (r == 0)
             r = records_put(all, key, value);
     }
-    return r;
+    return r == 0 ? records_settle(all) : r;
 }
 
 static int load(const snap_run *run, const char *directory, uint64_t records_count)
@@ -102,9 +102,11 @@ static int load(const snap_run *run, const char *directory, uint64_t records_cou
         r = -ENOENT;
     if (r == 0)
         r = baton_snapshot_reader_open(io, directory, &list[0], &reader, &error);
-    if (r == 0)
+    if (r == 0) {
+        baton_snapshot_reader_help(reader); /* as the engine's start does */
         r = load_rows(reader, &all);
-    if (r == 0 && all.count != records_count)
+    }
+    if (r == 0 && (all.count != records_count || !records_find(&all, records_count)))
         r = BATON_E_DAMAGED;
     baton_snapshot_reader_close(reader);
     free(list);

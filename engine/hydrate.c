@@ -115,6 +115,8 @@ static int load_portable(const baton_hydrate_options *options, const baton_snaps
         return r;
     loading self = {.teller.options = options, .seq = listed->info.seq};
     baton_snapshot_reader_on_chunk(reader, on_chunk, &self);
+    if (!baton_io_is_custom(options->io))
+        baton_snapshot_reader_help(reader);
     r = baton_machine_unpack(machine, reader, error);
     baton_snapshot_reader_close(reader);
     return r;

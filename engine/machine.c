@@ -31,6 +31,9 @@ int baton_service_check(const baton_service *service, baton_error *error)
     else if (!service->create || !service->destroy || !service->apply || !service->digest ||
              !service->snapshot || !service->restore)
         why = "a function of its table is missing";
+    if (why == NULL && service->sections != NULL)
+        why = baton_schema_table_fault(&(const baton_schema_table){
+            service->sections, service->sections_count, service->schema.write});
     if (why != NULL)
         return baton_error_set(error, BATON_E_INVALID, "use this baton_service", why,
                                "correct the service's table");
@@ -162,14 +165,24 @@ int baton_machine_digest(const baton_machine *machine, uint32_t schema, baton_di
 
 /* ---- snapshots ---- */
 
+static baton_schema_table table_of(const baton_service *service)
+{
+    return (baton_schema_table){service->sections, service->sections_count, service->schema.write};
+}
+
 int baton_machine_pack(const baton_machine *machine, uint32_t schema, baton_snapshot_writer *writer)
 {
+    const baton_schema_table table = table_of(machine->service);
     baton_pack_section(writer, "baton.engine");
     baton_pack_row(writer, ENGINE_FIELDS);
     baton_pack_uint(writer, machine->effects_count);
     baton_outbox_pack(&machine->outbox, writer);
 
-    int r = machine->service->snapshot(machine->state, schema, writer);
+    int r = 0;
+    if (machine->service->sections != NULL)
+        r = baton_snapshot_writer_declare(writer, &table, schema);
+    if (r == 0)
+        r = machine->service->snapshot(machine->state, schema, writer);
     if (r != 0)
         return r > 0 ? BATON_E_REFUSED : r;
     return baton_pack_error(writer);
@@ -259,7 +272,13 @@ int baton_machine_arrive(baton_machine *machine, const baton_snapshot_info *info
 int baton_machine_unpack(baton_machine *machine, baton_snapshot_reader *reader, baton_error *error)
 {
     const baton_snapshot_info *info = baton_snapshot_reader_info(reader);
-    int r = unpack_all(machine, info->schema, reader);
+    const baton_schema_table table = table_of(machine->service);
+    int r = 0;
+    if (table.sections != NULL)
+        r = baton_snapshot_reader_declare(reader, &table, error);
+    if (r < 0)
+        return r;
+    r = unpack_all(machine, info->schema, reader);
     if (r < 0) {
         const baton_error *why = baton_snapshot_reader_error(reader);
         if (r == BATON_E_DAMAGED && why != NULL && why->status != 0) {

@@ -99,7 +99,8 @@ static int pack(baton_engine *engine, baton_error *error)
 {
     static const char *const what = "take a snapshot";
     engine_snapshot_task *task = &engine->snapshot;
-    const baton_snapshot_options options = {.compress = engine->compress};
+    const baton_snapshot_options options = {.compress = engine->compress,
+                                            .helped = !baton_io_is_custom(task->io)};
     int r = baton_snapshot_writer_create(&options, &task->writer);
     if (r < 0)
         return baton_error_set(error, r, what, NULL, "free memory");

@@ -1,4 +1,4 @@
-/* snapshot/pack.c: rows into chunks, in memory. */
+/* snapshot/pack.c: rows into raw chunks; what becomes of a full one is pack_chunks.c's. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,86 +13,9 @@ static void writer_fail(baton_snapshot_writer *writer, int error)
         writer->error = error;
 }
 
-/* ---- chunks ---- */
-
-static int slab_add(baton_snapshot_writer *writer)
+/* Over the end of a chunk, perhaps of several. */
+static int append_over_chunks(baton_snapshot_writer *writer, const char *bytes, size_t bytes_count)
 {
-    if (writer->slabs_count == writer->slabs_room) {
-        const uint32_t room = writer->slabs_room > 0 ? 2 * writer->slabs_room : 16;
-        baton_snapshot_slab *slabs = realloc(writer->slabs, room * sizeof(*slabs));
-        if (slabs == NULL)
-            return -ENOMEM;
-        writer->slabs = slabs;
-        writer->slabs_room = room;
-    }
-    uint8_t *bytes = aligned_alloc(BATON_IO_UNIT, writer->slab_bytes);
-    if (bytes == NULL)
-        return -ENOMEM;
-    writer->slabs[writer->slabs_count++] = (baton_snapshot_slab){.bytes = bytes};
-    return 0;
-}
-
-/* Room for one padded chunk behind the last one; it never spans two slabs. */
-static int slab_take(baton_snapshot_writer *writer, uint32_t bytes, uint8_t **ret_bytes)
-{
-    baton_assert(bytes <= writer->slab_bytes);
-    if (writer->slabs_count == 0 ||
-        writer->slabs[writer->slabs_count - 1].used + bytes > writer->slab_bytes) {
-        int r = slab_add(writer);
-        if (r < 0)
-            return r;
-    }
-    baton_snapshot_slab *slab = &writer->slabs[writer->slabs_count - 1];
-    *ret_bytes = slab->bytes + slab->used;
-    slab->used += bytes;
-    return 0;
-}
-
-static int chunk_describe(baton_snapshot_writer *writer, const baton_snapshot_chunk *chunk)
-{
-    baton_snapshot_manifest *manifest = &writer->manifest;
-    if (manifest->info.chunks_count == writer->chunks_room) {
-        const uint32_t room = writer->chunks_room > 0 ? 2 * writer->chunks_room : 64;
-        baton_snapshot_chunk *chunks = realloc(manifest->chunks, room * sizeof(*chunks));
-        if (chunks == NULL)
-            return -ENOMEM;
-        manifest->chunks = chunks;
-        writer->chunks_room = room;
-    }
-    manifest->chunks[manifest->info.chunks_count++] = *chunk;
-    return 0;
-}
-
-/* The filled part of writer->raw becomes the next chunk. */
-static int chunk_end(baton_snapshot_writer *writer)
-{
-    baton_snapshot_info *info = &writer->manifest.info;
-    baton_snapshot_chunk chunk = {.offset = info->stored_bytes};
-    const uint8_t *stored;
-    uint8_t *place;
-    baton_chunk_encode(&writer->encoder, writer->raw, writer->raw_used, &chunk, &stored);
-    const uint32_t padded = (uint32_t)baton_snapshot_padded(chunk.stored_bytes);
-    if (info->chunks_count == BATON_SNAPSHOT_CHUNKS_MAX ||
-        (writer->bytes_max > 0 && info->stored_bytes + padded > writer->bytes_max))
-        return BATON_E_TOO_LARGE;
-    int r = slab_take(writer, padded, &place);
-    if (r < 0)
-        return r;
-    memcpy(place, stored, chunk.stored_bytes);
-    memset(place + chunk.stored_bytes, 0, padded - chunk.stored_bytes);
-    chunk.digest = baton_digest_of(place, padded);
-    r = chunk_describe(writer, &chunk);
-    if (r < 0)
-        return r;
-    info->stored_bytes += padded;
-    writer->raw_used = 0;
-    return 0;
-}
-
-/* msgpack-c's sink. Non-zero stops it; the reason is in writer->error. */
-static int raw_append(void *context, const char *bytes, size_t bytes_count)
-{
-    baton_snapshot_writer *writer = context;
     const uint32_t chunk_bytes = (uint32_t)writer->manifest.chunk_bytes;
     while (bytes_count > 0) {
         const size_t room = chunk_bytes - writer->raw_used;
@@ -103,7 +26,7 @@ static int raw_append(void *context, const char *bytes, size_t bytes_count)
         bytes += part;
         bytes_count -= part;
         if (writer->raw_used == chunk_bytes) {
-            int r = chunk_end(writer);
+            int r = baton_writer_chunk_end(writer);
             if (r < 0) {
                 writer_fail(writer, r);
                 return -1;
@@ -113,7 +36,17 @@ static int raw_append(void *context, const char *bytes, size_t bytes_count)
     return 0;
 }
 
-/* ---- sections and rows ---- */
+/* msgpack-c's sink. Non-zero stops it; the reason is in writer->error. */
+static int raw_append(void *context, const char *bytes, size_t bytes_count)
+{
+    baton_snapshot_writer *writer = context;
+    if (bytes_count >= writer->manifest.chunk_bytes - writer->raw_used)
+        return append_over_chunks(writer, bytes, bytes_count);
+    memcpy(writer->raw + writer->raw_used, bytes, bytes_count);
+    writer->raw_used += (uint32_t)bytes_count;
+    writer->manifest.info.raw_bytes += bytes_count;
+    return 0;
+}
 
 static baton_snapshot_section *section_current(baton_snapshot_writer *writer)
 {
@@ -128,6 +61,123 @@ static bool row_is_whole(baton_snapshot_writer *writer)
         writer_fail(writer, BATON_E_INVALID);
     return writer->error == 0;
 }
+
+/* ---- rows by schema ---- */
+
+int baton_snapshot_writer_declare(baton_snapshot_writer *writer, const baton_schema_table *table,
+                                  uint32_t schema)
+{
+    baton_assert(writer->row.fields == NULL && schema <= table->newest);
+    writer->row.fields = calloc(BATON_ROW_FIELDS_MAX, sizeof(*writer->row.fields));
+    if (writer->row.fields == NULL)
+        return -ENOMEM;
+    writer->table = *table;
+    writer->schema = schema;
+    return 0;
+}
+
+/* Which section begins. False: it is not declared. */
+static bool look_up(baton_snapshot_writer *writer, const char *name)
+{
+    writer->declared = NULL;
+    writer->left_out = writer->gathering = false;
+    if (writer->row.fields == NULL || baton_section_is_ours(name))
+        return true;
+    const baton_section *section = baton_schema_find(&writer->table, name);
+    if (section == NULL)
+        return false;
+    writer->declared = section;
+    writer->left_out = !baton_section_is_of(section, writer->schema);
+    writer->gathering =
+        writer->left_out || (section->downgrade != NULL && writer->schema < writer->table.newest);
+    return true;
+}
+
+/* The caller's bytes are his again when his call returns. */
+static int keep_bytes(baton_snapshot_writer *writer, baton_value *field)
+{
+    if (writer->row_bytes_room - writer->row_bytes_used < field->bytes_count) {
+        const uint64_t room = 2 * (writer->row_bytes_used + field->bytes_count);
+        uint8_t *bytes = realloc(writer->row_bytes, room);
+        if (bytes == NULL)
+            return -ENOMEM;
+        writer->row_bytes = bytes;
+        writer->row_bytes_room = room;
+    }
+    field->number = writer->row_bytes_used;
+    if (field->bytes_count > 0)
+        memcpy(writer->row_bytes + field->number, field->bytes, field->bytes_count);
+    writer->row_bytes_used += field->bytes_count;
+    return 0;
+}
+
+static bool has_bytes(const baton_value *field)
+{
+    return field->kind == BATON_VALUE_TEXT || field->kind == BATON_VALUE_BYTES;
+}
+
+static void put_field(baton_snapshot_writer *writer, const baton_value *field)
+{
+    msgpack_packer *packer = &writer->packer;
+    const bool text = field->kind == BATON_VALUE_TEXT;
+    if (has_bytes(field) && field->bytes_count > BATON_SNAPSHOT_FIELD_BYTES_MAX) {
+        writer_fail(writer, BATON_E_TOO_LARGE);
+        return;
+    }
+    if ((has_bytes(field) && field->bytes == NULL && (text || field->bytes_count > 0)) ||
+        (text && !baton_utf8_valid(field->bytes, field->bytes_count))) {
+        writer_fail(writer, BATON_E_INVALID);
+        return;
+    }
+    switch (field->kind) {
+    case BATON_VALUE_UINT:
+        msgpack_pack_uint64(packer, field->number);
+        return;
+    case BATON_VALUE_INT:
+        msgpack_pack_int64(packer, field->negative);
+        return;
+    case BATON_VALUE_TEXT:
+        if (msgpack_pack_str(packer, field->bytes_count) == 0)
+            msgpack_pack_str_body(packer, field->bytes, field->bytes_count);
+        return;
+    case BATON_VALUE_BYTES:
+        if (msgpack_pack_bin(packer, field->bytes_count) == 0 && field->bytes_count > 0)
+            msgpack_pack_bin_body(packer, field->bytes, field->bytes_count);
+        return;
+    }
+}
+
+static void put_row(baton_snapshot_writer *writer)
+{
+    baton_row *row = &writer->row;
+    for (uint32_t i = 0; i < row->fields_count; i++)
+        if (has_bytes(&row->fields[i]))
+            row->fields[i].bytes = writer->row_bytes + row->fields[i].number;
+    const int r = baton_row_downgrade(&writer->table, writer->declared, writer->schema, row);
+    if (r < 0) {
+        writer_fail(writer, r);
+        return;
+    }
+    msgpack_pack_array(&writer->packer, row->fields_count);
+    for (uint32_t i = 0; i < row->fields_count && writer->error == 0; i++)
+        put_field(writer, &row->fields[i]);
+}
+
+static void gather(baton_snapshot_writer *writer, baton_value field)
+{
+    if (writer->left_out)
+        return;
+    const int r = has_bytes(&field) ? keep_bytes(writer, &field) : 0;
+    if (r < 0) {
+        writer_fail(writer, r);
+        return;
+    }
+    writer->row.fields[writer->row.fields_count++] = field;
+    if (writer->fields_left == 0)
+        put_row(writer);
+}
+
+/* ---- sections and rows ---- */
 
 static void section_end(baton_snapshot_writer *writer)
 {
@@ -145,6 +195,12 @@ void baton_pack_section(baton_snapshot_writer *writer, const char *name)
         writer_fail(writer, BATON_E_INVALID);
         return;
     }
+    if (!look_up(writer, name)) {
+        writer_fail(writer, BATON_E_SCHEMA);
+        return;
+    }
+    if (writer->left_out)
+        return;
     for (uint32_t i = 0; i < manifest->info.sections_count; i++) {
         if (strcmp(manifest->sections[i].name, name) == 0) {
             writer_fail(writer, BATON_E_INVALID);
@@ -166,13 +222,20 @@ void baton_pack_row(baton_snapshot_writer *writer, uint32_t fields_count)
     if (!row_is_whole(writer))
         return;
     baton_snapshot_section *section = section_current(writer);
-    if (section == NULL || fields_count == 0 || fields_count > BATON_SNAPSHOT_FIELDS_MAX) {
+    if ((section == NULL && !writer->left_out) || fields_count == 0 ||
+        fields_count > BATON_SNAPSHOT_FIELDS_MAX ||
+        (writer->declared != NULL && !baton_section_fields_fit(writer->declared, fields_count))) {
         writer_fail(writer, BATON_E_INVALID);
         return;
     }
-    section->rows_count++;
     writer->fields_left = fields_count;
-    msgpack_pack_array(&writer->packer, fields_count);
+    if (writer->left_out)
+        return;
+    section->rows_count++;
+    writer->row.fields_count = 0;
+    writer->row_bytes_used = 0;
+    if (!writer->gathering)
+        msgpack_pack_array(&writer->packer, fields_count);
 }
 
 static bool field_begin(baton_snapshot_writer *writer)
@@ -189,39 +252,57 @@ static bool field_begin(baton_snapshot_writer *writer)
 
 void baton_pack_uint(baton_snapshot_writer *writer, uint64_t value)
 {
-    if (field_begin(writer))
+    if (!field_begin(writer))
+        return;
+    if (writer->gathering)
+        gather(writer, (baton_value){.kind = BATON_VALUE_UINT, .number = value});
+    else
         msgpack_pack_uint64(&writer->packer, value);
 }
 
 void baton_pack_int(baton_snapshot_writer *writer, int64_t value)
 {
-    if (field_begin(writer))
+    if (!field_begin(writer))
+        return;
+    if (!writer->gathering)
         msgpack_pack_int64(&writer->packer, value);
+    else if (value < 0)
+        gather(writer, (baton_value){.kind = BATON_VALUE_INT, .negative = value});
+    else
+        gather(writer, (baton_value){.kind = BATON_VALUE_UINT, .number = (uint64_t)value});
+}
+
+static void pack_run(baton_snapshot_writer *writer, baton_value_kind kind, const void *bytes,
+                     size_t bytes_count)
+{
+    if (!field_begin(writer))
+        return;
+    if (bytes_count > BATON_SNAPSHOT_FIELD_BYTES_MAX) {
+        writer_fail(writer, BATON_E_TOO_LARGE);
+        return;
+    }
+    if (bytes == NULL && bytes_count > 0) {
+        writer_fail(writer, BATON_E_INVALID);
+        return;
+    }
+    const baton_value field = {.kind = kind, .bytes = bytes, .bytes_count = (uint32_t)bytes_count};
+    if (writer->gathering)
+        gather(writer, field);
+    else
+        put_field(writer, &field);
 }
 
 void baton_pack_text(baton_snapshot_writer *writer, const char *text)
 {
-    if (!field_begin(writer))
-        return;
-    const size_t bytes = text != NULL ? strlen(text) : 0;
-    if (bytes > BATON_SNAPSHOT_FIELD_BYTES_MAX)
-        writer_fail(writer, BATON_E_TOO_LARGE);
-    else if (text == NULL || !baton_utf8_valid(text, bytes))
+    if (text == NULL)
         writer_fail(writer, BATON_E_INVALID);
-    else if (msgpack_pack_str(&writer->packer, bytes) == 0)
-        msgpack_pack_str_body(&writer->packer, text, bytes);
+    else
+        pack_run(writer, BATON_VALUE_TEXT, text, strlen(text));
 }
 
 void baton_pack_bytes(baton_snapshot_writer *writer, const void *bytes, uint32_t bytes_count)
 {
-    if (!field_begin(writer))
-        return;
-    if (bytes_count > BATON_SNAPSHOT_FIELD_BYTES_MAX)
-        writer_fail(writer, BATON_E_TOO_LARGE);
-    else if (bytes == NULL && bytes_count > 0)
-        writer_fail(writer, BATON_E_INVALID);
-    else if (msgpack_pack_bin(&writer->packer, bytes_count) == 0 && bytes_count > 0)
-        msgpack_pack_bin_body(&writer->packer, bytes, bytes_count);
+    pack_run(writer, BATON_VALUE_BYTES, bytes, bytes_count);
 }
 
 int baton_pack_error(const baton_snapshot_writer *writer)
@@ -246,20 +327,19 @@ int baton_snapshot_writer_create(const baton_snapshot_options *options,
     if (writer == NULL)
         return -ENOMEM;
     writer->bytes_max = wanted->bytes_max;
-    writer->slab_bytes = chunk_bytes > BATON_SLAB_BYTES ? chunk_bytes : BATON_SLAB_BYTES;
+    writer->slab_bytes = baton_slab_bytes(chunk_bytes);
     writer->manifest.chunk_bytes = chunk_bytes;
     msgpack_packer_init(&writer->packer, writer, raw_append);
     int r = baton_chunk_encoder_init(&writer->encoder, wanted->compress, chunk_bytes,
                                      wanted->device_bytes_per_s, wanted->clock);
     if (r < 0)
         goto fail;
-    writer->raw = malloc(chunk_bytes);
     writer->manifest.sections =
         calloc(BATON_SNAPSHOT_SECTIONS_MAX, sizeof(*writer->manifest.sections));
-    if (writer->raw == NULL || writer->manifest.sections == NULL) {
-        r = -ENOMEM;
+    r = writer->manifest.sections != NULL ? baton_writer_chunks_init(writer, wanted->helped)
+                                          : -ENOMEM;
+    if (r < 0)
         goto fail;
-    }
     *ret_writer = writer;
     return 0;
 
@@ -272,11 +352,10 @@ void baton_snapshot_writer_destroy(baton_snapshot_writer *writer)
 {
     if (writer == NULL)
         return;
-    for (uint32_t i = 0; i < writer->slabs_count; i++)
-        free(writer->slabs[i].bytes);
-    free(writer->slabs);
+    baton_writer_chunks_fini(writer);
+    free(writer->row.fields);
+    free(writer->row_bytes);
     free(writer->manifest_file);
-    free(writer->raw);
     baton_chunk_encoder_fini(&writer->encoder);
     baton_snapshot_manifest_free(&writer->manifest);
     free(writer);
@@ -286,7 +365,8 @@ int baton_snapshot_writer_finish(baton_snapshot_writer *writer, baton_snapshot_i
 {
     baton_snapshot_info *mine = &writer->manifest.info;
     if (row_is_whole(writer) && writer->raw_used > 0)
-        writer_fail(writer, chunk_end(writer));
+        writer_fail(writer, baton_writer_chunk_end(writer));
+    writer_fail(writer, baton_writer_chunks_settle(writer));
     if (writer->error != 0)
         return writer->error;
     section_end(writer);

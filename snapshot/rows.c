@@ -60,7 +60,7 @@ static uint8_t *blocks_take(baton_rows *rows, uint64_t bytes)
 /* ---- bytes ---- */
 
 /* The next bytes_count bytes into `into`, or past them when it is NULL. */
-static int take(baton_rows *rows, uint8_t *into, uint64_t bytes_count)
+static int take_over_pieces(baton_rows *rows, uint8_t *into, uint64_t bytes_count)
 {
     if (bytes_count > rows->bytes_left)
         return damaged(rows, "a row runs past the end of its section");
@@ -84,8 +84,38 @@ static int take(baton_rows *rows, uint8_t *into, uint64_t bytes_count)
     return 0;
 }
 
+/* Nearly always all of it is in this piece. */
+static inline int take(baton_rows *rows, uint8_t *into, uint64_t bytes_count)
+{
+    if (bytes_count > rows->bytes_left || bytes_count > rows->piece_left)
+        return take_over_pieces(rows, into, bytes_count);
+    if (into != NULL)
+        memcpy(into, rows->at, bytes_count);
+    rows->at += bytes_count;
+    rows->piece_left -= bytes_count;
+    rows->bytes_left -= bytes_count;
+    return 0;
+}
+
+/* Straight from the piece, when the longest header is in it whatever this one is. */
+static inline int take_token_here(baton_rows *rows, baton_token *ret_token)
+{
+    const uint8_t *header = rows->at;
+    const uint32_t header_bytes = baton_token_header_bytes(header[0]);
+    if (header_bytes == 0)
+        return damaged(rows, "a row has a byte that is no msgpack of ours");
+    *ret_token = baton_token_decode(header);
+    rows->at += header_bytes;
+    rows->piece_left -= header_bytes;
+    rows->bytes_left -= header_bytes;
+    return 0;
+}
+
 static int take_token(baton_rows *rows, baton_token *ret_token)
 {
+    if (rows->piece_left >= BATON_TOKEN_HEADER_BYTES_MAX &&
+        rows->bytes_left >= BATON_TOKEN_HEADER_BYTES_MAX)
+        return take_token_here(rows, ret_token);
     uint8_t header[BATON_TOKEN_HEADER_BYTES_MAX];
     int r = take(rows, header, 1);
     if (r < 0)

@@ -8,6 +8,15 @@
 #include <baton/snapshot.h>
 #include "base/io.h"
 
+/* What a service declares of its sections. */
+typedef struct {
+    const baton_section *sections;
+    uint32_t sections_count;
+    uint32_t newest; /* schema */
+} baton_schema_table;
+/* Why it can't be one, or NULL. */
+const char *baton_schema_table_fault(const baton_schema_table *table);
+
 typedef struct {
     baton_compress
         compress; /* AUTO: per chunk, LZ4 when it is faster end to end than raw, by measured rates (S5) */
@@ -17,11 +26,19 @@ typedef struct {
     uint64_t
         device_bytes_per_s; /* for AUTO; 0: as this process's last publisher measured it, 1 GB/s before that */
     const baton_clock *clock; /* for AUTO; NULL: the system's */
+    /* A thread of its own compresses and digests full chunks while the next one is packed, until
+     * finish or destroy. The bytes are the same; an error of such a chunk may show a few chunks
+     * later, at the latest in finish. Not in a simulation. */
+    bool helped;
 } baton_snapshot_options;
 
 /* Packing needs no file: chunks gather in memory, compressed and digested. options may be NULL. */
 BATON_MUST_USE int baton_snapshot_writer_create(const baton_snapshot_options *options,
                                                 baton_snapshot_writer **ret_writer);
+/* From now on sections are those of the table, which outlives the writer: packed as rows of the
+ * newest schema, written as those of `schema`. Sections of Baton's own are none of it. 0, -ENOMEM. */
+BATON_MUST_USE int baton_snapshot_writer_declare(baton_snapshot_writer *writer,
+                                                 const baton_schema_table *table, uint32_t schema);
 void baton_snapshot_writer_destroy(baton_snapshot_writer *writer); /* NULL is fine */
 /* No more rows; fills the form, sizes, counts and root of *info, whose other fields the caller
  * has set, and makes the manifest of it: *info does not change any more. Returns the sticky
@@ -64,6 +81,10 @@ BATON_MUST_USE int baton_snapshot_reader_open(baton_io *io, const char *director
                                               const baton_snapshot_listed *listed,
                                               baton_snapshot_reader **ret_reader,
                                               baton_error *error);
+/* A thread of its own verifies and decompresses ahead of the rows, until it is closed; does without
+ * when the snapshot is small or there is no thread. What is read and refused is the same either
+ * way. Not in a simulation. */
+void baton_snapshot_reader_help(baton_snapshot_reader *reader);
 void baton_snapshot_reader_close(baton_snapshot_reader *reader); /* NULL is fine */
 const baton_snapshot_info *baton_snapshot_reader_info(const baton_snapshot_reader *reader);
 /* The error that made an unpack call fail with BATON_E_DAMAGED (or -errno), with file and
@@ -81,6 +102,12 @@ typedef struct {
 /* False after the last. */
 bool baton_snapshot_reader_section(const baton_snapshot_reader *reader, uint32_t section_index,
                                    baton_snapshot_section_size *ret_section);
+/* The same for reading: rows come as those of the newest schema. BATON_E_SCHEMA, by name, when the
+ * snapshot has a section that is not in the table, or not of its schema, or lacks one that must be
+ * there; -ENOMEM. */
+BATON_MUST_USE int baton_snapshot_reader_declare(baton_snapshot_reader *reader,
+                                                 const baton_schema_table *table,
+                                                 baton_error *error);
 /* Called after each chunk that was read, with how much of the raw stream stands before it and
  * with it: a reader that goes through it once tells its progress so. */
 void baton_snapshot_reader_on_chunk(baton_snapshot_reader *reader,

@@ -284,6 +284,46 @@ static int toy_restore(void *opaque, uint32_t schema, baton_snapshot_reader *rea
     return r;
 }
 
+/* ---- sections by schema: rows of the newest one only ---- */
+
+static int upgrade_totals(uint32_t from_schema, baton_row *row)
+{
+    if (from_schema != 1 || row->fields_count != 3)
+        return BATON_E_SCHEMA;
+    row->fields[row->fields_count++] = (baton_value){.kind = BATON_VALUE_UINT};
+    return 0;
+}
+
+static int downgrade_totals(uint32_t to_schema, baton_row *row)
+{
+    if (to_schema != 1)
+        return BATON_E_SCHEMA;
+    row->fields_count--;
+    return 0;
+}
+
+static const baton_section sections_v2[] = {
+    {.name = "totals",
+     .since_schema = 1,
+     .fields_required = 4,
+     .fields_known = 4,
+     .upgrade = upgrade_totals,
+     .downgrade = downgrade_totals},
+    {.name = "counters", .since_schema = 1, .fields_required = 2, .fields_known = 2},
+};
+
+static int toy_snapshot_newest(const void *opaque, uint32_t schema, baton_snapshot_writer *writer)
+{
+    (void)schema;
+    return toy_snapshot(opaque, 2, writer);
+}
+
+static int toy_restore_newest(void *opaque, uint32_t schema, baton_snapshot_reader *reader)
+{
+    (void)schema;
+    return toy_restore(opaque, 2, reader);
+}
+
 /* ---- the tables ---- */
 
 static const baton_entry_type types_v1[] = {
@@ -304,6 +344,23 @@ static const baton_service_option options[] = {{"start", "0", "what the total be
 
 const baton_service toy_service_v1 = TOY_SERVICE("toy", "1.0.0", 1, 1, types_v1, NULL);
 const baton_service toy_service_v2 = TOY_SERVICE("toy", "2.0.0", 1, 2, types_v2, NULL);
+const baton_service toy_service_v2_declared = {
+    .name = "toy",
+    .version = "2.0.1",
+    .schema = {.write = 2, .read_min = 1},
+    .entry_types = types_v2,
+    .entry_types_count = sizeof(types_v2) / sizeof(types_v2[0]),
+    .options = options,
+    .options_count = 1,
+    .create = toy_create,
+    .destroy = toy_destroy,
+    .apply = toy_apply,
+    .digest = toy_digest,
+    .snapshot = toy_snapshot_newest,
+    .restore = toy_restore_newest,
+    .sections = sections_v2,
+    .sections_count = sizeof(sections_v2) / sizeof(sections_v2[0]),
+};
 const baton_service toy_service_v3 = TOY_SERVICE("toy", "3.0.0", 2, 2, types_v2, NULL);
 const baton_service toy_service_other = TOY_SERVICE("other", "1.0.0", 1, 1, types_v1, NULL);
 const baton_service toy_service_arena = TOY_SERVICE("toy", "1.0.0", 1, 1, types_v1, &layout);

@@ -36,8 +36,10 @@ typedef struct {
 
 #define TOY_KEYS 64u
 
-extern const baton_service toy_service_v1;    /* "toy" 1.0.0, schema 1 */
-extern const baton_service toy_service_v2;    /* "toy" 2.0.0, schema 1 and 2 */
+extern const baton_service toy_service_v1; /* "toy" 1.0.0, schema 1 */
+extern const baton_service toy_service_v2; /* "toy" 2.0.0, schema 1 and 2 */
+/* The same, its sections declared: its functions know the rows of schema 2 only. */
+extern const baton_service toy_service_v2_declared;
 extern const baton_service toy_service_v3;    /* "toy" 3.0.0, schema 2 only */
 extern const baton_service toy_service_other; /* "other" 1.0.0 */
 /* The same, with their states in an arena. */

@@ -26,6 +26,8 @@ static uint32_t newest_snapshot_schema(const engine_fixture *f)
 }
 
 /* Old data under the new build: 100 entries by version 1, then 100 by version 2. */
+static const baton_service *newer = &toy_service_v2;
+
 static void begin_old_go_on_new(engine_fixture *f)
 {
     engine_fixture_open(f, &toy_service_v1);
@@ -33,14 +35,13 @@ static void begin_old_go_on_new(engine_fixture *f)
     engine_fixture_hand_over(f);
     assert_int_equal(engine_fixture_snapshot(f), 0);
     engine_fixture_close(f);
-    engine_fixture_open(f, &toy_service_v2);
+    engine_fixture_open(f, newer);
     engine_fixture_submit_stream(f, 101, 200);
     engine_fixture_settle(f);
 }
 
-static void not_finalized_is_pinned_and_the_old_build_can_come_back(void **unused)
+static void go_back_to_the_old_build(void)
 {
-    (void)unused;
     engine_expected *expected = engine_stream_expected(300);
     engine_fixture f;
     engine_fixture_make(&f, "schema_back");
@@ -60,16 +61,15 @@ static void not_finalized_is_pinned_and_the_old_build_can_come_back(void **unuse
     engine_assert_expected(&f, expected);
     engine_fixture_submit_stream(&f, 251, 300);
     engine_fixture_close(&f);
-    engine_fixture_open(&f, &toy_service_v2);
+    engine_fixture_open(&f, newer);
     engine_assert_expected(&f, expected);
     engine_fixture_close(&f);
     engine_fixture_remove(&f);
     free(expected);
 }
 
-static void finalize_opens_the_new_schema_and_shuts_the_old_build_out(void **unused)
+static void finalize_the_new_schema(void)
 {
-    (void)unused;
     engine_fixture f;
     baton_replay_result result;
     engine_fixture_make(&f, "schema_finalize");
@@ -91,7 +91,7 @@ static void finalize_opens_the_new_schema_and_shuts_the_old_build_out(void **unu
     assert_int_equal(baton_replay(&toy_service_v1, f.path, NULL, 0, &result, &f.error),
                      BATON_E_SCHEMA);
 
-    engine_fixture_open(&f, &toy_service_v2); /* a restarted build obeys the fact */
+    engine_fixture_open(&f, newer); /* a restarted build obeys the fact */
     const baton_engine_status after = engine_fixture_status(&f);
     assert_int_equal(after.schema, 2);
     assert_memory_equal(&after.state_digest, &before.state_digest, sizeof(baton_digest));
@@ -102,6 +102,25 @@ static void finalize_opens_the_new_schema_and_shuts_the_old_build_out(void **unu
     assert_int_equal(toy_extra_sum(baton_engine_state(f.engine)), 10);
     engine_fixture_close(&f);
     engine_fixture_remove(&f);
+}
+
+/* Both by functions that know each schema, and by declared sections. */
+static void not_finalized_is_pinned_and_the_old_build_can_come_back(void **unused)
+{
+    (void)unused;
+    go_back_to_the_old_build();
+    newer = &toy_service_v2_declared;
+    go_back_to_the_old_build();
+    newer = &toy_service_v2;
+}
+
+static void finalize_opens_the_new_schema_and_shuts_the_old_build_out(void **unused)
+{
+    (void)unused;
+    finalize_the_new_schema();
+    newer = &toy_service_v2_declared;
+    finalize_the_new_schema();
+    newer = &toy_service_v2;
 }
 
 /* The handover's record ends the epoch: what the successor does not know of must not stand behind. */
@@ -232,6 +251,25 @@ static void a_section_that_nobody_reads_is_refused_by_name(void **unused)
     free(expected);
 }
 
+static void a_declared_build_refuses_an_unknown_section_by_name(void **unused)
+{
+    (void)unused;
+    baton_service later = toy_service_v2;
+    engine_fixture f;
+    later.snapshot = snapshot_and_more;
+    engine_fixture_make(&f, "schema_declared_section");
+    engine_fixture_open(&f, &later);
+    engine_fixture_submit_stream(&f, 1, 100);
+    engine_fixture_settle(&f);
+    assert_int_equal(engine_fixture_snapshot(&f), 0);
+    engine_fixture_close(&f);
+    engine_fixture_open(&f, &toy_service_v2_declared);
+    assert_int_equal(f.report.snapshots_skipped, 1);
+    assert_non_null(strstr(f.report.snapshot_skipped_why, "does not know its section later"));
+    engine_fixture_close(&f);
+    engine_fixture_remove(&f);
+}
+
 typedef struct {
     uint32_t schemas_count;
     uint64_t section_rows;
@@ -251,6 +289,56 @@ static void on_schema(void *context, const baton_round_trip_result *result)
     seen->last = *result;
     assert_int_equal(seen->section_rows, result->rows_count);
     seen->section_rows = 0;
+}
+
+static void export_chunks(engine_fixture *f, const baton_service *service, uint32_t schema,
+                          uint8_t *ret_bytes, size_t room, size_t *ret_count)
+{
+    char to[TEST_PATH_BYTES + 64];
+    char path[sizeof(to) + 64];
+    baton_snapshot_info info;
+    snprintf(to, sizeof(to), "%s/%s-%u", f->dir.path, service->version, schema);
+    assert_int_equal(baton_state_export(service, f->path, NULL, schema, to, &info, &f->error), 0);
+    assert_int_equal(info.schema, schema);
+    snprintf(path, sizeof(path), "%s/%016llx-%016llx.chunks", to, (unsigned long long)info.seq,
+             (unsigned long long)info.epoch);
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    *ret_count = fread(ret_bytes, 1, room, file);
+    fclose(file);
+    assert_true(*ret_count > 0 && *ret_count < room);
+}
+
+/* Each schema's snapshot is byte for byte what the functions that know it write. */
+static void declared_sections_give_the_snapshots_of_each_schema(void **unused)
+{
+    (void)unused;
+    static uint8_t by_hand[1u << 20];
+    static uint8_t declared[1u << 20];
+    engine_fixture f;
+    engine_fixture_make(&f, "schema_declared");
+    begin_old_go_on_new(&f);
+    assert_int_equal(engine_fixture_finalize(&f), 0);
+    engine_fixture_close(&f);
+    for (uint32_t schema = 1; schema <= 2; schema++) {
+        size_t by_hand_bytes;
+        size_t declared_bytes;
+        export_chunks(&f, &toy_service_v2, schema, by_hand, sizeof(by_hand), &by_hand_bytes);
+        export_chunks(&f, &toy_service_v2_declared, schema, declared, sizeof(declared),
+                      &declared_bytes);
+        assert_int_equal(by_hand_bytes, declared_bytes);
+        assert_memory_equal(by_hand, declared, declared_bytes);
+    }
+    seen_trips seen = {0};
+    const baton_round_trip_options options = {.work_directory = f.dir.path,
+                                              .on_section = on_section,
+                                              .on_schema = on_schema,
+                                              .context = &seen};
+    assert_int_equal(baton_round_trip(&toy_service_v2_declared, f.path, NULL, &options, &f.error),
+                     0);
+    assert_int_equal(seen.schemas_count, 2);
+    assert_true(seen.last.canonical);
+    engine_fixture_remove(&f);
 }
 
 static int empty_in_schema_1(const void *state, uint32_t schema, baton_snapshot_writer *writer)
@@ -316,6 +404,13 @@ static void a_table_that_is_not_whole_is_refused(void **unused)
     bad = toy_service_v1;
     bad.entry_types_count = 0;
     assert_int_equal(engine_fixture_try_open(&f, &bad), BATON_E_INVALID);
+    bad = toy_service_v2_declared;
+    bad.schema = toy_service_v1.schema;
+    const baton_section from_2 = {
+        .name = "totals", .since_schema = 2, .fields_required = 1, .fields_known = 1};
+    bad.sections = &from_2;
+    bad.sections_count = 1;
+    assert_int_equal(engine_fixture_try_open(&f, &bad), BATON_E_INVALID);
     engine_fixture_remove(&f);
 }
 
@@ -330,6 +425,8 @@ int main(void)
         cmocka_unit_test(fresh_data_of_a_new_build_is_written_in_its_newest_schema),
         cmocka_unit_test(fresh_data_can_be_pinned_for_an_older_build),
         cmocka_unit_test(a_section_that_nobody_reads_is_refused_by_name),
+        cmocka_unit_test(a_declared_build_refuses_an_unknown_section_by_name),
+        cmocka_unit_test(declared_sections_give_the_snapshots_of_each_schema),
         cmocka_unit_test(a_round_trip_finds_what_a_schema_loses),
         cmocka_unit_test(a_table_that_is_not_whole_is_refused),
     };

@@ -1,6 +1,6 @@
 # The snapshot module's tests. fixture: a made-up service's state that most of them pack and read, in a place of their own.
 set(fixture unit/snapshot_fixture.c unit/snapshot_place.c)
-foreach(topic pack chunk manifest publish publish_fault load catalogue notes export diff golden)
+foreach(topic pack pack_helped schema chunk manifest publish publish_fault load catalogue notes export diff golden)
     baton_test(snapshot_${topic}_test SOURCES unit/snapshot_${topic}_test.c ${fixture}
         MODULES snapshot base LIBRARIES PkgConfig::MSGPACK)
 endforeach()

@@ -122,10 +122,9 @@ static void chunks_that_changed_places_are_refused(void **state)
     free(bytes);
 }
 
-static void damage_is_found_only_where_it_is_and_stays_found(void **state)
+static void find_damage(bool helped)
 {
-    (void)state;
-    const baton_snapshot_listed listed = make(BATON_COMPRESS_RAW, 4096, 500);
+    const baton_snapshot_listed listed = make(BATON_COMPRESS_RAW, 4096, 1500);
     const char *path = test_path(&dir, CHUNKS_NAME);
     size_t bytes_count;
     uint8_t *bytes = fixture_read(path, &bytes_count);
@@ -137,6 +136,8 @@ static void damage_is_found_only_where_it_is_and_stays_found(void **state)
     uint32_t fields;
     uint64_t number;
     assert_int_equal(baton_snapshot_reader_open(io, dir.path, &listed, &reader, NULL), 0);
+    if (helped)
+        baton_snapshot_reader_help(reader);
     assert_int_equal(baton_unpack_section(reader, "accounts"), 0);
     assert_int_equal(baton_unpack_row(reader, &fields), 1); /* of another chunk */
     assert_int_equal(baton_unpack_section(reader, "orders"), 0);
@@ -153,6 +154,71 @@ static void damage_is_found_only_where_it_is_and_stays_found(void **state)
     assert_int_equal(baton_unpack_uint(reader, &number), BATON_E_DAMAGED);
     assert_int_equal(baton_unpack_section(reader, "accounts"), BATON_E_DAMAGED);
     baton_snapshot_reader_close(reader);
+    assert_int_equal(baton_snapshot_remove(io, dir.path, 7, 1), 0);
+}
+
+static void damage_is_found_only_where_it_is_and_stays_found(void **state)
+{
+    (void)state;
+    find_damage(false);
+    find_damage(true);
+}
+
+/* The first damaged byte of each chunk in turn: what the helper finds is what is found without. */
+static void with_a_helper_damage_is_named_alike(void **state)
+{
+    (void)state;
+    const baton_snapshot_listed listed = make(BATON_COMPRESS_LZ4, 4096, 3000);
+    const char *path = test_path(&dir, CHUNKS_NAME);
+    size_t bytes_count;
+    uint8_t *bytes = fixture_read(path, &bytes_count);
+    for (size_t at = 0; at < bytes_count; at += BATON_IO_UNIT) {
+        uint64_t rows[2] = {0, 0};
+        baton_error errors[2];
+        bytes[at] ^= 0x40;
+        fixture_write(path, bytes, bytes_count);
+        bytes[at] ^= 0x40;
+        for (uint32_t helped = 0; helped < 2; helped++) {
+            baton_snapshot_reader *reader = NULL;
+            uint32_t fields;
+            int r;
+            assert_int_equal(baton_snapshot_reader_open(io, dir.path, &listed, &reader, NULL), 0);
+            if (helped == 1)
+                baton_snapshot_reader_help(reader);
+            r = baton_unpack_section(reader, "orders");
+            while (r >= 0 && (r = baton_unpack_row(reader, &fields)) == 1)
+                rows[helped]++;
+            r = r < 0 ? r : baton_unpack_section(reader, "accounts");
+            while (r >= 0 && (r = baton_unpack_row(reader, &fields)) == 1)
+                rows[helped]++;
+            assert_int_equal(r, BATON_E_DAMAGED);
+            errors[helped] = *baton_snapshot_reader_error(reader);
+            baton_snapshot_reader_close(reader);
+        }
+        assert_int_equal(rows[0], rows[1]);
+        assert_int_equal(errors[0].offset, at);
+        assert_int_equal(errors[1].offset, at);
+        assert_string_equal(errors[0].why, errors[1].why);
+    }
+    free(bytes);
+}
+
+/* Close comes while the helper works, and while reads are on their way. */
+static void a_reader_with_a_helper_may_be_closed_at_any_row(void **state)
+{
+    (void)state;
+    const baton_snapshot_listed listed = make(BATON_COMPRESS_LZ4, 4096, 3000);
+    assert_true(listed.info.chunks_count >= 16); /* else there is none */
+    for (uint32_t rows = 0; rows < 3000; rows += 97) {
+        baton_snapshot_reader *reader = NULL;
+        uint32_t fields;
+        assert_int_equal(baton_snapshot_reader_open(io, dir.path, &listed, &reader, NULL), 0);
+        baton_snapshot_reader_help(reader);
+        assert_int_equal(baton_unpack_section(reader, "orders"), 0);
+        for (uint32_t i = 0; i < rows; i++)
+            assert_int_equal(baton_unpack_row(reader, &fields), 1);
+        baton_snapshot_reader_close(reader);
+    }
 }
 
 static void a_read_error_is_its_errno_with_file_and_offset(void **state)
@@ -178,12 +244,14 @@ static void reads_may_end_in_any_order_and_be_few_at_once(void **state)
 {
     (void)state;
     const baton_snapshot_listed listed = make(BATON_COMPRESS_LZ4, 4096, 3000);
-    for (uint32_t seed = 0; seed < 9; seed++) {
+    for (uint32_t seed = 0; seed < 18; seed++) {
         io_fault *fault = io_fault_new();
         baton_io *shuffled = fixture_fault_io(fault, seed % 3 == 0 ? 1 : seed % 3 == 1 ? 3 : 0);
         baton_snapshot_reader *reader = NULL;
         io_fault_set_order(fault, seed % 2 == 0 ? IO_FAULT_RANDOM : IO_FAULT_REVERSED, seed);
         assert_int_equal(baton_snapshot_reader_open(shuffled, dir.path, &listed, &reader, NULL), 0);
+        if (seed >= 9)
+            baton_snapshot_reader_help(reader);
         fixture_check(reader, 3000);
         baton_snapshot_reader_close(reader);
         baton_io_close(shuffled);
@@ -211,14 +279,15 @@ static void several_reads_are_in_flight_at_once(void **state)
     io_fault_free(fault);
 }
 
-static void sections_may_be_left_early_and_taken_up_again(void **state)
+static void leave_sections_early(baton_io *by, bool helped)
 {
-    (void)state;
     baton_snapshot_reader *reader = NULL;
     uint32_t fields;
     uint64_t number;
-    const baton_snapshot_listed listed = make(BATON_COMPRESS_AUTO, 4096, 2000);
-    assert_int_equal(baton_snapshot_reader_open(io, dir.path, &listed, &reader, NULL), 0);
+    const baton_snapshot_listed listed = fixture_listed(by, dir.path, 7);
+    assert_int_equal(baton_snapshot_reader_open(by, dir.path, &listed, &reader, NULL), 0);
+    if (helped)
+        baton_snapshot_reader_help(reader);
     for (uint32_t turn = 0; turn < 20; turn++) {
         assert_int_equal(baton_unpack_section(reader, turn % 2 == 0 ? "orders" : "accounts"), 0);
         for (uint32_t i = 0; i < (turn % 2 == 0 ? turn * 100 : 2); i++)
@@ -232,6 +301,22 @@ static void sections_may_be_left_early_and_taken_up_again(void **state)
     assert_int_equal(baton_unpack_row(reader, &fields), 1); /* still where it was */
     fixture_check(reader, 2000);
     baton_snapshot_reader_close(reader);
+}
+
+static void sections_may_be_left_early_and_taken_up_again(void **state)
+{
+    (void)state;
+    make(BATON_COMPRESS_AUTO, 4096, 2000);
+    leave_sections_early(io, false);
+    leave_sections_early(io, true);
+    for (uint32_t ops_max = 1; ops_max < 6; ops_max += 2) { /* a ring full of what is left */
+        io_fault *fault = io_fault_new();
+        baton_io *small = fixture_fault_io(fault, ops_max);
+        leave_sections_early(small, false);
+        leave_sections_early(small, true);
+        baton_io_close(small);
+        io_fault_free(fault);
+    }
 }
 
 static void what_was_listed_and_is_gone_or_replaced_is_said_to_be(void **state)
@@ -258,6 +343,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(chunks_of_another_length_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(chunks_that_changed_places_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(damage_is_found_only_where_it_is_and_stays_found, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(with_a_helper_damage_is_named_alike, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_reader_with_a_helper_may_be_closed_at_any_row, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_read_error_is_its_errno_with_file_and_offset, set_up,
                                         tear_down),

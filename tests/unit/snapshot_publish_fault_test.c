@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define ROWS  300u
-#define BLOBS 4u /* MiB, raw: five writes and a bit */
+#define BLOBS 9u /* MiB, raw: five writes, one more than are in flight at once */
 
 static test_dir dir;
 static baton_io *plain; /* for looking, after the fault */

@@ -102,6 +102,14 @@ typedef struct baton_service {
      * the pointer that create returns. So *ret_state lies in it, and so does everything that it
      * points to: the state may keep config->arena, and copies of the options' values. */
     const baton_layout *layout;
+
+    /* Not NULL: every section that snapshot packs, in any schema; another is refused by name, on
+     * both ways. Then snapshot packs each in the rows of schema.write, whatever schema is asked
+     * for: Baton leaves out what that schema does not have, and turns rows back. restore sees rows
+     * of schema.write only, and a section that the snapshot's schema does not have, or an optional
+     * one that is missing, as one without rows. */
+    const baton_section *sections;
+    uint32_t sections_count;
 } baton_service;
 
 #ifdef __cplusplus

@@ -69,6 +69,34 @@ typedef struct {
 } baton_value;
 BATON_MUST_USE int baton_unpack_value(baton_snapshot_reader *reader, baton_value *ret_field);
 
+/* ---- sections by schema ----
+ * What a service declares of its sections, so that its snapshot and restore functions deal with
+ * the rows of the newest schema only (baton_service.sections). */
+#define BATON_ROW_FIELDS_MAX 256u
+typedef struct {
+    baton_value *fields; /* room for BATON_ROW_FIELDS_MAX */
+    uint32_t fields_count;
+} baton_row;
+
+typedef struct {
+    const char *name;
+    uint32_t since_schema; /* the first that has it: 1 or more */
+    uint32_t until_schema; /* the last that has it; 0: the newest does */
+    /* A row of the newest schema has so many fields, or up to fields_known: those in between may be
+     * missing. Other rows are refused: BATON_E_SCHEMA. */
+    uint32_t fields_required; /* 1 or more */
+    uint32_t fields_known;    /* up to BATON_ROW_FIELDS_MAX */
+    /* A snapshot of a schema that has it may lack it, and restore may leave it unread. All others
+     * must be there and be read. */
+    bool optional;
+    /* A row of schema `from` becomes one of from + 1, in place; and back. Called for one step after
+     * the other, for every schema in between. NULL, both: the rows are the same in all schemas.
+     * What a field points to stays valid until the next row; what is put there must, too. 0, or an
+     * error: BATON_E_SCHEMA when the row can't be one. */
+    int (*upgrade)(uint32_t from_schema, baton_row *row);
+    int (*downgrade)(uint32_t to_schema, baton_row *row);
+} baton_section;
+
 /* ---- the catalogue: a directory of snapshots ---- */
 
 typedef enum { BATON_COMPRESS_AUTO, BATON_COMPRESS_LZ4, BATON_COMPRESS_RAW } baton_compress;
