@@ -119,6 +119,8 @@ void baton_rto_snapshot_taken(baton_rto *rto, const baton_rto_taken *taken)
     uint64_t *old = rto->newest.applied;
     rto->newest = rto->taking;
     rto->newest.raw_bytes = taken->raw_bytes;
+    rto->newest.load_ns_per_byte = taken->load_ns_per_byte;
+    rto->newest.load_measured = taken->load_measured;
     rto->taking = (baton_rto_base){.applied = old};
     rto->take_ns = taken->took_ns;
     rto->told_unreachable = false;
@@ -151,9 +153,11 @@ void baton_rto_predict(const baton_rto *rto, baton_rto_prediction *ret_predictio
 {
     const double tail_bytes = or_zero(journal_bytes(rto) - rto->newest.journal_bytes);
     const double recover_bytes = or_zero(journal_bytes(rto) - rto->before.journal_bytes);
+    const bool own_rate = rto->newest.load_ns_per_byte > 0;
+    const double load_rate = own_rate ? rto->newest.load_ns_per_byte : rto->load_ns_per_byte;
     baton_rto_prediction p = {
         .fixed_ns = rto->fixed_ns,
-        .load_ns = (double)rto->newest.raw_bytes * rto->load_ns_per_byte,
+        .load_ns = (double)rto->newest.raw_bytes * load_rate,
         .recover_ns = recover_bytes * rto->check_ns_per_byte,
         .read_ns = tail_bytes * rto->read_ns_per_byte,
         .apply_ns = apply_ns(rto),
@@ -162,7 +166,7 @@ void baton_rto_predict(const baton_rto *rto, baton_rto_prediction *ret_predictio
         .snapshot_seq = rto->newest.seq,
         .tail_entries = tail_entries(rto),
         .tail_bytes = (uint64_t)tail_bytes,
-        .load_measured = rto->load_measured,
+        .load_measured = own_rate ? rto->newest.load_measured : rto->load_measured,
         .read_measured = rto->read_measured,
     };
     p.total_ns = p.fixed_ns + p.load_ns + p.recover_ns + p.read_ns + p.apply_ns;

@@ -56,6 +56,8 @@ typedef struct {
 typedef struct {
     uint64_t seq;
     uint64_t raw_bytes;
+    double load_ns_per_byte; /* of its form; 0: baton_rto's */
+    bool load_measured;
     double
         journal_bytes; /* where it stands in the journal: bytes since the first snapshot known here;
                              negative before it */
@@ -102,6 +104,8 @@ void baton_rto_progress(baton_rto *rto, uint64_t seq, uint64_t live_bytes);
 void baton_rto_snapshot_begun(baton_rto *rto);
 typedef struct {
     uint64_t raw_bytes;
+    double load_ns_per_byte; /* what is known of its form; 0: nothing */
+    bool load_measured;
     uint64_t took_ns;
     uint64_t packed_ns;
     uint64_t device_ns;

@@ -1,5 +1,6 @@
 /* snapshot/pack.c: rows into chunks, in memory. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +18,11 @@ static void writer_fail(baton_snapshot_writer *writer, int error)
 
 static int slab_add(baton_snapshot_writer *writer)
 {
+    if (writer->sink != NULL && writer->slabs_count > 0) {
+        int r = writer->sink(writer->sink_context, &writer->slabs[0]);
+        writer->slabs[0].used = 0;
+        return r;
+    }
     if (writer->slabs_count == writer->slabs_room) {
         const uint32_t room = writer->slabs_room > 0 ? 2 * writer->slabs_room : 16;
         baton_snapshot_slab *slabs = realloc(writer->slabs, room * sizeof(*slabs));
@@ -282,14 +288,32 @@ void baton_snapshot_writer_destroy(baton_snapshot_writer *writer)
     free(writer);
 }
 
+int baton_snapshot_writer_end(baton_snapshot_writer *writer)
+{
+    if (row_is_whole(writer) && writer->raw_used > 0)
+        writer_fail(writer, chunk_end(writer));
+    if (writer->error == 0 && writer->sink != NULL && writer->slabs_count > 0 &&
+        writer->slabs[0].used > 0)
+        writer_fail(writer, slab_add(writer));
+    if (writer->error == 0)
+        section_end(writer);
+    return writer->error;
+}
+
+void baton_snapshot_writer_note(baton_snapshot_writer *writer, const char *taken_by,
+                                const char *taken_why, const char *form_why)
+{
+    baton_snapshot_notes *notes = &writer->manifest.notes;
+    snprintf(notes->taken_by, sizeof(notes->taken_by), "%s", taken_by);
+    snprintf(notes->taken_why, sizeof(notes->taken_why), "%.190s", taken_why);
+    snprintf(notes->form_why, sizeof(notes->form_why), "%.126s", form_why);
+}
+
 int baton_snapshot_writer_finish(baton_snapshot_writer *writer, baton_snapshot_info *info)
 {
     baton_snapshot_info *mine = &writer->manifest.info;
-    if (row_is_whole(writer) && writer->raw_used > 0)
-        writer_fail(writer, chunk_end(writer));
-    if (writer->error != 0)
+    if (baton_snapshot_writer_end(writer) != 0)
         return writer->error;
-    section_end(writer);
 
     memset(info->form, 0, sizeof(info->form));
     memcpy(info->form, BATON_SNAPSHOT_FORM, sizeof(BATON_SNAPSHOT_FORM));

@@ -35,10 +35,16 @@ struct baton_snapshot_writer {
     uint32_t slabs_count;
     uint32_t slabs_room;
     uint32_t slab_bytes;
+    /* Takes each slab when it is full, and the last one: then no more than one is kept. NULL: all
+     * are, for a publisher. */
+    int (*sink)(void *context, const baton_snapshot_slab *slab);
+    void *sink_context;
     uint8_t *manifest_file; /* once finished; malloc'ed */
     uint64_t manifest_file_bytes;
 };
 
+/* No more rows: the last chunk is cut, the last slab given to the sink. The sticky error, or 0. */
+BATON_MUST_USE int baton_snapshot_writer_end(baton_snapshot_writer *writer);
 /* As baton_snapshot_publish_begin; chunks_written NULL, or the path of the chunks file, written and
  * durable already under another name (an image's): it becomes the publisher's once it has begun. */
 BATON_MUST_USE int
