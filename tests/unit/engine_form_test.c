@@ -499,8 +499,11 @@ static void a_full_disk_costs_the_snapshot_and_not_the_service(void **unused)
     static const struct {
         baton_io_kind kind;
         bool in_the_child;
-    } cases[] = {{BATON_IO_WRITE, true}, {BATON_IO_OPEN, true}, {BATON_IO_SYNC_DATA, true},
-                 {BATON_IO_WRITE, false}, {BATON_IO_RENAME, false}};
+    } cases[] = {{BATON_IO_WRITE, true},
+                 {BATON_IO_OPEN, true},
+                 {BATON_IO_SYNC_DATA, true},
+                 {BATON_IO_WRITE, false},
+                 {BATON_IO_RENAME, false}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         engine_fixture f;
         io_fault *child = io_fault_new();
