@@ -453,8 +453,10 @@ static void print_help(const baton_doors *doors, const baton_option_set *set)
                             set->options_count - baton_run_option_count);
     }
     printf("\nExamples:\n  %s run --dir /var/lib/%s --snapshot-every 1000000\n"
+           "  %s run --dir /var/lib/%s --retire yes --rto-target 30s --journal-max 2GiB\n"
            "  baton service status /var/lib/%s/control.sock\n",
-           doors->path, doors->service->name, doors->service->name);
+           doors->path, doors->service->name, doors->path, doors->service->name,
+           doors->service->name);
 }
 
 int baton_run_command(const baton_doors *doors, int argc, char **argv)

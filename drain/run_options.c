@@ -56,9 +56,11 @@ const baton_option baton_run_option_table[] = {
                                "the last step of a drain, if there is time"},
     [RUN_SNAPSHOT_FORM] = {"snapshot-form", "auto|portable|image", "auto",
                            "rows, for any build; or the arena's pages, for builds with its layout; "
-                           "auto: images, and portable ones when needed (below)"},
+                           "auto: images, and for other builds portable ones: at a drain "
+                           "with the time, or when their start would take 4 times --rto-target"},
     [RUN_JOURNAL_MAX] = {"journal-max", "SIZE", "8GiB",
-                         "with --retire and auto: of the journal that waits for portable ones"},
+                         "with --retire and --snapshot-form auto: of the journal that waits for "
+                         "portable snapshots"},
     [RUN_KEEP_SNAPSHOTS] = {"keep-snapshots", "N", "2", "generations to keep, 2 or more"},
     [RUN_COMPRESS] = {"compress", "auto|lz4|raw", "auto", "snapshot chunks"},
     [RUN_CHECKPOINT_EVERY] = {"checkpoint-every", "N", "10000",

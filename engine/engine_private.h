@@ -107,6 +107,7 @@ typedef struct {
     uint64_t not_before_ns;  /* one that failed is not tried again before */
     /* of the one being taken */
     bool image;
+    bool for_others; /* portable, beside images */
     const char *why;
 } engine_form;
 

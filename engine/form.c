@@ -180,7 +180,7 @@ static const char *choose_auto(baton_engine *engine, uint64_t within_ns, bool *r
 void baton_form_choose(baton_engine *engine, uint64_t within_ns)
 {
     engine_form *form = &engine->form;
-    form->image = false;
+    form->image = form->for_others = false;
     if (form->wanted == BATON_FORM_PORTABLE)
         form->why = "asked for";
     else if (engine->image.source == NULL)
@@ -188,9 +188,10 @@ void baton_form_choose(baton_engine *engine, uint64_t within_ns)
                                                     : "more generations are kept than of images";
     else if (engine->schema != engine->service->schema.write)
         form->why = "the schema is pinned: the build before must be able to read it";
-    else if (form->wanted == BATON_FORM_AUTO)
+    else if (form->wanted == BATON_FORM_AUTO) {
         form->why = choose_auto(engine, within_ns, &form->image);
-    else {
+        form->for_others = !form->image;
+    } else {
         form->why = "asked for";
         form->image = true;
     }
@@ -223,7 +224,7 @@ void baton_form_named(baton_engine *engine, double device_ns)
 void baton_form_failed(baton_engine *engine)
 {
     engine_form *form = &engine->form;
-    if (form->image)
+    if (!form->for_others)
         return;
     form->due_why = NULL;
     form->image_came_first = false;

@@ -53,10 +53,8 @@ void baton_engine_rto_snapshot_ended(baton_engine *engine, int status, uint64_t 
 {
     const baton_snapshot_info *info = &engine->snapshot.info;
     const engine_form *form = &engine->form;
-    const bool others = form->wanted == BATON_FORM_AUTO && engine->image.source != NULL &&
-                        !form->image; /* for builds with another layout */
     if (status < 0) {
-        if (!others)
+        if (!form->for_others)
             baton_rto_snapshot_failed(&engine->rto, baton_clock_monotonic_ns(engine->clock));
         return;
     }
@@ -68,7 +66,8 @@ void baton_engine_rto_snapshot_ended(baton_engine *engine, int status, uint64_t 
         .raw_bytes = baton_snapshot_load_bytes(info, &engine->machine),
         .load_ns_per_byte = form->load_ns_per_byte[form->image],
         .load_measured = form->load_measured[form->image],
-        .took_ns = others ? engine->rto.take_ns : took_ns, /* the next one will be an image */
+        .took_ns =
+            form->for_others ? engine->rto.take_ns : took_ns, /* the next one will be an image */
         .packed_ns = info->taken_ns,
         .device_ns = (uint64_t)device_ns,
     };
@@ -119,7 +118,7 @@ static bool look(baton_engine *engine, baton_rto_prediction *ret_prediction)
 static void tell_due(const baton_engine *engine, uint64_t entries,
                      const baton_rto_prediction *prediction)
 {
-    if (prediction == NULL && entries < engine->snapshot_every) {
+    if (engine->form.for_others || engine->form.image_came_first) {
         baton_log(INFO, "engine.snapshot_due", BATON_LOG_TEXT("because", engine->form.why),
                   BATON_LOG_NUMBER("entries", engine->machine.seq - engine->form.portable_seq),
                   BATON_LOG_NUMBER("other_layout_ms", milliseconds(engine->form.start_ns)));
