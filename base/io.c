@@ -48,6 +48,8 @@ static int region_allocate(baton_io *io, uint64_t bytes, baton_error *error)
     /* A wish: a kernel without huge pages refuses it. */
     (void)madvise(io->region, bytes, MADV_HUGEPAGE);
     memset(io->region, 0, bytes);
+    /* A child never uses it, and a fork would copy what is registered at once, not when written. */
+    (void)madvise(io->region, bytes, MADV_DONTFORK);
     return 0;
 }
 
@@ -150,6 +152,8 @@ void baton_io_close(baton_io *io)
         }
         io->backend->close(io->self);
     }
+    if (io->region != NULL) /* its memory is anybody's from here on, and a child's, too */
+        (void)madvise(io->region, io->region_bytes, MADV_DOFORK);
     free(io->region);
     free(io);
 }
