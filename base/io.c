@@ -64,6 +64,9 @@ static int region_allocate(baton_io *io, const baton_io_options *options, baton_
                                 "free memory, or ask for less buffer memory",
                                 "no memory for %llu bytes", (unsigned long long)huge_padded(bytes));
     io->region_bytes = huge_padded(bytes);
+    /* A child never uses it, and a fork would copy what is registered at once, not when written. */
+    if (!io->region_is_lent)
+        (void)madvise(io->region, io->region_bytes, MADV_DONTFORK);
     return 0;
 }
 
@@ -166,8 +169,11 @@ void baton_io_close(baton_io *io)
         }
         io->backend->close(io->self);
     }
-    if (!io->region_is_lent)
+    if (!io->region_is_lent && io->region != NULL) {
+        /* Its memory is anybody's from here on, and a child's, too. */
+        (void)madvise(io->region, io->region_bytes, MADV_DOFORK);
         free(io->region);
+    }
     free(io);
 }
 

@@ -170,6 +170,18 @@ json_t *baton_describe_snapshots(const baton_engine_snapshot_state *state)
         json_object_set_new(object, "last_error", baton_describe_error(&state->last_error));
     if (object != NULL && state->last_form[0] != '\0')
         json_object_set_new(object, "last_form", json_string(state->last_form));
+    if (object != NULL && state->last_form_why[0] != '\0')
+        json_object_set_new(object, "last_form_why", baton_describe_text(state->last_form_why));
+    if (object != NULL && state->portable_seq > 0)
+        json_object_set_new(object, "portable_seq", baton_describe_number(state->portable_seq));
+    if (object != NULL && state->portable_start_ns > 0)
+        json_object_set_new(object, "other_layout_start_ms",
+                            json_real(state->portable_start_ns / 1e6));
+    if (object != NULL && state->portable_by[0] != '\0')
+        json_object_set_new(object, "last_portable",
+                            json_pack("{s:s, s:o, s:o}", "by", state->portable_by, "why",
+                                      baton_describe_text(state->portable_why), "pause_ms",
+                                      milliseconds(state->portable_pause_ns)));
     if (object != NULL && state->last_by[0] != '\0')
         json_object_set_new(object, "last_image",
                             json_pack("{s:s, s:o, s:b, s:o}", "by", state->last_by, "why",

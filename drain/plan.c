@@ -194,6 +194,12 @@ uint64_t baton_drain_plan_step(baton_drain_plan *plan)
     return until > since ? until - since : 0;
 }
 
+uint64_t baton_drain_plan_left_ns(const baton_drain_plan *plan)
+{
+    const uint64_t since_ns = since_begin_ns(plan);
+    return since_ns < plan->deadline_ns ? plan->deadline_ns - since_ns : 0;
+}
+
 void baton_drain_plan_closed(baton_drain_plan *plan, int status)
 {
     if (plan->state != BATON_DRAIN_CLOSING)

@@ -84,6 +84,8 @@ bool baton_drain_plan_begin(baton_drain_plan *plan);
 /* Go as far as it goes now. Returns how long the loop may sleep before the next call, UINT64_MAX
  * while RUNNING, 0 from CLOSING on. */
 uint64_t baton_drain_plan_step(baton_drain_plan *plan);
+/* Until its deadline; it has begun. */
+uint64_t baton_drain_plan_left_ns(const baton_drain_plan *plan);
 /* The engine broke under the drain: go to CLOSING with this error. */
 void baton_drain_plan_fail(baton_drain_plan *plan, const baton_error *error);
 /* Everything is closed; status of the close. */

@@ -92,13 +92,16 @@ static int plan_snapshot_step(void *context, bool *ret_was_current, baton_error 
 {
     service_run *run = context;
     const baton_engine_snapshot_state *state = baton_engine_snapshot_status(run->engine);
+    if (!run->drain_snapshot_begun)
+        baton_engine_snapshot_give_up_older(run->engine);
     if (state->running)
         return 0; /* its own, or one that began before the drain */
     if (!run->drain_snapshot_begun) {
         *ret_was_current = snapshot_is_current(run);
         if (*ret_was_current)
             return 1;
-        int r = baton_engine_snapshot_begin(run->engine, error);
+        int r = baton_engine_snapshot_begin_within(run->engine,
+                                                   baton_drain_plan_left_ns(&run->plan), error);
         if (r < 0)
             return r == BATON_E_AGAIN ? 0 : r;
         run->drain_snapshot_begun = true;
@@ -451,8 +454,10 @@ static void print_help(const baton_doors *doors, const baton_option_set *set)
                             set->options_count - baton_run_option_count);
     }
     printf("\nExamples:\n  %s run --dir /var/lib/%s --snapshot-every 1000000\n"
+           "  %s run --dir /var/lib/%s --retire yes --rto-target 30s --journal-max 2GiB\n"
            "  baton service status /var/lib/%s/control.sock\n",
-           doors->path, doors->service->name, doors->service->name);
+           doors->path, doors->service->name, doors->path, doors->service->name,
+           doors->service->name);
 }
 
 int baton_run_command(const baton_doors *doors, int argc, char **argv)

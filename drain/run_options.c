@@ -23,6 +23,7 @@ enum {
     RUN_SNAPSHOT_AT_DRAIN,
     RUN_SNAPSHOT_FORM,
     RUN_TRUST_ROOT,
+    RUN_JOURNAL_MAX,
     RUN_KEEP_SNAPSHOTS,
     RUN_COMPRESS,
     RUN_CHECKPOINT_EVERY,
@@ -58,11 +59,16 @@ const baton_option baton_run_option_table[] = {
                                "the RTO target, or each N entries"},
     [RUN_SNAPSHOT_AT_DRAIN] = {"snapshot-at-drain", "yes|no", "yes",
                                "the last step of a drain, if there is time"},
-    [RUN_SNAPSHOT_FORM] = {"snapshot-form", "portable|image", "portable",
-                           "rows, for any build; or the arena's pages, for builds with its layout"},
+    [RUN_SNAPSHOT_FORM] = {"snapshot-form", "auto|portable|image", "auto",
+                           "rows, for any build; or the arena's pages, for builds with its layout; "
+                           "auto: images, and for other builds portable ones: at a drain "
+                           "with the time, or when their start would take 4 times --rto-target"},
     [RUN_TRUST_ROOT] = {"trust-root", "ROOT", NULL,
                         "go on from the snapshot of that root, in a new journal, where the journal "
                         "that named it is lost"},
+    [RUN_JOURNAL_MAX] = {"journal-max", "SIZE", "8GiB",
+                         "with --retire and --snapshot-form auto: of the journal that waits for "
+                         "portable snapshots"},
     [RUN_KEEP_SNAPSHOTS] = {"keep-snapshots", "N", "2", "generations to keep, 2 or more"},
     [RUN_COMPRESS] = {"compress", "auto|lz4|raw", "auto", "snapshot chunks"},
     [RUN_CHECKPOINT_EVERY] = {"checkpoint-every", "N", "10000",
@@ -187,7 +193,7 @@ static int read_choices(baton_run_options *options, const baton_option_set *set,
     static const char *const backends[] = {"auto", "uring", "threads", NULL};
     static const char *const modes[] = {"durable", "written", NULL};
     static const char *const codecs[] = {"auto", "lz4", "raw", NULL};
-    static const char *const forms[] = {"portable", "image", NULL};
+    static const char *const forms[] = {"auto", "portable", "image", NULL};
     static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
     uint32_t backend = 0, mode = 0, codec = 0, form = 0, level = 0;
     int r;
@@ -279,6 +285,8 @@ static int read_numbers(baton_run_options *options, const baton_option_set *set,
                         error)) < 0 ||
         (r = baton_option_size("segment-size", set->values[RUN_SEGMENT_SIZE],
                                &options->engine.segment_bytes, error)) < 0 ||
+        (r = baton_option_size("journal-max", set->values[RUN_JOURNAL_MAX],
+                               &options->engine.journal_bytes_max, error)) < 0 ||
         (r = baton_option_size("outbox-size", set->values[RUN_OUTBOX_SIZE],
                                &options->engine.outbox_bytes_max, error)) < 0)
         return r;

@@ -9,6 +9,7 @@
 #include "engine/hydrate.h"
 #include "engine/loop.h"
 #include "snapshot/image.h"
+#include "snapshot/pack_fork.h"
 
 #define ENGINE_HELD_EFFECTS_MAX UINT64_C(65536) /* held back; past it submit answers BATON_E_FULL */
 #define ENGINE_HELD_BYTES_MAX   (UINT64_C(64) << 20)
@@ -20,13 +21,14 @@
 #define ENGINE_EPOCH_FORCED     (UINT64_C(1) << 32) /* H2: what a promotion by force adds */
 #define ENGINE_TICK_NS_MIN      UINT64_C(1000000)
 #define ENGINE_RETRY_NS         UINT64_C(10000000)
-#define ENGINE_IMAGE_POLL_NS    UINT64_C(2000000) /* an image tells nobody that it is ready */
+#define ENGINE_IMAGE_POLL_NS    UINT64_C(2000000) /* an image, or a child, tells nobody */
 #define ENGINE_IMAGES_KEEP_MAX  32u
 
 /* A snapshot on disk that this engine looks after. */
 typedef struct {
     uint64_t seq;
     uint64_t epoch;
+    uint64_t raw_bytes;
     baton_digest root;
     baton_digest parent; /* root of the image that it adds to; zero: none */
     bool is_image;
@@ -37,6 +39,7 @@ typedef struct {
 typedef enum {
     TASK_IDLE,
     TASK_IMAGING, /* pages are copied beside the service */
+    TASK_PACKING, /* a child packs its frozen copy */
     TASK_PACKED,  /* waits until its seq is durable */
     TASK_PUBLISHING,
     TASK_NAMING, /* published; its root is not in the journal yet */
@@ -65,14 +68,47 @@ typedef struct {
 
 /* The image form's part of a snapshot: image_task.c. */
 typedef struct {
-    baton_image_source *source; /* NULL: the portable form was chosen */
+    baton_image_source *source; /* NULL: no images are taken */
     baton_image_choice choice;
     baton_io_options io; /* of the image's own ring */
     baton_image *image;  /* NULL: none is being taken */
     uint64_t pause_ns;   /* of this one */
     baton_metric *images_total[BATON_IMAGE_BYS];
-    baton_metric *pause_seconds;
 } engine_image_task;
+
+/* The portable form's part: pack_task.c. */
+enum { PACKED_BY_LOOP, PACKED_BY_FORK, PACKED_BYS };
+typedef struct {
+    const char *why_not_fork; /* a child may pack: NULL */
+    int fork_error;           /* tests */
+    baton_io_options io;      /* of the child's own ring */
+    baton_pack_fork *fork;    /* NULL: no child packs or has packed this one */
+    int by;
+    char why[192];     /* why not by a child */
+    uint64_t pause_ns; /* of this one */
+    baton_metric *portables_total[PACKED_BYS];
+} engine_pack_task;
+
+/* Which form the next snapshot has, and why: form.c. */
+typedef struct {
+    baton_snapshot_form wanted;
+    uint64_t journal_bytes_max;
+    /* the newest portable one: where a build with another layout starts */
+    uint64_t portable_seq;   /* 0: at the journal's beginning */
+    double portable_at;      /* where it stands in the journal, as rto.h counts */
+    uint64_t portable_bytes; /* raw */
+    uint64_t start_seq;      /* of the snapshot that this process started from */
+    double take_ns_per_byte; /* of a portable one: packing and writing, by byte of state; measured
+                                by this process, or 0 */
+    double start_ns;         /* what such a build's start would take, as of the last look */
+    const char *due_why;     /* a portable one is due; NULL: none is */
+    bool image_came_first;   /* ... and the RTO had an image taken before it */
+    uint64_t not_before_ns;  /* one that failed is not tried again before */
+    /* of the one being taken */
+    bool image;
+    bool for_others; /* portable, beside images */
+    const char *why;
+} engine_form;
 
 typedef struct {
     baton_metric *applied_seq;
@@ -88,6 +124,8 @@ typedef struct {
     baton_metric *snapshots_total;
     baton_metric *snapshots_failed_total;
     baton_metric *snapshot_seconds;
+    baton_metric *snapshot_pause;
+    baton_metric *portable_seconds;
     baton_metric *rto_seconds;
     baton_metric *journal_bytes; /* the journal's own: acknowledged */
 } engine_metrics;
@@ -139,6 +177,8 @@ struct baton_engine {
 
     engine_snapshot_task snapshot;
     engine_image_task image;
+    engine_pack_task pack;
+    engine_form form;
     baton_rto rto;
     uint64_t rto_look_ns; /* of the last look at the prediction; 0: none */
 
@@ -193,7 +233,6 @@ BATON_MUST_USE int baton_image_task_open(baton_engine *engine, const baton_engin
                                          baton_error *error);
 /* Of rings that images are written and read with. */
 baton_io_options baton_image_task_io_options(const baton_engine_options *options);
-bool baton_image_task_wanted(const baton_engine *engine);
 BATON_MUST_USE int baton_image_task_begin(baton_engine *engine, baton_error *error);
 /* A step: BATON_E_AGAIN, 0 when all of it is on the disk, or why it failed. Fills what of *info
  * belongs to the boundary. */
@@ -207,6 +246,33 @@ void baton_image_task_named(baton_engine *engine, const baton_snapshot_info *inf
                             baton_engine_snapshot_state *status);
 void baton_image_task_end(baton_engine *engine); /* the one being taken, if there is one */
 void baton_image_task_close(baton_engine *engine);
+
+/* pack_task.c */
+BATON_MUST_USE int baton_pack_task_open(baton_engine *engine, const baton_engine_options *options,
+                                        baton_error *error);
+/* By a child (*ret_forked), or, where that can't be, now. */
+BATON_MUST_USE int baton_pack_task_begin(baton_engine *engine, bool *ret_forked,
+                                         baton_error *error);
+/* Of the child: BATON_E_AGAIN, 0: its chunks are on the disk, or why it failed. */
+BATON_MUST_USE int baton_pack_task_step(baton_engine *engine, baton_snapshot_info *info,
+                                        baton_error *error);
+BATON_MUST_USE int baton_pack_task_publish(baton_engine *engine, baton_error *error);
+void baton_pack_task_named(baton_engine *engine, baton_engine_snapshot_state *status);
+void baton_pack_task_end(baton_engine *engine); /* the one being taken, if there is one */
+
+/* form.c */
+void baton_form_open(baton_engine *engine, const baton_engine_options *options);
+/* After baton_engine_rto_started. */
+void baton_form_started(baton_engine *engine, const baton_hydrate_report *report);
+/* Sets form.image and form.why for the snapshot that begins. */
+void baton_form_choose(baton_engine *engine, uint64_t within_ns);
+/* Is a portable one due? Sets form.due_why. */
+void baton_form_look(baton_engine *engine, uint64_t now_ns, const baton_rto_prediction *prediction);
+/* Of the one that begins, when it is portable: how long it will take. */
+uint64_t baton_form_estimate_ns(const baton_engine *engine);
+void baton_form_named(baton_engine *engine, double device_ns);
+void baton_form_failed(baton_engine *engine);
+
 /* schedule.c */
 void baton_engine_rto_started(baton_engine *engine, const baton_hydrate_report *report,
                               uint64_t before_seq);

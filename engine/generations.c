@@ -1,6 +1,6 @@
 /* engine/generations.c: which snapshots stay (S1): the newest good ones, the images that they add
- * to, a second one that shares no chunk with the first, and, beside images, the newest portable
- * one, for a build whose layout is another. */
+ * to, a second one that shares no chunk with the first, and, beside images, the two newest portable
+ * ones, for a build whose layout is another: to it they are all that there is. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +35,7 @@ static engine_generation generation_of(const baton_snapshot_info *info, bool goo
     return (engine_generation){
         .seq = info->seq,
         .epoch = info->epoch,
+        .raw_bytes = info->raw_bytes,
         .root = info->root,
         .parent = info->parent,
         .is_image = baton_snapshot_is_image(info),
@@ -77,9 +78,10 @@ int baton_generations_adopt(baton_engine *engine, const baton_catalogue *catalog
 /* ---- which stay ---- */
 
 typedef struct {
-    uint32_t oldest;   /* this one and all before it in the list stay */
-    uint32_t portable; /* and this one, wherever it stands; UINT32_MAX: there is none */
-    bool images;       /* an image is among those that stay */
+    uint32_t oldest;       /* this one and all before it in the list stay */
+    uint32_t portables[2]; /* and these, wherever they stand, the newer one first */
+    uint32_t portables_count;
+    bool images; /* an image is among those that stay */
 } kept_range;
 
 /* Good, and so is all that it adds to: those come later in the list. Returns how many there are. */
@@ -127,15 +129,15 @@ static bool mark(const baton_engine *engine, uint8_t *marks)
 static bool find_kept(const baton_engine *engine, kept_range *ret_kept)
 {
     const engine_snapshot_task *task = &engine->snapshot;
-    *ret_kept = (kept_range){.portable = UINT32_MAX};
+    *ret_kept = (kept_range){0};
     uint8_t *marks = calloc(task->generations_count + 1u, 1);
     const bool found = marks != NULL && mark(engine, marks);
     for (uint32_t i = 0; found && i < task->generations_count; i++) {
         const engine_generation *generation = &task->generations[i];
         if ((marks[i] & BATON_MARK_READABLE) == 0)
             continue;
-        if (!generation->is_image && ret_kept->portable == UINT32_MAX)
-            ret_kept->portable = i;
+        if (!generation->is_image && ret_kept->portables_count < 2)
+            ret_kept->portables[ret_kept->portables_count++] = i;
         if ((marks[i] & BATON_MARK_KEPT) == 0)
             continue;
         ret_kept->oldest = i;
@@ -146,15 +148,15 @@ static bool find_kept(const baton_engine *engine, kept_range *ret_kept)
 }
 
 /* What the journal must still hold. A build that can't use the images replays from the portable
- * one, or from the first entry. */
+ * one, from the one before it when that is damaged, or from the first entry. */
 static uint64_t journal_keep_seq(const engine_snapshot_task *task, const kept_range *kept)
 {
     const uint64_t oldest_seq = task->generations[kept->oldest].seq;
     if (!kept->images)
         return oldest_seq;
-    if (kept->portable == UINT32_MAX)
+    if (kept->portables_count < 2)
         return 0;
-    const uint64_t portable_seq = task->generations[kept->portable].seq;
+    const uint64_t portable_seq = task->generations[kept->portables[1]].seq;
     return portable_seq < oldest_seq ? portable_seq : oldest_seq;
 }
 
@@ -238,6 +240,14 @@ static bool mark_pinned(const baton_engine *engine, const kept_range *kept, uint
     return list != NULL;
 }
 
+static bool is_for_other_layouts(const kept_range *kept, uint32_t at)
+{
+    bool found = false;
+    for (uint32_t i = 0; i < kept->portables_count; i++)
+        found = found || kept->portables[i] == at;
+    return found && kept->images;
+}
+
 /* False: something could not be removed, and nothing more is done now. */
 static bool remove_beyond(baton_engine *engine, const kept_range *kept)
 {
@@ -245,7 +255,7 @@ static bool remove_beyond(baton_engine *engine, const kept_range *kept)
     uint8_t *pinned = calloc(count, 1);
     bool done = pinned != NULL && mark_pinned(engine, kept, pinned);
     for (uint32_t i = count; done && i-- > kept->oldest + 1;) {
-        if ((pinned[i] & BATON_MARK_KEPT) == 0 && !(kept->images && i == kept->portable))
+        if ((pinned[i] & BATON_MARK_KEPT) == 0 && !is_for_other_layouts(kept, i))
             done = remove_generation(engine, i);
     }
     free(pinned);
@@ -263,8 +273,10 @@ void baton_generations_prune(baton_engine *engine)
     const uint64_t keep_seq = journal_keep_seq(task, &kept);
     if (engine->retire && keep_seq == 0)
         baton_log(INFO, "engine.nothing_retired",
-                  BATON_LOG_TEXT("why", "every snapshot is an image: a build with another layout "
-                                        "would need all entries, or a portable one"));
+                  BATON_LOG_TEXT("why",
+                                 "a build with another layout would need all entries, or two "
+                                 "portable snapshots"),
+                  BATON_LOG_NUMBER("portable", kept.portables_count));
     if (!remove_beyond(engine, &kept))
         return;
     forget_roots(engine, task->generations[kept.oldest].seq);

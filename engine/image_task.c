@@ -60,9 +60,7 @@ static int open_metrics(baton_engine *engine)
         if (r < 0)
             return r;
     }
-    return baton_metrics_gauge(engine->metrics, "baton_snapshot_pause_seconds", NULL,
-                               "How long the last image held the service up.",
-                               &task->pause_seconds);
+    return 0;
 }
 
 /* After the hydrate, which may have moved the arena. A machine without the means to watch pages is
@@ -71,7 +69,8 @@ int baton_image_task_open(baton_engine *engine, const baton_engine_options *opti
                           baton_error *error)
 {
     engine_image_task *task = &engine->image;
-    if (options->snapshot_form != BATON_FORM_IMAGE)
+    if (options->snapshot_form == BATON_FORM_PORTABLE || engine->service->layout == NULL ||
+        options->snapshots_keep > ENGINE_IMAGES_KEEP_MAX)
         return 0;
     baton_arena_usage usage;
     baton_arena_get_usage(engine->machine.arena, &usage);
@@ -119,12 +118,6 @@ static uint64_t bytes_in_use(const baton_engine *engine)
     return baton_arena_used(engine->machine.arena).bytes_count;
 }
 
-/* E4: while pinned, what is written must be readable by the build before, whose structs differ. */
-bool baton_image_task_wanted(const baton_engine *engine)
-{
-    return engine->image.source != NULL && engine->schema == engine->service->schema.write;
-}
-
 int baton_image_task_begin(baton_engine *engine, baton_error *error)
 {
     engine_image_task *task = &engine->image;
@@ -135,6 +128,7 @@ int baton_image_task_begin(baton_engine *engine, baton_error *error)
         .choice = task->choice,
         .no_thread = task->io.custom != NULL,
         .compress = engine->compress,
+        .form_why = engine->form.why,
         .io = task->io,
     };
     return baton_image_begin(task->source, &options, bytes_in_use(engine), &task->image, error);
@@ -197,8 +191,6 @@ void baton_image_task_named(baton_engine *engine, const baton_snapshot_info *inf
                             baton_engine_snapshot_state *status)
 {
     engine_image_task *task = &engine->image;
-    if (task->image == NULL)
-        return;
     const baton_image_result *result = baton_image_result_of(task->image);
     baton_image_source_published(task->source, info->root);
     snprintf(status->last_by, sizeof(status->last_by), "%s", by_names[result->by]);
@@ -206,7 +198,7 @@ void baton_image_task_named(baton_engine *engine, const baton_snapshot_info *inf
     status->last_full = result->full;
     status->last_pause_ns = task->pause_ns;
     baton_metric_add(task->images_total[result->by], 1);
-    baton_metric_set(task->pause_seconds, (double)task->pause_ns / 1e9);
+    baton_metric_set(engine->metric.snapshot_pause, (double)task->pause_ns / 1e9);
     baton_log(INFO, "engine.image_taken", BATON_LOG_NUMBER("seq", info->seq),
               BATON_LOG_TEXT("by", by_names[result->by]), BATON_LOG_TEXT("why", result->why),
               BATON_LOG_NUMBER("full", result->full), BATON_LOG_NUMBER("rounds", result->rounds),

@@ -247,6 +247,8 @@ static int begin(opening *self)
         return r;
     remove_leftovers(engine);
     r = baton_image_task_open(engine, self->options, self->error);
+    if (r == 0)
+        r = baton_pack_task_open(engine, self->options, self->error);
     if (r < 0)
         return r;
 
@@ -283,6 +285,7 @@ static void set_options(baton_engine *engine, const baton_engine_options *option
     engine->mode = options->mode;
     engine->retire = options->retire;
     engine->snapshot_every = options->snapshot_every;
+    baton_form_open(engine, options);
     engine->clock = options->clock != NULL ? options->clock : baton_clock_system();
     engine->checkpoint_every =
         options->checkpoint_every != 0 ? options->checkpoint_every : ENGINE_CHECKPOINT_EVERY;
@@ -390,6 +393,7 @@ static void log_arena(const baton_arena *arena)
 static void destroy(baton_engine *engine)
 {
     baton_archiver_close(engine->archiver);
+    baton_pack_task_end(engine);
     baton_snapshot_task_close(&engine->snapshot);
     baton_image_task_close(engine);
     baton_loop_fini(&engine->loop);
@@ -439,6 +443,7 @@ int baton_engine_open(const baton_service *service, const char *directory,
     ret_report->total_ns = baton_clock_monotonic_ns(engine->clock) - begin_ns;
     engine->hydrate_ns = ret_report->total_ns;
     baton_engine_rto_started(engine, ret_report, baton_catalogue_from_seq(&self.catalogue));
+    baton_form_started(engine, ret_report);
     if (self.milestones.taken && self.milestones.applied != NULL)
         baton_engine_rto_kept(engine, &self.milestones);
     r = baton_engine_metrics_open(engine, ret_report);
@@ -471,6 +476,7 @@ int baton_engine_close(baton_engine *engine)
         engine->snapshot.publisher); /* before the journal: its writes are the older ones */
     engine->snapshot.publisher = NULL;
     baton_image_task_end(engine);
+    baton_pack_task_end(engine);
     if (engine->poisoned)
         baton_journal_abandon(
             engine->journal); /* the entry that apply refused is in the open batch: drop it */

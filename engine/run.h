@@ -107,11 +107,17 @@ BATON_MUST_USE int baton_state_export(const baton_service *service, const char *
                                       const char *to_directory, baton_snapshot_info *ret_info,
                                       baton_error *error);
 
-/* What snapshots are written in. Both are read. */
+/* What snapshots are written in. All are read. While pinned to an older schema: portable. */
 typedef enum {
+    BATON_FORM_AUTO, /* with a layout: images, and portable ones for builds with another layout: at
+                        a drain that has the time, and before such a build's start would take
+                        BATON_PORTABLE_RTO_MULTIPLE times the RTO target or journal_bytes_max of the
+                        journal wait for one. Without a layout: portable */
     BATON_FORM_PORTABLE,
-    BATON_FORM_IMAGE, /* for services with a layout; while pinned to an older schema: portable */
+    BATON_FORM_IMAGE, /* for services with a layout */
 } baton_snapshot_form;
+#define BATON_PORTABLE_RTO_MULTIPLE 4u
+#define BATON_JOURNAL_BYTES_MAX     (UINT64_C(8) << 30)
 
 typedef struct {
     baton_mode mode;
@@ -142,6 +148,9 @@ typedef struct {
     const struct baton_io_backend *snapshot_io_backend; /* of the snapshots; NULL; tests */
     void *snapshot_io_context;
     baton_snapshot_form snapshot_form;
+    uint64_t journal_bytes_max; /* AUTO, with retire: kept for builds with another layout at most;
+                                   0: BATON_JOURNAL_BYTES_MAX */
+    int pack_fork_error;        /* 0; tests: -errno that a fork for a portable snapshot gives */
     baton_image_choice image_choice;                 /* AUTO; tests */
     const struct baton_io_backend *image_io_backend; /* of images; NULL; tests */
     void *image_io_context;
@@ -184,6 +193,12 @@ bool baton_engine_handover_durable(const baton_engine *engine);
 
 /* Take a snapshot of now. BATON_E_AGAIN: one is being written (call again). 0: begun. */
 BATON_MUST_USE int baton_engine_snapshot_begin(baton_engine *engine, baton_error *error);
+/* The same at a drain: it should be done within that time, which may decide its form. */
+BATON_MUST_USE int baton_engine_snapshot_begin_within(baton_engine *engine, uint64_t within_ns,
+                                                      baton_error *error);
+/* Of a sealed engine: a child that packs an older state is ended, so that the last one can be
+ * taken. */
+void baton_engine_snapshot_give_up_older(baton_engine *engine);
 typedef struct {
     bool running;
     uint64_t taken_count; /* published by this process */
@@ -191,7 +206,14 @@ typedef struct {
     int last_status;      /* of the last finished attempt: 0 or its error */
     baton_error last_error;
     baton_digest last_root;
-    char last_form[16]; /* of the newest one; "" */
+    char last_form[16];       /* of the newest one; "" */
+    char last_form_why[128];  /* why in this form */
+    uint64_t portable_seq;    /* of the newest portable one there is; 0: none */
+    double portable_start_ns; /* what a start by a build with another layout would take */
+    /* Of the newest portable one published by this process: */
+    char portable_by[8];    /* "fork": packed by a child; "loop": the service waited; "": none */
+    char portable_why[192]; /* why not by a child */
+    uint64_t portable_pause_ns;
     /* Of the newest image published by this process: */
     char last_by[8];    /* "live", "fork", "stop"; "": there was none */
     char last_why[192]; /* why not by a better way */

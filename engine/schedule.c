@@ -68,20 +68,24 @@ void baton_engine_rto_snapshot_begun(baton_engine *engine)
 void baton_engine_rto_snapshot_ended(baton_engine *engine, int status, uint64_t took_ns)
 {
     const baton_snapshot_info *info = &engine->snapshot.info;
+    const engine_form *form = &engine->form;
     if (status < 0) {
-        baton_rto_snapshot_failed(&engine->rto, baton_clock_monotonic_ns(engine->clock));
+        if (!form->for_others)
+            baton_rto_snapshot_failed(&engine->rto, baton_clock_monotonic_ns(engine->clock));
         return;
     }
     const double device_bytes_per_s = (double)baton_chunk_device_bytes_per_s();
+    const double device_ns =
+        device_bytes_per_s > 0 ? (double)info->stored_bytes * NS_PER_S / device_bytes_per_s : 0;
+    baton_form_named(engine, engine->pack.fork != NULL ? 0 : device_ns);
     const baton_rto_taken taken = {
         .raw_bytes = baton_snapshot_load_bytes(info, &engine->machine),
         .image = baton_snapshot_is_image(info),
         .adds = !baton_digest_is_zero(info->parent),
-        .took_ns = took_ns,
+        .took_ns =
+            form->for_others ? engine->rto.take_ns : took_ns, /* the next one will be an image */
         .packed_ns = info->taken_ns,
-        .device_ns = device_bytes_per_s > 0
-                         ? (uint64_t)((double)info->stored_bytes * NS_PER_S / device_bytes_per_s)
-                         : 0,
+        .device_ns = (uint64_t)device_ns,
     };
     baton_rto_snapshot_taken(&engine->rto, &taken);
 }
@@ -113,7 +117,7 @@ static void tell_unreachable(baton_engine *engine, const baton_rto_prediction *p
               BATON_LOG_TEXT("why", "no snapshot can hold the target: loading one takes longer"));
 }
 
-static bool rto_is_due(baton_engine *engine, baton_rto_prediction *ret_prediction)
+static bool look(baton_engine *engine, baton_rto_prediction *ret_prediction)
 {
     const uint64_t now_ns = baton_clock_monotonic_ns(engine->clock);
     if (engine->rto_look_ns != 0 && now_ns - engine->rto_look_ns < LOOK_NS)
@@ -123,12 +127,19 @@ static bool rto_is_due(baton_engine *engine, baton_rto_prediction *ret_predictio
     const bool due = baton_rto_is_due(&engine->rto, now_ns, ret_prediction);
     baton_metric_set(engine->metric.rto_seconds, ret_prediction->total_ns / NS_PER_S);
     tell_unreachable(engine, ret_prediction);
+    baton_form_look(engine, now_ns, ret_prediction);
     return due;
 }
 
 static void tell_due(const baton_engine *engine, uint64_t entries,
                      const baton_rto_prediction *prediction)
 {
+    if (engine->form.for_others || engine->form.image_came_first) {
+        baton_log(INFO, "engine.snapshot_due", BATON_LOG_TEXT("because", engine->form.why),
+                  BATON_LOG_NUMBER("entries", engine->machine.seq - engine->form.portable_seq),
+                  BATON_LOG_NUMBER("other_layout_ms", milliseconds(engine->form.start_ns)));
+        return;
+    }
     if (prediction == NULL) {
         baton_log(INFO, "engine.snapshot_due", BATON_LOG_TEXT("because", "entries"),
                   BATON_LOG_NUMBER("entries", entries),
@@ -148,9 +159,10 @@ void baton_engine_snapshot_when_due(baton_engine *engine)
 {
     const uint64_t entries = engine->machine.seq - engine->snapshot.attempt_seq;
     baton_rto_prediction prediction;
-    const bool by_rto = rto_is_due(engine, &prediction);
+    const bool by_rto = look(engine, &prediction);
     const bool by_count = engine->snapshot_every != 0 && entries >= engine->snapshot_every;
-    if (engine->sealed || engine->snapshot.state != TASK_IDLE || (!by_rto && !by_count))
+    const bool by_form = engine->form.due_why != NULL;
+    if (engine->sealed || engine->snapshot.state != TASK_IDLE || (!by_rto && !by_count && !by_form))
         return;
     int r = baton_engine_snapshot_begin(engine, NULL);
     if (r == 0) /* else it is counted, logged, and in the status; the service goes on */

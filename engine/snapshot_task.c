@@ -1,15 +1,18 @@
 /* engine/snapshot_task.c: one snapshot at a time, in steps between the turns of the service (S1).
  *
- *   IDLE -> IMAGING -> PACKED -> PUBLISHING -> NAMING -> IDLE
- *     |  \______________^ |          |
- *     ^        |          |          |
- *     +--------+----------+----------+  failed: logged, counted, its files removed; the service goes on
+ *   IDLE -> IMAGING, PACKING -> PACKED -> PUBLISHING -> NAMING -> IDLE
+ *     |  \_______________________^ |          |
+ *     ^             |              |          |
+ *     +-------------+--------------+----------+  failed: logged, counted, its files removed; the
+ *                                                service goes on
  *
  * | state      | leaves when             | does then                                           |
  * |------------|-------------------------|-----------------------------------------------------|
- * | IDLE       | asked, or it is due     | packs the state as it is now, in memory; or begins  |
- * |            |                         | an image                                            |
+ * | IDLE       | asked, or it is due     | packs the state as it is now: a child does, or this |
+ * |            |                         | process in memory; or begins an image               |
  * | IMAGING    | its pages are written   | (on the way: took the state at a boundary)          |
+ * | PACKING    | the child wrote all of  |                                                     |
+ * |            | the state at its birth  |                                                     |
  * | PACKED     | its seq is durable      | makes the manifest, with the durable position in it |
  * | PUBLISHING | the directory is synced | asks the journal to name the root                   |
  * | NAMING     | the journal took it     | lets old ones be pruned, from the next entry on     |
@@ -17,6 +20,7 @@
  * Old generations go only when the record that names the new one is durable. It takes no seq, so
  * the engine waits until an entry after it is. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -65,12 +69,14 @@ static void finish_attempt(baton_engine *engine, int status, const baton_error *
     baton_snapshot_writer_destroy(task->writer);
     task->writer = NULL;
     baton_image_task_end(engine);
+    baton_pack_task_end(engine);
     task->status.last_status = status;
     task->status.last_error = error != NULL ? *error : (baton_error){.offset = UINT64_MAX};
     set_state(task, TASK_IDLE);
     if (status == 0)
         return;
     baton_engine_rto_snapshot_ended(engine, status, 0);
+    baton_form_failed(engine);
     baton_metric_add(engine->metric.snapshots_failed_total, 1);
     baton_log(WARN, "engine.snapshot_failed", BATON_LOG_NUMBER("seq", task->info.seq),
               BATON_LOG_TEXT("status", baton_status_name(status)),
@@ -89,31 +95,31 @@ static void describe(const baton_engine *engine, baton_snapshot_info *info)
         .entry_time_ns = machine->time_ns,
         .effect_digest = machine->effect_digest,
         .created_wall_ns = baton_clock_wall_ns(baton_clock_system()),
-        .form = "portable",
+        .form = BATON_SNAPSHOT_FORM,
     };
     strcpy(info->service, engine->service->name); /* baton_service_check saw that they fit */
     strcpy(info->version, engine->service->version);
 }
 
-static int pack(baton_engine *engine, baton_error *error)
+int baton_engine_snapshot_begin(baton_engine *engine, baton_error *error)
 {
-    static const char *const what = "take a snapshot";
+    return baton_engine_snapshot_begin_within(engine, UINT64_MAX, error);
+}
+
+static int begin(baton_engine *engine, baton_error *error)
+{
+    bool forked = false;
+    int r = engine->form.image ? baton_image_task_begin(engine, error)
+                               : baton_pack_task_begin(engine, &forked, error);
+    if (r < 0)
+        return r;
     engine_snapshot_task *task = &engine->snapshot;
-    const baton_snapshot_options options = {.compress = engine->compress,
-                                            .helped = !baton_io_is_custom(task->io)};
-    int r = baton_snapshot_writer_create(&options, &task->writer);
-    if (r < 0)
-        return baton_error_set(error, r, what, NULL, "free memory");
-    r = baton_machine_digest(&engine->machine, engine->schema, &task->info.state_digest);
-    if (r < 0)
-        return baton_error_set(error, r, what, "the state's digest could not be computed", NULL);
-    r = baton_machine_pack(&engine->machine, engine->schema, task->writer);
-    if (r < 0)
-        return baton_error_set(error, r, what, NULL, "look at the service's snapshot function");
+    task->info.taken_ns = baton_clock_monotonic_ns(engine->clock) - task->begin_ns;
+    set_state(task, engine->form.image ? TASK_IMAGING : forked ? TASK_PACKING : TASK_PACKED);
     return 0;
 }
 
-int baton_engine_snapshot_begin(baton_engine *engine, baton_error *error)
+int baton_engine_snapshot_begin_within(baton_engine *engine, uint64_t within_ns, baton_error *error)
 {
     static const char *const what = "take a snapshot";
     engine_snapshot_task *task = &engine->snapshot;
@@ -136,18 +142,43 @@ int baton_engine_snapshot_begin(baton_engine *engine, baton_error *error)
     task->begin_ns = baton_clock_monotonic_ns(engine->clock);
     baton_engine_rto_snapshot_begun(engine);
     describe(engine, &task->info);
-    const bool image = baton_image_task_wanted(engine);
+    baton_form_choose(engine, within_ns);
     baton_error why;
-    int r = image ? baton_image_task_begin(engine, &why) : pack(engine, &why);
+    int r = begin(engine, &why);
     if (r < 0) {
         finish_attempt(engine, r, &why);
         if (error != NULL)
             *error = why;
         return r;
     }
-    task->info.taken_ns = baton_clock_monotonic_ns(engine->clock) - task->begin_ns;
-    set_state(task, image ? TASK_IMAGING : TASK_PACKED);
+    if (engine->sealed)
+        baton_log(INFO, "engine.last_snapshot",
+                  BATON_LOG_TEXT("form", engine->form.image ? "image" : "portable"),
+                  BATON_LOG_TEXT("why", engine->form.why),
+                  BATON_LOG_NUMBER("portable_ms", baton_form_estimate_ns(engine) / 1000000),
+                  BATON_LOG_NUMBER("left_ms", within_ns / 1000000));
     return 0;
+}
+
+void baton_engine_snapshot_give_up_older(baton_engine *engine)
+{
+    engine_snapshot_task *task = &engine->snapshot;
+    if (!engine->sealed || task->state != TASK_PACKING || task->info.seq == engine->machine.seq)
+        return;
+    baton_log(INFO, "engine.snapshot_given_up", BATON_LOG_NUMBER("seq", task->info.seq),
+              BATON_LOG_TEXT("why", "a drain takes one of the last state"));
+    finish_attempt(engine, 0, NULL);
+}
+
+static void go_on_packing(baton_engine *engine)
+{
+    engine_snapshot_task *task = &engine->snapshot;
+    baton_error error = {0};
+    int r = baton_pack_task_step(engine, &task->info, &error);
+    if (r == 0)
+        set_state(task, TASK_PACKED);
+    else if (r != BATON_E_AGAIN)
+        finish_attempt(engine, r, &error);
 }
 
 /* Its seq is that of the boundary at which the state was taken, not of the beginning. */
@@ -176,14 +207,7 @@ static int begin_publishing(baton_engine *engine, baton_error *error)
     }
     if (engine->image.image != NULL)
         return baton_image_task_publish(engine, task->io, &task->info, &task->publisher, error);
-    int r = baton_snapshot_writer_finish(task->writer, &task->info);
-    if (r < 0)
-        return baton_error_set(error, r, "take a snapshot", NULL,
-                               "look at the service's snapshot function");
-    baton_snapshot_writer *writer = task->writer;
-    task->writer = NULL; /* taken over, whatever comes of it */
-    return baton_snapshot_publish_begin(task->io, engine->paths.snapshots, writer, &task->info,
-                                        &task->publisher, error);
+    return baton_pack_task_publish(engine, error);
 }
 
 static void named(baton_engine *engine)
@@ -195,11 +219,16 @@ static void named(baton_engine *engine)
     task->status.last_seq = task->info.seq;
     task->status.last_root = task->info.root;
     memcpy(task->status.last_form, task->info.form, sizeof(task->status.last_form));
-    baton_image_task_named(engine, &task->info, &task->status);
+    snprintf(task->status.last_form_why, sizeof(task->status.last_form_why), "%s",
+             engine->form.why);
+    if (engine->form.image)
+        baton_image_task_named(engine, &task->info, &task->status);
+    else
+        baton_pack_task_named(engine, &task->status);
     baton_metric_add(engine->metric.snapshots_total, 1);
     baton_metric_set(engine->metric.snapshot_seconds, (double)took_ns / 1e9);
     baton_log(INFO, "engine.snapshot_published", BATON_LOG_NUMBER("seq", task->info.seq),
-              BATON_LOG_TEXT("form", task->info.form),
+              BATON_LOG_TEXT("form", task->info.form), BATON_LOG_TEXT("form_why", engine->form.why),
               BATON_LOG_NUMBER("schema", task->info.schema),
               BATON_LOG_NUMBER("raw_bytes", task->info.raw_bytes),
               BATON_LOG_NUMBER("stored_bytes", task->info.stored_bytes),
@@ -257,6 +286,8 @@ void baton_snapshot_task_turn(baton_engine *engine)
     baton_engine_snapshot_when_due(engine);
     if (task->state == TASK_IMAGING)
         go_on_imaging(engine);
+    if (task->state == TASK_PACKING)
+        go_on_packing(engine);
     if (task->state == TASK_PACKED &&
         baton_journal_durable_seq(engine->journal) >= task->info.seq) {
         baton_error error = {0};

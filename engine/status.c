@@ -134,6 +134,12 @@ int baton_engine_metrics_open(baton_engine *engine, const baton_hydrate_report *
          &metric->snapshots_failed_total},
         {"baton_snapshot_seconds", "From the beginning of the last one to its publication.", false,
          &metric->snapshot_seconds},
+        {"baton_snapshot_pause_seconds", "How long the last snapshot held the service up.", false,
+         &metric->snapshot_pause},
+        {"baton_predicted_portable_rto_seconds",
+         "The same for a build with another layout, from the last portable snapshot; 0: all can "
+         "use the last one.",
+         false, &metric->portable_seconds},
         {"baton_predicted_rto_seconds",
          "How long a start would take if the process died now, by measured rates.", false,
          &metric->rto_seconds},

@@ -80,7 +80,8 @@ static uint64_t sleep_limit_ns(const baton_engine *engine, uint64_t timeout_ns)
     if (engine->snapshot.state == TASK_PUBLISHING && engine->snapshot.retry &&
         limit_ns > ENGINE_RETRY_NS)
         limit_ns = ENGINE_RETRY_NS;
-    if (engine->snapshot.state == TASK_IMAGING && limit_ns > ENGINE_IMAGE_POLL_NS)
+    if ((engine->snapshot.state == TASK_IMAGING || engine->snapshot.state == TASK_PACKING) &&
+        limit_ns > ENGINE_IMAGE_POLL_NS)
         limit_ns = ENGINE_IMAGE_POLL_NS;
     return limit_ns;
 }

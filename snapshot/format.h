@@ -77,6 +77,14 @@ typedef struct {
     baton_digest digest; /* of the stored bytes and the zeros after them */
 } baton_snapshot_chunk;
 
+/* For people: nothing depends on them. In the manifest's key "ignorable"; "": not there. */
+typedef struct {
+    char
+        taken_by[8]; /* of a portable one: "loop" or "fork"; an image says it in a key of its own */
+    char taken_why[192]; /* why not by a better way */
+    char form_why[128];  /* why in this form */
+} baton_snapshot_notes;
+
 /* ---- the image form ---- */
 
 /* How it was taken; the words stand in the manifest. */

@@ -141,6 +141,8 @@ int baton_image_begin(baton_image_source *source, const baton_image_options *opt
     image->begun_ns = image_now_ns(image);
     image->pause_ns_max = options->pause_ns_max > 0 ? options->pause_ns_max : PAUSE_NS_MAX;
     image->pipe.file = BATON_IO_NO_FILE;
+    if (options->form_why != NULL)
+        snprintf(image->form_why, sizeof(image->form_why), "%s", options->form_why);
     pthread_mutex_init(&image->lock, NULL);
     pthread_cond_init(&image->changed, NULL);
     choose(image, options);
@@ -283,6 +285,7 @@ static int make_writer(baton_image *image, baton_snapshot_info *info,
     *manifest = image->pipe.manifest;
     image->pipe.manifest = (baton_snapshot_manifest){0};
     describe(image, &manifest->image);
+    memcpy(manifest->notes.form_why, image->form_why, sizeof(manifest->notes.form_why));
 
     memset(info->form, 0, sizeof(info->form));
     memcpy(info->form, BATON_SNAPSHOT_FORM_IMAGE, sizeof(BATON_SNAPSHOT_FORM_IMAGE));

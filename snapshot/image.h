@@ -64,6 +64,7 @@ typedef struct {
     bool full;      /* even when it could add to the one before */
     bool no_thread; /* live: the writer's work is done in poll(), a piece at a time */
     baton_compress compress;
+    const char *form_why;  /* for the manifest: why in this form; NULL: not said */
     uint64_t pause_ns_max; /* aimed at; 0: 5 ms */
     baton_io_options io;   /* of the writer's own ring; sizes are set here */
 } baton_image_options;

@@ -1,15 +1,14 @@
 /* snapshot/image_fork.c: an image written by a child that has a frozen copy of the region. Where
  * pages can't be tracked. */
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "snapshot/child.h"
 #include "snapshot/image_private.h"
 
 /* Where the child leaves what the parent must know; shared memory. */
@@ -28,19 +27,6 @@ struct image_fork {
 };
 
 /* ---- the child ---- */
-
-/* It must not keep the parent's locks and sockets alive, must not outlive it, and is stopped by
- * nobody else: a SIGTERM to the group is for the service, which then waits for the image or not. */
-static void become_child(pid_t parent)
-{
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
-        _exit(1);
-    (void)close_range(3, ~0U, 0);
-    signal(SIGTERM, SIG_IGN);
-    signal(SIGINT, SIG_IGN);
-    signal(SIGHUP, SIG_IGN);
-    prctl(PR_SET_NAME, "baton-image");
-}
 
 static _Noreturn void run_child(baton_image *image, fork_report *report, uint32_t chunks_max,
                                 uint64_t bytes_in_use)
@@ -80,7 +66,7 @@ int image_fork_finish(baton_image *image, uint64_t bytes_in_use)
     const pid_t parent = getpid();
     const pid_t child = fork();
     if (child == 0) {
-        become_child(parent);
+        baton_child_become(parent, "baton-image");
         run_child(image, self->report, chunks_max, bytes_in_use);
     }
     if (child < 0) {
@@ -168,11 +154,8 @@ void image_fork_end(baton_image *image)
     image_fork *self = image->fork;
     if (self == NULL)
         return;
-    if (self->child > 0) {
-        kill(self->child, SIGKILL);
-        while (waitpid(self->child, NULL, 0) < 0 && errno == EINTR)
-            continue;
-    }
+    if (self->child > 0)
+        baton_child_kill(self->child);
     munmap(self->report, self->report_bytes);
     free(self);
     image->fork = NULL;

@@ -76,6 +76,7 @@ struct baton_image {
     baton_image_pipe_options pipe_options; /* its texts are the two above */
     uint64_t pause_ns_max;
     uint64_t begun_ns;
+    char form_why[sizeof(((baton_snapshot_notes *)0)->form_why)];
     baton_image_result result; /* rounds: the writer's until READY, then the service's */
     uint64_t region_bytes;     /* at the boundary */
     bool handed_over;          /* to a publisher */

@@ -49,6 +49,12 @@ const baton_manifest_key baton_manifest_keys[BATON_MANIFEST_ALL_KEYS] = {
     KEY("chunk_pages", BATON_KEY_PAGES, pages),
 };
 
+const baton_manifest_key baton_manifest_notes[BATON_MANIFEST_NOTES] = {
+    KEY("taken_by", BATON_KEY_TEXT, notes.taken_by),
+    KEY("taken_why", BATON_KEY_TEXT, notes.taken_why),
+    KEY("form_why", BATON_KEY_TEXT, notes.form_why),
+};
+
 bool baton_snapshot_manifest_is_image(const baton_snapshot_manifest *manifest)
 {
     return strcmp(manifest->info.form, BATON_SNAPSHOT_FORM_IMAGE) == 0;
@@ -70,6 +76,11 @@ void baton_snapshot_manifest_free(baton_snapshot_manifest *manifest)
 }
 
 /* ---- rules ---- */
+
+static const char *note_of(const baton_snapshot_manifest *manifest, uint32_t index)
+{
+    return (const char *)manifest + baton_manifest_notes[index].at;
+}
 
 bool baton_section_name_valid(const char *name)
 {
@@ -176,6 +187,9 @@ const char *baton_snapshot_manifest_fault(const baton_snapshot_manifest *manifes
         !baton_manifest_text_valid(info->version, sizeof(info->version)) ||
         !baton_manifest_text_valid(info->form, sizeof(info->form)))
         return "service, version or form is not a valid text";
+    for (uint32_t i = 0; i < BATON_MANIFEST_NOTES; i++)
+        if (!baton_manifest_text_valid(note_of(manifest, i), baton_manifest_notes[i].bytes))
+            return "how it was taken is not a valid text";
     const char *fault = baton_snapshot_manifest_is_image(manifest) ? baton_image_fault(manifest)
                                                                    : sections_fault(manifest);
     return fault != NULL ? fault : chunks_fault(manifest);
@@ -270,6 +284,29 @@ static int pack_key(msgpack_packer *packer, const baton_snapshot_manifest *manif
     return -1;
 }
 
+static uint32_t notes_count(const baton_snapshot_manifest *manifest)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < BATON_MANIFEST_NOTES; i++)
+        count += note_of(manifest, i)[0] != '\0';
+    return count;
+}
+
+static int pack_notes(msgpack_packer *packer, const baton_snapshot_manifest *manifest)
+{
+    if (notes_count(manifest) == 0)
+        return 0;
+    int r = pack_text(packer, BATON_MANIFEST_IGNORABLE);
+    r |= msgpack_pack_map(packer, notes_count(manifest));
+    for (uint32_t i = 0; i < BATON_MANIFEST_NOTES; i++) {
+        if (note_of(manifest, i)[0] == '\0')
+            continue;
+        r |= pack_text(packer, baton_manifest_notes[i].name);
+        r |= pack_text(packer, note_of(manifest, i));
+    }
+    return r;
+}
+
 static void put_header(uint8_t *file, uint64_t body_bytes, uint32_t version, baton_digest *ret_root)
 {
     baton_digest_stream stream;
@@ -301,11 +338,12 @@ int baton_snapshot_manifest_encode(baton_snapshot_manifest *manifest, uint8_t **
     msgpack_sbuffer_init(&buffer);
     msgpack_packer_init(&packer, &buffer, msgpack_sbuffer_write);
     r = msgpack_sbuffer_write(&buffer, room, sizeof(room));
-    r |= msgpack_pack_map(&packer, keys_count(manifest));
+    r |= msgpack_pack_map(&packer, keys_count(manifest) + (notes_count(manifest) > 0));
     for (uint32_t i = 0; r == 0 && i < keys_count(manifest); i++) {
         r |= pack_text(&packer, baton_manifest_keys[i].name);
         r |= pack_key(&packer, manifest, &baton_manifest_keys[i]);
     }
+    r |= pack_notes(&packer, manifest);
     if (r != 0) {
         msgpack_sbuffer_destroy(&buffer);
         return -ENOMEM;

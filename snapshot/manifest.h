@@ -9,6 +9,7 @@ typedef struct {
     uint64_t chunk_bytes;
     baton_snapshot_section *sections; /* malloc'ed */
     baton_snapshot_chunk *chunks;     /* malloc'ed */
+    baton_snapshot_notes notes;
 
     /* form "image" only */
     baton_snapshot_image image;
@@ -77,7 +78,9 @@ typedef struct {
 extern const baton_manifest_key baton_manifest_keys[BATON_MANIFEST_ALL_KEYS];
 /* The one key a writer may leave out: a map of str to anything, which a reader that does not
  * know a name in it skips. Every other key that it does not know is a reason to refuse (E7). */
-#define BATON_MANIFEST_IGNORABLE      "ignorable"
+#define BATON_MANIFEST_IGNORABLE "ignorable"
+#define BATON_MANIFEST_NOTES     3u
+extern const baton_manifest_key baton_manifest_notes[BATON_MANIFEST_NOTES]; /* names in it */
 #define BATON_MANIFEST_DEPTH_MAX      8u /* of what stands in it */
 #define BATON_MANIFEST_SECTION_FIELDS 4u
 #define BATON_MANIFEST_CHUNK_FIELDS   5u

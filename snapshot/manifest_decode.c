@@ -285,16 +285,42 @@ static bool read_key(cursor *from, const baton_manifest_key *key, baton_snapshot
     return false;
 }
 
-static bool skip_ignorable(cursor *from)
+/* One that is known but not as this build writes it is skipped, too. */
+static bool read_note(cursor *from, const baton_manifest_key *note,
+                      baton_snapshot_manifest *manifest)
+{
+    const cursor before = *from;
+    char *member = (char *)manifest + note->at;
+    if (next_text(from, member, note->bytes) && baton_manifest_text_valid(member, note->bytes))
+        return true;
+    *from = before;
+    member[0] = '\0';
+    return skip_value(from, 0);
+}
+
+static const baton_manifest_key *note_named(const uint8_t *name, uint64_t bytes)
+{
+    for (uint32_t i = 0; i < BATON_MANIFEST_NOTES; i++)
+        if (strlen(baton_manifest_notes[i].name) == bytes &&
+            memcmp(baton_manifest_notes[i].name, name, bytes) == 0)
+            return &baton_manifest_notes[i];
+    return NULL;
+}
+
+static bool read_ignorable(cursor *from, baton_snapshot_manifest *manifest)
 {
     uint64_t pairs;
     const uint8_t *name;
     uint64_t name_bytes;
     if (!next_of(from, BATON_TOKEN_MAP, &pairs))
         return false;
-    while (pairs-- > 0) /* bounded by the bytes: each pair takes some */
-        if (!next_run(from, BATON_TOKEN_TEXT, &name, &name_bytes) || !skip_value(from, 0))
+    while (pairs-- > 0) { /* bounded by the bytes: each pair takes some */
+        if (!next_run(from, BATON_TOKEN_TEXT, &name, &name_bytes))
             return false;
+        const baton_manifest_key *note = note_named(name, name_bytes);
+        if (note != NULL ? !read_note(from, note, manifest) : !skip_value(from, 0))
+            return false;
+    }
     return true;
 }
 
@@ -317,7 +343,7 @@ static bool read_pair(cursor *from, uint32_t *seen, baton_snapshot_manifest *man
         return damaged(from, "a key that stands there twice");
     *seen |= 1u << index;
     return index < IGNORABLE ? read_key(from, &baton_manifest_keys[index], manifest)
-                             : skip_ignorable(from);
+                             : read_ignorable(from, manifest);
 }
 
 static bool read_body(cursor *from, baton_snapshot_manifest *manifest)

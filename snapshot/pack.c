@@ -1,5 +1,6 @@
 /* snapshot/pack.c: rows into raw chunks; what becomes of a full one is pack_chunks.c's. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -361,15 +362,30 @@ void baton_snapshot_writer_destroy(baton_snapshot_writer *writer)
     free(writer);
 }
 
-int baton_snapshot_writer_finish(baton_snapshot_writer *writer, baton_snapshot_info *info)
+int baton_snapshot_writer_end(baton_snapshot_writer *writer)
 {
-    baton_snapshot_info *mine = &writer->manifest.info;
     if (row_is_whole(writer) && writer->raw_used > 0)
         writer_fail(writer, baton_writer_chunk_end(writer));
     writer_fail(writer, baton_writer_chunks_settle(writer));
-    if (writer->error != 0)
+    if (writer->error == 0)
+        section_end(writer);
+    return writer->error;
+}
+
+void baton_snapshot_writer_note(baton_snapshot_writer *writer, const char *taken_by,
+                                const char *taken_why, const char *form_why)
+{
+    baton_snapshot_notes *notes = &writer->manifest.notes;
+    snprintf(notes->taken_by, sizeof(notes->taken_by), "%s", taken_by);
+    snprintf(notes->taken_why, sizeof(notes->taken_why), "%.190s", taken_why);
+    snprintf(notes->form_why, sizeof(notes->form_why), "%.126s", form_why);
+}
+
+int baton_snapshot_writer_finish(baton_snapshot_writer *writer, baton_snapshot_info *info)
+{
+    baton_snapshot_info *mine = &writer->manifest.info;
+    if (baton_snapshot_writer_end(writer) != 0)
         return writer->error;
-    section_end(writer);
 
     memset(info->form, 0, sizeof(info->form));
     memcpy(info->form, BATON_SNAPSHOT_FORM, sizeof(BATON_SNAPSHOT_FORM));

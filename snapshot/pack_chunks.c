@@ -10,8 +10,17 @@
 #include "base/assert.h"
 #include "snapshot/writer.h"
 
+static int slab_give(baton_snapshot_writer *writer)
+{
+    const int r = writer->sink(writer->sink_context, &writer->slabs[0]);
+    writer->slabs[0].used = 0;
+    return r;
+}
+
 static int slab_add(baton_snapshot_writer *writer)
 {
+    if (writer->sink != NULL && writer->slabs_count > 0)
+        return slab_give(writer);
     if (writer->slabs_count == writer->slabs_room) {
         const uint32_t room = writer->slabs_room > 0 ? 2 * writer->slabs_room : 16;
         baton_snapshot_slab *slabs = realloc(writer->slabs, room * sizeof(*slabs));
@@ -182,6 +191,9 @@ int baton_writer_chunk_end(baton_snapshot_writer *writer)
 int baton_writer_chunks_settle(baton_snapshot_writer *writer)
 {
     end_helping(writer);
+    if (writer->ring.error == 0 && writer->error == 0 && writer->sink != NULL &&
+        writer->slabs_count > 0 && writer->slabs[0].used > 0)
+        return slab_give(writer);
     return writer->ring.error;
 }
 

@@ -46,6 +46,12 @@ void baton_snapshot_writer_destroy(baton_snapshot_writer *writer); /* NULL is fi
 BATON_MUST_USE int baton_snapshot_writer_finish(baton_snapshot_writer *writer,
                                                 baton_snapshot_info *info);
 
+/* Before finish: how it was taken ("loop": the service waited; "fork": a child packed it), why not by
+ * a better way, and why in this form. Stands in the manifest, where readers that do not know it
+ * skip it. */
+void baton_snapshot_writer_note(baton_snapshot_writer *writer, const char *taken_by,
+                                const char *taken_why, const char *form_why);
+
 /* Publishing in steps that never block: chunks, flush, their rename, directory flush, manifest,
  * flush, rename, directory flush. It uses its own baton_io (J8), made by the caller for it; the
  * caller polls. */

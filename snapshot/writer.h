@@ -75,9 +75,18 @@ struct baton_snapshot_writer {
     uint32_t slabs_count;
     uint32_t slabs_room;
     uint32_t slab_bytes;
+    /* Takes each slab when it is full, and the last one: then no more than one is kept. NULL: all
+     * are, for a publisher. */
+    int (*sink)(void *context, const baton_snapshot_slab *slab);
+    void *sink_context;
     uint8_t *manifest_file; /* once finished; malloc'ed */
     uint64_t manifest_file_bytes;
 };
+
+/* ---- pack.c ---- */
+
+/* No more rows: the last chunk is cut, the last slab given to the sink. The sticky error, or 0. */
+BATON_MUST_USE int baton_snapshot_writer_end(baton_snapshot_writer *writer);
 
 /* ---- pack_chunks.c ---- */
 
@@ -86,7 +95,8 @@ void baton_writer_chunks_fini(baton_snapshot_writer *writer); /* half-made ones 
 /* What is in writer->raw, not nothing, becomes the next chunk; writer->raw is empty again. Also
  * the error of an earlier one. */
 BATON_MUST_USE int baton_writer_chunk_end(baton_snapshot_writer *writer);
-/* All of them are in the slabs, and the helper is gone: 0, or what went wrong there. */
+/* All of them are in the slabs, or went to the sink, and the helper is gone: 0, or what went wrong
+ * there. */
 BATON_MUST_USE int baton_writer_chunks_settle(baton_snapshot_writer *writer);
 
 /* ---- publish.c ---- */

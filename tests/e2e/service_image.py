@@ -92,6 +92,36 @@ class Images(ServiceCase):
         self.assertEqual(engine.terminate(), 0)
         self.assertEqual(self.at_rest("replay")["hydrate"]["snapshot_form"], "portable")
 
+    def test_without_an_option_it_serves_with_images_and_drains_with_a_portable_one(self):
+        options = ("--ticks", "client", "--retire", "yes", "--journal-max", "64MiB")
+        engine = self.engine(*options)
+        client = self.client(engine)
+        for number in range(1, 101):
+            client.ack(order(1, number))
+        taken = self.ask("snapshot")["snapshot"]
+        self.assertEqual((taken["last_form"], taken["last_form_why"]), ("image", "for a start of this layout"))
+        engine.kill()
+        engine = self.engine(*options)
+        self.assertEqual(engine.ready["hydrate"]["snapshot_form"], "image")
+        client = self.client(engine)
+        for number in range(101, 151):
+            client.ack(order(1, number))
+        self.assertEqual(engine.terminate(), 0)
+        log = engine.err().splitlines()
+        self.assertEqual([" form=portable " in line for line in log if " engine.last_snapshot " in line], [True])
+        self.assertEqual([" by=fork " in line for line in log if " engine.portable_taken " in line], [True])
+
+        # One and the same state, whatever it is loaded from, by either version.
+        for program in (OLD, NEW):
+            hydrate = self.at_rest("replay", program)["hydrate"]
+            self.assertEqual((hydrate["snapshot_form"], hydrate["snapshot_seq"], hydrate["replayed_entries"]),
+                             ("portable", 150, 0))
+        engine = self.engine(*options, program=NEW)
+        self.assertEqual(engine.ready["seq"], 150)
+        self.client(engine).ack(order(1, 151))
+        self.assertEqual(engine.terminate(), 0)
+        self.assertEqual(self.at_rest("verify", NEW)["replay"]["seq"], 151)
+
 
 if __name__ == "__main__":
     main()
