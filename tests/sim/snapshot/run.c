@@ -1,52 +1,9 @@
 /* tests/sim/snapshot/run.c: one run, from its seed to its trace. */
-#include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <baton/log.h>
-
 #include "base/assert.h"
 #include "tests/sim/snapshot/snapshot_run.h"
-
-/* ---- saying ---- */
-
-static void say_line(void *context, const char *line)
-{
-    (void)context;
-    fprintf(stderr, "%s\n", line);
-}
-
-static void log_line(void *context, baton_log_level level, const char *line)
-{
-    (void)level;
-    say_line(context, line);
-}
-
-void run_say(const snapshot_run *run, const char *format, ...)
-{
-    va_list arguments;
-    if (!run->options.verbose)
-        return;
-    va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
-    va_end(arguments);
-    fputc('\n', stderr);
-}
-
-noreturn void run_fail(const snapshot_run *run, const char *format, ...)
-{
-    va_list arguments;
-    fflush(stdout);
-    fprintf(stderr, "seed %" PRIu64 ": ", run->options.seed);
-    va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
-    va_end(arguments);
-    fputc('\n', stderr);
-    sim_say_how_to_repeat();
-    exit(1);
-}
 
 /* ---- what the run is about ---- */
 
@@ -98,23 +55,10 @@ static void set_up(snapshot_run *run)
         .io_backend = baton_sim_backend(),
         .snapshot_io_backend = baton_sim_backend(),
     };
-    if (run->options.verbose)
-        baton_sim_set_tell(run->sim, say_line, NULL);
-    baton_log_set_sink(run->options.verbose ? log_line : NULL, NULL, BATON_LOG_INFO);
+    sim_listen(&run->options, run->sim);
     set_faults(run);
     const int r = baton_machine_init(&run->mirror, &run_service, NULL, NULL);
     baton_assert(r == 0);
-}
-
-static void count_up(snapshot_run *run, run_totals *totals)
-{
-    const baton_sim_counts *counts = baton_sim_counts_of(run->sim);
-    uint64_t *into = (uint64_t *)(void *)&totals->sim;
-    const uint64_t *from = (const uint64_t *)(const void *)counts;
-    for (size_t i = 0; i < sizeof(*counts) / sizeof(uint64_t); i++)
-        into[i] += from[i];
-    totals->runs++;
-    totals->steps += run->options.steps;
 }
 
 /* Nothing goes wrong any more: a snapshot that is asked for now is taken, and the next start is made
@@ -171,7 +115,7 @@ void run_seed(const run_options *options, run_totals *totals, baton_digest *ret_
             run_step(&self);
     }
     finish(&self);
-    count_up(&self, totals);
+    sim_count_up(&totals->common, options, self.sim);
     *ret_trace = baton_sim_trace(self.sim);
     wrap_engine(NULL);
     baton_sim_free(self.sim);

@@ -10,53 +10,34 @@
  *   wrap.c     the engine's clock and its sleep */
 #pragma once
 
-#include <stdnoreturn.h>
-
 #include "base/io_sim.h"
 #include "engine/machine.h"
 #include "engine/run.h"
+#include "tests/sim/sim_main.h"
 #include "tests/sim/wrap.h"
 
 #define RUN_DIRECTORY "/s"
 #define RUN_SNAPSHOTS RUN_DIRECTORY "/snapshots"
 
-enum { /* what a run may do to the disk */
-       FAULT_EIO = 1,
-       FAULT_ENOSPC = 2,
-       FAULT_SPLIT = 4,
-       FAULT_ROT = 8,    /* of snapshot files; of the journal's: journal-sim */
-       FAULT_SPOIL = 16, /* a unit of one can not be read until the disk remembers it */
-       FAULT_MISDIRECT = 32,
-       FAULT_LYING = 64,
-       FAULT_LATE_LOCK = 128,
-       FAULT_DRAWN = 256, /* the seed says which */
-       /* after these anything on the disk may be wrong; then it has to be seen */
+/* FAULT_ROT and FAULT_SPOIL are of snapshot files here; of the journal's: journal-sim. */
+enum { /* after these anything on the disk may be wrong; then it has to be seen */
        FAULT_ANYWHERE = FAULT_MISDIRECT | FAULT_LYING,
 };
 
 typedef struct {
-    uint64_t seed;
-    uint32_t steps;
-    uint32_t faults;
-    bool verbose;
-} run_options;
-
-typedef struct {
-    uint64_t runs;
-    uint64_t steps;
+    sim_totals common;
     uint64_t submitted;
-    uint64_t published;   /* snapshots that the engine said it had taken */
-    uint64_t failed;      /* attempts that it said had failed */
-    uint64_t full;        /* of these, for a full disk */
-    uint64_t opens;       /* that gave a state */
-    uint64_t from;        /* of these, out of a snapshot */
-    uint64_t fell_back;   /* of these, not out of the newest one */
-    uint64_t refused;     /* opens that said what is damaged */
-    uint64_t read_whole;  /* snapshots that were read and compared */
-    uint64_t damaged;     /* that were said to be damaged */
-    uint64_t unprovable;  /* losses that nothing on the disk could show */
-    uint64_t broken;      /* engines that ended by a failed write or flush */
-    baton_sim_counts sim; /* last: added up word by word */
+    uint64_t published;  /* snapshots that the engine said it had taken */
+    uint64_t failed;     /* attempts that it said had failed */
+    uint64_t full;       /* of these, for a full disk */
+    uint64_t opens;      /* that gave a state */
+    uint64_t from;       /* of these, out of a snapshot */
+    uint64_t fell_back;  /* of these, not out of the newest one */
+    uint64_t refused;    /* opens that said what is damaged */
+    uint64_t read_whole; /* snapshots that were read and compared */
+    uint64_t damaged;    /* that were said to be damaged */
+    uint64_t unprovable; /* losses that nothing on the disk could show */
+    uint64_t broken;     /* engines that ended by a failed write or flush */
 } run_totals;
 
 /* A snapshot that the engine said it had published. */
@@ -77,7 +58,7 @@ typedef struct {
     baton_digest effects;
 } run_digests;
 
-typedef struct {
+typedef struct run {
     run_options options;
     run_totals *totals;
     uint32_t faults; /* of this run */
@@ -108,12 +89,6 @@ typedef struct {
 /* Ends the program after saying what is wrong. */
 void run_seed(const run_options *options, run_totals *totals, baton_digest *ret_trace);
 
-__attribute__((format(printf, 2, 3))) noreturn void run_fail(const snapshot_run *run,
-                                                             const char *format, ...);
-void run_say(const snapshot_run *run, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-/* snapshot_sim.c */
-void sim_say_how_to_repeat(void);
 static inline uint64_t run_draw(snapshot_run *run, uint64_t below)
 {
     return sim_random_below(&run->random, below);

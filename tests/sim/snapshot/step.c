@@ -192,13 +192,7 @@ static void drain(snapshot_run *run)
 
 /* ---- choosing ---- */
 
-typedef struct {
-    uint32_t weight;
-    void (*act)(snapshot_run *run);
-    uint32_t fault; /* only in runs with this one; 0: in all */
-} action;
-
-static const action actions[] = {
+static const sim_action actions[] = {
     {30, burst, 0},     {20, turns, 0},     {8, ask_for_one, 0},
     {4, run_settle, 0}, {6, plan_crash, 0}, {2, die_now, 0},
     {2, run_close, 0},  {1, drain, 0},      {6, resize_disk, FAULT_ENOSPC},
@@ -206,20 +200,11 @@ static const action actions[] = {
 
 void run_step(snapshot_run *run)
 {
-    const uint32_t count = sizeof(actions) / sizeof(actions[0]);
-    uint64_t all = 0;
-    for (uint32_t i = 0; i < count; i++)
-        all += actions[i].weight;
-    uint64_t draw = run_draw(run, all);
-    uint32_t at = 0;
-    while (draw >= actions[at].weight)
-        draw -= actions[at++].weight;
-    if (actions[at].fault != 0 && (run->faults & actions[at].fault) == 0)
-        at = 0;
-    if (run->sealed && actions[at].act == burst)
-        at = 1;
+    const sim_action *chosen =
+        sim_choose(&run->random, run->faults, actions, sizeof(actions) / sizeof(actions[0]));
+    void (*act)(snapshot_run * run) = run->sealed && chosen->act == burst ? turns : chosen->act;
     wrap_become(run->sim, run->process);
-    actions[at].act(run);
+    act(run);
     if (run->engine == NULL)
         return;
     if (baton_sim_is_dead(run->process))
