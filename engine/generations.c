@@ -7,6 +7,7 @@
 
 #include <baton/log.h>
 
+#include "base/breakable.h"
 #include "engine/engine_private.h"
 #include "snapshot/catalogue.h"
 #include "snapshot/chain.h"
@@ -47,12 +48,20 @@ int baton_generations_add(baton_engine *engine, const baton_snapshot_info *info)
     return insert(&engine->snapshot, 0, generation_of(info, true));
 }
 
+/* Not damaged: a later start may read it, and must then find what it adds to. */
+static bool is_unread(const baton_snapshot_listed *listed)
+{
+    return listed->status != -ENOENT && baton_status_class(listed->status) == BATON_CLASS_SYSTEM;
+}
+
 int baton_generations_adopt(baton_engine *engine, const baton_catalogue *catalogue,
                             const baton_journal_view *view, uint32_t chosen, baton_error *error)
 {
     engine_snapshot_task *task = &engine->snapshot;
     for (uint32_t i = 0; i < catalogue->count; i++) {
         const baton_snapshot_listed *listed = &catalogue->listed[i];
+        if (is_unread(listed) && listed->info.seq > task->unread_seq)
+            task->unread_seq = listed->info.seq;
         if (listed->status != 0 || !baton_digest_equal(listed->info.journal_id, view->id))
             continue; /* not ours to remove */
         const bool named = baton_snapshot_trust(&listed->info, view) == BATON_TRUST_NAMED;
@@ -222,7 +231,7 @@ static bool mark_pinned(const baton_engine *engine, const kept_range *kept, uint
     const engine_snapshot_task *task = &engine->snapshot;
     baton_snapshot_listed *list = as_listed(task);
     for (uint32_t i = kept->oldest + 1; list != NULL && i < task->generations_count; i++)
-        if (!baton_digest_is_zero(list[i].info.parent) &&
+        if (!BATON_BREAK(PINNED_CHAIN_PRUNED) && !baton_digest_is_zero(list[i].info.parent) &&
             baton_snapshot_is_pinned(task->io, engine->paths.snapshots, task->generations[i].seq,
                                      task->generations[i].epoch) != 0)
             baton_snapshot_keep_chain(list, task->generations_count, i, marks);
@@ -230,15 +239,29 @@ static bool mark_pinned(const baton_engine *engine, const kept_range *kept, uint
     return list != NULL;
 }
 
-/* False: something could not be removed, and nothing more is done now. */
+/* The newest first: what adds to another goes before that one, so that a crash in between leaves
+ * none without its parent (S1). False: something could not be removed, and nothing more is done
+ * now. */
 static bool remove_beyond(baton_engine *engine, const kept_range *kept)
 {
-    const uint32_t count = engine->snapshot.generations_count;
+    engine_snapshot_task *task = &engine->snapshot;
+    const uint32_t count = task->generations_count;
     uint8_t *pinned = calloc(count, 1);
     bool done = pinned != NULL && mark_pinned(engine, kept, pinned);
-    for (uint32_t i = count; done && i-- > kept->oldest + 1;) {
-        if ((pinned[i] & BATON_MARK_KEPT) == 0 && !(kept->images && i == kept->portable))
-            done = remove_generation(engine, i);
+    uint32_t at = kept->oldest + 1; /* where the i-th stands now */
+    for (uint32_t i = at; done && i < count; i++) {
+        const bool stays = (pinned[i] & BATON_MARK_KEPT) != 0 ||
+                           (kept->images && i == kept->portable) ||
+                           task->generations[at].seq <= task->unread_seq;
+        done = stays || remove_generation(engine, at);
+        if (task->generations_count - at < count - i)
+            continue; /* it is gone, the next one stands there */
+        if (done && !stays && !baton_digest_is_zero(task->generations[at].parent) &&
+            !BATON_BREAK(PINNED_CHAIN_PRUNED)) {
+            task->prune_due = true; /* pinned a moment ago: the next prune keeps its parents */
+            done = false;
+        }
+        at++;
     }
     free(pinned);
     return done;

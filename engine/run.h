@@ -130,6 +130,7 @@ typedef struct {
     void *snapshot_io_context;
     baton_snapshot_form snapshot_form;
     baton_image_choice image_choice;                 /* AUTO; tests */
+    uint32_t image_full_every;                       /* 0: every 8th; tests */
     const struct baton_io_backend *image_io_backend; /* of images; NULL; tests */
     void *image_io_context;
     const baton_tracker_ops *image_tracker; /* NULL: the kernel's; tests */
