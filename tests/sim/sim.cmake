@@ -50,9 +50,11 @@ baton_test(journal_sweep_sim SOURCES sim/journal_sweep_sim.c MODULES journal bas
 if(NOT TARGET baton_snapshot OR NOT TARGET baton_engine)
     return()
 endif()
-baton_simulator(snapshot MODULES journal snapshot engine SEEDS 250 SEEDS_SLOW 20
+baton_simulator(snapshot MODULES journal snapshot engine SEEDS 130 SEEDS_SLOW 12
     SOURCES sim/snapshot/snapshot_sim.c sim/snapshot/run.c sim/snapshot/step.c sim/snapshot/life.c
         sim/snapshot/judge.c sim/snapshot/service.c sim/snapshot/wrap.c
+        sim/snapshot/family.c sim/snapshot/tool.c sim/snapshot/tracker.c
     LIBRARIES PkgConfig::LZ4 PkgConfig::MSGPACK
-    WRAP baton_clock_system baton_loop_turn)
+    WRAP baton_clock_system baton_loop_turn fork getpid)
 baton_test(snapshot_sweep_sim SOURCES sim/snapshot_sweep_sim.c MODULES snapshot base LIBRARIES baton_sim LABELS sim)
+baton_test(snapshot_image_sweep_sim SOURCES sim/snapshot_image_sweep_sim.c MODULES snapshot base LIBRARIES baton_sim LABELS sim)

@@ -33,6 +33,25 @@ static void set_faults(snapshot_run *run)
     };
 }
 
+static void set_up_images(snapshot_run *run)
+{
+    static const run_forms forms[] = {RUN_PORTABLE, RUN_IMAGES, RUN_BOTH};
+    run->forms = forms[run_draw(run, 3)];
+    run->service = run->forms == RUN_PORTABLE ? &run_service : &run_service_arena;
+    if (run->forms == RUN_PORTABLE)
+        return;
+    if (run_one_in(run, 8))
+        run_service_size(8192); /* more than one chunk */
+    run->tracker_fails = run_one_in(run, 4);
+    run->engine_options.config = run_config();
+    run->engine_options.image_full_every = 2 + (uint32_t)run_draw(run, 5);
+    if (run_one_in(run, 2)) /* chains need many of them in one life */
+        run->engine_options.snapshot_every = 10 + run_draw(run, 50);
+    run->engine_options.image_io_backend = baton_sim_backend();
+    run->engine_options.image_tracker = run_tracker();
+    run->engine_options.image_tracker_context = run;
+}
+
 static void set_up(snapshot_run *run)
 {
     static const uint32_t values[] = {16, 256, 1024, 4096};
@@ -55,6 +74,7 @@ static void set_up(snapshot_run *run)
         .io_backend = baton_sim_backend(),
         .snapshot_io_backend = baton_sim_backend(),
     };
+    set_up_images(run);
     sim_listen(&run->options, run->sim);
     set_faults(run);
     const int r = baton_machine_init(&run->mirror, &run_service, NULL, NULL);
@@ -66,6 +86,7 @@ static void set_up(snapshot_run *run)
 static void take_the_last_one(snapshot_run *run)
 {
     (void)run_calm(run);
+    run->tracker_fails = false;
     run->faults &= ~(uint32_t)FAULT_ENOSPC;
     run->full = false;
     baton_sim_set_room(run->sim, UINT64_MAX);

@@ -23,6 +23,10 @@ static void print(void)
            "\n",
            t->opens, t->from, t->fell_back, t->refused, t->read_whole, t->damaged, t->unprovable,
            t->broken);
+    printf("images=%" PRIu64 " increments=%" PRIu64 " stopped=%" PRIu64 " from_image=%" PRIu64
+           " pins=%" PRIu64 " exports=%" PRIu64 " imports=%" PRIu64 " mended=%" PRIu64 "\n",
+           t->images, t->increments, t->stopped, t->from_image, t->pins, t->exports, t->imports,
+           t->mended);
 }
 
 int main(int argc, char **argv)
