@@ -113,8 +113,9 @@ static bool may_be_of_no_use(const judging *self, const run_published *known)
 {
     snapshot_run *run = self->run;
     const run_published *oldest = run_proven(run, run->engine_options.snapshots_keep - 1);
-    return (run->ever_pinned || (run->faults & FAULT_SPOIL) != 0) && oldest != NULL &&
-           known->seq < oldest->seq;
+    if (oldest != NULL && oldest->seq > run->kept_from) /* the journal may have gone up to there */
+        run->kept_from = oldest->seq;
+    return (run->ever_pinned || (run->faults & FAULT_SPOIL) != 0) && known->seq < run->kept_from;
 }
 
 static void judge_one(judging *self, const baton_snapshot_listed *listed)
@@ -132,7 +133,8 @@ static void judge_one(judging *self, const baton_snapshot_listed *listed)
     const run_published *known = run_find(self->run, listed->info.seq, listed->info.epoch);
     if (known == NULL || !known->proven)
         return;
-    if (listed->info.seq > self->newest && !may_be_of_no_use(self, known))
+    const bool no_use = may_be_of_no_use(self, known);
+    if (listed->info.seq > self->newest && !no_use)
         self->newest = listed->info.seq;
     const baton_digest base = run_base_of(self->run, listed->info.seq, listed->info.epoch);
     self->independent |= !baton_digest_is_zero(self->base) && !baton_digest_equal(self->base, base);

@@ -121,8 +121,9 @@ typedef struct run {
     uint64_t tracker_failures_seen;
     run_member family[RUN_FAMILY_MAX];
     uint32_t family_count;
-    bool ever_pinned; /* something may be there without the entries after it */
-    bool independent; /* two that share no chunk were there: from then on there always are */
+    bool ever_pinned;   /* something may be there without the entries after it */
+    uint64_t kept_from; /* the oldest generation that was to stay, at its highest */
+    bool independent;   /* two that share no chunk were there: from then on there always are */
     run_export export;
 
     baton_machine mirror; /* the uninterrupted run */
