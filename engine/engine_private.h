@@ -55,6 +55,7 @@ typedef struct {
     uint64_t begin_ns;
     uint64_t
         attempt_seq; /* of the last attempt, good or bad: the next scheduled one counts from here */
+    uint64_t unread_seq; /* below it all stay: the disk did not say what it adds to; 0: none */
     engine_generation *generations; /* newest first */
     uint32_t generations_count;
     uint32_t generations_max;

@@ -152,6 +152,7 @@ typedef struct {
                                    0: BATON_JOURNAL_BYTES_MAX */
     int pack_fork_error;        /* 0; tests: -errno that a fork for a portable snapshot gives */
     baton_image_choice image_choice;                 /* AUTO; tests */
+    uint32_t image_full_every;                       /* 0: every 8th; tests */
     const struct baton_io_backend *image_io_backend; /* of images; NULL; tests */
     void *image_io_context;
     const baton_tracker_ops *image_tracker; /* NULL: the kernel's; tests */
