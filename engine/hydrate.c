@@ -182,10 +182,11 @@ static tried check_schema(const baton_snapshot_listed *listed, const baton_servi
 }
 
 /* Are all entries after it still there? */
-static bool journal_covers(const baton_recovery_report *recovery, uint64_t seq)
+static bool journal_covers(const baton_hydrate_options *options, uint64_t seq)
 {
+    const baton_recovery_report *recovery = &options->view->recovery;
     if (seq > recovery->last.seq)
-        return false;
+        return options->may_lead;
     return seq == recovery->last.seq ||
            (recovery->first_seq != 0 && recovery->first_seq <= seq + 1);
 }
@@ -219,7 +220,7 @@ static tried try_snapshot(const baton_hydrate_options *options, const baton_snap
                     first);
     if (check_schema(listed, machine->service, error) == TRIED_STOP)
         return TRIED_STOP;
-    if (!baton_digest_is_zero(view->id) && !journal_covers(&view->recovery, listed->info.seq))
+    if (!baton_digest_is_zero(view->id) && !journal_covers(options, listed->info.seq))
         return skip(report, listed, BATON_E_GONE, "the journal does not hold the entries after it",
                     first);
     const tried came = load(options, listed, trust, machine, report, first, error);

@@ -69,7 +69,8 @@ static int open_journal(opening *self)
         return r;
     baton_position evidence =
         baton_catalogue_evidence(&self->catalogue, baton_journal_id(engine->journal));
-    if (baton_position_compare(evidence, self->view.recovery.last) > 0) {
+    /* Of a standby's snapshots it is another one's disk that the manifest speaks of (J10). */
+    if (!self->options->standby && baton_position_compare(evidence, self->view.recovery.last) > 0) {
         baton_journal_abandon(engine->journal);
         engine->journal = NULL;
         r = open_journal_with(self, evidence);
@@ -81,17 +82,17 @@ static int open_journal(opening *self)
     return 0;
 }
 
-/* H2: a record that names a successor has granted the authority away; this version can not take it
- * back. */
+/* H2: a record that names a successor has granted the authority away: from then on this directory
+ * may follow. */
 static int check_authority(const opening *self)
 {
     static const uint8_t nobody[16];
     const baton_handover_wire *handover = &self->view.facts->handover;
-    if (memcmp(handover->successor_nonce, nobody, sizeof(nobody)) == 0 ||
+    if (self->options->standby || memcmp(handover->successor_nonce, nobody, sizeof(nobody)) == 0 ||
         baton_le64_get(handover->epoch) != self->view.recovery.last.epoch)
         return 0;
     return baton_error_setf(self->error, BATON_E_REFUSED, "take over this directory",
-                            "start the successor",
+                            "start the successor; this one may follow it as a standby",
                             "its last writer (epoch %" PRIu64 ") handed over to another instance",
                             self->view.recovery.last.epoch);
 }
@@ -137,6 +138,7 @@ static int hydrate(opening *self)
         .image_io = baton_image_task_io_options(self->options),
         .backend = self->options->backend,
         .clock = engine->clock,
+        .may_lead = self->options->standby,
         .on_progress = self->options->on_progress,
         .progress_context = self->options->progress_context,
         .trust_root = self->options->trust_root,
@@ -146,7 +148,8 @@ static int hydrate(opening *self)
                       self->error);
     if (r < 0)
         return r;
-    if (self->report->by_trust_root && baton_digest_is_zero(self->view.id))
+    if (self->report->by_trust_root && baton_digest_is_zero(self->view.id) &&
+        !self->options->standby)
         r = baton_engine_begin_after(engine, &self->catalogue.listed[self->chosen].info,
                                      &self->view.recovery.last, self->error);
     if (r < 0)
@@ -232,17 +235,28 @@ static int make_durable(opening *self)
     return r;
 }
 
+static int begin_term(opening *self)
+{
+    int r = baton_journal_begin(self->engine->journal, &self->view.recovery, self->error);
+    if (r < 0)
+        return r;
+    self->report->recovery = self->view.recovery;
+    return first_records(self);
+}
+
+static int begin_following(opening *self)
+{
+    const baton_snapshot_info *used =
+        self->chosen != UINT32_MAX ? &self->catalogue.listed[self->chosen].info : NULL;
+    return baton_engine_begin_following(self->engine, self->report, used, self->error);
+}
+
 static int begin(opening *self)
 {
     baton_engine *engine = self->engine;
     int r = make_durable(self);
-    if (r < 0)
-        return r;
-    r = baton_journal_begin(engine->journal, &self->view.recovery, self->error);
-    if (r < 0)
-        return r;
-    self->report->recovery = self->view.recovery;
-    r = first_records(self);
+    if (r == 0)
+        r = self->options->standby ? begin_following(self) : begin_term(self);
     if (r < 0)
         return r;
     remove_leftovers(engine);
@@ -252,7 +266,7 @@ static int begin(opening *self)
     if (r < 0)
         return r;
 
-    engine->machine.hold = true;
+    engine->machine.hold = !self->options->standby;
     engine->released_seq = engine->machine.seq;
     engine->checkpoint_seq = engine->machine.seq;
     r = baton_effect_queue_reserve(&engine->machine.held, ENGINE_HELD_BYTES_READY);
@@ -283,6 +297,7 @@ static void set_options(baton_engine *engine, const baton_engine_options *option
         engine->hooks = *hooks;
     engine->compress = options->compress;
     engine->mode = options->mode;
+    engine->standby.pin_wanted = options->pin_schema;
     engine->retire = options->retire;
     engine->snapshot_every = options->snapshot_every;
     baton_form_open(engine, options);
@@ -367,6 +382,7 @@ static void log_opened(const baton_engine *engine, const baton_hydrate_report *r
               BATON_LOG_NUMBER("epoch", baton_journal_epoch(engine->journal)),
               BATON_LOG_NUMBER("seq", engine->machine.seq),
               BATON_LOG_NUMBER("schema", engine->schema),
+              BATON_LOG_NUMBER("standby", engine->standby.following),
               BATON_LOG_NUMBER("snapshot_seq", report->from_snapshot ? report->snapshot_seq : 0),
               BATON_LOG_TEXT("snapshot_form", report->snapshot_form),
               BATON_LOG_NUMBER("resumed_from_seq", report->resumed_seq),

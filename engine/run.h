@@ -19,6 +19,7 @@ typedef struct {
     char snapshot_skipped_why[192]; /* of the newest skipped one, or "" */
     uint64_t replayed_entries;
     uint64_t checkpoints_compared; /* E2 */
+    uint64_t last_good_seq;        /* of the last of them, or the snapshot's */
     uint64_t load_bytes;           /* raw bytes of the snapshot used */
     uint64_t replayed_bytes;       /* of the journal's batches */
     uint64_t recover_ns;           /* the journal's lock and recovery */

@@ -49,6 +49,7 @@ int baton_engine_status_get(const baton_engine *engine, baton_engine_status *ret
         .epoch = baton_journal_epoch(engine->journal),
         .schema = engine->schema,
         .sealed = engine->sealed,
+        .standby = engine->standby.following,
         .effect_digest = engine->machine.effect_digest,
         .effects_count = engine->machine.effects_count,
         .outbox_bytes = engine->machine.outbox.bytes,
@@ -126,6 +127,7 @@ int baton_engine_metrics_open(baton_engine *engine, const baton_hydrate_report *
         {"baton_outbox_effects", "Effects that no consumer has confirmed yet.", false,
          &metric->outbox_effects},
         {"baton_outbox_bytes", "Their size.", false, &metric->outbox_bytes},
+        {"baton_standby", "1 while it follows another instance.", false, &metric->standby},
         {"baton_arena_bytes", "Of the state's arena, in use; 0 without one.", false,
          &metric->arena_bytes},
         {"baton_checkpoints_total", "Checkpoints journaled.", true, &metric->checkpoints_total},
@@ -168,6 +170,7 @@ void baton_engine_metrics_update(baton_engine *engine)
     baton_metric_set(metric->effects_held, (double)machine->held.count);
     baton_metric_set(metric->effect_blocks, (double)machine->held.blocks_made);
     baton_metric_set(metric->outbox_effects, (double)machine->outbox.count);
+    baton_metric_set(metric->standby, engine->standby.following);
     baton_metric_set(metric->outbox_bytes, (double)machine->outbox.bytes);
     if (machine->arena != NULL)
         baton_metric_set(metric->arena_bytes, (double)baton_arena_used(machine->arena).bytes_count);
