@@ -118,22 +118,17 @@ static int fail(baton_engine *engine, int r, const baton_error *why, baton_error
 
 static int apply(baton_engine *engine, const baton_batch_header *batch, baton_error *error)
 {
-    uint32_t offset = sizeof(*batch);
-    uint64_t next_seq = baton_le64_get(batch->first_seq);
-    bool finalized = false;
-    baton_entry entry;
-    int r = 0;
-    engine->applying = true;
-    while (r == 0 && baton_batch_next(batch, &offset, &next_seq, &entry)) {
-        finalized = finalized || (entry.is_record && entry.type == BATON_RECORD_FINALIZE);
-        r = baton_step_take(&engine->standby.step, &entry, error);
-    }
-    engine->applying = false;
-    if (r < 0 || !finalized)
-        return r;
     const baton_journal_view view = {.id = baton_journal_id(engine->journal),
                                      .facts = baton_journal_facts(engine->journal)};
-    return pin(engine, &view, error);
+    uint32_t offset = sizeof(*batch);
+    uint64_t next_seq = baton_le64_get(batch->first_seq);
+    baton_entry entry;
+    int r = pin(engine, &view, error); /* the facts are those after the batch */
+    engine->applying = true;
+    while (r == 0 && baton_batch_next(batch, &offset, &next_seq, &entry))
+        r = baton_step_take(&engine->standby.step, &entry, error);
+    engine->applying = false;
+    return r;
 }
 
 int baton_engine_follow(baton_engine *engine, const baton_batch_header *batch, uint64_t bytes,
