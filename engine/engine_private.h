@@ -208,6 +208,9 @@ BATON_MUST_USE int baton_engine_begin_following(baton_engine *engine,
                                                 const baton_hydrate_report *report,
                                                 const baton_snapshot_info *used,
                                                 baton_error *error);
+/* May this directory begin a term? */
+BATON_MUST_USE int baton_engine_check_authority(const baton_engine *engine,
+                                                const baton_journal_view *view, baton_error *error);
 bool baton_engine_followed_some(baton_engine *engine); /* more became durable since the last call */
 /* A successor was named: nothing is written any more. */
 bool baton_engine_granted(const baton_engine *engine);
@@ -228,6 +231,7 @@ bool baton_engine_prove_records(baton_engine *engine);
 /* status.c */
 BATON_MUST_USE int baton_engine_metrics_open(baton_engine *engine,
                                              const baton_hydrate_report *report);
+void baton_engine_log_opened(const baton_engine *engine, const baton_hydrate_report *report);
 void baton_engine_metrics_update(baton_engine *engine);
 
 /* adopt.c */

@@ -213,8 +213,8 @@ static tried try_snapshot(const baton_hydrate_options *options, const baton_snap
     if (of_another && trust != BATON_TRUST_NAMED &&
         (trust != BATON_TRUST_ROOT || !baton_digest_is_zero(view->id)))
         return skip(report, listed, BATON_E_OTHER_JOURNAL, "it belongs to another journal", first);
-    if (trust == BATON_TRUST_NONE && baton_checkpoint_vouches(options, &listed->info))
-        trust = BATON_TRUST_CHECKPOINT;
+    if (trust == BATON_TRUST_NONE)
+        trust = baton_journal_vouches(options, &listed->info);
     if (trust == BATON_TRUST_NONE)
         return skip(report, listed, BATON_E_UNTRUSTED, "nothing durable in the journal names it",
                     first);

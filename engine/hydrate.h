@@ -106,9 +106,10 @@ BATON_MUST_USE int baton_check_facts(const baton_service *service, const baton_j
 
 /* ---- vouch.c ---- */
 
-/* Does a checkpoint in the journal say of that entry what the manifest does? */
-bool baton_checkpoint_vouches(const baton_hydrate_options *options,
-                              const baton_snapshot_info *info);
+/* CHECKPOINT: one in the journal says of that entry what the manifest does. NAMED: a record named it
+ * once. NONE. */
+baton_trust baton_journal_vouches(const baton_hydrate_options *options,
+                                  const baton_snapshot_info *info);
 
 /* ---- hydrate_image.c ---- */
 

@@ -82,21 +82,6 @@ static int open_journal(opening *self)
     return 0;
 }
 
-/* H2: a record that names a successor has granted the authority away: from then on this directory
- * may follow. */
-static int check_authority(const opening *self)
-{
-    static const uint8_t nobody[16];
-    const baton_handover_wire *handover = &self->view.facts->handover;
-    if (self->options->standby || memcmp(handover->successor_nonce, nobody, sizeof(nobody)) == 0 ||
-        baton_le64_get(handover->epoch) != self->view.recovery.last.epoch)
-        return 0;
-    return baton_error_setf(self->error, BATON_E_REFUSED, "take over this directory",
-                            "start the successor; this one may follow it as a standby",
-                            "its last writer (epoch %" PRIu64 ") handed over to another instance",
-                            self->view.recovery.last.epoch);
-}
-
 /* E4: not finalized is pinned. */
 static int pin_schema(opening *self)
 {
@@ -123,7 +108,8 @@ static int pin_schema(opening *self)
 static int hydrate(opening *self)
 {
     baton_engine *engine = self->engine;
-    int r = check_authority(self);
+    int r =
+        self->options->standby ? 0 : baton_engine_check_authority(engine, &self->view, self->error);
     if (r == 0)
         r = baton_check_facts(engine->service, &self->view, self->error);
     if (r == 0)
@@ -374,38 +360,6 @@ static int open_archiver(opening *self)
     return r < 0 ? baton_error_set(self->error, r, "set up archiving", NULL, NULL) : 0;
 }
 
-static void log_opened(const baton_engine *engine, const baton_hydrate_report *report)
-{
-    baton_log(INFO, "engine.opened", BATON_LOG_TEXT("service", engine->service->name),
-              BATON_LOG_TEXT("version", engine->service->version),
-              BATON_LOG_TEXT("dir", engine->paths.root),
-              BATON_LOG_NUMBER("epoch", baton_journal_epoch(engine->journal)),
-              BATON_LOG_NUMBER("seq", engine->machine.seq),
-              BATON_LOG_NUMBER("schema", engine->schema),
-              BATON_LOG_NUMBER("standby", engine->standby.following),
-              BATON_LOG_NUMBER("snapshot_seq", report->from_snapshot ? report->snapshot_seq : 0),
-              BATON_LOG_TEXT("snapshot_form", report->snapshot_form),
-              BATON_LOG_NUMBER("resumed_from_seq", report->resumed_seq),
-              BATON_LOG_NUMBER("replayed", report->replayed_entries),
-              BATON_LOG_NUMBER("kept_seq", report->kept_seq),
-              BATON_LOG_NUMBER("checkpoints", report->checkpoints_compared),
-              BATON_LOG_NUMBER("took_ns", report->total_ns));
-}
-
-/* An image fits one address only: where the state is matters to whoever wants to use one. */
-static void log_arena(const baton_arena *arena)
-{
-    baton_arena_usage usage;
-    char address[32];
-    if (arena == NULL)
-        return;
-    baton_arena_get_usage(arena, &usage);
-    snprintf(address, sizeof(address), "0x%llx", (unsigned long long)(uintptr_t)arena);
-    baton_log(INFO, "engine.arena", BATON_LOG_TEXT("address", address),
-              BATON_LOG_NUMBER("used_bytes", usage.used_bytes),
-              BATON_LOG_NUMBER("reserved_bytes", usage.reserved_bytes));
-}
-
 static void destroy(baton_engine *engine)
 {
     baton_archiver_close(engine->archiver);
@@ -469,8 +423,7 @@ int baton_engine_open(const baton_service *service, const char *directory,
     }
     baton_milestones_fini(&self.milestones);
     baton_catalogue_fini(&self.catalogue);
-    log_opened(engine, ret_report);
-    log_arena(engine->machine.arena);
+    baton_engine_log_opened(engine, ret_report);
     *ret_engine = engine;
     return 0;
 

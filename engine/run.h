@@ -260,7 +260,8 @@ BATON_MUST_USE int baton_engine_finalize(baton_engine *engine, baton_error *erro
 /* ---- a handover: the standby's side (H2) ----
  *
  * Opened with options.standby it hydrates as ever, from whatever its directory holds (also one that
- * handed over to another instance), but takes no epoch: it follows. Until it is promoted it
+ * handed over to another instance, or followed one: neither may begin a term by itself), but takes no
+ * epoch: it follows. Until it is promoted it
  * submits, confirms, releases, resends and ticks nothing and takes no snapshots: BATON_E_STANDBY.
  * A snapshot of the active's may stand in the directory before there is a journal, believed by
  * options.trust_root.
@@ -321,6 +322,11 @@ BATON_MUST_USE int baton_engine_handover_record_to(baton_engine *engine, const u
 /* Undo baton_engine_seal: intake and ticks go on (R3). BATON_E_SEALED: a handover record is queued,
  * and it is too late; BATON_E_BROKEN. */
 BATON_MUST_USE int baton_engine_unseal(baton_engine *engine, baton_error *error);
+
+/* When that record is durable: follow the successor, in place, with the state that is there; a standby
+ * from then on. BATON_E_AGAIN: it is not, or a snapshot is being written; turn the engine, then ask
+ * again. BATON_E_INVALID: no successor was named. */
+BATON_MUST_USE int baton_engine_stand_by(baton_engine *engine, baton_error *error);
 
 /* Of the engine's directory; for readers of its journal. Both live as long as the engine. */
 const char *baton_engine_journal_directory(const baton_engine *engine);

@@ -13,24 +13,52 @@ static const char *const follow_what = "follow the active";
 
 /* ---- beginning ---- */
 
-int baton_engine_begin_following(baton_engine *engine, const baton_hydrate_report *report,
-                                 const baton_snapshot_info *used, baton_error *error)
+/* H2: a record that names a successor has granted the authority away; and one that only followed never
+ * had it. Both may follow. */
+int baton_engine_check_authority(const baton_engine *engine, const baton_journal_view *view,
+                                 baton_error *error)
+{
+    static const char *const what = "take over this directory";
+    static const uint8_t nobody[16];
+    const baton_handover_wire *handover = &view->facts->handover;
+    const uint64_t epoch = view->recovery.last.epoch;
+    if (memcmp(handover->successor_nonce, nobody, sizeof(nobody)) != 0 &&
+        baton_le64_get(handover->epoch) == epoch)
+        return baton_error_setf(
+            error, BATON_E_REFUSED, what,
+            "start the successor; this one may follow it as a standby",
+            "its last writer (epoch %" PRIu64 ") handed over to another instance", epoch);
+    if (baton_journal_ends_followed(engine->journal))
+        return baton_error_setf(
+            error, BATON_E_REFUSED, what,
+            "start that instance; or this one as a standby, and promote it",
+            "it followed another instance (epoch %" PRIu64 "), which may be at work", epoch);
+    return 0;
+}
+
+static void begin_at(baton_engine *engine, uint64_t begin_seq, uint64_t last_good_seq)
 {
     engine_standby *standby = &engine->standby;
-    int r = baton_journal_follow_begin(engine->journal, error);
-    if (r < 0)
-        return r;
     standby->following = true;
-    if (used != NULL)
-        standby->from = *used;
     standby->durable_batch = baton_journal_durable_position(engine->journal).batch;
     standby->step = (baton_step){
         .machine = &engine->machine,
         .what = follow_what,
         .journal_directory = engine->paths.journal,
-        .begin_seq = used != NULL ? used->seq : 0,
-        .last_good_seq = report->last_good_seq,
+        .begin_seq = begin_seq,
+        .last_good_seq = last_good_seq,
     };
+}
+
+int baton_engine_begin_following(baton_engine *engine, const baton_hydrate_report *report,
+                                 const baton_snapshot_info *used, baton_error *error)
+{
+    int r = baton_journal_follow_begin(engine->journal, error);
+    if (r < 0)
+        return r;
+    if (used != NULL)
+        engine->standby.from = *used;
+    begin_at(engine, used != NULL ? used->seq : 0, report->last_good_seq);
     return 0;
 }
 
@@ -60,6 +88,35 @@ static int pin(baton_engine *engine, const baton_journal_view *view, baton_error
                                 "%u was asked for; the active's data can have at most %u", wanted,
                                 finalized);
     engine->schema = wanted != 0 ? wanted : finalized;
+    return 0;
+}
+
+int baton_engine_stand_by(baton_engine *engine, baton_error *error)
+{
+    engine_standby *standby = &engine->standby;
+    if (engine->failed != 0)
+        return baton_error_set(error, BATON_E_BROKEN, follow_what, engine->failure.why,
+                               engine->failure.todo);
+    if (engine->snapshot.state != TASK_IDLE)
+        return baton_error_set(error, BATON_E_AGAIN, follow_what, "a snapshot is being written",
+                               "turn the engine, then ask again");
+    int r = baton_journal_follow_on(engine->journal, error);
+    if (r == BATON_E_AGAIN)
+        return baton_error_set(error, r, follow_what, "the handover record is on its way",
+                               "turn the engine, then ask again");
+    if (r < 0)
+        return r;
+    const baton_machine *machine = &engine->machine;
+    begin_at(engine, machine->seq, machine->seq); /* what was handed over is what is here */
+    standby->from = (baton_snapshot_info){0};
+    engine->machine.hold = false;
+    engine->sealed = false;
+    engine->handover_queued = false;
+    engine->handover_durable = false;
+    memset(engine->handover_to, 0, sizeof(engine->handover_to));
+    baton_log(INFO, "engine.stands_by", BATON_LOG_TEXT("dir", engine->paths.root),
+              BATON_LOG_NUMBER("epoch", baton_journal_epoch(engine->journal)),
+              BATON_LOG_NUMBER("seq", machine->seq));
     return 0;
 }
 
