@@ -199,3 +199,24 @@ baton_digest engine_pair_resend_digest(const engine_fixture *fixture, uint32_t c
     *ret_count = self.count;
     return self.digest;
 }
+
+void engine_pair_follow(engine_feed *feed, engine_fixture *active, engine_fixture *standby)
+{
+    engine_fixture_open(active, &toy_service_v1);
+    engine_pair_open_standby(standby, &toy_service_v1);
+    engine_feed_open(feed, active, standby);
+    engine_fixture_submit_stream(active, 1, 500);
+    engine_pair_assert_equal(feed);
+}
+
+void engine_pair_assert_one_chain(const engine_fixture *from, const engine_fixture *to)
+{
+    char first[TEST_PATH_BYTES + 32];
+    char then[TEST_PATH_BYTES + 32];
+    char text[1024];
+    baton_error error = {0};
+    snprintf(first, sizeof(first), "%s/journal", from->path);
+    snprintf(then, sizeof(then), "%s/journal", to->path);
+    if (baton_journal_verify_continues(first, then, BATON_BACKEND_THREADS, &error) < 0)
+        fail_msg("%s", baton_error_text(&error, text, sizeof(text)));
+}

@@ -32,3 +32,8 @@ void engine_pair_promote(engine_fixture *standby, uint64_t epoch); /* must work 
 /* Every unconfirmed effect of a consumer, in order, with its payload. */
 baton_digest engine_pair_resend_digest(const engine_fixture *fixture, uint32_t consumer,
                                        uint64_t *ret_count);
+
+/* The standby follows the active, which has entries to 500; equal. */
+void engine_pair_follow(engine_feed *feed, engine_fixture *active, engine_fixture *standby);
+/* Both closed: one writer of every entry, and the chain goes on from the first to the second. */
+void engine_pair_assert_one_chain(const engine_fixture *from, const engine_fixture *to);

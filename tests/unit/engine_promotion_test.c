@@ -6,8 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "journal/verify.h"
-
 #define NONCE 9
 
 static engine_fixture a;
@@ -32,28 +30,6 @@ static int tear_down(void **unused)
     return 0;
 }
 
-/* b follows a, which has entries to 500. */
-static void follow(engine_feed *feed)
-{
-    engine_fixture_open(&a, &toy_service_v1);
-    engine_pair_open_standby(&b, &toy_service_v1);
-    engine_feed_open(feed, &a, &b);
-    engine_fixture_submit_stream(&a, 1, 500);
-    engine_pair_assert_equal(feed);
-}
-
-static void assert_one_chain(const engine_fixture *from, const engine_fixture *to)
-{
-    char first[TEST_PATH_BYTES + 32];
-    char then[TEST_PATH_BYTES + 32];
-    char text[1024];
-    baton_error error = {0};
-    snprintf(first, sizeof(first), "%s/journal", from->path);
-    snprintf(then, sizeof(then), "%s/journal", to->path);
-    if (baton_journal_verify_continues(first, then, BATON_BACKEND_THREADS, &error) < 0)
-        fail_msg("%s", baton_error_text(&error, text, sizeof(text)));
-}
-
 /* ---- the grant ---- */
 
 static void
@@ -61,7 +37,7 @@ a_promoted_standby_goes_on_with_the_next_seq_and_releases_its_own_term_only(void
 {
     (void)unused;
     engine_feed feed = {0};
-    follow(&feed);
+    engine_pair_follow(&feed, &a, &b);
     engine_pair_grant(&a, NONCE);
     engine_feed_catch_up(&feed);
     engine_feed_close(&feed);
@@ -78,7 +54,7 @@ a_promoted_standby_goes_on_with_the_next_seq_and_releases_its_own_term_only(void
     engine_assert_uninterrupted(&b, expected);
     engine_fixture_close(&a);
     engine_fixture_close(&b);
-    assert_one_chain(&a, &b);
+    engine_pair_assert_one_chain(&a, &b);
 
     engine_fixture_open(&b, &toy_service_v1); /* an ordinary directory from here on */
     assert_int_equal(baton_engine_epoch(b.engine), 3);
@@ -93,7 +69,7 @@ static void what_consumers_have_not_confirmed_is_sent_again_verbatim(void **unus
     engine_feed feed = {0};
     uint64_t count_a[2];
     uint64_t count_b[2];
-    follow(&feed);
+    engine_pair_follow(&feed, &a, &b);
     for (uint32_t i = 0; i < a.seen_count; i++)
         if (a.seen[i].consumer == 1 && a.seen[i].seq == 250)
             assert_int_equal(
@@ -135,7 +111,7 @@ static void the_old_one_writes_nothing_after_the_grant(void **unused)
 {
     (void)unused;
     engine_feed feed = {0};
-    follow(&feed);
+    engine_pair_follow(&feed, &a, &b);
     const uint8_t nobody[16] = {0};
     const uint8_t other[16] = {NONCE + 1};
     assert_int_equal(baton_engine_handover_record_to(a.engine, other, &a.error), BATON_E_INVALID);
@@ -175,7 +151,7 @@ static void until_the_record_is_queued_the_old_one_may_go_on(void **unused)
 {
     (void)unused;
     engine_feed feed = {0};
-    follow(&feed);
+    engine_pair_follow(&feed, &a, &b);
     assert_int_equal(baton_engine_prepare_promotion(b.engine, 2, &b.error), 0);
     for (uint64_t n = 501; n <= 1000; n += 100) {
         baton_engine_seal(a.engine);
@@ -204,7 +180,7 @@ static void what_is_not_durable_yet_keeps_a_standby_from_acting(void **unused)
     io_fault *fault = io_fault_new();
     b.options.io_backend = io_fault_backend();
     b.options.io_context = fault;
-    follow(&feed);
+    engine_pair_follow(&feed, &a, &b);
     engine_pair_grant(&a, NONCE);
     io_fault_hold(fault, BATON_IO_WRITE_DURABLE, true);
     assert_int_equal(engine_feed_pump(&feed, UINT64_MAX), 0);
@@ -299,7 +275,7 @@ static bool promotion_round(uint64_t n, bool dies)
     engine_fixture_settle(&f);
     engine_assert_uninterrupted(&f, expected);
     engine_fixture_close(&f);
-    assert_one_chain(&a, &f);
+    engine_pair_assert_one_chain(&a, &f);
     engine_fixture_remove(&f);
     return done && promoted;
 }
@@ -317,166 +293,6 @@ static void a_disk_that_fails_in_a_promotion_leaves_a_standby_or_an_active(void 
         assert_true(n > 3);
     }
     engine_fixture_close(&a);
-}
-
-/* ---- to and fro ---- */
-
-/* Every effect once, by the one or by the other, in order. */
-static void assert_released_up_to(engine_fixture *f, uint64_t *seen_to_seq, uint64_t epoch,
-                                  uint64_t seq)
-{
-    for (uint32_t i = 0; i < f->seen_count; i++) {
-        assert_true(f->seen[i].seq == *seen_to_seq || f->seen[i].seq == *seen_to_seq + 1);
-        *seen_to_seq = f->seen[i].seq;
-        assert_int_equal(f->seen[i].epoch, epoch);
-    }
-    assert_int_equal(*seen_to_seq, seq);
-    f->seen_count = 0;
-}
-
-static void stand_by(engine_fixture *f)
-{
-    int r;
-    while ((r = baton_engine_stand_by(f->engine, &f->error)) == BATON_E_AGAIN)
-        engine_fixture_turn(f);
-    assert_int_equal(r, 0);
-}
-
-/* 20 handovers; the old one is opened anew as a standby, or follows on in place. */
-static void to_and_fro(bool in_place)
-{
-    const baton_service *const services[] = {&toy_service_v1, &toy_service_v2};
-    engine_fixture *active = &a;
-    engine_fixture *standby = &b;
-    uint64_t seen_to_seq = 0;
-    engine_fixture_open(active, &toy_service_v1);
-    engine_pair_open_standby(standby, &toy_service_v2);
-    for (uint64_t round = 0; round < 20; round++) {
-        engine_feed feed = {0};
-        const uint64_t n = round * 100 + 1;
-        engine_feed_open(&feed, active, standby);
-        engine_fixture_submit_stream(active, n, n + 49);
-        engine_fixture_settle(active);
-        if (round % 3 == 2)
-            assert_int_equal(engine_fixture_snapshot(active), 0);
-        assert_int_equal(engine_feed_pump(&feed, UINT64_MAX), 0);
-        engine_fixture_submit_stream(active, n + 50, n + 99);
-        engine_pair_assert_equal(&feed);
-        engine_pair_grant(active, (uint8_t)(round + 1));
-        engine_feed_catch_up(&feed);
-        engine_feed_close(&feed);
-        assert_released_up_to(active, &seen_to_seq, round + 1, n + 99);
-
-        engine_pair_promote(standby, round + 2);
-        engine_fixture *const was = active;
-        active = standby;
-        standby = was;
-        if (in_place) {
-            stand_by(standby);
-        } else {
-            engine_fixture_close(standby);
-            engine_pair_open_standby(standby, services[round % 2]);
-        }
-        engine_assert_uninterrupted(active, expected);
-        engine_assert_uninterrupted(standby, expected);
-    }
-    engine_fixture_submit_stream(active, 2001, 2100);
-    engine_fixture_settle(active);
-    engine_assert_uninterrupted(active, expected);
-    engine_fixture_close(active);
-    assert_one_chain(standby, active);
-    engine_fixture_open(active, in_place ? &toy_service_v2 : &toy_service_v1);
-    engine_assert_uninterrupted(active, expected);
-}
-
-static void twenty_handovers_to_and_fro_end_as_if_there_had_been_none(void **unused)
-{
-    (void)unused;
-    to_and_fro(false);
-}
-
-static void twenty_handovers_in_place_end_as_if_there_had_been_none(void **unused)
-{
-    (void)unused;
-    to_and_fro(true);
-}
-
-static void only_who_named_a_successor_follows_it_in_place(void **unused)
-{
-    (void)unused;
-    engine_feed feed = {0};
-    follow(&feed);
-    assert_int_equal(baton_engine_stand_by(a.engine, &a.error), BATON_E_INVALID);
-    assert_int_equal(baton_engine_stand_by(b.engine, &b.error), BATON_E_INVALID);
-    engine_pair_grant(&a, NONCE);
-    engine_feed_catch_up(&feed);
-    engine_feed_close(&feed);
-    stand_by(&a);
-    assert_int_equal(engine_fixture_add(&a, 1, 1), BATON_E_STANDBY);
-    engine_fixture_close(&a); /* killed before it got anything: it still may not start by itself */
-    assert_int_equal(engine_fixture_try_open(&a, &toy_service_v1), BATON_E_REFUSED);
-    engine_pair_promote(&b, 2);
-    engine_fixture_submit_stream(&b, 501, 600);
-    engine_fixture_settle(&b);
-    engine_pair_open_standby(&a, &toy_service_v1);
-    engine_feed_open(&feed, &b, &a);
-    engine_pair_assert_equal(&feed);
-    engine_feed_close(&feed);
-    engine_fixture_close(&a); /* nor now: its own term is over, and another one's was followed */
-    assert_int_equal(engine_fixture_try_open(&a, &toy_service_v1), BATON_E_REFUSED);
-    assert_non_null(strstr(a.error.why, "followed"));
-}
-
-/* The other one does not have it, and says so in the journal: here it is what a start needs. */
-static void a_standby_goes_on_from_its_own_snapshot_that_the_active_forgot(void **unused)
-{
-    (void)unused;
-    engine_feed feed = {0};
-    baton_digest named = {0};
-    follow(&feed);
-    assert_int_equal(engine_fixture_snapshot(&a), 0);
-    engine_pair_grant(&a, NONCE);
-    engine_feed_catch_up(&feed);
-    engine_feed_close(&feed);
-    engine_pair_promote(&b, 2);
-    stand_by(&a);
-    const baton_facts *facts = baton_engine_facts(a.engine);
-    assert_int_equal(facts->roots_count, 1);
-    memcpy(named.bytes, facts->roots[0].root, sizeof(named.bytes));
-
-    engine_feed_open(&feed, &b, &a);
-    for (uint64_t n = 501; n <= 900; n += 100) {
-        engine_fixture_submit_stream(&b, n, n + 99);
-        assert_int_equal(engine_fixture_snapshot(&b), 0);
-    }
-    engine_fixture_submit_stream(&b, 901, 950);
-    engine_fixture_settle(&b);
-    engine_fixture_turn(&b);
-    engine_pair_assert_equal(&feed);
-    engine_feed_close(&feed);
-    for (uint32_t i = 0; i < facts->roots_count; i++)
-        assert_memory_not_equal(facts->roots[i].root, named.bytes, sizeof(named.bytes));
-    engine_fixture_close(&a);
-
-    engine_pair_open_standby(&a, &toy_service_v1);
-    assert_int_equal(a.report.snapshot_seq, 500);
-    assert_int_equal(a.report.snapshots_skipped, 0);
-    engine_assert_expected(&a, expected);
-    engine_pair_grant(&b, NONCE + 1);
-    engine_feed_open(&feed, &b, &a);
-    engine_feed_catch_up(&feed);
-    engine_feed_close(&feed);
-    engine_pair_promote(&a, 3);
-    bool again = false; /* as the active it names what is here */
-    for (uint32_t i = 0; i < baton_engine_facts(a.engine)->roots_count; i++)
-        again = again || memcmp(baton_engine_facts(a.engine)->roots[i].root, named.bytes, 16) == 0;
-    assert_true(again);
-    engine_fixture_submit_stream(&a, 951, 960);
-    engine_fixture_settle(&a);
-    engine_fixture_close(&a);
-    engine_fixture_open(&a, &toy_service_v1);
-    assert_int_equal(a.report.snapshot_seq, 500);
-    engine_assert_uninterrupted(&a, expected);
 }
 
 int main(void)
@@ -497,14 +313,6 @@ int main(void)
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             a_disk_that_fails_in_a_promotion_leaves_a_standby_or_an_active, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(twenty_handovers_to_and_fro_end_as_if_there_had_been_none,
-                                        set_up, tear_down),
-        cmocka_unit_test_setup_teardown(twenty_handovers_in_place_end_as_if_there_had_been_none,
-                                        set_up, tear_down),
-        cmocka_unit_test_setup_teardown(only_who_named_a_successor_follows_it_in_place, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(
-            a_standby_goes_on_from_its_own_snapshot_that_the_active_forgot, set_up, tear_down),
     };
     expected = engine_stream_expected(3000);
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
