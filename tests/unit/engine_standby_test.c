@@ -371,8 +371,9 @@ static void a_standby_may_begin_with_a_snapshot_in_the_middle(void **unused)
     for (uint64_t n = 1; n <= 200; n += 20) {
         engine_fixture_submit_stream(&a, n, n + 19);
         engine_fixture_settle(&a);
+        if (n > 160) /* two: a start would look at no entry before the older one */
+            assert_int_equal(engine_fixture_snapshot(&a), 0);
     }
-    assert_int_equal(engine_fixture_snapshot(&a), 0);
     const baton_digest root = baton_engine_snapshot_status(a.engine)->last_root;
     engine_fixture_submit_stream(&a, 201, 300);
     engine_fixture_settle(&a);
@@ -380,7 +381,7 @@ static void a_standby_may_begin_with_a_snapshot_in_the_middle(void **unused)
     b.options.standby = true;
     assert_int_equal(engine_fixture_try_open(&b, &toy_service_v1), BATON_E_UNTRUSTED);
     b.options.trust_root = root;
-    for (int round = 0; round < 3; round++) { /* the journal's end is behind the snapshot yet */
+    for (int round = 0; round < 2; round++) { /* the journal's end is behind the snapshot yet */
         engine_pair_open_standby(&b, &toy_service_v1);
         assert_int_equal(b.report.snapshot_seq, 200);
         assert_int_equal(baton_engine_applied_seq(b.engine), 200);
@@ -388,6 +389,7 @@ static void a_standby_may_begin_with_a_snapshot_in_the_middle(void **unused)
         assert_int_equal(engine_feed_pump(&feed, 1), 0);
         assert_int_equal(baton_engine_applied_seq(b.engine), 200);
         assert_int_equal(baton_engine_promote(b.engine, 2, &b.error), BATON_E_AGAIN);
+        assert_true(engine_fixture_status(&b).durable_seq < 180);
         engine_feed_close(&feed);
         engine_fixture_close(&b);
     }
