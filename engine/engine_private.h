@@ -106,7 +106,7 @@ typedef struct {
     double start_ns;         /* what such a build's start would take, as of the last look */
     const char *due_why;     /* a portable one is due; NULL: none is */
     bool image_came_first;   /* ... and the RTO had an image taken before it */
-    uint64_t not_before_ns;  /* one that failed is not tried again before */
+    uint64_t not_before_ns;  /* one that failed is not tried again before; a new active waits */
     /* of the one being taken */
     bool image;
     bool for_others; /* portable, beside images */

@@ -9,6 +9,8 @@
 
 #include "engine/engine_private.h"
 
+#define PROMOTED_CALM_NS UINT64_C(1000000000) /* clients come first: no snapshot is due before */
+
 static const char *const follow_what = "follow the active";
 
 /* ---- beginning ---- */
@@ -290,12 +292,14 @@ static int first_records(baton_engine *engine)
 static void take_over(baton_engine *engine)
 {
     baton_machine *machine = &engine->machine;
+    const uint64_t calm_ns = baton_clock_monotonic_ns(engine->clock) + PROMOTED_CALM_NS;
     engine->standby.following = false;
     machine->hold = true;
     baton_outbox_all_released(&machine->outbox);
     engine->released_seq = machine->seq;
     engine->checkpoint_seq = machine->seq;
     engine->snapshot.attempt_seq = machine->seq;
+    engine->rto.not_before_ns = engine->form.not_before_ns = calm_ns;
     engine->unpolled = true;
     engine->released_some = true; /* the program's next turn comes at once */
     if (engine->tick_interval_ns != 0)

@@ -186,6 +186,33 @@ static void a_standby_goes_on_from_its_own_snapshot_that_the_active_forgot(void 
     engine_assert_uninterrupted(&a, expected);
 }
 
+/* R11: it is not named, gets the record in the stream, and follows whoever goes on. */
+static void another_standby_follows_the_successor(void **unused)
+{
+    (void)unused;
+    engine_feed feed = {0};
+    engine_feed other = {0};
+    engine_fixture c;
+    engine_fixture_make(&c, "way_back_c");
+    engine_pair_follow(&feed, &a, &b);
+    engine_pair_open_standby(&c, &toy_service_v1);
+    engine_feed_open(&other, &a, &c);
+    assert_int_equal(engine_feed_pump(&other, 3), 0); /* it lags */
+    engine_pair_grant(&a, NONCE);
+    engine_feed_catch_up(&feed);
+    engine_feed_close(&feed);
+    engine_feed_close(&other);
+    engine_pair_promote(&b, 2);
+    engine_fixture_submit_stream(&b, 501, 700);
+    engine_fixture_settle(&b);
+    engine_feed_open(&other, &b, &c); /* what it lacks of the first term, too */
+    engine_pair_assert_equal(&other);
+    engine_assert_expected(&c, expected);
+    engine_feed_close(&other);
+    engine_fixture_close(&c);
+    engine_fixture_remove(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -193,6 +220,7 @@ int main(void)
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(twenty_handovers_in_place_end_as_if_there_had_been_none,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(another_standby_follows_the_successor, set_up, tear_down),
         cmocka_unit_test_setup_teardown(only_who_named_a_successor_follows_it_in_place, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(
