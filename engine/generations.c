@@ -72,7 +72,7 @@ int baton_generations_adopt(baton_engine *engine, const baton_catalogue *catalog
             task->unread_seq = listed->info.seq;
         const bool named = baton_snapshot_trust(&listed->info, view) == BATON_TRUST_NAMED;
         if (listed->status != 0 ||
-            (!named && !baton_digest_equal(listed->info.journal_id, view->id)))
+            (!named && i != chosen && !baton_digest_equal(listed->info.journal_id, view->id)))
             continue; /* not ours to remove */
         const bool good = i == chosen || (named && !catalogue->bad[i]);
         int r = insert(task, task->generations_count, generation_of(&listed->info, good));

@@ -448,7 +448,8 @@ static script small_chain(void)
 }
 
 /* Of image `hit` something is wrong: it and what adds to it is damaged, and nothing else is. all: load
- * them, the others too; else it is only verified, which is quicker. */
+ * them, the others too; else it is only verified, which is quicker. What adds to it may have written
+ * all of a damaged chunk's pages anew: then it does not read that chunk, and is what it was. */
 static void expect_damage(script *s, uint64_t hit, bool all, const char *what, uint64_t at)
 {
     baton_snapshot_listed *list = NULL;
@@ -457,14 +458,16 @@ static void expect_damage(script *s, uint64_t hit, bool all, const char *what, u
     assert_int_equal(count, 3);
     for (uint32_t i = 0; i < count; i++) {
         const uint64_t seq = list[i].info.seq;
-        const bool damaged = seq == hit || (hit == 1 && seq == 2);
+        const bool adds = hit == 1 && seq == 2;
+        const bool damaged = seq == hit || adds;
         if (!all && seq != hit)
             continue;
         int r = list[i].status;
         if (r == 0)
             r = all ? load(s, DIRECTORY, &list[i])
                     : baton_snapshot_verify_with(s->io, DIRECTORY, &list[i], NULL);
-        if (r != (damaged ? BATON_E_DAMAGED : 0))
+        const bool unread = adds && r == 0; /* load() compared every byte of it */
+        if (r != (damaged ? BATON_E_DAMAGED : 0) && !unread)
             fail_msg("%s %d of image %d: image %d is %s", what, (int)at, (int)hit, (int)seq,
                      baton_status_name(r));
     }
