@@ -1,5 +1,5 @@
 /* tests/unit/engine_form_retry_test.c: a snapshot that is due by its form and fails is not tried in
- * every turn (S4). */
+ * every turn, and whose fault it is is said (S4). */
 #include "tests/unit/engine_fixture.h"
 
 #include <errno.h>
@@ -127,12 +127,43 @@ static void nothing_new_since_an_image_is_no_reason(void **unused)
     remove_all(&f);
 }
 
+static int wrong_snapshot(const void *state, uint32_t schema, baton_snapshot_writer *writer)
+{
+    (void)state;
+    (void)schema;
+    baton_pack_section(writer, "no section's name!");
+    return 0;
+}
+
+static void what_a_service_does_wrong_is_not_the_disk_s(void **unused)
+{
+    (void)unused;
+    engine_fixture f;
+    baton_service wrong = toy_service_arena_v2;
+    wrong.snapshot = wrong_snapshot;
+    make(&f, "form_wrong");
+    f.options.retire = false;
+    f.options.pin_schema = 1; /* portable */
+    for (int in_the_loop = 0; in_the_loop < 2; in_the_loop++) {
+        f.options.pack_fork_error = in_the_loop ? -EAGAIN : 0;
+        engine_fixture_open(&f, &wrong);
+        look(&f, 1);
+        assert_int_equal(engine_fixture_snapshot(&f), BATON_E_INVALID);
+        const baton_engine_snapshot_state *state = baton_engine_snapshot_status(f.engine);
+        assert_string_equal(state->last_error.todo, "look at the service's snapshot function");
+        engine_fixture_close(&f);
+    }
+    engine_fixture_open(&f, &toy_service_arena);
+    remove_all(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_for_builds_of_another_layout),
         cmocka_unit_test(one_of_a_pinned_schema),
         cmocka_unit_test(nothing_new_since_an_image_is_no_reason),
+        cmocka_unit_test(what_a_service_does_wrong_is_not_the_disk_s),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
