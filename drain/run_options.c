@@ -74,7 +74,9 @@ const baton_option baton_run_option_table[] = {
     [RUN_CHECKPOINT_EVERY] = {"checkpoint-every", "N", "10000",
                               "entries between digests that every replay compares"},
     [RUN_SEGMENT_SIZE] = {"segment-size", "SIZE", "64MiB", "of a journal file"},
-    [RUN_RETIRE] = {"retire", "yes|no", "no", "remove journal files that no kept snapshot needs"},
+    [RUN_RETIRE] = {"retire", "yes|no", "no",
+                    "remove journal files that no kept snapshot needs; for other builds "
+                    "--snapshot-form image needs all"},
     [RUN_ARCHIVE_DIR] = {"archive-dir", "DIR", NULL,
                          "copy each journal file there before it is removed"},
     [RUN_ARCHIVE_COMMAND] = {"archive-command", "CMD", NULL,
