@@ -217,6 +217,20 @@ static void drop_own(baton_journal *journal)
     journal->own = NULL;
 }
 
+/* A name may be taken: the process before this one was killed while it made its next segment, and the
+ * file came late, in the epoch that goes on here (J10). It had one under way, and one made ahead. */
+static int make_file(baton_journal *journal, journal_segment *segment, uint64_t epoch,
+                     uint64_t ahead)
+{
+    int r = -EEXIST;
+    for (uint32_t tries = 0; tries < JOURNAL_SEGMENTS_MAX && r == -EEXIST; tries++) {
+        journal_segment_start(journal, segment, epoch, index_highest(journal) + ahead + tries,
+                              journal->first_segment_bytes);
+        r = journal_first_name(journal, segment, BATON_IO_CREATE);
+    }
+    return r < 0 ? r : journal_first_fill(journal, segment);
+}
+
 /* Whatever stands before an epoch's first header is durable: the header is evidence of it. */
 static int begin_epoch(baton_journal *journal, uint64_t epoch, baton_error *error)
 {
@@ -226,11 +240,7 @@ static int begin_epoch(baton_journal *journal, uint64_t epoch, baton_error *erro
     journal_segment *segment = journal_segment_free(journal);
     if (!segment)
         return BATON_E_FULL;
-    journal_segment_start(journal, segment, epoch, index_highest(journal) + 1,
-                          journal->first_segment_bytes);
-    int r = journal_first_name(journal, segment, BATON_IO_CREATE);
-    if (r == 0)
-        r = journal_first_fill(journal, segment);
+    int r = make_file(journal, segment, epoch, 1);
     if (r < 0)
         return journal_error_system(error, r, "make a followed epoch's first segment",
                                     segment->path);
@@ -321,12 +331,7 @@ int baton_journal_prepare_promotion(baton_journal *journal, uint64_t epoch, bato
     if (!segment)
         return BATON_E_AGAIN;
     const uint64_t burnt = journal->epoch_highest; /* by a header; a name is only a name */
-    /* Followed segments may still come before it. */
-    journal_segment_start(journal, segment, epoch, index_highest(journal) + 2,
-                          journal->first_segment_bytes);
-    r = journal_first_name(journal, segment, BATON_IO_CREATE);
-    if (r == 0)
-        r = journal_first_fill(journal, segment);
+    r = make_file(journal, segment, epoch, 2);     /* a followed one may still come before it */
     journal->epoch_highest = burnt;
     if (r < 0)
         return journal_error_system(error, r, "make the first segment of the epoch to come",

@@ -1,5 +1,5 @@
-/* A standby's journal (follow.h): the same batches, byte for byte, whatever happens to it; and the
- * writer that it becomes. */
+/* A standby's journal (follow.h): the same batches, byte for byte,; and the writer that it becomes. A
+ * fault at every operation: tests/sim/journal_follow_sim.c. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -389,6 +389,10 @@ static void what_does_not_go_on_is_refused_and_changes_nothing(void **state)
     changed->batch = baton_le64_put(end.batch + 2);
     (void)baton_batch_seal(changed);
     assert_int_equal(baton_journal_follow(standby, changed, size, &error), BATON_E_DIVERGED);
+    memcpy(bytes, batch, size);
+    changed->durable_batch = changed->batch; /* recovery would not accept it */
+    (void)baton_batch_seal(changed);
+    assert_int_equal(baton_journal_follow(standby, changed, size, &error), BATON_E_DAMAGED);
 
     assert_int_equal(baton_journal_follow(standby, batch, size, &error), 0);
     assert_int_equal(baton_journal_follow(standby, batch, size, &error), BATON_E_DIVERGED);
@@ -415,138 +419,225 @@ static void an_epoch_that_was_begun_here_is_not_followed_over(void **state)
     assert_int_equal(fixture_read_all(standby_dir), 35);
 }
 
-/* ---- every fault at every operation ---- */
+/* ---- one killed here, another one goes on ---- */
 
-static io_fault *fault;
-
-typedef struct {
-    uint64_t durable_batch; /* said to be durable here */
-    bool promoted;
-    int failed;
-} outcome;
-
-/* Two starts of a standby, and its promotion; stops at the first failure. */
-static outcome script(const char *directory)
+static void expect_status(int r, int expected, const baton_error *error)
 {
-    outcome result = {0};
-    for (uint32_t start = 0; start < 2 && result.failed == 0; start++) {
-        baton_journal *standby;
-        uint32_t batches;
-        result.failed = try_begin_standby(directory, &standby);
-        if (result.failed < 0)
-            break;
-        result.failed = follow_some(standby, start == 0 ? 8 : 1000, &batches);
-        if (result.failed == 0)
-            result.failed = baton_journal_flush(standby);
-        if (baton_journal_durable_position(standby).batch > result.durable_batch)
-            result.durable_batch = baton_journal_durable_position(standby).batch;
-        if (result.failed == 0 && start == 1) {
-            result.failed = baton_journal_promote(standby, 3, NULL);
-            result.promoted = result.failed == 0;
-        }
-        int r = baton_journal_close(standby);
-        if (result.failed == 0)
-            result.failed = r;
-    }
-    return result;
+    char text[1024];
+    if (r != expected)
+        fail_msg("%s, not %s: %s", baton_status_name(r), baton_status_name(expected),
+                 r < 0 ? baton_error_text(error, text, sizeof(text)) : "");
 }
 
-/* On a healthy machine it has all that was said to be durable, goes on, and becomes the writer. */
-static void check_after(const char *directory, outcome result, uint64_t n, uint64_t last_seq)
+/* Batches without entries, each in a term of its own, behind a retired segment. */
+static void the_reader_finds_what_stands_right_behind_a_retired_segment(void **state)
 {
-    const baton_journal_options faulty = options;
-    options = fixture_options();
-    options.backend = BATON_BACKEND_THREADS;
-    baton_journal *standby = NULL;
-    baton_recovery_report report = {0};
-    baton_error error = {0};
-    char text[1024];
-    int r = baton_journal_open(directory, &options, &standby, &report, &error);
-    if (r < 0 || report.last.batch < result.durable_batch)
-        fail_msg("operation %d: %s", (int)n,
-                 r < 0 ? baton_error_text(&error, text, sizeof(text)) : "a durable batch is gone");
-    if (result.promoted) {
-        assert_int_equal(report.last.seq, last_seq);
-        fail_on(baton_journal_begin(standby, &report, &error), &error);
-        assert_int_equal(baton_journal_epoch(standby), 4);
-    } else {
-        fail_on(baton_journal_follow_begin(standby, &error), &error);
-        follow_all(standby);
-        r = baton_journal_promote(standby, 3, &error);
-        if (r == BATON_E_INVALID) /* the header was durable, though nobody was told */
-            r = baton_journal_promote(standby, 4, &error);
-        fail_on(r, &error);
+    (void)state;
+    baton_journal_options healthy = fixture_options();
+    healthy.backend = BATON_BACKEND_THREADS;
+    write_epoch(21, true);
+    const uint64_t last = fixture_read_all(active_dir);
+    baton_journal *standby;
+    assert_int_equal(try_begin_standby(standby_dir, &standby), 0);
+    baton_journal *active = fixture_begin(active_dir, &healthy);
+    append_record(active, 1);
+    append_record(active, 2);
+    uint32_t removed, batches;
+    assert_int_equal(baton_journal_retire(active, last + 1, &removed), 0);
+    assert_int_equal(removed, 1);
+    baton_journal_abandon(active);
+    assert_int_equal(follow_some(standby, 1, &batches), 0); /* that record, and not the next */
+    assert_int_equal(batches, 1);
+    for (uint32_t i = 0; i < 3; i++) {
+        active = fixture_begin(active_dir, &healthy);
+        append_record(active, 3 + i);
+        assert_int_equal(baton_journal_close(active), 0);
     }
+    follow_all(standby);
+    assert_int_equal(baton_journal_close(standby), 0);
+    assert_int_equal(expect_same_batches(standby_dir), batches + 1 + 3 * 2);
+
+    baton_reader *reader = NULL; /* what was retired is gone */
+    const baton_batch_header *batch;
+    baton_error error = {0};
+    const baton_position old = {.epoch = 1, .batch = 1, .seq = last};
+    const baton_reader_options wanted = {.backend = BATON_BACKEND_THREADS};
+    fail_on(baton_reader_open_after(active_dir, &wanted, old, (baton_digest){{1}}, &reader, &error),
+            &error);
+    expect_status(baton_reader_next_batch(reader, &batch, &error), BATON_E_GONE, &error);
+    baton_reader_close(reader);
+    expect_status(baton_reader_open_after(active_dir, &wanted, (baton_position){1, 1, 2},
+                                          (baton_digest){{1}}, &reader, &error),
+                  BATON_E_GONE, &error);
+}
+
+/* A write of the killed one may still come to it (J10). */
+static void a_segment_of_a_killed_follower_is_not_recycled(void **state)
+{
+    (void)state;
+    write_epoch(4000, true);
+    baton_journal *standby;
+    uint32_t batches, removed;
+    assert_int_equal(try_begin_standby(standby_dir, &standby), 0);
+    assert_int_equal(follow_some(standby, 500, &batches), 0);
+    assert_int_equal(baton_journal_flush(standby), 0);
+    char last_path[TEST_PATH_BYTES];
+    assert_true(fixture_segments(standby_dir, NULL, last_path) >= 3);
+    baton_journal_abandon(standby);
+    assert_int_equal(try_begin_standby(standby_dir, &standby), 0);
+    assert_int_equal(follow_some(standby, 50, &batches), 0);
+    assert_int_equal(baton_journal_flush(standby), 0);
+    const uint64_t durable = baton_journal_durable_seq(standby);
+    assert_int_equal(baton_journal_retire(standby, durable, &removed), 0);
+    assert_true(removed >= 2);
+    assert_false(fixture_exists(test_path(&dir, "standby/SPARE-0")));
+    follow_all(standby);
+    assert_int_equal(baton_journal_retire(standby, baton_journal_durable_seq(standby), &removed),
+                     0);
+    promote(standby, 2);
+    fixture_append_durable(standby, 5);
+    assert_int_equal(baton_journal_close(standby), 0);
+    baton_journal_summary summary;
+    baton_error error = {0};
+    fail_on(baton_journal_verify(standby_dir, BATON_BACKEND_THREADS, NULL, NULL, &summary, &error),
+            &error);
+}
+
+static void write_name(const char *name, uint8_t byte)
+{
+    char path[TEST_PATH_BYTES];
+    snprintf(path, sizeof(path), "%.400s/%s", standby_dir, name);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    for (uint32_t i = 0; i < 8192; i++)
+        fputc(byte, file);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void an_epoch_whose_name_stays_is_not_begun(void **state)
+{
+    (void)state;
+    write_epoch(30, false);
+    baton_journal *standby;
+    assert_int_equal(try_begin_standby(standby_dir, &standby), 0);
+    follow_all(standby);
+    assert_int_equal(baton_journal_close(standby), 0);
+    write_name("0000000000000002-0000000000000009.seg", 7); /* half a header */
+    write_name("0000000000000004-000000000000000a.seg", 0); /* a ready one: it goes */
+    assert_int_equal(try_begin_standby(standby_dir, &standby), 0);
+    baton_error error = {0};
+    expect_status(baton_journal_promote(standby, 2, &error), BATON_E_INVALID, &error);
+    write_epoch(7, true); /* what was only named may be followed */
+    follow_all(standby);
+    promote(standby, 4);
     fixture_append_durable(standby, 3);
     assert_int_equal(baton_journal_close(standby), 0);
-    fixture_expect(directory, 1, last_seq + 3);
-    options = faulty;
+    fixture_expect(standby_dir, 1, fixture_read_all(active_dir) + 3);
 }
 
-static void sweep(void (*rule)(uint64_t n))
+static void a_start_that_no_header_can_say_is_refused(void **state)
 {
-    write_epoch(49, false);
-    write_epoch(21, true);
-    const uint64_t last_seq = fixture_read_all(active_dir);
-    fault = io_fault_new();
-    options.backend = BATON_BACKEND_AUTO;
-    options.io_backend = io_fault_backend();
-    options.io_context = fault;
-    const outcome healthy = script(test_path(&dir, "count"));
-    assert_int_equal(healthy.failed, 0);
-    const uint64_t count = io_fault_count(fault);
-    assert_true(count > 60);
-    for (uint64_t n = 1; n <= count; n++) {
-        char path[TEST_PATH_BYTES];
-        snprintf(path, sizeof(path), "%.400s/n%d", dir.path, (int)n);
-        io_fault_free(fault);
-        fault = io_fault_new();
-        options.io_context = fault;
-        rule(n);
-        const outcome result = script(path);
-        check_after(path, result, n, last_seq);
-        test_dir done;
-        snprintf(done.path, sizeof(done.path), "%.500s", path);
-        test_dir_remove(&done);
+    (void)state;
+    write_epoch(30, true);
+    baton_journal *standby;
+    assert_int_equal(try_begin_standby(standby_dir, &standby), 0);
+    const baton_follow_start good = {.id = {{1}},
+                                     .service = "fixture",
+                                     .before = {.epoch = 1, .batch = 5, .seq = 9},
+                                     .before_digest = {{3}}};
+    baton_follow_start bad = good;
+    baton_error error = {0};
+    bad.facts.roots_count = BATON_SEGMENT_ROOTS_MAX + 1;
+    expect_status(baton_journal_follow_start(standby, &bad, &error), BATON_E_DAMAGED, &error);
+    bad = good;
+    memset(bad.service, 'x', sizeof(bad.service));
+    expect_status(baton_journal_follow_start(standby, &bad, &error), BATON_E_DAMAGED, &error);
+    bad = good;
+    bad.id = (baton_digest){{0}};
+    expect_status(baton_journal_follow_start(standby, &bad, &error), BATON_E_DAMAGED, &error);
+    bad = good;
+    bad.before.epoch = 0;
+    expect_status(baton_journal_follow_start(standby, &bad, &error), BATON_E_DAMAGED, &error);
+    bad = good;
+    bad.before.batch = 0;
+    expect_status(baton_journal_follow_start(standby, &bad, &error), BATON_E_DAMAGED, &error);
+    bad = good;
+    strcpy(bad.service, "another");
+    expect_status(baton_journal_follow_start(standby, &bad, &error), BATON_E_OTHER_SERVICE, &error);
+    assert_int_equal(baton_journal_close(standby), 0);
+
+    write_name("0000000000000001-0000000000000002.seg", 7); /* of one that died at its header */
+    assert_int_equal(try_begin_standby(standby_dir, &standby), 0);
+    baton_reader *reader = NULL;
+    const baton_batch_header *batch;
+    baton_follow_start start;
+    const baton_reader_options from = {.backend = BATON_BACKEND_THREADS, .from_seq = 15};
+    fail_on(baton_reader_open(active_dir, &from, &reader, &error), &error);
+    assert_int_equal(baton_reader_next_batch(reader, &batch, &error), 1);
+    baton_reader_follow_start(reader, &start);
+    assert_true(start.before.batch > 0);
+    fail_on(baton_journal_follow_start(standby, &start, &error), &error);
+    fail_on(take(standby, batch, &error), &error);
+    baton_reader_close(reader);
+    follow_all(standby);
+    assert_int_equal(baton_journal_close(standby), 0);
+    fixture_expect(standby_dir, start.before.seq + 1, fixture_read_all(active_dir));
+}
+
+static void readers_beside_an_idle_standby_see_what_it_has(void **state)
+{
+    (void)state;
+    write_epoch(30, true);
+    baton_journal *standby;
+    assert_int_equal(try_begin_standby(standby_dir, &standby), 0);
+    follow_all(standby);
+    assert_int_equal(baton_journal_close(standby), 0);
+    assert_int_equal(try_begin_standby(standby_dir, &standby), 0); /* nothing comes */
+    const baton_reader_options live = {.live = true, .backend = BATON_BACKEND_THREADS};
+    baton_reader *reader = NULL;
+    baton_error error = {0};
+    baton_entry entry;
+    fail_on(baton_reader_open(standby_dir, &live, &reader, &error), &error);
+    for (uint64_t seq = 1; seq <= 35; seq++) {
+        assert_int_equal(baton_reader_next(reader, &entry, &error), 1);
+        assert_int_equal(entry.seq, seq);
     }
-    io_fault_free(fault);
-    print_message("%d operations\n", (int)count);
+    assert_int_equal(baton_reader_next(reader, &entry, &error), 0);
+    promote(standby, 2); /* and over it into the new epoch */
+    fixture_append_durable(standby, 2);
+    assert_int_equal(baton_reader_next(reader, &entry, &error), 1);
+    assert_int_equal(entry.seq, 36);
+    assert_int_equal(entry.epoch, 2);
+    baton_reader_close(reader);
+    assert_int_equal(baton_journal_close(standby), 0);
 }
 
-static void fail_one(uint64_t n)
-{
-    io_fault_fail(fault, n, EIO);
-}
-
-static void crash_after(uint64_t n)
-{
-    io_fault_crash_after(fault, n);
-    io_fault_set_order(fault, IO_FAULT_RANDOM, n);
-    io_fault_set_gather(fault, 3);
-}
-
-static void tear(uint64_t n)
-{
-    io_fault_tear(fault, n, n % 3 == 0 ? 512 : n % 3 == 1 ? 4096 : 100);
-    io_fault_crash_after(fault, n);
-}
-
-static void a_failure_at_any_operation_loses_nothing(void **state)
+/* Its cut would begin a term that nobody granted. */
+static void a_torn_standby_is_not_repaired_but_started(void **state)
 {
     (void)state;
-    sweep(fail_one);
-}
-
-static void a_crash_after_any_operation_loses_nothing(void **state)
-{
-    (void)state;
-    sweep(crash_after);
-}
-
-static void a_torn_write_at_any_operation_loses_nothing(void **state)
-{
-    (void)state;
-    sweep(tear);
+    write_epoch(30, true);
+    baton_journal *standby;
+    uint32_t batches;
+    char path[TEST_PATH_BYTES];
+    assert_int_equal(try_begin_standby(standby_dir, &standby), 0);
+    assert_int_equal(follow_some(standby, 3, &batches), 0);
+    assert_int_equal(baton_journal_flush(standby), 0);
+    fixture_segments(standby_dir, path, NULL);
+    baton_journal_abandon(standby);
+    FILE *file = fopen(path, "r+");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, 20 * 4096, SEEK_SET), 0);
+    assert_int_equal(fputc(9, file), 9);
+    assert_int_equal(fclose(file), 0);
+    baton_repair_report report;
+    baton_error error = {0};
+    expect_status(baton_journal_repair(standby_dir, BATON_BACKEND_THREADS, false, &report, &error),
+                  BATON_E_REFUSED, &error);
+    assert_int_equal(try_begin_standby(standby_dir, &standby), 0);
+    follow_all(standby);
+    assert_int_equal(baton_journal_close(standby), 0);
+    assert_int_equal(fixture_read_all(standby_dir), fixture_read_all(active_dir));
 }
 
 int main(void)
@@ -567,18 +658,20 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(an_epoch_that_was_begun_here_is_not_followed_over, set_up,
                                         tear_down),
-    };
-    const struct CMUnitTest sweeps[] = {
-        cmocka_unit_test_setup_teardown(a_failure_at_any_operation_loses_nothing, set_up,
+        cmocka_unit_test_setup_teardown(the_reader_finds_what_stands_right_behind_a_retired_segment,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_segment_of_a_killed_follower_is_not_recycled, set_up,
                                         tear_down),
-        cmocka_unit_test_setup_teardown(a_crash_after_any_operation_loses_nothing, set_up,
+        cmocka_unit_test_setup_teardown(an_epoch_whose_name_stays_is_not_begun, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_start_that_no_header_can_say_is_refused, set_up,
                                         tear_down),
-        cmocka_unit_test_setup_teardown(a_torn_write_at_any_operation_loses_nothing, set_up,
+        cmocka_unit_test_setup_teardown(readers_beside_an_idle_standby_see_what_it_has, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_torn_standby_is_not_repaired_but_started, set_up,
                                         tear_down),
     };
     backend = BATON_BACKEND_THREADS;
     int failed = cmocka_run_group_tests_name("threads", on_both, NULL, NULL);
-    failed += cmocka_run_group_tests_name("sweeps", sweeps, NULL, NULL);
     if (fixture_uring_is_denied())
         return failed;
     backend = BATON_BACKEND_URING;
