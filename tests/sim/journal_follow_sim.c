@@ -351,13 +351,13 @@ static void a_full_disk_at_any_operation_loses_nothing(void **state)
 static void a_kill_at_any_operation_loses_nothing(void **state)
 {
     (void)state;
-    sweep(kill_one, "kill at", 6);
+    sweep(kill_one, "kill at", 3);
 }
 
 static void a_power_cut_at_any_operation_loses_nothing(void **state)
 {
     (void)state;
-    sweep(cut_power, "power cut at", 6);
+    sweep(cut_power, "power cut at", 3);
 }
 
 int main(void)
