@@ -37,17 +37,21 @@ void batond_actions_fini(batond_actions *actions)
     actions->last_drain = NULL;
 }
 
-/* Nobody waits for it, and nothing more of it is worth hearing. */
+/* Nobody waits for it, and nothing more of it will come. */
 static void free_when_over(batond_action *action)
 {
-    if (action->waiters == 0 && action->state != BATOND_ACTION_ACCEPTED)
+    if (action->waiters == 0 &&
+        (action->state == BATOND_ACTION_DONE || action->state == BATOND_ACTION_LOST))
         make_free(action);
 }
 
 void batond_action_release(batond_action *action)
 {
     action->waiters--;
-    free_when_over(action);
+    if (action->waiters == 0 && action->state == BATOND_ACTION_ASKED)
+        make_free(action); /* it may never answer */
+    else
+        free_when_over(action);
 }
 
 /* The report; or, without one, that there is none: the service was killed, or ended itself. */

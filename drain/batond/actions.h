@@ -39,7 +39,8 @@ typedef struct batond_actions {
 void batond_actions_init(batond_actions *actions, baton_loop *loop, const char *path);
 void batond_actions_fini(batond_actions *actions);
 
-/* Ask the service; nonce may be NULL. The action is kept until it is released, a drain to its end.
+/* Ask the service; nonce may be NULL. The action is kept until it is released, a drain that was
+ * accepted to its end.
  * BATON_E_FULL: too many at once; else as baton_control_call_open. */
 BATON_MUST_USE int batond_action_begin(batond_actions *actions, bool is_drain, const char *nonce,
                                        batond_action **ret_action, baton_error *error);

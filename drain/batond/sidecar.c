@@ -75,25 +75,30 @@ static void on_signal(void *context, int fd, uint32_t events)
     }
 }
 
-/* Each instance once; one that hydrates can't drain yet. */
+/* Once; one that hydrates can't drain yet. */
 static void drain_for_term(batond_sidecar *sidecar)
 {
     baton_error error = {0};
-    batond_action *action = NULL;
-    const char *nonce = batond_watch_nonce(&sidecar->watch);
-    if (!sidecar->config->drain_on_term || sidecar->drain_seen ||
-        strcmp(batond_watch_phase(&sidecar->watch), "running") != 0 ||
-        strcmp(sidecar->drain_asked_of, nonce) == 0 ||
-        batond_action_begin(&sidecar->actions, true, nonce, &action, &error) < 0)
+    const bool can = strcmp(batond_watch_phase(&sidecar->watch), "running") == 0;
+    if (!sidecar->config->drain_on_term || sidecar->term_action != NULL || sidecar->drain_seen ||
+        !can)
         return;
-    snprintf(sidecar->drain_asked_of, sizeof(sidecar->drain_asked_of), "%s", nonce);
-    batond_action_release(action); /* nobody waits for it; its report is kept all the same */
+    const int r = batond_action_begin(&sidecar->actions, true, batond_watch_nonce(&sidecar->watch),
+                                      &sidecar->term_action, &error);
+    if (r < 0) /* tried again when something happens, to the deadline */
+        baton_log(WARN, "batond.drain_not_asked", BATON_LOG_TEXT("why", error.why));
 }
 
-static bool last_drain_is(const batond_sidecar *sidecar, bool ok)
+/* Of the drain that was waited for: refused, or its report says so, or none came. */
+static bool went_wrong(const batond_sidecar *sidecar)
 {
-    const json_t *was_ok = json_object_get(sidecar->actions.last_drain, "ok");
-    return was_ok != NULL && json_is_true(was_ok) == ok;
+    const batond_action *asked = sidecar->term_action;
+    const bool refused = asked != NULL && asked->state == BATOND_ACTION_DONE &&
+                         !json_is_true(json_object_get(asked->answer, "ok"));
+    const bool lost = asked != NULL && asked->state == BATOND_ACTION_LOST;
+    return refused || lost ||
+           (sidecar->drain_seen &&
+            json_is_false(json_object_get(sidecar->actions.last_drain, "ok")));
 }
 
 /* True when batond may go, with the exit code. *ret_next_ns: when to look again. */
@@ -115,7 +120,7 @@ static bool is_over(batond_sidecar *sidecar, uint64_t now_ns, int *ret_code, uin
         until_ns = sidecar->term_ns + config->term_grace_ns;
     }
     *ret_next_ns = earlier(until_ns, deadline_ns);
-    *ret_code = sidecar->drain_seen && last_drain_is(sidecar, false) ? 1 : 0;
+    *ret_code = went_wrong(sidecar) ? 1 : 0;
     if (until_ns > now_ns && (draining || (none_yet && config->drain_on_term)))
         *ret_code = EXIT_TOO_LATE;
     return *ret_next_ns <= now_ns;
@@ -240,6 +245,8 @@ static int start(batond_sidecar *sidecar, baton_error *error)
 static void finish(batond_sidecar *sidecar)
 {
     batond_http_close(sidecar->http); /* before the actions: its requests hold some */
+    if (sidecar->term_action != NULL)
+        batond_action_release(sidecar->term_action);
     batond_actions_fini(&sidecar->actions);
     batond_watch_fini(&sidecar->watch);
     batond_notify_fini(&sidecar->notify);

@@ -19,11 +19,11 @@ typedef struct {
     uint64_t started_ns;
     int signal_fd;
     /* SIGTERM */
-    uint64_t term_ns;        /* when it came; 0: not yet */
-    uint64_t over_ns;        /* when the service's drain was found to be over; 0: not yet */
-    char drain_asked_of[64]; /* by drain_on_term: the nonce */
-    bool drain_seen;         /* since SIGTERM */
-    bool report_was_fetched; /* after over_ns */
+    uint64_t term_ns;           /* when it came; 0: not yet */
+    uint64_t over_ns;           /* when the service's drain was found to be over; 0: not yet */
+    batond_action *term_action; /* drain_on_term's */
+    bool drain_seen;            /* since SIGTERM */
+    bool report_was_fetched;    /* after over_ns */
     /* so that a flood of wrong tokens is no flood of lines */
     uint64_t refused_total;
     uint64_t refused_told_ns;
