@@ -50,7 +50,7 @@ static const baton_option table[] = {
     [OPTION_ACTION_TIMEOUT] = {"action-timeout", "TIME", "60s",
                                "how long a POST waits for what it asked for"},
     [OPTION_CONNECTIONS] = {"connections", "N", "64",
-                            "at once; the oldest unfinished one makes room"},
+                            "at once; when others wait, the oldest unfinished one makes room"},
     [OPTION_CONNECTION_TIMEOUT] = {"connection-timeout", "TIME", "10s",
                                    "for the whole of a request, and again for its answer"},
     [OPTION_DRAIN_ON_TERM] = {"drain-on-term", NULL, NULL, "SIGTERM drains the service, too"},

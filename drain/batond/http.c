@@ -11,8 +11,9 @@
 
 #include "drain/batond/tls.h"
 
-#define SPARE_GUESTS 8u /* shut down to make room, and not yet gone */
-#define BACKLOG      64
+#define BACKLOG       1024
+#define RUNS_MAX      4u                  /* a turn is bounded */
+#define ROOM_AFTER_NS UINT64_C(250000000) /* so long a burst waits, before the slow make room */
 
 /* A connection. */
 typedef struct batond_guest {
@@ -33,9 +34,9 @@ struct batond_http {
     batond_tls_files tls;
     struct sockaddr_storage address;
     batond_request *waiting;
-    guest *guests;
-    uint32_t guests_count; /* places */
+    guest *guests; /* connections_max places */
     batond_http_counts counts;
+    bool has_left; /* some guest, since the last run */
 };
 
 static uint64_t now(void)
@@ -53,22 +54,25 @@ static void shut(guest *one)
     (void)shutdown(one->fd, SHUT_RDWR);
 }
 
-static void make_room(batond_http *http)
+/* Where all places are taken, others wait to be accepted: whoever has not brought his request by now
+ * goes, the oldest first. Returns when the next one is due. */
+static uint64_t make_room(batond_http *http, uint64_t now_ns)
 {
     guest *oldest = NULL;
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < http->guests_count; i++) {
+    for (uint32_t i = 0; i < http->config->connections_max; i++) {
         guest *one = &http->guests[i];
         if (one->fd < 0 || one->shut)
-            continue;
-        count++;
+            return UINT64_MAX; /* there is room, or soon */
         if (!one->complete && (oldest == NULL || one->came_ns < oldest->came_ns))
             oldest = one;
     }
-    if (count <= http->config->connections_max || oldest == NULL)
-        return;
+    if (oldest == NULL)
+        return UINT64_MAX; /* all of them are answered in bounded time */
+    if (oldest->came_ns + ROOM_AFTER_NS > now_ns)
+        return oldest->came_ns + ROOM_AFTER_NS;
     shut(oldest);
     http->counts.evicted_total++;
+    return UINT64_MAX;
 }
 
 static void on_connection(void *context, struct MHD_Connection *connection, void **socket_context,
@@ -79,13 +83,14 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
     if (what == MHD_CONNECTION_NOTIFY_CLOSED && one != NULL) {
         one->fd = -1;
         http->counts.connections--;
+        http->has_left = true;
         *socket_context = NULL;
     }
     if (what != MHD_CONNECTION_NOTIFY_STARTED)
         return;
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    for (uint32_t i = 0; i < http->guests_count && info != NULL; i++) {
+    for (uint32_t i = 0; i < http->config->connections_max && info != NULL; i++) {
         one = &http->guests[i];
         if (one->fd >= 0)
             continue;
@@ -93,7 +98,6 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
         one->until_ns = one->came_ns + http->config->connection_timeout_ns;
         http->counts.connections++;
         *socket_context = one;
-        make_room(http);
         return;
     }
 }
@@ -107,8 +111,8 @@ static guest *guest_of(struct MHD_Connection *connection)
 
 static uint64_t end_slow_ones(batond_http *http, uint64_t now_ns)
 {
-    uint64_t next_ns = UINT64_MAX;
-    for (uint32_t i = 0; i < http->guests_count; i++) {
+    uint64_t next_ns = make_room(http, now_ns);
+    for (uint32_t i = 0; i < http->config->connections_max; i++) {
         guest *one = &http->guests[i];
         if (one->fd < 0)
             continue;
@@ -264,7 +268,15 @@ uint64_t batond_http_step(batond_http *http, uint64_t now_ns)
     MHD_UNSIGNED_LONG_LONG timeout_ms = 0;
     resume_those_ready(http, false, now_ns);
     (void)MHD_run(http->daemon);
-    const uint64_t next_ns = end_slow_ones(http, now_ns);
+    /* With all places taken the library looks for nobody new, and it looks again only in the run
+     * after the one in which a place got free. */
+    for (uint32_t i = 0; i < RUNS_MAX && http->has_left; i++) {
+        http->has_left = false;
+        (void)MHD_run(http->daemon);
+    }
+    uint64_t next_ns = end_slow_ones(http, now_ns);
+    if (http->has_left)
+        next_ns = now_ns;
     if (MHD_get_timeout(http->daemon, &timeout_ms) != MHD_YES)
         return next_ns;
     const uint64_t library_ns = now_ns + timeout_ms * 1000000;
@@ -316,11 +328,12 @@ static int start_daemon(batond_http *http, baton_error *error)
     const struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
     http->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, on_request, http, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
-        MHD_OPTION_LISTEN_SOCKET, http->listen_fd, MHD_OPTION_CONNECTION_LIMIT, http->guests_count,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)BATOND_HEAD_BYTES, MHD_OPTION_NOTIFY_CONNECTION,
-        on_connection, http, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_ARRAY,
-        tls ? tls_items : none, MHD_OPTION_END);
+        MHD_OPTION_LISTEN_SOCKET, http->listen_fd, MHD_OPTION_CONNECTION_LIMIT,
+        http->config->connections_max, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)BATOND_HEAD_BYTES, MHD_OPTION_NOTIFY_CONNECTION, on_connection, http,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, http, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_ARRAY, tls ? tls_items : none,
+        MHD_OPTION_END);
     if (http->daemon == NULL)
         return tls ? baton_error_set(error, BATON_E_REFUSED, "TLS",
                                      "the certificate and the key don't load",
@@ -341,12 +354,11 @@ int batond_http_open(batond_http **ret_http, const batond_config *config, baton_
     http->loop = loop;
     http->routes = *routes;
     http->listen_fd = http->epoll_fd = -1;
-    http->guests_count = config->connections_max + SPARE_GUESTS;
-    http->guests = calloc(http->guests_count, sizeof(*http->guests));
+    http->guests = calloc(config->connections_max, sizeof(*http->guests));
     int r = http->guests != NULL
                 ? 0
                 : baton_error_set(error, -ENOMEM, "HTTP", NULL, "give the process more memory");
-    for (uint32_t i = 0; r == 0 && i < http->guests_count; i++)
+    for (uint32_t i = 0; r == 0 && i < http->config->connections_max; i++)
         http->guests[i].fd = -1;
     if (r == 0 && config->certificate_path != NULL)
         r = batond_tls_files_read(&http->tls, config, error);

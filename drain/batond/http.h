@@ -1,7 +1,7 @@
 /* drain/batond/http.h: HTTP, by libmicrohttpd on batond's own loop: no thread. One request a
  * connection. What bounds a stranger:
- *   - connections_max at once; past it the oldest one whose request is not complete makes room, so
- *     that silent ones lock nobody out;
+ *   - connections_max at once; others wait to be accepted, and the oldest one that has not brought its
+ *     request by then makes room, so that silent ones lock nobody out;
  *   - connection_timeout for the whole of a request, however slowly it drips, and again for taking
  *     the answer;
  *   - BATOND_HEAD_BYTES of request line and headers, BATOND_BODY_BYTES of body. */

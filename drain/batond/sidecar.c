@@ -111,17 +111,20 @@ static bool is_over(batond_sidecar *sidecar, uint64_t now_ns, int *ret_code, uin
     sidecar->drain_seen = sidecar->drain_seen || draining;
     const uint64_t deadline_ns = sidecar->term_ns + config->term_deadline_ns;
     const bool none_yet = !sidecar->drain_seen && reach != BATOND_ABSENT;
+    /* A standby has nothing to drain. */
+    const bool asks =
+        config->drain_on_term && strcmp(batond_watch_phase(&sidecar->watch), "following") != 0;
     uint64_t until_ns = UINT64_MAX; /* for as long as it drains, or may be asked to */
     if (!draining && !none_yet && reach != BATOND_UNKNOWN) {
         sidecar->over_ns = sidecar->over_ns != 0 ? sidecar->over_ns : now_ns;
         until_ns = sidecar->over_ns +
                    (sidecar->drain_seen && !sidecar->report_was_fetched ? config->linger_ns : 0);
-    } else if (none_yet && !config->drain_on_term) {
+    } else if (none_yet && !asks) {
         until_ns = sidecar->term_ns + config->term_grace_ns;
     }
     *ret_next_ns = earlier(until_ns, deadline_ns);
     *ret_code = went_wrong(sidecar) ? 1 : 0;
-    if (until_ns > now_ns && (draining || (none_yet && config->drain_on_term)))
+    if (until_ns > now_ns && (draining || (none_yet && asks)))
         *ret_code = EXIT_TOO_LATE;
     return *ret_next_ns <= now_ns;
 }

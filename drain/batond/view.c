@@ -38,8 +38,8 @@ static bool is_in(const batond_view *view, const char *phase)
 static const char *status_word(const batond_view *view)
 {
     static const char *const words[][2] = {
-        {"running", "healthy"},   {"hydrating", "starting"}, {"draining", "draining"},
-        {"following", "standby"}, {"standby", "standby"},    {"silent", "silent"},
+        {"running", "healthy"},   {"hydrating", "starting"},        {"draining", "draining"},
+        {"following", "standby"}, {"handing over", "handing over"}, {"silent", "silent"},
         {"absent", "absent"},
     };
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
@@ -72,6 +72,8 @@ static const char *why_not_ready(const batond_view *view)
         return "the service hydrates";
     if (is_in(view, "draining"))
         return "the service drains";
+    if (is_in(view, "following"))
+        return "the service is a standby";
     return is_in(view, "running") ? "the service takes no more entries"
                                   : "the service does not take requests in this phase";
 }
