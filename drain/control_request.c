@@ -153,7 +153,7 @@ static int check(baton_control_client *client, json_t *request)
             return i;
     refuse(client, NULL, BATON_E_UNKNOWN_TYPE,
            "it asks for something that this service does not know",
-           "ask for status, drain, snapshot or finalize");
+           "ask for status, metrics, drain, snapshot or finalize");
     return -1;
 }
 
