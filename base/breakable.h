@@ -24,7 +24,14 @@
     X(CHUNKS_REMOVED_FIRST, "chunks-removed-first")                                                \
     X(NO_FLUSH_AT_OPEN, "no-flush-of-what-a-start-builds-on")                                      \
     X(REPLAY_PAST_RECOVERY, "replay-past-what-recovery-found")                                     \
-    X(PRUNE_BEFORE_ROOT, "prune-before-the-root-is-durable")
+    X(PRUNE_BEFORE_ROOT, "prune-before-the-root-is-durable")                                       \
+    X(TRACKER_LOSES_A_PAGE, "tracker-loses-a-page")                                                \
+    X(NO_IMAGE_FLUSH, "no-flush-of-an-images-chunks")                                              \
+    X(NO_IMAGE_DIGEST, "no-digest-of-an-images-chunk")                                             \
+    X(STALE_PARENT, "adds-to-one-before-a-failed-image")                                           \
+    X(PARENT_PRUNED, "parent-pruned-before-its-increment")                                         \
+    X(PARENT_BY_ORDER, "increment-applied-on-whatever-is-older")                                   \
+    X(PINNED_CHAIN_PRUNED, "parent-of-a-pinned-image-pruned")
 
 typedef enum {
 #define BATON_BREAK_ENUM(name, text) BATON_BREAK_##name,

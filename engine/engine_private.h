@@ -1,6 +1,7 @@
 /* engine/engine_private.h: a running engine, as its own files see it. Nobody else includes this.
  *
- * Life: open.c -> (loop.c -> turn.c -> submit.c, records.c, snapshot_task.c)* -> open.c (close).
+ * Life: open.c -> (loop.c -> turn.c -> submit.c, records.c, snapshot_task.c)* -> open.c (close). A
+ * standby's: open.c -> (turn.c, standby.c)* -> standby.c (promote) -> as above.
  * One thread. */
 #pragma once
 
@@ -8,6 +9,7 @@
 
 #include "engine/hydrate.h"
 #include "engine/loop.h"
+#include "engine/step.h"
 #include "snapshot/image.h"
 #include "snapshot/pack_fork.h"
 
@@ -55,6 +57,7 @@ typedef struct {
     uint64_t begin_ns;
     uint64_t
         attempt_seq; /* of the last attempt, good or bad: the next scheduled one counts from here */
+    uint64_t unread_seq; /* below it all stay: the disk did not say what it adds to; 0: none */
     engine_generation *generations; /* newest first */
     uint32_t generations_count;
     uint32_t generations_max;
@@ -103,7 +106,7 @@ typedef struct {
     double start_ns;         /* what such a build's start would take, as of the last look */
     const char *due_why;     /* a portable one is due; NULL: none is */
     bool image_came_first;   /* ... and the RTO had an image taken before it */
-    uint64_t not_before_ns;  /* one that failed is not tried again before */
+    uint64_t not_before_ns;  /* one that failed is not tried again before; a new active waits */
     /* of the one being taken */
     bool image;
     bool for_others; /* portable, beside images */
@@ -119,6 +122,7 @@ typedef struct {
     baton_metric *effect_blocks;
     baton_metric *outbox_effects;
     baton_metric *outbox_bytes;
+    baton_metric *standby;
     baton_metric *arena_bytes;
     baton_metric *checkpoints_total;
     baton_metric *snapshots_total;
@@ -129,6 +133,15 @@ typedef struct {
     baton_metric *rto_seconds;
     baton_metric *journal_bytes; /* the journal's own: acknowledged */
 } engine_metrics;
+
+/* Following another instance: standby.c. */
+typedef struct {
+    bool following;           /* no writer yet */
+    uint32_t pin_wanted;      /* options.pin_schema */
+    baton_step step;          /* what comes goes through it */
+    baton_snapshot_info from; /* the snapshot hydrated from; seq 0: there was none */
+    uint64_t durable_batch;   /* the program was told */
+} engine_standby;
 
 struct baton_engine {
     /* set in open, constant afterwards */
@@ -171,10 +184,12 @@ struct baton_engine {
     bool
         no_space; /* the journal took no entry for a full disk: what room is left is for the handover */
     bool handover_queued;
+    uint8_t handover_to[16]; /* the successor's nonce; zero: none is named */
     bool handover_durable;
     uint64_t handover_batch; /* it is in; journal numbers */
     uint64_t finalize_batch; /* 0: no finalize is on its way */
 
+    engine_standby standby;
     engine_snapshot_task snapshot;
     engine_image_task image;
     engine_pack_task pack;
@@ -186,6 +201,19 @@ struct baton_engine {
     bool poisoned; /* apply failed: the entry must not reach the disk */
     baton_error failure;
 };
+
+/* standby.c */
+/* In place of a term: at the end of an open. */
+BATON_MUST_USE int baton_engine_begin_following(baton_engine *engine,
+                                                const baton_hydrate_report *report,
+                                                const baton_snapshot_info *used,
+                                                baton_error *error);
+/* May this directory begin a term? */
+BATON_MUST_USE int baton_engine_check_authority(const baton_engine *engine,
+                                                const baton_journal_view *view, baton_error *error);
+bool baton_engine_followed_some(baton_engine *engine); /* more became durable since the last call */
+/* A successor was named: nothing is written any more. */
+bool baton_engine_granted(const baton_engine *engine);
 
 /* turn.c */
 int baton_engine_fail(baton_engine *engine, int r, const char *what, const char *why,
@@ -203,6 +231,7 @@ bool baton_engine_prove_records(baton_engine *engine);
 /* status.c */
 BATON_MUST_USE int baton_engine_metrics_open(baton_engine *engine,
                                              const baton_hydrate_report *report);
+void baton_engine_log_opened(const baton_engine *engine, const baton_hydrate_report *report);
 void baton_engine_metrics_update(baton_engine *engine);
 
 /* adopt.c */

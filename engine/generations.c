@@ -7,6 +7,7 @@
 
 #include <baton/log.h>
 
+#include "base/breakable.h"
 #include "engine/engine_private.h"
 #include "snapshot/catalogue.h"
 #include "snapshot/chain.h"
@@ -55,15 +56,23 @@ int baton_generations_add(baton_engine *engine, const baton_snapshot_info *info)
     return insert(task, at, generation_of(info, true));
 }
 
+/* Not damaged: a later start may read it, and must then find what it adds to. */
+static bool is_unread(const baton_snapshot_listed *listed)
+{
+    return listed->status != -ENOENT && baton_status_class(listed->status) == BATON_CLASS_SYSTEM;
+}
+
 int baton_generations_adopt(baton_engine *engine, const baton_catalogue *catalogue,
                             const baton_journal_view *view, uint32_t chosen, baton_error *error)
 {
     engine_snapshot_task *task = &engine->snapshot;
     for (uint32_t i = 0; i < catalogue->count; i++) {
         const baton_snapshot_listed *listed = &catalogue->listed[i];
+        if (is_unread(listed) && listed->info.seq > task->unread_seq)
+            task->unread_seq = listed->info.seq;
         const bool named = baton_snapshot_trust(&listed->info, view) == BATON_TRUST_NAMED;
         if (listed->status != 0 ||
-            (!named && !baton_digest_equal(listed->info.journal_id, view->id)))
+            (!named && i != chosen && !baton_digest_equal(listed->info.journal_id, view->id)))
             continue; /* not ours to remove */
         const bool good = i == chosen || (named && !catalogue->bad[i]);
         int r = insert(task, task->generations_count, generation_of(&listed->info, good));
@@ -225,17 +234,21 @@ static bool remove_generation(baton_engine *engine, uint32_t at)
     return true;
 }
 
-/* Those beyond the range that stay because a pinned image among them adds to them: without them it
- * is worth nothing. One that can't be asked counts as pinned. */
-static bool mark_pinned(const baton_engine *engine, const kept_range *kept, uint8_t *marks)
+/* Those beyond the range that stay because an image adds to them that stays itself: for its place in
+ * the range, good or not, or pinned. Without them it is worth nothing. One that can't be asked counts
+ * as pinned. */
+static bool mark_needed(const baton_engine *engine, const kept_range *kept, uint8_t *marks)
 {
     const engine_snapshot_task *task = &engine->snapshot;
     baton_snapshot_listed *list = as_listed(task);
-    for (uint32_t i = kept->oldest + 1; list != NULL && i < task->generations_count; i++)
-        if (!baton_digest_is_zero(list[i].info.parent) &&
-            baton_snapshot_is_pinned(task->io, engine->paths.snapshots, task->generations[i].seq,
-                                     task->generations[i].epoch) != 0)
+    for (uint32_t i = 0; list != NULL && i < task->generations_count; i++) {
+        const engine_generation *generation = &task->generations[i];
+        if (baton_digest_is_zero(generation->parent) || BATON_BREAK(PINNED_CHAIN_PRUNED))
+            continue;
+        if (i <= kept->oldest || baton_snapshot_is_pinned(task->io, engine->paths.snapshots,
+                                                          generation->seq, generation->epoch) != 0)
             baton_snapshot_keep_chain(list, task->generations_count, i, marks);
+    }
     free(list);
     return list != NULL;
 }
@@ -248,17 +261,30 @@ static bool is_for_other_layouts(const kept_range *kept, uint32_t at)
     return found && kept->images;
 }
 
-/* False: something could not be removed, and nothing more is done now. */
+/* The newest first: what adds to another goes before that one, so that a crash in between leaves
+ * none without its parent (S1). False: something could not be removed, and nothing more is done
+ * now. */
 static bool remove_beyond(baton_engine *engine, const kept_range *kept)
 {
-    const uint32_t count = engine->snapshot.generations_count;
-    uint8_t *pinned = calloc(count, 1);
-    bool done = pinned != NULL && mark_pinned(engine, kept, pinned);
-    for (uint32_t i = count; done && i-- > kept->oldest + 1;) {
-        if ((pinned[i] & BATON_MARK_KEPT) == 0 && !is_for_other_layouts(kept, i))
-            done = remove_generation(engine, i);
+    engine_snapshot_task *task = &engine->snapshot;
+    const uint32_t count = task->generations_count;
+    uint8_t *needed = calloc(count, 1);
+    bool done = needed != NULL && mark_needed(engine, kept, needed);
+    uint32_t at = kept->oldest + 1; /* where the i-th stands now */
+    for (uint32_t i = at; done && i < count; i++) {
+        const bool stays = (needed[i] & BATON_MARK_KEPT) != 0 || is_for_other_layouts(kept, i) ||
+                           task->generations[at].seq <= task->unread_seq;
+        done = stays || remove_generation(engine, at);
+        if (task->generations_count - at < count - i)
+            continue; /* it is gone, the next one stands there */
+        if (done && !stays && !baton_digest_is_zero(task->generations[at].parent) &&
+            !BATON_BREAK(PINNED_CHAIN_PRUNED)) {
+            task->prune_due = true; /* pinned a moment ago: the next prune keeps its parents */
+            done = false;
+        }
+        at++;
     }
-    free(pinned);
+    free(needed);
     return done;
 }
 

@@ -182,10 +182,11 @@ static tried check_schema(const baton_snapshot_listed *listed, const baton_servi
 }
 
 /* Are all entries after it still there? */
-static bool journal_covers(const baton_recovery_report *recovery, uint64_t seq)
+static bool journal_covers(const baton_hydrate_options *options, uint64_t seq)
 {
+    const baton_recovery_report *recovery = &options->view->recovery;
     if (seq > recovery->last.seq)
-        return false;
+        return options->may_lead;
     return seq == recovery->last.seq ||
            (recovery->first_seq != 0 && recovery->first_seq <= seq + 1);
 }
@@ -212,14 +213,14 @@ static tried try_snapshot(const baton_hydrate_options *options, const baton_snap
     if (of_another && trust != BATON_TRUST_NAMED &&
         (trust != BATON_TRUST_ROOT || !baton_digest_is_zero(view->id)))
         return skip(report, listed, BATON_E_OTHER_JOURNAL, "it belongs to another journal", first);
-    if (trust == BATON_TRUST_NONE && baton_checkpoint_vouches(options, &listed->info))
-        trust = BATON_TRUST_CHECKPOINT;
+    if (trust == BATON_TRUST_NONE)
+        trust = baton_journal_vouches(options, &listed->info);
     if (trust == BATON_TRUST_NONE)
         return skip(report, listed, BATON_E_UNTRUSTED, "nothing durable in the journal names it",
                     first);
     if (check_schema(listed, machine->service, error) == TRIED_STOP)
         return TRIED_STOP;
-    if (!baton_digest_is_zero(view->id) && !journal_covers(&view->recovery, listed->info.seq))
+    if (!baton_digest_is_zero(view->id) && !journal_covers(options, listed->info.seq))
         return skip(report, listed, BATON_E_GONE, "the journal does not hold the entries after it",
                     first);
     const tried came = load(options, listed, trust, machine, report, first, error);

@@ -2,7 +2,7 @@
  *
  *   catalogue    which snapshots there are, and which of them may be used (S1)         catalogue.c
  *   load         the newest of those that proves whole, or the one before (S2)         hydrate.c
- *   replay       the entries after it, every checkpoint compared (E2)                  replay.c
+ *   replay       the entries after it, every checkpoint compared (E2)                  replay.c, step.c
  *
  * A long replay keeps what it has come to (milestone.h): that alone changes the disk, and a hydrate
  * that ends in an error takes it back. */
@@ -74,6 +74,7 @@ typedef struct {
     uint64_t to_seq;           /* 0: the end */
     uint64_t to_time_ns;       /* 0: the end */
     bool ignore_snapshots;
+    bool may_lead; /* a standby's: the journal after the snapshot may come later (follow.h) */
     void (*on_entry)(void *context, const baton_entry *entry);
     void *context;
     const baton_clock *clock; /* NULL: the system's */
@@ -105,9 +106,10 @@ BATON_MUST_USE int baton_check_facts(const baton_service *service, const baton_j
 
 /* ---- vouch.c ---- */
 
-/* Does a checkpoint in the journal say of that entry what the manifest does? */
-bool baton_checkpoint_vouches(const baton_hydrate_options *options,
-                              const baton_snapshot_info *info);
+/* CHECKPOINT: one in the journal says of that entry what the manifest does. NAMED: a record named it
+ * once. NONE. */
+baton_trust baton_journal_vouches(const baton_hydrate_options *options,
+                                  const baton_snapshot_info *info);
 
 /* ---- hydrate_image.c ---- */
 

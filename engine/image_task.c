@@ -78,6 +78,7 @@ int baton_image_task_open(baton_engine *engine, const baton_engine_options *opti
         .base = engine->machine.arena,
         .bytes_max = usage.reserved_bytes,
         .layout = baton_arena_layout_digest(engine->machine.arena),
+        .full_every = options->image_full_every,
         .tracker = options->image_tracker,
         .tracker_context = options->image_tracker_context,
     };

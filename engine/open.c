@@ -69,7 +69,8 @@ static int open_journal(opening *self)
         return r;
     baton_position evidence =
         baton_catalogue_evidence(&self->catalogue, baton_journal_id(engine->journal));
-    if (baton_position_compare(evidence, self->view.recovery.last) > 0) {
+    /* Of a standby's snapshots it is another one's disk that the manifest speaks of (J10). */
+    if (!self->options->standby && baton_position_compare(evidence, self->view.recovery.last) > 0) {
         baton_journal_abandon(engine->journal);
         engine->journal = NULL;
         r = open_journal_with(self, evidence);
@@ -79,21 +80,6 @@ static int open_journal(opening *self)
     self->view.id = baton_journal_id(engine->journal);
     self->view.facts = baton_journal_facts(engine->journal);
     return 0;
-}
-
-/* H2: a record that names a successor has granted the authority away; this version can not take it
- * back. */
-static int check_authority(const opening *self)
-{
-    static const uint8_t nobody[16];
-    const baton_handover_wire *handover = &self->view.facts->handover;
-    if (memcmp(handover->successor_nonce, nobody, sizeof(nobody)) == 0 ||
-        baton_le64_get(handover->epoch) != self->view.recovery.last.epoch)
-        return 0;
-    return baton_error_setf(self->error, BATON_E_REFUSED, "take over this directory",
-                            "start the successor",
-                            "its last writer (epoch %" PRIu64 ") handed over to another instance",
-                            self->view.recovery.last.epoch);
 }
 
 /* E4: not finalized is pinned. */
@@ -122,7 +108,8 @@ static int pin_schema(opening *self)
 static int hydrate(opening *self)
 {
     baton_engine *engine = self->engine;
-    int r = check_authority(self);
+    int r =
+        self->options->standby ? 0 : baton_engine_check_authority(engine, &self->view, self->error);
     if (r == 0)
         r = baton_check_facts(engine->service, &self->view, self->error);
     if (r == 0)
@@ -137,6 +124,7 @@ static int hydrate(opening *self)
         .image_io = baton_image_task_io_options(self->options),
         .backend = self->options->backend,
         .clock = engine->clock,
+        .may_lead = self->options->standby,
         .on_progress = self->options->on_progress,
         .progress_context = self->options->progress_context,
         .trust_root = self->options->trust_root,
@@ -146,7 +134,8 @@ static int hydrate(opening *self)
                       self->error);
     if (r < 0)
         return r;
-    if (self->report->by_trust_root && baton_digest_is_zero(self->view.id))
+    if (self->report->by_trust_root && baton_digest_is_zero(self->view.id) &&
+        !self->options->standby)
         r = baton_engine_begin_after(engine, &self->catalogue.listed[self->chosen].info,
                                      &self->view.recovery.last, self->error);
     if (r < 0)
@@ -232,17 +221,28 @@ static int make_durable(opening *self)
     return r;
 }
 
+static int begin_term(opening *self)
+{
+    int r = baton_journal_begin(self->engine->journal, &self->view.recovery, self->error);
+    if (r < 0)
+        return r;
+    self->report->recovery = self->view.recovery;
+    return first_records(self);
+}
+
+static int begin_following(opening *self)
+{
+    const baton_snapshot_info *used =
+        self->chosen != UINT32_MAX ? &self->catalogue.listed[self->chosen].info : NULL;
+    return baton_engine_begin_following(self->engine, self->report, used, self->error);
+}
+
 static int begin(opening *self)
 {
     baton_engine *engine = self->engine;
     int r = make_durable(self);
-    if (r < 0)
-        return r;
-    r = baton_journal_begin(engine->journal, &self->view.recovery, self->error);
-    if (r < 0)
-        return r;
-    self->report->recovery = self->view.recovery;
-    r = first_records(self);
+    if (r == 0)
+        r = self->options->standby ? begin_following(self) : begin_term(self);
     if (r < 0)
         return r;
     remove_leftovers(engine);
@@ -252,7 +252,7 @@ static int begin(opening *self)
     if (r < 0)
         return r;
 
-    engine->machine.hold = true;
+    engine->machine.hold = !self->options->standby;
     engine->released_seq = engine->machine.seq;
     engine->checkpoint_seq = engine->machine.seq;
     r = baton_effect_queue_reserve(&engine->machine.held, ENGINE_HELD_BYTES_READY);
@@ -283,6 +283,7 @@ static void set_options(baton_engine *engine, const baton_engine_options *option
         engine->hooks = *hooks;
     engine->compress = options->compress;
     engine->mode = options->mode;
+    engine->standby.pin_wanted = options->pin_schema;
     engine->retire = options->retire;
     engine->snapshot_every = options->snapshot_every;
     baton_form_open(engine, options);
@@ -359,37 +360,6 @@ static int open_archiver(opening *self)
     return r < 0 ? baton_error_set(self->error, r, "set up archiving", NULL, NULL) : 0;
 }
 
-static void log_opened(const baton_engine *engine, const baton_hydrate_report *report)
-{
-    baton_log(INFO, "engine.opened", BATON_LOG_TEXT("service", engine->service->name),
-              BATON_LOG_TEXT("version", engine->service->version),
-              BATON_LOG_TEXT("dir", engine->paths.root),
-              BATON_LOG_NUMBER("epoch", baton_journal_epoch(engine->journal)),
-              BATON_LOG_NUMBER("seq", engine->machine.seq),
-              BATON_LOG_NUMBER("schema", engine->schema),
-              BATON_LOG_NUMBER("snapshot_seq", report->from_snapshot ? report->snapshot_seq : 0),
-              BATON_LOG_TEXT("snapshot_form", report->snapshot_form),
-              BATON_LOG_NUMBER("resumed_from_seq", report->resumed_seq),
-              BATON_LOG_NUMBER("replayed", report->replayed_entries),
-              BATON_LOG_NUMBER("kept_seq", report->kept_seq),
-              BATON_LOG_NUMBER("checkpoints", report->checkpoints_compared),
-              BATON_LOG_NUMBER("took_ns", report->total_ns));
-}
-
-/* An image fits one address only: where the state is matters to whoever wants to use one. */
-static void log_arena(const baton_arena *arena)
-{
-    baton_arena_usage usage;
-    char address[32];
-    if (arena == NULL)
-        return;
-    baton_arena_get_usage(arena, &usage);
-    snprintf(address, sizeof(address), "0x%llx", (unsigned long long)(uintptr_t)arena);
-    baton_log(INFO, "engine.arena", BATON_LOG_TEXT("address", address),
-              BATON_LOG_NUMBER("used_bytes", usage.used_bytes),
-              BATON_LOG_NUMBER("reserved_bytes", usage.reserved_bytes));
-}
-
 static void destroy(baton_engine *engine)
 {
     baton_archiver_close(engine->archiver);
@@ -453,8 +423,7 @@ int baton_engine_open(const baton_service *service, const char *directory,
     }
     baton_milestones_fini(&self.milestones);
     baton_catalogue_fini(&self.catalogue);
-    log_opened(engine, ret_report);
-    log_arena(engine->machine.arena);
+    baton_engine_log_opened(engine, ret_report);
     *ret_engine = engine;
     return 0;
 

@@ -17,10 +17,20 @@ bool baton_engine_disk_is_full(baton_engine *engine)
     return engine->no_space;
 }
 
-/* On a full disk only the handover's record: the others can wait, and it must find its room. */
+static const uint8_t nobody[16];
+
+bool baton_engine_granted(const baton_engine *engine)
+{
+    return engine->handover_queued && memcmp(engine->handover_to, nobody, sizeof(nobody)) != 0;
+}
+
+/* On a full disk only the handover's record: the others can wait, and it must find its room. One that
+ * names a successor is the last (H2). */
 int baton_engine_append_record(baton_engine *engine, baton_record_kind kind, const void *wire,
                                uint32_t wire_bytes)
 {
+    if (baton_engine_granted(engine))
+        return BATON_E_SEALED;
     if (kind != BATON_RECORD_HANDOVER && baton_engine_disk_is_full(engine))
         return BATON_E_NO_SPACE;
     int r = baton_journal_append_record(engine->journal, kind, wire, wire_bytes);
@@ -78,6 +88,8 @@ int baton_engine_finalize(baton_engine *engine, baton_error *error)
     if (engine->failed != 0)
         return baton_error_set(error, BATON_E_BROKEN, what, engine->failure.why,
                                engine->failure.todo);
+    if (engine->standby.following)
+        return baton_error_set(error, BATON_E_STANDBY, what, NULL, "ask the active");
     if (engine->schema == newest)
         return 0;
     if (engine->handover_queued && engine->finalize_batch == 0)
@@ -117,28 +129,55 @@ void baton_engine_seal(baton_engine *engine)
     baton_journal_seal(engine->journal);
 }
 
-bool baton_engine_all_released(const baton_engine *engine)
+int baton_engine_unseal(baton_engine *engine, baton_error *error)
 {
-    return engine->released_seq == engine->machine.seq && engine->machine.held.count == 0;
-}
-
-int baton_engine_handover_record(baton_engine *engine, baton_error *error)
-{
-    static const char *const what = "write the handover record";
+    static const char *const what = "take entries again";
     if (engine->failed != 0)
         return baton_error_set(error, BATON_E_BROKEN, what, engine->failure.why,
                                engine->failure.todo);
     if (engine->handover_queued)
-        return 0;
+        return baton_error_set(error, BATON_E_SEALED, what, "the handover record is on its way",
+                               "whoever it grants to goes on");
+    engine->sealed = false;
+    baton_journal_unseal(engine->journal);
+    return 0;
+}
+
+bool baton_engine_all_released(const baton_engine *engine)
+{
+    return engine->standby.following ||
+           (engine->released_seq == engine->machine.seq && engine->machine.held.count == 0);
+}
+
+static int check_handover(const baton_engine *engine, const char *what, baton_error *error)
+{
+    if (engine->failed != 0)
+        return baton_error_set(error, BATON_E_BROKEN, what, engine->failure.why,
+                               engine->failure.todo);
+    if (engine->standby.following)
+        return baton_error_set(error, BATON_E_STANDBY, what, NULL, "ask the active");
     if (!engine->sealed)
         return baton_error_set(error, BATON_E_INVALID, what, "intake is not stopped", "seal first");
     if (!baton_engine_all_released(engine))
         return baton_error_set(error, BATON_E_AGAIN, what, "entries are still on their way",
                                "turn the engine");
+    return 0;
+}
 
+static int hand_over(baton_engine *engine, const uint8_t nonce[16], baton_error *error)
+{
+    static const char *const what = "write the handover record";
     baton_machine *machine = &engine->machine;
     baton_digest digest;
-    int r = baton_machine_digest(machine, engine->schema, &digest);
+    int r = check_handover(engine, what, error);
+    if (r < 0)
+        return r;
+    if (engine->handover_queued)
+        return memcmp(engine->handover_to, nonce, sizeof(engine->handover_to)) == 0
+                   ? 0
+                   : baton_error_set(error, BATON_E_SEALED, what, "it names another successor",
+                                     "ask that one");
+    r = baton_machine_digest(machine, engine->schema, &digest);
     if (r < 0)
         return baton_error_set(error, r, what, "the state's digest could not be computed", NULL);
     baton_handover_wire wire = {
@@ -148,12 +187,33 @@ int baton_engine_handover_record(baton_engine *engine, baton_error *error)
     };
     memcpy(wire.state_digest, digest.bytes, sizeof(wire.state_digest));
     memcpy(wire.effect_digest, machine->effect_digest.bytes, sizeof(wire.effect_digest));
+    memcpy(wire.successor_nonce, nonce, sizeof(wire.successor_nonce));
     r = baton_engine_append_record(engine, BATON_RECORD_HANDOVER, &wire, sizeof(wire));
     if (r < 0)
         return baton_error_set(error, r, what, NULL, "turn the engine, then try again");
+    memcpy(engine->handover_to, nonce, sizeof(engine->handover_to));
     engine->handover_queued = true;
     engine->handover_batch = baton_journal_queued_batch(engine->journal);
     return 0;
+}
+
+int baton_engine_handover_record(baton_engine *engine, baton_error *error)
+{
+    return hand_over(engine, nobody, error);
+}
+
+int baton_engine_handover_record_to(baton_engine *engine, const uint8_t nonce[16],
+                                    baton_error *error)
+{
+    static const char *const what = "hand over to a successor";
+    if (memcmp(nonce, nobody, sizeof(nobody)) == 0)
+        return baton_error_set(error, BATON_E_INVALID, what, "its nonce is all zeros",
+                               "name the successor by its start nonce");
+    if (engine->mode != BATON_MODE_DURABLE)
+        return baton_error_set(error, BATON_E_INVALID, what,
+                               "this journal is in mode written, which proves nothing to another",
+                               "start with --mode durable");
+    return hand_over(engine, nonce, error);
 }
 
 bool baton_engine_handover_durable(const baton_engine *engine)

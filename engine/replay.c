@@ -1,129 +1,41 @@
-/* engine/replay.c: the journal through the machine, and what each checkpoint says about it (E2). */
+/* engine/replay.c: a journal at rest through the machine. */
 #include <inttypes.h>
-#include <string.h>
 
 #include "base/breakable.h"
 #include "engine/hydrate.h"
+#include "engine/step.h"
 #include "journal/format.h"
 
 #define TELL_EVERY 16u /* entries between two looks at the clock */
 
 typedef struct {
-    baton_machine *machine;
+    baton_step step;
     const baton_hydrate_options *options;
     baton_hydrate_report *report;
     baton_error *error;
-    uint64_t begin_seq;     /* of the snapshot */
-    bool stopped;           /* at an entry that is later than the moment asked for */
-    uint64_t last_good_seq; /* digests were equal here, or the snapshot's were */
-    uint64_t batch;         /* that is being read; 0 before the first */
-    uint64_t batch_bytes;   /* of it, so far */
+    bool stopped;         /* at an entry that is later than the moment asked for */
+    baton_position at;    /* of the batch that is being read */
+    uint64_t batch;       /* counted; 0 before the first */
+    uint64_t batch_bytes; /* of it, so far */
     baton_progress_teller teller;
 } replaying;
 
 static const char *const replay_what = "replay the journal";
 
-/* ---- comparing ---- */
-
-static int diverged(const replaying *self, const char *kind, uint64_t seq, baton_digest is,
-                    const uint8_t was_bytes[16])
-{
-    char is_text[BATON_DIGEST_TEXT_BYTES];
-    char was_text[BATON_DIGEST_TEXT_BYTES];
-    baton_digest was;
-    memcpy(was.bytes, was_bytes, sizeof(was.bytes));
-    baton_error_setf(
-        self->error, BATON_E_DIVERGED, replay_what,
-        "run the build that wrote it; then find out what in apply depends on more than the entries",
-        "entries %" PRIu64 " to %" PRIu64 ": the %s digest is %s now, it was %s",
-        self->last_good_seq + 1, seq, kind, baton_digest_text(is, is_text),
-        baton_digest_text(was, was_text));
-    baton_error_at(self->error, self->options->paths->journal, UINT64_MAX);
-    return BATON_E_DIVERGED;
-}
-
-/* A checkpoint or a handover record: what the writer had computed after entry `seq`. */
-static int compare(replaying *self, uint64_t seq, uint32_t schema, const uint8_t state_digest[16],
-                   const uint8_t effect_digest[16])
-{
-    baton_machine *machine = self->machine;
-    if (seq != machine->seq) {
-        baton_error_setf(self->error, BATON_E_DAMAGED, replay_what, "run `baton journal verify`",
-                         "a checkpoint of entry %" PRIu64 " stands after entry %" PRIu64, seq,
-                         machine->seq);
-        baton_error_at(self->error, self->options->paths->journal, UINT64_MAX);
-        return BATON_E_DAMAGED;
-    }
-    if (memcmp(machine->effect_digest.bytes, effect_digest, 16) != 0)
-        return diverged(self, "effect", seq, machine->effect_digest, effect_digest);
-    if (schema < machine->service->schema.read_min || schema > machine->service->schema.write)
-        return 0; /* fields that this build does not know can't be compared */
-    baton_digest state_is;
-    int r = baton_machine_digest(machine, schema, &state_is);
-    if (r < 0)
-        return baton_error_set(self->error, r, replay_what,
-                               "the state's digest could not be computed", NULL);
-    if (memcmp(state_is.bytes, state_digest, 16) != 0)
-        return diverged(self, "state", seq, state_is, state_digest);
-    self->report->checkpoints_compared++;
-    self->last_good_seq = seq;
-    return 0;
-}
-
 /* The state is the writer's at this very record: that is what a snapshot of it is trusted by. */
-static void keep(replaying *self, uint32_t schema, baton_position at)
+static void keep(replaying *self, const baton_entry *record)
 {
     baton_hydrate_report *report = self->report;
     baton_milestones *milestones = self->options->milestones;
-    if (!baton_milestones_pass(milestones, self->machine, report, schema, at))
+    const baton_step *step = &self->step;
+    const baton_checkpoint_wire *wire = record->payload;
+    if (milestones == NULL || record->type != BATON_RECORD_CHECKPOINT ||
+        record->seq < step->begin_seq ||
+        !baton_milestones_pass(milestones, step->machine, report,
+                               baton_le32_get(wire->state_schema), self->at))
         return;
     report->kept_count = milestones->taken_count;
     report->kept_seq = milestones->info.seq;
-}
-
-static int take_record(replaying *self, const baton_entry *record, baton_position at)
-{
-    if (!baton_record_check(record->type, record->payload, record->payload_bytes))
-        return baton_error_setf(self->error, BATON_E_UNKNOWN_TYPE, replay_what,
-                                "use the build that wrote it",
-                                "after entry %" PRIu64 " stands a record of kind %u with %u bytes",
-                                record->seq, record->type, record->payload_bytes);
-    if (record->seq < self->begin_seq)
-        return 0; /* the snapshot holds what it did */
-    switch ((baton_record_kind)record->type) {
-    case BATON_RECORD_CHECKPOINT: {
-        const baton_checkpoint_wire *wire = record->payload;
-        const uint32_t schema = baton_le32_get(wire->state_schema);
-        int r = compare(self, baton_le64_get(wire->seq), schema, wire->state_digest,
-                        wire->effect_digest);
-        if (r == 0 && self->options->milestones != NULL)
-            keep(self, schema, at);
-        return r;
-    }
-    case BATON_RECORD_HANDOVER: {
-        const baton_handover_wire *wire = record->payload;
-        return compare(self, baton_le64_get(wire->last_seq), baton_le32_get(wire->state_schema),
-                       wire->state_digest, wire->effect_digest);
-    }
-    case BATON_RECORD_CONFIRM: {
-        const baton_confirm_wire *wire = record->payload;
-        uint32_t consumer = baton_le32_get(wire->consumer);
-        baton_effect_key key = {.epoch = baton_le64_get(wire->epoch),
-                                .seq = baton_le64_get(wire->seq),
-                                .index = baton_le32_get(wire->index)};
-        if (consumer < 1 || consumer > BATON_CONSUMERS_MAX)
-            return baton_error_setf(
-                self->error, BATON_E_UNKNOWN_TYPE, replay_what, "use the build that wrote it",
-                "after entry %" PRIu64 " consumer %u confirms", record->seq, consumer);
-        baton_outbox_confirm(&self->machine->outbox, consumer, key);
-        return 0;
-    }
-    case BATON_RECORD_ROOT:
-    case BATON_RECORD_ROOT_GONE:
-    case BATON_RECORD_FINALIZE:
-        return 0; /* standing facts: taken from the end of the journal */
-    }
-    return 0;
 }
 
 static void tell(replaying *self)
@@ -131,40 +43,11 @@ static void tell(replaying *self)
     const uint64_t end = self->options->view->recovery.last.seq;
     const baton_hydrate_progress progress = {
         .phase = BATON_HYDRATE_REPLAYING,
-        .seq = self->machine->seq,
-        .done = self->report->replayed_entries,
-        .of = end > self->begin_seq ? end - self->begin_seq : 0,
+        .seq = self->step.machine->seq,
+        .done = self->step.entries_applied,
+        .of = end > self->step.begin_seq ? end - self->step.begin_seq : 0,
     };
     baton_hydrate_tell(&self->teller, &progress);
-}
-
-static int take_entry(replaying *self, const baton_entry *entry)
-{
-    baton_machine *machine = self->machine;
-    if (entry->seq <= machine->seq)
-        return 0; /* the snapshot holds it */
-    if (entry->seq != machine->seq + 1) {
-        baton_error_setf(self->error, BATON_E_DAMAGED, replay_what, "run `baton journal verify`",
-                         "entry %" PRIu64 " follows entry %" PRIu64, entry->seq, machine->seq);
-        baton_error_at(self->error, self->options->paths->journal, UINT64_MAX);
-        return BATON_E_DAMAGED;
-    }
-    if (baton_service_entry_type(machine->service, entry->type) == NULL) /* E7 */
-        return baton_error_setf(
-            self->error, BATON_E_UNKNOWN_TYPE, replay_what, "start the build that wrote it",
-            "%s %s does not know type %u of entry %" PRIu64, machine->service->name,
-            machine->service->version, entry->type, entry->seq);
-    if (self->options->on_entry != NULL)
-        self->options->on_entry(self->options->context, entry);
-    int r = baton_machine_apply(machine, entry);
-    if (r < 0)
-        return baton_error_setf(self->error, r, replay_what, "start the build that wrote it",
-                                "entry %" PRIu64 " (type %u) can not be applied: %s", entry->seq,
-                                entry->type, baton_status_text(r));
-    self->report->replayed_entries++;
-    if (self->report->replayed_entries % TELL_EVERY == 0)
-        tell(self);
-    return 0;
 }
 
 /* ---- the loop ---- */
@@ -203,11 +86,18 @@ static int read_on(replaying *self, baton_reader *reader)
             self->stopped = entry.time_ns > to_time_ns;
             return 0;
         }
-        const baton_position at = baton_reader_position(reader);
-        count_bytes(self, at.batch, entry.payload_bytes);
-        r = entry.is_record ? take_record(self, &entry, at) : take_entry(self, &entry);
+        self->at = baton_reader_position(reader);
+        count_bytes(self, self->at.batch, entry.payload_bytes);
+        r = baton_step_take(&self->step, &entry, self->error);
         if (r < 0)
             return r;
+        self->report->replayed_entries = self->step.entries_applied;
+        self->report->checkpoints_compared = self->step.checkpoints_compared;
+        self->report->last_good_seq = self->step.last_good_seq;
+        if (entry.is_record)
+            keep(self, &entry);
+        else if (self->step.entries_applied % TELL_EVERY == 0)
+            tell(self);
     }
     return r;
 }
@@ -227,11 +117,13 @@ static int check_end(const replaying *self)
     uint64_t want = recovery->last.seq;
     if (self->options->to_seq != 0 && self->options->to_seq < want)
         want = self->options->to_seq;
-    if (self->machine->seq == want || (self->stopped && self->machine->seq < want))
+    if (self->step.machine->seq == want || (self->stopped && self->step.machine->seq < want))
+        return 0;
+    if (self->options->may_lead && self->step.machine->seq > want)
         return 0;
     baton_error_setf(self->error, BATON_E_DAMAGED, replay_what, "run `baton journal verify`",
                      "it ends at entry %" PRIu64 ", recovery had found entry %" PRIu64,
-                     self->machine->seq, want);
+                     self->step.machine->seq, want);
     baton_error_at(self->error, self->options->paths->journal, UINT64_MAX);
     return BATON_E_DAMAGED;
 }
@@ -241,14 +133,19 @@ int baton_machine_replay(baton_machine *machine, const baton_hydrate_options *op
 {
     const baton_journal_view *view = options->view;
     replaying self = {
-        .machine = machine,
+        .step = {.machine = machine,
+                 .what = replay_what,
+                 .journal_directory = options->paths->journal,
+                 .begin_seq = machine->seq,
+                 .last_good_seq = machine->seq,
+                 .on_entry = options->on_entry,
+                 .context = options->context},
         .options = options,
         .report = report,
         .error = error,
-        .begin_seq = machine->seq,
-        .last_good_seq = machine->seq,
         .teller.options = options,
     };
+    report->last_good_seq = machine->seq;
     if (baton_digest_is_zero(view->id) && report->by_trust_root)
         return 0; /* the snapshot is all there is */
     if (baton_digest_is_zero(view->id))

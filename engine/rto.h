@@ -88,7 +88,7 @@ typedef struct {
     uint64_t look_ns;      /* of the last look at growth; 0: none */
     double look_total_ns;
     double ns_per_s;
-    uint64_t not_before_ns; /* a failed snapshot is not tried again before */
+    uint64_t not_before_ns; /* a failed snapshot is not tried again before; a new active waits */
     bool told_unreachable;
 } baton_rto;
 

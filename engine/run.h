@@ -4,7 +4,7 @@
 
 #include <baton/engine.h>
 #include "engine/rto.h"
-#include "journal/records.h"
+#include "journal/follow.h"
 #include "snapshot/image.h"
 #include "snapshot/store.h"
 
@@ -19,6 +19,7 @@ typedef struct {
     char snapshot_skipped_why[192]; /* of the newest skipped one, or "" */
     uint64_t replayed_entries;
     uint64_t checkpoints_compared; /* E2 */
+    uint64_t last_good_seq;        /* of the last of them, or the snapshot's */
     uint64_t load_bytes;           /* raw bytes of the snapshot used */
     uint64_t replayed_bytes;       /* of the journal's batches */
     uint64_t recover_ns;           /* the journal's lock and recovery */
@@ -152,11 +153,13 @@ typedef struct {
                                    0: BATON_JOURNAL_BYTES_MAX */
     int pack_fork_error;        /* 0; tests: -errno that a fork for a portable snapshot gives */
     baton_image_choice image_choice;                 /* AUTO; tests */
+    uint32_t image_full_every;                       /* 0: every 8th; tests */
     const struct baton_io_backend *image_io_backend; /* of images; NULL; tests */
     void *image_io_context;
     const baton_tracker_ops *image_tracker; /* NULL: the kernel's; tests */
     void *image_tracker_context;
     const baton_clock *clock; /* of measured rates and of snapshots' times; NULL: the system's */
+    bool standby;             /* open to follow another instance: see below */
 } baton_engine_options;
 
 /* What the loop hands out; the program's functions (baton/main.h) sit behind it. */
@@ -229,6 +232,7 @@ typedef struct {
     uint64_t epoch;
     uint32_t schema; /* of state_digest and of what is written: the pinned one */
     bool sealed;
+    bool standby;
     baton_digest state_digest;
     baton_digest effect_digest;
     uint64_t effects_count;
@@ -252,6 +256,82 @@ void baton_engine_note_ready(baton_engine *engine, uint64_t since_begin_ns);
 /* Journal the finalize fact (E4): from when it is durable on, the newest schema is written.
  * 0: it is. BATON_E_AGAIN: on its way; turn the engine, then ask again. Never blocks. */
 BATON_MUST_USE int baton_engine_finalize(baton_engine *engine, baton_error *error);
+
+/* ---- a handover: the standby's side (H2) ----
+ *
+ * Opened with options.standby it hydrates as ever, from whatever its directory holds (also one that
+ * handed over to another instance, or followed one: neither may begin a term by itself), but takes no
+ * epoch: it follows. Until it is promoted it
+ * submits, confirms, releases, resends and ticks nothing and takes no snapshots: BATON_E_STANDBY.
+ * A snapshot of the active's may stand in the directory before there is a journal, believed by
+ * options.trust_root.
+ *
+ * Life: open, follow_start if follow_end says that the journal is empty, (follow, turn)*,
+ * prepare_promotion, promote. Killed at any point it is opened as a standby again and goes on. */
+bool baton_engine_is_standby(const baton_engine *engine);
+/* As baton_journal_follow_end. All 0, and needs_start: the directory has no journal yet. */
+void baton_engine_follow_end(const baton_engine *engine, baton_position *ret_position,
+                             baton_digest *ret_digest, bool *ret_needs_start);
+/* Once, before the first batch of an empty journal. BATON_E_OTHER_JOURNAL: the snapshot that the
+ * state is of belongs to another one. BATON_E_GONE: batches between that snapshot and start are
+ * missing. BATON_E_SCHEMA, BATON_E_OTHER_SERVICE, BATON_E_INVALID. Nothing happened. */
+BATON_MUST_USE int baton_engine_follow_start(baton_engine *engine, const baton_follow_start *start,
+                                             baton_error *error);
+/* Take the active's next batch: into the journal, through the machine, and what its records say
+ * compared with what came of it here. Errors: BATON_E_FULL, BATON_E_NO_SPACE (turn the engine, then
+ * the same again); those of baton_journal_follow, of a batch that was not taken: connect again.
+ * BATON_E_DIVERGED of the state (names the interval), BATON_E_UNKNOWN_TYPE, BATON_E_SCHEMA, what
+ * apply said: this engine is of no use any more, baton_engine_turn says the same; only close is
+ * useful. The active knows nothing of any of them. */
+BATON_MUST_USE int baton_engine_follow(baton_engine *engine, const baton_batch_header *batch,
+                                       uint64_t bytes, baton_error *error);
+
+/* Where an engine stands, for comparing two of them: equal in all, they are equal. Of an active
+ * that is sealed and has released everything, or of a standby. */
+typedef struct {
+    uint64_t seq;            /* applied */
+    baton_position position; /* of the last batch, durable or not; marks count */
+    baton_digest chain;      /* its digest */
+    uint32_t schema;         /* whose fields the state's digest covers */
+    baton_digest state;
+    baton_digest effects;
+    baton_position durable; /* here */
+} baton_engine_point;
+/* schema 0: the pinned one. BATON_E_SCHEMA: this build does not know it. */
+BATON_MUST_USE int baton_engine_digests(const baton_engine *engine, uint32_t schema,
+                                        baton_engine_point *ret_point, baton_error *error);
+
+/* All that a promotion to this epoch can have ready, while it still follows. May be called again;
+ * not needed. */
+BATON_MUST_USE int baton_engine_prepare_promotion(baton_engine *engine, uint64_t epoch,
+                                                  baton_error *error);
+/* Be the active: when it returns 0, the header of this epoch is durable and this is an ordinary
+ * running engine. That the epoch was granted is the caller's to know. BATON_E_AGAIN: something that
+ * came is not durable yet (turn the engine), or the journal has not come to the state's seq yet.
+ * BATON_E_INVALID: a known epoch, or no standby. After another error only close is useful if
+ * baton_engine_turn says so; else it still follows. */
+BATON_MUST_USE int baton_engine_promote(baton_engine *engine, uint64_t epoch, baton_error *error);
+
+/* ---- a handover: the active's side ---- */
+
+/* As baton_engine_handover_record, naming the successor by its start nonce (not all 0). From when it
+ * is queued nothing else is written, not even a mark, and nothing is confirmed; close writes no
+ * close mark; the directory starts as a standby only. */
+BATON_MUST_USE int baton_engine_handover_record_to(baton_engine *engine, const uint8_t nonce[16],
+                                                   baton_error *error);
+/* Undo baton_engine_seal: intake and ticks go on (R3). BATON_E_SEALED: a handover record is queued,
+ * and it is too late; BATON_E_BROKEN. */
+BATON_MUST_USE int baton_engine_unseal(baton_engine *engine, baton_error *error);
+
+/* When that record is durable: follow the successor, in place, with the state that is there; a standby
+ * from then on. BATON_E_AGAIN: it is not, or a snapshot is being written; turn the engine, then ask
+ * again. BATON_E_INVALID: no successor was named. */
+BATON_MUST_USE int baton_engine_stand_by(baton_engine *engine, baton_error *error);
+
+/* Of the engine's directory; for readers of its journal. Both live as long as the engine. */
+const char *baton_engine_journal_directory(const baton_engine *engine);
+const baton_facts *baton_engine_facts(const baton_engine *engine);
+baton_digest baton_engine_journal_id(const baton_engine *engine); /* zero: nothing is there yet */
 
 /* Close mark, unlock, free; NULL is fine. Returns the first failure. */
 int baton_engine_close(baton_engine *engine);

@@ -126,6 +126,8 @@ int baton_engine_snapshot_begin_within(baton_engine *engine, uint64_t within_ns,
     if (engine->failed != 0)
         return baton_error_set(error, BATON_E_BROKEN, what, engine->failure.why,
                                engine->failure.todo);
+    if (engine->standby.following)
+        return baton_error_set(error, BATON_E_STANDBY, what, NULL, "ask the active");
     if (engine->applying)
         return baton_error_set(error, BATON_E_INVALID, what, "an entry is being applied", NULL);
     if (task->state != TASK_IDLE)
@@ -267,7 +269,7 @@ static void name_root(baton_engine *engine)
 {
     const engine_snapshot_task *task = &engine->snapshot;
     int r = baton_engine_append_root(engine, BATON_RECORD_ROOT, task->info.seq, task->info.root);
-    if (r == 0 || (r == BATON_E_NO_SPACE && engine->handover_durable))
+    if (r == 0 || r == BATON_E_SEALED || (r == BATON_E_NO_SPACE && engine->handover_durable))
         named(engine); /* after a handover, the successor does it (S1) */
     else if (baton_status_class(r) !=
              BATON_CLASS_RETRY) { /* else there is room after one of the next turns */

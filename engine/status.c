@@ -1,6 +1,8 @@
 /* engine/status.c: what a running engine says about itself: getters, status, metrics. */
 #include <stdio.h>
 
+#include <baton/log.h>
+
 #include "engine/engine_private.h"
 
 const void *baton_engine_state(const baton_engine *engine)
@@ -49,6 +51,7 @@ int baton_engine_status_get(const baton_engine *engine, baton_engine_status *ret
         .epoch = baton_journal_epoch(engine->journal),
         .schema = engine->schema,
         .sealed = engine->sealed,
+        .standby = engine->standby.following,
         .effect_digest = engine->machine.effect_digest,
         .effects_count = engine->machine.effects_count,
         .outbox_bytes = engine->machine.outbox.bytes,
@@ -63,6 +66,41 @@ int baton_engine_status_get(const baton_engine *engine, baton_engine_status *ret
         return r;
     *ret_status = status;
     return 0;
+}
+
+/* ---- the log ---- */
+
+/* An image fits one address only: where the state is matters to whoever wants to use one. */
+static void log_arena(const baton_arena *arena)
+{
+    baton_arena_usage usage;
+    char address[32];
+    if (arena == NULL)
+        return;
+    baton_arena_get_usage(arena, &usage);
+    snprintf(address, sizeof(address), "0x%llx", (unsigned long long)(uintptr_t)arena);
+    baton_log(INFO, "engine.arena", BATON_LOG_TEXT("address", address),
+              BATON_LOG_NUMBER("used_bytes", usage.used_bytes),
+              BATON_LOG_NUMBER("reserved_bytes", usage.reserved_bytes));
+}
+
+void baton_engine_log_opened(const baton_engine *engine, const baton_hydrate_report *report)
+{
+    baton_log(INFO, "engine.opened", BATON_LOG_TEXT("service", engine->service->name),
+              BATON_LOG_TEXT("version", engine->service->version),
+              BATON_LOG_TEXT("dir", engine->paths.root),
+              BATON_LOG_NUMBER("epoch", baton_journal_epoch(engine->journal)),
+              BATON_LOG_NUMBER("seq", engine->machine.seq),
+              BATON_LOG_NUMBER("schema", engine->schema),
+              BATON_LOG_NUMBER("standby", engine->standby.following),
+              BATON_LOG_NUMBER("snapshot_seq", report->from_snapshot ? report->snapshot_seq : 0),
+              BATON_LOG_TEXT("snapshot_form", report->snapshot_form),
+              BATON_LOG_NUMBER("resumed_from_seq", report->resumed_seq),
+              BATON_LOG_NUMBER("replayed", report->replayed_entries),
+              BATON_LOG_NUMBER("kept_seq", report->kept_seq),
+              BATON_LOG_NUMBER("checkpoints", report->checkpoints_compared),
+              BATON_LOG_NUMBER("took_ns", report->total_ns));
+    log_arena(engine->machine.arena);
 }
 
 /* ---- metrics ---- */
@@ -126,6 +164,7 @@ int baton_engine_metrics_open(baton_engine *engine, const baton_hydrate_report *
         {"baton_outbox_effects", "Effects that no consumer has confirmed yet.", false,
          &metric->outbox_effects},
         {"baton_outbox_bytes", "Their size.", false, &metric->outbox_bytes},
+        {"baton_standby", "1 while it follows another instance.", false, &metric->standby},
         {"baton_arena_bytes", "Of the state's arena, in use; 0 without one.", false,
          &metric->arena_bytes},
         {"baton_checkpoints_total", "Checkpoints journaled.", true, &metric->checkpoints_total},
@@ -168,6 +207,7 @@ void baton_engine_metrics_update(baton_engine *engine)
     baton_metric_set(metric->effects_held, (double)machine->held.count);
     baton_metric_set(metric->effect_blocks, (double)machine->held.blocks_made);
     baton_metric_set(metric->outbox_effects, (double)machine->outbox.count);
+    baton_metric_set(metric->standby, engine->standby.following);
     baton_metric_set(metric->outbox_bytes, (double)machine->outbox.bytes);
     if (machine->arena != NULL)
         baton_metric_set(metric->arena_bytes, (double)baton_arena_used(machine->arena).bytes_count);

@@ -8,6 +8,8 @@ static int check_intake(const baton_engine *engine, uint16_t type, uint32_t payl
 {
     if (engine->failed != 0)
         return BATON_E_BROKEN;
+    if (engine->standby.following)
+        return BATON_E_STANDBY;
     if (engine->sealed)
         return BATON_E_SEALED;
     if (engine->applying)
@@ -72,6 +74,8 @@ int baton_engine_confirm(baton_engine *engine, uint32_t consumer, uint64_t epoch
 {
     if (engine->failed != 0)
         return BATON_E_BROKEN;
+    if (engine->standby.following)
+        return BATON_E_STANDBY;
     const baton_effect_key key = {.epoch = epoch, .seq = seq, .index = index};
     int r = baton_outbox_check(&engine->machine.outbox, consumer, key);
     if (r <= 0)
@@ -92,5 +96,9 @@ int baton_engine_confirm(baton_engine *engine, uint32_t consumer, uint64_t epoch
 int baton_engine_resend(baton_engine *engine, uint32_t consumer,
                         int (*visit)(void *context, const baton_effect *effect), void *context)
 {
+    if (engine->standby.following)
+        return BATON_E_STANDBY;
+    if (baton_engine_granted(engine))
+        return BATON_E_SEALED;
     return baton_outbox_resend(&engine->machine.outbox, consumer, visit, context);
 }

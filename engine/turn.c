@@ -61,9 +61,16 @@ static int drive(baton_engine *engine)
             engine, r, "write the journal", "an earlier write or flush failed",
             "look at the log and the disk, then start again: nothing acknowledged is lost");
     const bool proven = baton_engine_prove_records(engine);
-    if (release(engine) || proven)
+    const bool progress =
+        engine->standby.following ? baton_engine_followed_some(engine) : release(engine);
+    if (progress || proven)
         engine->released_some = true;
     return engine->failed;
+}
+
+static bool ticks(const baton_engine *engine)
+{
+    return engine->tick_interval_ns != 0 && !engine->sealed && !engine->standby.following;
 }
 
 static uint64_t sleep_limit_ns(const baton_engine *engine, uint64_t timeout_ns)
@@ -71,7 +78,7 @@ static uint64_t sleep_limit_ns(const baton_engine *engine, uint64_t timeout_ns)
     uint64_t limit_ns = baton_journal_poll_within_ns(engine->journal);
     if (timeout_ns < limit_ns)
         limit_ns = timeout_ns;
-    if (engine->tick_interval_ns != 0 && !engine->sealed) {
+    if (ticks(engine)) {
         uint64_t now = now_ns();
         uint64_t left_ns = engine->tick_next_ns > now ? engine->tick_next_ns - now : 0;
         if (left_ns < limit_ns)
@@ -88,7 +95,7 @@ static uint64_t sleep_limit_ns(const baton_engine *engine, uint64_t timeout_ns)
 
 static void tick_when_due(baton_engine *engine)
 {
-    if (engine->tick_interval_ns == 0 || engine->sealed || engine->failed != 0)
+    if (!ticks(engine) || engine->failed != 0)
         return;
     uint64_t now = now_ns();
     if (now < engine->tick_next_ns)
@@ -120,7 +127,8 @@ static int turn(baton_engine *engine, uint64_t timeout_ns)
         engine->hooks.turn(engine->hooks.context);
     if (engine->failed != 0)
         return engine->failed;
-    baton_snapshot_task_turn(engine);
+    if (!engine->standby.following)
+        baton_snapshot_task_turn(engine);
     return engine->unpolled ? drive(engine) : 0;
 }
 

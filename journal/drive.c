@@ -184,7 +184,9 @@ int baton_journal_flush(baton_journal *journal)
 {
     if (journal->broken)
         return BATON_E_BROKEN;
-    if (journal->epoch == 0 || journal->claimed)
+    const bool begun =
+        journal->epoch != 0 || journal->following; /* which may have got nothing yet */
+    if (!begun || journal->claimed)
         return BATON_E_INVALID;
     for (;;) {
         int r = journal_turn(journal);

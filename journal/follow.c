@@ -61,6 +61,31 @@ int baton_journal_follow_begin(baton_journal *journal, baton_error *error)
     return 0;
 }
 
+int baton_journal_follow_on(baton_journal *journal, baton_error *error)
+{
+    if (journal->broken)
+        return baton_error_set(error, BATON_E_BROKEN, "follow the successor",
+                               "a write failed before", "close it");
+    if (journal->epoch == 0 || journal->following || !journal_handed_over(journal))
+        return baton_error_set(error, BATON_E_INVALID, "follow the successor",
+                               "none was named in this term", "hand over first");
+    if (!journal_open_empty(journal) || journal->slots_in_flight > 0)
+        return BATON_E_AGAIN;
+    journal->recovery.epoch_own = journal->epoch; /* nobody goes on with it */
+    journal->sealed = false;
+    journal->tail_unproven = false; /* no mark of ours ever follows */
+    journal->following = true;
+    baton_log(INFO, "journal.follows_on", BATON_LOG_TEXT("dir", journal->directory),
+              BATON_LOG_NUMBER("epoch", journal->epoch),
+              BATON_LOG_NUMBER("last_seq", journal->last_seq));
+    return 0;
+}
+
+bool baton_journal_ends_followed(const baton_journal *journal)
+{
+    return journal->recovery.report.last.epoch > journal->recovery.epoch_own;
+}
+
 int baton_journal_follow_start(baton_journal *journal, const baton_follow_start *start,
                                baton_error *error)
 {

@@ -54,6 +54,11 @@ BATON_MUST_USE int baton_journal_promote(baton_journal *journal, uint64_t epoch,
 
 /* Entries are taken again: a handover that did not come to its record. */
 void baton_journal_unseal(baton_journal *journal);
+/* A writer that has named its successor follows it, in place: what baton_journal_follow_begin is for a
+ * journal at rest. BATON_E_AGAIN: its record is not durable yet. BATON_E_INVALID: there is none. */
+BATON_MUST_USE int baton_journal_follow_on(baton_journal *journal, baton_error *error);
+/* Does what was recovered end in a term that was followed here? Then there may be more of it elsewhere. */
+bool baton_journal_ends_followed(const baton_journal *journal);
 
 /* ---- the other one's side ---- */
 

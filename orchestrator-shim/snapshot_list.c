@@ -156,6 +156,12 @@ static void print_sections(const baton_snapshot_layout *layout)
                human_size(layout->sections[i].bytes, size));
 }
 
+static void set_note(json_t *object, const char *key, const char *text)
+{
+    if (text[0] != '\0')
+        json_object_set_new(object, key, json_text(text));
+}
+
 /* Nothing is printed when the manifest can't be read any more. */
 static int print_info(const baton_snapshot_listed *listed, bool json)
 {
@@ -167,6 +173,9 @@ static int print_info(const baton_snapshot_listed *listed, bool json)
     if (object != NULL && listed->status == 0) {
         json_object_set_new(object, "chunk_bytes", json_number(layout.chunk_bytes));
         json_object_set_new(object, "chunks_compressed", json_number(layout.chunks_compressed));
+        set_note(object, "taken_by", layout.taken_by);
+        set_note(object, "taken_why", layout.taken_why);
+        set_note(object, "form_why", layout.form_why);
         if (json)
             json_object_set_new(object, "section_list", describe_sections(&layout));
     }

@@ -218,6 +218,12 @@ static int copy_layout(const baton_snapshot_manifest *manifest, baton_snapshot_l
         layout->sections[i].bytes = manifest->sections[i].bytes;
         layout->sections[i].rows_count = manifest->sections[i].rows_count;
     }
+    const bool image = strcmp(manifest->info.form, BATON_SNAPSHOT_FORM_IMAGE) == 0;
+    memcpy(layout->taken_by, image ? manifest->image.taken_by : manifest->notes.taken_by,
+           sizeof(layout->taken_by));
+    memcpy(layout->taken_why, image ? manifest->image.taken_why : manifest->notes.taken_why,
+           sizeof(layout->taken_why));
+    memcpy(layout->form_why, manifest->notes.form_why, sizeof(layout->form_why));
     for (uint32_t i = 0; i < manifest->info.chunks_count; i++)
         layout->chunks_compressed += manifest->chunks[i].codec != BATON_CODEC_RAW;
     return 0;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/breakable.h"
 #include "snapshot/load.h"
 #include "snapshot/names.h"
 
@@ -44,7 +45,8 @@ void baton_snapshot_keep_chain(const baton_snapshot_listed *list, uint32_t count
 {
     while (index != BATON_NOT_LISTED && (marks[index] & BATON_MARK_KEPT) == 0) {
         marks[index] |= BATON_MARK_KEPT;
-        index = baton_snapshot_parent_index(list, count, index);
+        index = BATON_BREAK(PARENT_PRUNED) ? BATON_NOT_LISTED
+                                           : baton_snapshot_parent_index(list, count, index);
     }
 }
 
@@ -139,14 +141,19 @@ static void reverse(baton_snapshot_chain *chain)
     }
 }
 
+static bool is_parent(const baton_snapshot_info *info, const baton_snapshot_info *child)
+{
+    return BATON_BREAK(PARENT_BY_ORDER) ? info->seq < child->seq
+                                        : baton_digest_equal(info->root, child->parent);
+}
+
 static int add_parents(baton_io *io, const char *directory, const baton_snapshot_listed *list,
                        uint32_t count, baton_snapshot_chain *chain, baton_error *error)
 {
     const baton_snapshot_manifest *last = &chain->manifests[0];
     while (!baton_digest_is_zero(last->info.parent)) {
         uint32_t i = 0;
-        while (i < count &&
-               (list[i].status != 0 || !baton_digest_equal(list[i].info.root, last->info.parent)))
+        while (i < count && (list[i].status != 0 || !is_parent(&list[i].info, &last->info)))
             i++;
         if (i == count || chain->count > count)
             return refuse(BATON_E_DAMAGED, chain->paths[chain->count - 1],

@@ -11,7 +11,8 @@
 #include "snapshot/names.h"
 #include "snapshot/store.h"
 
-#define WHAT "export a snapshot"
+#define WHAT         "export a snapshot"
+#define PARTIALS_MAX 100u /* of one process number, left by dead ones */
 
 static const baton_snapshot_transfer no_transfer;
 
@@ -20,6 +21,7 @@ typedef struct {
     const baton_snapshot_transfer *transfer;
     const char *path;
     char partial[BATON_SNAPSHOT_PATH_BYTES];
+    size_t partial_length; /* without the end that says so */
     char manifest_path[BATON_SNAPSHOT_PATH_BYTES];
     char chunks_path[BATON_SNAPSHOT_PATH_BYTES];
     uint8_t *manifest_file; /* malloc'ed: what goes into the file as it is */
@@ -219,6 +221,21 @@ static int directory_sync(const exporting *self)
     return baton_io_directory_sync(self->io, directory);
 }
 
+/* Somebody of the same number may have died here before us: in a container all have the same. It may
+ * also live, in another one: its file is not touched. */
+static int create_partial(exporting *self)
+{
+    int r = -EEXIST;
+    for (uint32_t i = 0; r == -EEXIST && i < PARTIALS_MAX; i++) {
+        if (i > 0)
+            snprintf(self->partial + self->partial_length,
+                     sizeof(self->partial) - self->partial_length, "-%u.partial", i);
+        r = baton_io_file_open(self->io, self->partial, BATON_IO_FOR_WRITE | BATON_IO_CREATE,
+                               &self->out);
+    }
+    return r < 0 ? refuse(self, r, self->partial, UINT64_MAX, NULL) : 0;
+}
+
 static int open_all(exporting *self)
 {
     int r = baton_io_file_open(self->io, self->chunks_path, BATON_IO_FOR_READ, &self->chunks);
@@ -233,9 +250,7 @@ static int open_all(exporting *self)
                                      (uint32_t)self->manifest.chunk_bytes, 0, NULL);
     if (r < 0)
         return refuse(self, r, self->path, UINT64_MAX, NULL);
-    r = baton_io_file_open(self->io, self->partial, BATON_IO_FOR_WRITE | BATON_IO_CREATE,
-                           &self->out);
-    return r < 0 ? refuse(self, r, self->partial, UINT64_MAX, NULL) : 0;
+    return create_partial(self);
 }
 
 static int publish(exporting *self)
@@ -263,12 +278,15 @@ static int name_all(exporting *self, const char *directory, const baton_snapshot
 {
     const uint64_t seq = listed->info.seq;
     const uint64_t epoch = listed->info.epoch;
-    const int n = snprintf(self->partial, sizeof(self->partial), "%s.%ld.partial", self->path,
-                           (long)getpid());
-    if (n >= 0 && (size_t)n < sizeof(self->partial) &&
+    const int n =
+        snprintf(self->partial, sizeof(self->partial), "%s.%ld", self->path, (long)getpid());
+    self->partial_length = n >= 0 ? (size_t)n : sizeof(self->partial);
+    if (self->partial_length < sizeof(self->partial) - sizeof("-999.partial") &&
         baton_snapshot_path(self->manifest_path, directory, seq, epoch, BATON_NAME_MANIFEST) == 0 &&
-        baton_snapshot_path(self->chunks_path, directory, seq, epoch, BATON_NAME_CHUNKS) == 0)
+        baton_snapshot_path(self->chunks_path, directory, seq, epoch, BATON_NAME_CHUNKS) == 0) {
+        strcpy(self->partial + self->partial_length, ".partial");
         return 0;
+    }
     return baton_error_set(self->error, BATON_E_INVALID, WHAT, "a path is too long",
                            "use shorter ones");
 }

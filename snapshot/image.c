@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/breakable.h"
 #include "snapshot/image_private.h"
 #include "snapshot/writer.h"
 
@@ -349,7 +350,8 @@ void baton_image_end(baton_image *image)
         image_live_end(image);
     image_fork_end(image);
     if (!image->handed_over) {
-        image->source->parent = no_root; /* what it collected is forgotten */
+        if (!BATON_BREAK(STALE_PARENT))
+            image->source->parent = no_root; /* what it collected is forgotten */
         if (image->state == BATON_IMAGE_DONE || image->result.by == BATON_IMAGE_BY_FORK)
             remove_file(image);
     }

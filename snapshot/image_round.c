@@ -161,5 +161,8 @@ int image_copy_all(baton_image *image, uint64_t bytes_in_use)
     image_round_end(image);
     if (r == 0)
         r = baton_image_pipe_flush(pipe);
+    if (r < 0 && pipe->failed == 0) /* not the disk: the tracker */
+        return baton_error_set(&image->error, r, "take an image", "asking for written pages failed",
+                               "nothing: the service goes on, and the next one is a full one");
     return r == 0 ? 0 : baton_image_pipe_error(pipe, &image->error);
 }

@@ -71,8 +71,10 @@ int baton_snapshot_pin_with(baton_io *io, const char *directory, uint64_t seq, u
     r = exists(io, manifest);
     if (r > 0)
         return 0;
-    if (baton_io_unlink(io, pin) < 0 || r < 0)
-        return refuse(r < 0 ? r : -EIO, what, pin, error);
+    if (r < 0) /* nobody knows: it may have been pinned before, so the pin stays */
+        return refuse(r, what, pin, error);
+    if (baton_io_unlink(io, pin) < 0)
+        return refuse(-EIO, what, pin, error);
     baton_error_set(error, BATON_E_NOT_FOUND, what, "there is none of that seq and epoch",
                     "baton snapshot ls shows what is there");
     baton_error_at(error, manifest, UINT64_MAX);

@@ -119,6 +119,19 @@ static void keep_parents(const baton_snapshot_listed *list, uint32_t count,
     }
 }
 
+/* Not damaged, but the disk did not say what it adds to: that may be any older one. */
+static void keep_below_unread(const baton_snapshot_listed *list, uint32_t count,
+                              baton_snapshot_fate *fates)
+{
+    bool unread = false;
+    for (uint32_t i = 0; i < count; i++) {
+        if (unread && fates[i] == BATON_FATE_REMOVED)
+            fates[i] = BATON_FATE_NEEDED;
+        unread |=
+            list[i].status != -ENOENT && baton_status_class(list[i].status) == BATON_CLASS_SYSTEM;
+    }
+}
+
 /* Newest first, so the first of a day is its newest. marks and days have room for count, and are
  * zero. */
 static void decide(baton_io *io, const char *directory, const baton_snapshot_policy *policy,
@@ -142,6 +155,7 @@ static void decide(baton_io *io, const char *directory, const baton_snapshot_pol
                                                      : BATON_FATE_REMOVED;
     }
     keep_parents(list, count, fates);
+    keep_below_unread(list, count, fates);
 }
 
 static int remove_old(baton_io *io, const char *directory, const baton_snapshot_listed *list,

@@ -122,6 +122,12 @@ static void begin_action(batond_sidecar *sidecar, batond_request *request)
         request->status = refuse(sidecar, request, 400, "the body or the query is not understood",
                                  "send no body, or {\"nonce\":\"...\"}; of /drain, wait is yes or "
                                  "no");
+    if (request->status == 0 &&
+        batond_watch_reach(&sidecar->watch, request->arrived_ns) == BATOND_SILENT) {
+        request->status = 503;
+        baton_error_set(&request->error, BATON_E_AGAIN, route->path,
+                        "the service does not answer; it was not asked", "look at /health");
+    }
     if (request->status == 0) {
         const int r = batond_action_begin(&sidecar->actions, route->is_drain, nonce,
                                           &request->action, &request->error);

@@ -1,4 +1,6 @@
 """Strangers at batond's HTTP: what is malformed, slow, silent or too much changes nothing for others."""
+import os
+import shutil
 import socket
 import threading
 import time
@@ -91,6 +93,17 @@ class Slow(BatondCase):
         self.assertEqual(read_to_end(silent[0]), b"")  # the oldest made room
         self.assertGreaterEqual(self.metric('batond_connections_dropped_total{why="made room"}'), 26)
 
+    def test_silent_connections_lock_nobody_out_of_tls(self):
+        if shutil.which("openssl") is None:
+            self.skipTest("there is no openssl to make a certificate with")
+        certificate, key = self.certificate()
+        self.sidecar("--connections", "4", "--connection-timeout", "600s", "--tls-cert", certificate, "--tls-key", key)
+        self.trust(certificate)
+        for hello in (b"", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc", b"GET /livez HTTP/1.1\r\n"):
+            for _ in range(8):
+                self.connect().sendall(hello)
+            self.assertEqual(self.get("/livez").code, 200)
+
     def test_half_requests_lock_nobody_out(self):
         self.sidecar("--connections", "4", "--connection-timeout", "600s", "--token-file", self.token_file())
         for half in (GET[:-2], b"POST /drain HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab"):
@@ -134,6 +147,20 @@ class Load(BatondCase):
         # One question each 50 ms at most, whatever the time it took.
         self.assertLessEqual(len(fake.asked) - before, (time.monotonic() - began) / 0.05 + 3)
         self.assertEqual(len(fake.connections), 1)
+
+    def test_a_thousand_requests_leave_no_descriptor_behind(self):
+        self.start()
+        self.sidecar("--token-file", self.token_file())
+        self.ready()
+        folder = f"/proc/{self.batond.pid}/fd"
+        wait_until(lambda: self.metric("batond_connections") == 1, "only this one to be left")
+        before = len(os.listdir(folder))
+        for _ in range(200):
+            for path, code in (("/health", 200), ("/readyz", 200), ("/nowhere", 404), ("/metrics", 200)):
+                self.assertEqual(self.get(path).code, code)
+            self.assertEqual(self.post("/snapshot", "wrong" * 5).code, 401)
+        self.assertEqual(self.post("/snapshot").code, 200)
+        wait_until(lambda: len(os.listdir(folder)) <= before, "as many as before")
 
     def test_of_a_service_that_never_answers_one_caller_waits_however_many_ask(self):
         fake = FakeService(self, lambda request: ...)

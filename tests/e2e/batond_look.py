@@ -106,7 +106,7 @@ class Phases(BatondCase):
 
     def test_a_service_that_hangs_is_said_to_be_silent_and_holds_nobody_up(self):
         child = self.start()
-        self.sidecar("--answer-timeout", "300ms", "--hang-after", "1s", patient=False)
+        self.sidecar("--answer-timeout", "300ms", "--hang-after", "1s", "--token-file", self.token_file(), patient=False)
         self.ready()
         child.send(signal.SIGSTOP)
         wait_until(lambda: self.get("/readyz").code == 503, "the end of readiness")
@@ -115,7 +115,9 @@ class Phases(BatondCase):
         self.assertEqual(self.get("/metrics").code, 200)
         self.assertEqual(self.metric("baton_up"), 0)
         wait_until(lambda: self.get("/livez").code == 503, "liveness to end")
-        self.assertEqual(self.post("/drain").code, 403)
+        refused = self.post("/drain")
+        self.assertEqual((refused.code, refused.json()["instance"]["pid"]), (503, child.pid))
+        self.assertIn("it was not asked", refused.text)
         # However often it is asked, one caller of ours waits there, and the operator still gets in.
         for _ in range(100):
             self.get("/readyz")
@@ -123,6 +125,7 @@ class Phases(BatondCase):
         self.ready()
         self.assert_codes(200, 200, 200, 200)
         self.assertIn("batond.service_answers_again", self.batond.err())
+        self.assertEqual(self.health()["phase"], "running")
 
 
 class Metrics(BatondCase):

@@ -178,7 +178,10 @@ class Snapshots(ServiceCase):
         self.assertGreaterEqual(len(lines), 3)
         self.assertTrue(all(len(line) <= 140 for line in lines), lines)
         self.assertIn("portable", lines[1])
-        self.assertIn("SECTION", self.baton("snapshot", "info", self.data, check=0).stdout)
+        info = self.baton("snapshot", "info", self.data, check=0).stdout
+        self.assertIn("SECTION", info)
+        for word in ("taken_by", "form_why"):
+            self.assertIn(word, info)
 
 
 if __name__ == "__main__":

@@ -29,11 +29,6 @@ typedef struct {
     char directory[512]; /* where to */
 } machine;
 
-void sim_say_how_to_repeat(uint64_t seed) /* of wrap.c's other user */
-{
-    (void)seed;
-}
-
 static void export_file(machine *m, const char *name)
 {
     char from[128], to[1024];

@@ -1,52 +1,7 @@
 /* tests/sim/run.c: one run, from its seed to its trace. */
-#include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include <baton/log.h>
-
-#include "base/assert.h"
 #include "tests/sim/sim_run.h"
-
-/* ---- saying ---- */
-
-static void say_line(void *context, const char *line)
-{
-    (void)context;
-    fprintf(stderr, "%s\n", line);
-}
-
-static void log_line(void *context, baton_log_level level, const char *line)
-{
-    (void)level;
-    say_line(context, line);
-}
-
-void run_say(const sim_run *run, const char *format, ...)
-{
-    va_list arguments;
-    if (!run->options.verbose)
-        return;
-    va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
-    va_end(arguments);
-    fputc('\n', stderr);
-}
-
-noreturn void run_fail(const sim_run *run, const char *format, ...)
-{
-    va_list arguments;
-    fflush(stdout);
-    fprintf(stderr, "seed %" PRIu64 ": ", run->options.seed);
-    va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
-    va_end(arguments);
-    fputc('\n', stderr);
-    sim_say_how_to_repeat(run->options.seed);
-    exit(1);
-}
 
 /* ---- what the run is about ---- */
 
@@ -110,23 +65,9 @@ static void set_up(sim_run *run)
     };
     if ((run->faults & FAULT_MEDIA) != 0) /* what `written` loses honestly would hide the rest */
         run->journal_options.mode = BATON_MODE_DURABLE;
-    if (run->options.verbose)
-        baton_sim_set_tell(run->sim, say_line, NULL);
-    baton_log_set_sink(run->options.verbose ? log_line : NULL, NULL, BATON_LOG_INFO);
+    sim_listen(&run->options, run->sim);
     set_faults(run);
     model_init(&run->model);
-}
-
-static void count_up(sim_run *run, run_totals *totals)
-{
-    const baton_sim_counts *counts = baton_sim_counts_of(run->sim);
-    uint64_t *into = (uint64_t *)(void *)&totals->sim;
-    const uint64_t *from = (const uint64_t *)(const void *)counts;
-    for (size_t i = 0; i < sizeof(*counts) / sizeof(uint64_t); i++)
-        into[i] += from[i];
-    totals->runs++;
-    totals->steps += run->options.steps;
-    totals->acknowledged += run->model.acked_seq;
 }
 
 /* Whatever state it is in: once more through a crash or a close, and all of it is looked at. */
@@ -159,7 +100,8 @@ void run_seed(const run_options *options, run_totals *totals, baton_digest *ret_
             run_step(&self);
     }
     finish(&self);
-    count_up(&self, totals);
+    sim_count_up(&totals->common, options, self.sim);
+    totals->acknowledged += self.model.acked_seq;
     *ret_trace = baton_sim_trace(self.sim);
     baton_sim_free(self.sim);
     model_fini(&self.model);

@@ -8,40 +8,21 @@
  *   wrap.c     the calls of the journal that do not go through the seam */
 #pragma once
 
-#include <stdnoreturn.h>
-
 #include <baton/journal.h>
 
 #include "base/io_sim.h"
 #include "tests/sim/model.h"
+#include "tests/sim/sim_main.h"
 #include "tests/sim/wrap.h"
 
 #define RUN_DIRECTORY "/j"
 
-enum { /* what a run may do to the disk */
-       FAULT_EIO = 1,
-       FAULT_ENOSPC = 2,
-       FAULT_SPLIT = 4,
-       FAULT_ROT = 8,
-       FAULT_SPOIL = 16,
-       FAULT_MISDIRECT = 32,
-       FAULT_LYING = 64,
-       FAULT_LATE_LOCK = 128,
-       FAULT_DRAWN = 256, /* the seed says which */
-       /* after these what was acknowledged may be gone; then it has to be seen */
+enum { /* after these what was acknowledged may be gone; then it has to be seen */
        FAULT_MEDIA = FAULT_ROT | FAULT_MISDIRECT | FAULT_LYING,
 };
 
 typedef struct {
-    uint64_t seed;
-    uint32_t steps;
-    uint32_t faults;
-    bool verbose;
-} run_options;
-
-typedef struct {
-    uint64_t runs;
-    uint64_t steps;
+    sim_totals common;
     uint64_t appended;
     uint64_t acknowledged;
     uint64_t recoveries; /* opens that said what is there */
@@ -53,10 +34,9 @@ typedef struct {
     uint64_t unprovable; /* losses that nothing on the disk could show */
     uint64_t repairs;
     uint64_t broken; /* journals that ended by a failed write or flush */
-    baton_sim_counts sim;
 } run_totals;
 
-typedef struct {
+typedef struct run {
     run_options options;
     run_totals *totals;
     uint32_t faults; /* of this run */
@@ -95,12 +75,6 @@ typedef struct {
 /* Ends the program after saying what is wrong. */
 void run_seed(const run_options *options, run_totals *totals, baton_digest *ret_trace);
 
-/* Says what is wrong with the run, and ends it. */
-__attribute__((format(printf, 2, 3))) noreturn void run_fail(const sim_run *run, const char *format,
-                                                             ...);
-/* journal_sim.c */
-void sim_say_how_to_repeat(uint64_t seed);
-void run_say(const sim_run *run, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static inline uint64_t run_draw(sim_run *run, uint64_t below)
 {
     return sim_random_below(&run->random, below);

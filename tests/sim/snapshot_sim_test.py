@@ -11,7 +11,10 @@ PROGRAM = pathlib.Path(os.environ["BATON_BUILD"]) / "tests" / "snapshot-sim"
 SEEDS = 1000
 BREAKS = {"no-chunks-flush", "no-directory-flush", "no-chunk-digest", "chunks-removed-first",
           "no-flush-of-what-a-start-builds-on", "replay-past-what-recovery-found",
-          "prune-before-the-root-is-durable"}
+          "prune-before-the-root-is-durable", "tracker-loses-a-page", "no-flush-of-an-images-chunks",
+          "no-digest-of-an-images-chunk", "adds-to-one-before-a-failed-image",
+          "parent-pruned-before-its-increment", "increment-applied-on-whatever-is-older",
+          "parent-of-a-pinned-image-pruned"}
 
 
 def sim(*arguments, check=0):
@@ -45,10 +48,11 @@ class Traces(TestCase):
             self.assertNotEqual(self.trace("--seed", "8", "--seeds", "3", "--faults", faults), first)
 
     def test_it_does_what_it_says(self):
-        counted = dict(re.findall(r"(\w+)=(\d+)", sim("--seeds", "60").stdout))
+        counted = dict(re.findall(r"(\w+)=(\d+)", sim("--seeds", "80").stdout))
         for what in ("opens", "from", "fell_back", "resumed", "kept", "refused", "published", "failed", "full", "read_whole", "damaged",
                      "broken", "kills", "power_cuts", "landed_late", "errors", "no_space", "splits", "rotten",
-                     "spoiled", "lies", "misdirected"):
+                     "spoiled", "lies", "misdirected", "images", "increments", "stopped", "from_image", "pins",
+                     "exports", "imports", "mended"):
             self.assertGreater(int(counted[what]), 0, what)
 
     def test_wrong_usage_is_refused(self):

@@ -292,40 +292,32 @@ static void seal(sim_run *run)
 
 /* ---- choosing ---- */
 
-typedef struct {
-    uint32_t weight;
-    void (*act)(sim_run *run);
-    uint32_t fault; /* only in runs with this one; 0: in all */
-    bool ends;      /* a life, soon */
-} action;
-
-static const action actions[] = {
-    {30, burst, 0, false},        {20, poll_some, 0, false},
-    {6, flush, 0, false},         {6, wait, 0, false},
-    {5, idle, 0, false},          {3, retire, 0, false},
-    {6, run_read_live, 0, false}, {1, verify_beside, 0, false},
-    {1, intrude, 0, false},       {5, plan_crash, 0, true},
-    {1, die_now, 0, true},        {2, run_close, 0, true},
-    {1, seal, 0, true},           {4, resize_disk, FAULT_ENOSPC, false},
+static const sim_action actions[] = {
+    {30, burst, 0},        {20, poll_some, 0},
+    {6, flush, 0},         {6, wait, 0},
+    {5, idle, 0},          {3, retire, 0},
+    {6, run_read_live, 0}, {1, verify_beside, 0},
+    {1, intrude, 0},       {5, plan_crash, 0},
+    {1, die_now, 0},       {2, run_close, 0},
+    {1, seal, 0},          {4, resize_disk, FAULT_ENOSPC},
 };
+
+/* A life, soon. */
+static bool ends(const sim_action *action)
+{
+    return action->act == plan_crash || action->act == die_now || action->act == run_close ||
+           action->act == seal;
+}
 
 void run_step(sim_run *run)
 {
-    const uint32_t count = sizeof(actions) / sizeof(actions[0]);
-    uint64_t all = 0;
-    for (uint32_t i = 0; i < count; i++)
-        all += actions[i].weight;
-    uint64_t draw = run_draw(run, all);
-    uint32_t at = 0;
-    while (draw >= actions[at].weight)
-        draw -= actions[at++].weight;
-    if (actions[at].fault != 0 && (run->faults & actions[at].fault) == 0)
-        at = 0;
-    if (actions[at].ends && run->churn && !run_one_in(run, 4))
-        at = 0;
+    const sim_action *chosen =
+        sim_choose(&run->random, run->faults, actions, sizeof(actions) / sizeof(actions[0]));
+    if (run->churn && ends(chosen) && !run_one_in(run, 4))
+        chosen = &actions[0];
     wrap_become(run->sim, run->process);
     run->quiet = false;
-    actions[at].act(run);
+    chosen->act(run);
     if (run->churn && run->journal != NULL && !baton_sim_is_dead(run->process) &&
         run_one_in(run, 4))
         retire(run);

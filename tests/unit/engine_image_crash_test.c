@@ -38,7 +38,7 @@ static uint64_t live(engine_fixture *f, world *now, io_fault *const faults[3])
         r = r == BATON_E_FULL ? 0 : r;
         if (r == 0 && n % 3 == 0)
             r = baton_engine_turn(f->engine, 1000000, NULL);
-        if (r == 0 && n % 40 == 0)
+        if (r == 0 && n % 15 == 0)
             (void)!baton_engine_snapshot_begin(f->engine, NULL);
     }
     for (int i = 0; r == 0 && i < 500 && baton_engine_snapshot_status(f->engine)->running; i++)
@@ -75,6 +75,7 @@ static uint64_t one_end(uint64_t last, baton_image_choice choice)
     engine_fixture_make(&f, "image_crash");
     f.options.snapshot_form = BATON_FORM_IMAGE;
     f.options.image_choice = choice;
+    f.options.image_full_every = 2; /* so that chains are pruned, too */
     const baton_engine_options well = f.options;
     f.options.io_backend = io_fault_backend();
     f.options.io_context = faults[0];

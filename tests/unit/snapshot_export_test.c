@@ -368,6 +368,23 @@ static void a_failing_export_leaves_a_whole_file_or_none(void **state)
     }
 }
 
+/* In a container every process has the same number. */
+static void what_a_dead_process_of_our_number_left_is_no_obstacle(void **state)
+{
+    (void)state;
+    const baton_snapshot_listed listed = make(BATON_COMPRESS_RAW, 90);
+    char partial[TEST_PATH_BYTES + 64];
+    snprintf(partial, sizeof(partial), "%s.%ld.partial", file, (long)getpid());
+    FILE *left = fopen(partial, "w");
+    assert_non_null(left);
+    fclose(left);
+    (void)export_it(&listed, BATON_COMPRESS_RAW);
+    assert_int_equal(import_it(NULL), 0);
+    assert_int_equal(access(partial, F_OK), 0); /* it may live, on another host */
+    assert_int_equal(unlink(partial), 0);
+    assert_int_equal(fixture_files(dir.path), 3); /* from, into, file */
+}
+
 static void a_failing_import_leaves_a_whole_one_or_none(void **state)
 {
     (void)state;
@@ -452,6 +469,8 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_failing_export_leaves_a_whole_file_or_none, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(what_a_dead_process_of_our_number_left_is_no_obstacle,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_failing_import_leaves_a_whole_one_or_none, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_failing_replacement_takes_nothing_away, set_up,

@@ -270,6 +270,36 @@ static void a_tracker_that_fails_in_the_middle_costs_one_image(void **state)
     image_region_free(&region);
 }
 
+static int arm_fails(baton_tracker *tracker, uint32_t first_page, uint32_t pages_count)
+{
+    (void)tracker;
+    (void)first_page;
+    (void)pages_count;
+    return -EPERM;
+}
+
+/* Found by snapshot-sim: it was published, without the pages that were not asked for. */
+static void a_tracker_that_fails_while_the_service_stops_costs_the_image(void **state)
+{
+    (void)state;
+    baton_tracker_ops broken = *image_tracker();
+    baton_error error = {0};
+    baton_image *image = NULL;
+    broken.arm = arm_fails;
+    image_region_make(&region, 3 * MIB, REGION_PRIVATE, 6);
+    baton_image_source *source = image_source(&region, &broken, 0);
+    baton_image_options options = image_wish(dir.path, 1);
+    options.choice = BATON_IMAGE_STOP;
+    assert_int_equal(baton_image_begin(source, &options, region.bytes, &image, NULL), 0);
+    assert_int_equal(baton_image_finish(image, region.bytes, &error), -EPERM);
+    assert_int_equal(error.status, -EPERM);
+    assert_int_equal(baton_image_poll(image, region.bytes), BATON_IMAGE_FAILED);
+    baton_image_end(image);
+    assert_true(nothing_is_left(0));
+    baton_image_source_close(source);
+    image_region_free(&region);
+}
+
 /* ---- what is loaded ---- */
 
 /* A full image and one that adds to it. */
@@ -435,6 +465,8 @@ int main(void)
             whichever_operation_fails_nothing_is_left_and_the_next_one_is_right, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_tracker_that_fails_in_the_middle_costs_one_image, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(
+            a_tracker_that_fails_while_the_service_stops_costs_the_image, set_up, tear_down),
         cmocka_unit_test_setup_teardown(every_damaged_unit_of_a_needed_chunk_is_named, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_file_of_any_other_length_is_refused, set_up, tear_down),

@@ -49,7 +49,8 @@ typedef enum {
     X(TORN, CORRUPT, "an unfinished write at the end")                                             \
     X(DAMAGED, CORRUPT, "acknowledged data is damaged")                                            \
     X(DIVERGED, CORRUPT, "replay gave another result than the first run")                          \
-    X(BROKEN, BROKEN, "an earlier write failed")
+    X(BROKEN, BROKEN, "an earlier write failed")                                                   \
+    X(STANDBY, CALLER, "this instance follows another one")
 
 /* Numbers are part of the ABI: append to the list, never reorder it. */
 enum {

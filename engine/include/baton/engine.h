@@ -18,8 +18,9 @@ typedef struct baton_engine baton_engine;
 /* Journal one input and apply it. Its effects are released later, when it is durable. Never
  * blocks. ret_seq may be NULL. Errors, nothing happened: BATON_E_FULL and BATON_E_NO_SPACE (stop
  * reading the client; baton_program.turn is called again after progress), BATON_E_LAGGING (a
- * consumer's outbox is full), BATON_E_SEALED (draining), BATON_E_UNKNOWN_TYPE, BATON_E_SCHEMA
- * (pinned), BATON_E_TOO_LARGE, BATON_E_BROKEN (the engine stops by itself). */
+ * consumer's outbox is full), BATON_E_SEALED (draining), BATON_E_STANDBY (it follows another
+ * instance), BATON_E_UNKNOWN_TYPE, BATON_E_SCHEMA (pinned), BATON_E_TOO_LARGE, BATON_E_BROKEN (the
+ * engine stops by itself). */
 BATON_MUST_USE int baton_engine_submit(baton_engine *engine, uint16_t type, const void *payload,
                                        uint32_t payload_bytes, uint64_t *ret_seq);
 
@@ -35,11 +36,13 @@ baton_metrics *baton_engine_metrics(const baton_engine *engine);
 
 /* The consumer has everything up to this key. Journaled; trims the outbox now and in every
  * replay (E6). BATON_E_INVALID: never released to it. BATON_E_FULL, BATON_E_NO_SPACE (a full
- * disk): confirm again later. At or below an earlier confirmation: 0, nothing happens. */
+ * disk): confirm again later. At or below an earlier confirmation: 0, nothing happens. BATON_E_STANDBY,
+ * BATON_E_SEALED (handed over): confirm to the active. */
 BATON_MUST_USE int baton_engine_confirm(baton_engine *engine, uint32_t consumer, uint64_t epoch,
                                         uint64_t seq, uint32_t index);
 /* Hand every released and unconfirmed effect of the consumer to visit, oldest first, verbatim:
- * for a consumer that (re)connects. A non-zero return stops and is returned. */
+ * for a consumer that (re)connects. A non-zero return stops and is returned. BATON_E_STANDBY,
+ * BATON_E_SEALED (handed over): the active does it. */
 BATON_MUST_USE int baton_engine_resend(baton_engine *engine, uint32_t consumer,
                                        int (*visit)(void *context, const baton_effect *effect),
                                        void *context);

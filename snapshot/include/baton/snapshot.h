@@ -161,6 +161,10 @@ typedef struct {
     uint32_t sections_count;
     uint32_t chunks_compressed; /* of info.chunks_count */
     uint64_t chunk_bytes;       /* raw, of all but the last */
+    /* For people; "": the manifest does not say. */
+    char taken_by[8];    /* image: "live", "fork", "stop"; portable: "fork", "loop" */
+    char taken_why[192]; /* why not by a better way */
+    char form_why[128];  /* why in this form */
 } baton_snapshot_layout;
 /* On failure *ret_layout is empty. Errors: those of listed->status, BATON_E_GONE. */
 BATON_MUST_USE int baton_snapshot_layout_read(const baton_snapshot_listed *listed,

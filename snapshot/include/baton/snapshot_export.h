@@ -29,7 +29,8 @@ typedef struct {
     void *context;
 } baton_snapshot_transfer;
 
-/* Every chunk is compared with its digest. Complete or absent: written as PATH.<pid>.partial,
+/* Every chunk is compared with its digest. Complete or absent: written as PATH.<pid>.partial
+ * (or PATH.<pid>-<n>.partial, where a dead one of that pid has left one),
  * flushed, renamed. transfer may be NULL. -EEXIST when path is there already; BATON_E_DAMAGED with
  * file and offset; BATON_E_GONE when the snapshot was removed after it was listed;
  * BATON_E_NO_SPACE. */

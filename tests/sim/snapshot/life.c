@@ -67,7 +67,8 @@ static void learn_names(snapshot_run *run)
 {
     const engine_snapshot_task *task = &run->engine->snapshot;
     for (uint32_t i = 0; i < run->published_count; i++)
-        run->published[i].proven &= !run->published[i].hit; /* unless it is good, below */
+        run->published[i].proven &= !run_is_hit(run, run->published[i].seq,
+                                                run->published[i].epoch); /* unless good, below */
     for (uint32_t i = task->generations_count; i-- > 0;) {
         const engine_generation *generation = &task->generations[i];
         run_published *known = learn(run, generation->seq, generation->epoch);
@@ -165,6 +166,10 @@ static void judge_state(snapshot_run *run, const baton_hydrate_report *report, u
                  "entry %" PRIu64 ", from snapshot %" PRIu64 ": not the uninterrupted run's "
                  "state",
                  status.seq, report->snapshot_seq);
+    const char *wrong = run_service_check(baton_engine_state(run->engine));
+    if (wrong != NULL)
+        run_fail(run, "entry %" PRIu64 ", from snapshot %" PRIu64 ": %s", status.seq,
+                 report->snapshot_seq, wrong);
     if (status.seq < run->durable && !anywhere)
         run_fail(run, "entry %" PRIu64 " was durable, opened at %" PRIu64, run->durable,
                  status.seq);
@@ -177,6 +182,7 @@ static void judge_state(snapshot_run *run, const baton_hydrate_report *report, u
                  report->snapshot_seq, newest);
     run->totals->opens++;
     run->totals->from += report->from_snapshot;
+    run->totals->from_image += strcmp(report->snapshot_form, "image") == 0;
     run->totals->fell_back += report->from_snapshot && report->snapshots_skipped > 0;
     run->totals->resumed += report->resumed_seq != 0;
     run->totals->kept += report->kept_count;
@@ -223,6 +229,21 @@ static void plan_crash(snapshot_run *run)
                        run_one_in(run, 2) ? BATON_SIM_KILL : BATON_SIM_POWER_CUT);
 }
 
+/* What this life writes, and how. */
+static void draw_form(snapshot_run *run)
+{
+    static const baton_image_choice choices[] = {BATON_IMAGE_AUTO, BATON_IMAGE_LIVE,
+                                                 BATON_IMAGE_STOP, BATON_IMAGE_FORK};
+    baton_engine_options *options = &run->engine_options;
+    options->snapshot_form = BATON_FORM_PORTABLE;
+    if (run->forms == RUN_PORTABLE)
+        return;
+    if (run->forms == RUN_IMAGES || !run_one_in(run, 3))
+        options->snapshot_form = BATON_FORM_IMAGE;
+    options->image_choice = choices[run_one_in(run, 4) ? run_draw(run, 4) : 0];
+    run->tracker_refused = run_one_in(run, 8);
+}
+
 /* One try. True: it may be tried again. */
 static bool open_once(snapshot_run *run, uint64_t newest, uint32_t tries)
 {
@@ -231,8 +252,10 @@ static bool open_once(snapshot_run *run, uint64_t newest, uint32_t tries)
     run->process = baton_sim_start(run->sim);
     run->engine_options.io_context = run->process;
     run->engine_options.snapshot_io_context = run->process;
+    run->engine_options.image_io_context = run->process;
+    draw_form(run);
     wrap_become(run->sim, run->process);
-    const int r = baton_engine_open(&run_service, RUN_DIRECTORY, &run->engine_options, NULL,
+    const int r = baton_engine_open(run->service, RUN_DIRECTORY, &run->engine_options, NULL,
                                     &run->engine, &report, &error);
     if (r < 0) {
         run->engine = NULL;
@@ -266,6 +289,8 @@ void run_open(snapshot_run *run)
     const baton_sim_faults before = *baton_sim_faults_of(run->sim);
     bool again = true;
     for (uint32_t tries = 0; again && !run->over && tries < OPEN_TRIES_MAX; tries++) {
+        if (run_one_in(run, 4))
+            run_import_one(run);
         const uint64_t newest = run_judge(run);
         if (tries < 3)
             plan_crash(run);

@@ -1,52 +1,9 @@
 /* tests/sim/snapshot/run.c: one run, from its seed to its trace. */
-#include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <baton/log.h>
-
 #include "base/assert.h"
 #include "tests/sim/snapshot/snapshot_run.h"
-
-/* ---- saying ---- */
-
-static void say_line(void *context, const char *line)
-{
-    (void)context;
-    fprintf(stderr, "%s\n", line);
-}
-
-static void log_line(void *context, baton_log_level level, const char *line)
-{
-    (void)level;
-    say_line(context, line);
-}
-
-void run_say(const snapshot_run *run, const char *format, ...)
-{
-    va_list arguments;
-    if (!run->options.verbose)
-        return;
-    va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
-    va_end(arguments);
-    fputc('\n', stderr);
-}
-
-noreturn void run_fail(const snapshot_run *run, const char *format, ...)
-{
-    va_list arguments;
-    fflush(stdout);
-    fprintf(stderr, "seed %" PRIu64 ": ", run->options.seed);
-    va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
-    va_end(arguments);
-    fputc('\n', stderr);
-    sim_say_how_to_repeat();
-    exit(1);
-}
 
 /* ---- what the run is about ---- */
 
@@ -76,6 +33,25 @@ static void set_faults(snapshot_run *run)
     };
 }
 
+static void set_up_images(snapshot_run *run)
+{
+    static const run_forms forms[] = {RUN_PORTABLE, RUN_IMAGES, RUN_BOTH};
+    run->forms = forms[run_draw(run, 3)];
+    run->service = run->forms == RUN_PORTABLE ? &run_service : &run_service_arena;
+    if (run->forms == RUN_PORTABLE)
+        return;
+    if (run_one_in(run, 8))
+        run_service_size(8192); /* more than one chunk */
+    run->tracker_fails = run_one_in(run, 4);
+    run->engine_options.config = run_config();
+    run->engine_options.image_full_every = 2 + (uint32_t)run_draw(run, 5);
+    if (run_one_in(run, 2)) /* chains need many of them in one life */
+        run->engine_options.snapshot_every = 10 + run_draw(run, 50);
+    run->engine_options.image_io_backend = baton_sim_backend();
+    run->engine_options.image_tracker = run_tracker();
+    run->engine_options.image_tracker_context = run;
+}
+
 static void set_up(snapshot_run *run)
 {
     static const uint32_t values[] = {16, 256, 1024, 4096};
@@ -100,23 +76,11 @@ static void set_up(snapshot_run *run)
         .io_backend = baton_sim_backend(),
         .snapshot_io_backend = baton_sim_backend(),
     };
-    if (run->options.verbose)
-        baton_sim_set_tell(run->sim, say_line, NULL);
-    baton_log_set_sink(run->options.verbose ? log_line : NULL, NULL, BATON_LOG_INFO);
+    set_up_images(run);
+    sim_listen(&run->options, run->sim);
     set_faults(run);
     const int r = baton_machine_init(&run->mirror, &run_service, NULL, NULL);
     baton_assert(r == 0);
-}
-
-static void count_up(snapshot_run *run, run_totals *totals)
-{
-    const baton_sim_counts *counts = baton_sim_counts_of(run->sim);
-    uint64_t *into = (uint64_t *)(void *)&totals->sim;
-    const uint64_t *from = (const uint64_t *)(const void *)counts;
-    for (size_t i = 0; i < sizeof(*counts) / sizeof(uint64_t); i++)
-        into[i] += from[i];
-    totals->runs++;
-    totals->steps += run->options.steps;
 }
 
 /* Nothing goes wrong any more: a snapshot that is asked for now is taken, and the next start is made
@@ -124,6 +88,7 @@ static void count_up(snapshot_run *run, run_totals *totals)
 static void take_the_last_one(snapshot_run *run)
 {
     (void)run_calm(run);
+    run->tracker_fails = false;
     run->faults &= ~(uint32_t)FAULT_ENOSPC;
     run->full = false;
     baton_sim_set_room(run->sim, UINT64_MAX);
@@ -174,7 +139,7 @@ void run_seed(const run_options *options, run_totals *totals, baton_digest *ret_
             run_step(&self);
     }
     finish(&self);
-    count_up(&self, totals);
+    sim_count_up(&totals->common, options, self.sim);
     *ret_trace = baton_sim_trace(self.sim);
     wrap_engine(NULL);
     baton_sim_free(self.sim);

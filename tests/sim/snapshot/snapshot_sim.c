@@ -1,240 +1,57 @@
 /* tests/sim/snapshot/snapshot_sim.c: the engine and its snapshots on a simulated machine, seed after
  * seed. */
-#include <errno.h>
 #include <inttypes.h>
-#include <malloc.h>
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "base/breakable.h"
 #include "tests/sim/snapshot/snapshot_run.h"
 
-#define HANG_SECONDS 120u
+static run_totals totals;
 
-static const char usage[] =
-    "Usage: snapshot-sim [--seed N] [--seeds K] [--steps M] [--faults LIST] [--break NAME]\n"
-    "                   [--seconds S] [--verbose]\n"
-    "\n"
-    "Runs the engine and its snapshots on a simulated machine: a random workload, crashes, "
-    "faults,\n"
-    "and a model that says what must be there afterwards. The same seed gives the same run, to "
-    "the\n"
-    "last byte.\n"
-    "\n"
-    "  --seed N       the first seed (default 1)\n"
-    "  --seeds K      so many seeds in a row (default 1)\n"
-    "  --stride K     the next seed is K more (default 1)\n"
-    "  --steps M      steps of each run (default 150)\n"
-    "  --faults LIST  instead of those that the seed draws: none, or some of\n"
-    "                 eio,enospc,split,rot,spoil,misdirect,lying,late-lock\n"
-    "  --seconds S    end after so many seconds, whatever K is\n"
-    "  --break NAME   break the snapshots on purpose: list for the names\n"
-    "  --verbose      every operation, accident and log line to stderr\n"
-    "  --progress     a line on stderr that counts\n"
-    "\n"
-    "Exit code: 0 when every run was right, 1 when one was not, 2 for wrong usage.\n";
-
-typedef struct {
-    run_options run;
-    uint64_t seeds;
-    uint64_t stride;
-    uint64_t seconds;
-    bool progress;
-    const char *faults_text;
-    const char *break_name;
-} arguments;
-
-static arguments given;
-static char repeat_text[512];
-
-/* ---- how to repeat it ---- */
-
-static void prepare_repeat(const char *program, uint64_t seed)
+static void run(const run_options *options, baton_digest *ret_trace)
 {
-    (void)snprintf(repeat_text, sizeof(repeat_text),
-                   "repeat: %s --seed %" PRIu64 " --steps %u%s%s%s%s\n", program, seed,
-                   given.run.steps, given.faults_text != NULL ? " --faults " : "",
-                   given.faults_text != NULL ? given.faults_text : "",
-                   given.break_name != NULL ? " --break " : "",
-                   given.break_name != NULL ? given.break_name : "");
+    run_seed(options, &totals, ret_trace);
 }
 
-void sim_say_how_to_repeat(void)
+static void print(void)
 {
-    fputs(repeat_text, stderr);
-}
-
-/* An assert that fails, and a run that does not end, are findings too. */
-static void on_signal(int number)
-{
-    static const char hangs[] = "the run does not end\n";
-    if (number == SIGALRM)
-        (void)!write(STDERR_FILENO, hangs, sizeof(hangs) - 1);
-    (void)!write(STDERR_FILENO, repeat_text, strlen(repeat_text));
-    _exit(1);
-}
-
-/* ---- arguments ---- */
-
-static bool number_of(const char *text, uint64_t *ret_number)
-{
-    char *end;
-    errno = 0;
-    *ret_number = strtoull(text, &end, 10);
-    return errno == 0 && end != text && *end == '\0' && text[0] != '-';
-}
-
-static bool faults_of(const char *text, uint32_t *ret_faults)
-{
-    static const char *const names[] = {"eio",   "enospc",    "split", "rot",
-                                        "spoil", "misdirect", "lying", "late-lock"};
-    *ret_faults = 0;
-    if (strcmp(text, "none") == 0)
-        return true;
-    while (*text != '\0') {
-        const size_t length = strcspn(text, ",");
-        uint32_t at = 0;
-        while (at < 8 && (strlen(names[at]) != length || strncmp(names[at], text, length) != 0))
-            at++;
-        if (at == 8)
-            return false;
-        *ret_faults |= 1u << at;
-        text += length;
-        text += *text == ',';
-    }
-    return true;
-}
-
-static bool break_of(const char *name)
-{
-    static const char *const names[] = {
-#define BREAK_NAME(name, text) text,
-        BATON_SNAPSHOT_BREAK_LIST(BREAK_NAME)
-#undef BREAK_NAME
-    };
-    for (uint32_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if (strcmp(name, names[i]) == 0) {
-            baton_break_chosen = (int)(BATON_BREAKS + 1 + i);
-            return true;
-        }
-        if (strcmp(name, "list") == 0)
-            puts(names[i]);
-    }
-    return false;
-}
-
-static int wrong(const char *what, const char *why)
-{
-    fprintf(stderr, "baton: %s: %s: see --help\n", what, why);
-    return 2;
-}
-
-/* -1: go on. */
-static int parse(int argc, char **argv)
-{
-    given = (arguments){
-        .run = {.seed = 1, .steps = 150, .faults = FAULT_DRAWN}, .seeds = 1, .stride = 1};
-    for (int i = 1; i < argc; i++) {
-        const char *name = argv[i];
-        uint64_t number = 0;
-        if (strcmp(name, "--help") == 0) {
-            fputs(usage, stdout);
-            return 0;
-        }
-        if (strcmp(name, "--verbose") == 0) {
-            given.run.verbose = true;
-            continue;
-        }
-        if (strcmp(name, "--progress") == 0) {
-            given.progress = true;
-            continue;
-        }
-        if (i + 1 == argc)
-            return wrong(name, "unknown, or without its value");
-        const char *value = argv[++i];
-        const bool is_number = number_of(value, &number);
-        if (strcmp(name, "--faults") == 0) {
-            if (!faults_of(value, &given.run.faults))
-                return wrong(value, "no such fault");
-            given.faults_text = value;
-        } else if (strcmp(name, "--break") == 0) {
-            if (!break_of(value))
-                return strcmp(value, "list") == 0 ? 0 : wrong(value, "nothing is broken so");
-            given.break_name = value;
-        } else if (!is_number) {
-            return wrong(name, "unknown, or its value is no number");
-        } else if (strcmp(name, "--seed") == 0) {
-            given.run.seed = number;
-        } else if (strcmp(name, "--seeds") == 0) {
-            given.seeds = number;
-        } else if (strcmp(name, "--stride") == 0) {
-            given.stride = number;
-        } else if (strcmp(name, "--steps") == 0) {
-            given.run.steps = (uint32_t)number;
-        } else if (strcmp(name, "--seconds") == 0) {
-            given.seconds = number;
-        } else {
-            return wrong(name, "unknown");
-        }
-    }
-    return -1;
-}
-
-/* ---- the runs ---- */
-
-static void print_totals(const run_totals *t, baton_digest trace)
-{
-    char text[BATON_DIGEST_TEXT_BYTES];
-    const baton_sim_counts *sim = &t->sim;
-    printf("seeds=%" PRIu64 " steps=%" PRIu64 " operations=%" PRIu64 " submitted=%" PRIu64
-           " published=%" PRIu64 " failed=%" PRIu64 " full=%" PRIu64 "\n",
-           t->runs, t->steps, sim->operations, t->submitted, t->published, t->failed, t->full);
+    const run_totals *t = &totals;
+    printf(" submitted=%" PRIu64 " published=%" PRIu64 " failed=%" PRIu64 " full=%" PRIu64 "\n",
+           t->submitted, t->published, t->failed, t->full);
     printf("opens=%" PRIu64 " from=%" PRIu64 " fell_back=%" PRIu64 " resumed=%" PRIu64
            " kept=%" PRIu64 " refused=%" PRIu64 " read_whole=%" PRIu64 " damaged=%" PRIu64
            " unprovable=%" PRIu64 " broken=%" PRIu64 "\n",
            t->opens, t->from, t->fell_back, t->resumed, t->kept, t->refused, t->read_whole,
            t->damaged, t->unprovable, t->broken);
-    printf("kills=%" PRIu64 " power_cuts=%" PRIu64 " landed_late=%" PRIu64 " errors=%" PRIu64
-           " no_space=%" PRIu64 " splits=%" PRIu64 " rotten=%" PRIu64 " spoiled=%" PRIu64
-           " misdirected=%" PRIu64 " lies=%" PRIu64 "\n",
-           sim->kills, sim->power_cuts, sim->landed_late, sim->errors, sim->no_space, sim->splits,
-           sim->rotten, sim->spoiled, sim->misdirected, sim->lies);
-    printf("trace=%s\n", baton_digest_text(trace, text));
+    printf("images=%" PRIu64 " increments=%" PRIu64 " stopped=%" PRIu64 " from_image=%" PRIu64
+           " pins=%" PRIu64 " exports=%" PRIu64 " imports=%" PRIu64 " mended=%" PRIu64 "\n",
+           t->images, t->increments, t->stopped, t->from_image, t->pins, t->exports, t->imports,
+           t->mended);
 }
 
 int main(int argc, char **argv)
 {
-    const int answer = parse(argc, argv);
-    if (answer >= 0)
-        return answer;
-    /* Memory that a run gives back is the next one's. */
-    (void)mallopt(M_MMAP_THRESHOLD, 1 << 30);
-    (void)mallopt(M_TRIM_THRESHOLD, 1 << 30);
-    (void)signal(SIGABRT, on_signal);
-    (void)signal(SIGALRM, on_signal);
-
-    static run_totals totals;
-    baton_digest all = {{0}};
-    const time_t begun = time(NULL);
-    for (uint64_t i = 0; i < given.seeds; i++) {
-        if (given.seconds > 0 && time(NULL) - begun >= (time_t)given.seconds)
-            break;
-        run_options options = given.run;
-        baton_digest trace;
-        options.seed += i * given.stride;
-        prepare_repeat(argv[0], options.seed);
-        (void)alarm(HANG_SECONDS);
-        run_seed(&options, &totals, &trace);
-        all = baton_digest_chain(all, trace.bytes, sizeof(trace.bytes));
-        if (given.progress && i % 16 == 0)
-            fprintf(stderr, "\r%" PRIu64 " seeds, %" PRIu64 " recoveries ", totals.runs,
-                    totals.opens);
-    }
-    (void)alarm(0);
-    print_totals(&totals, all);
-    return 0;
+    static const char *const break_names[] = {
+#define BREAK_NAME(name, text) text,
+        BATON_SNAPSHOT_BREAK_LIST(BREAK_NAME)
+#undef BREAK_NAME
+    };
+    static const simulator self = {
+        .name = "snapshot-sim",
+        .about =
+            "Runs the engine and its snapshots on a simulated machine: a random workload, "
+            "crashes, faults,\n"
+            "and a model that says what must be there afterwards. The same seed gives the same "
+            "run, to the\n"
+            "last byte.\n",
+        .broken = "the snapshots",
+        .break_names = break_names,
+        .break_first = BATON_BREAKS + 1,
+        .break_count = sizeof(break_names) / sizeof(break_names[0]),
+        .run = run,
+        .print = print,
+        .totals = &totals.common,
+        .recoveries = &totals.opens,
+    };
+    return sim_main(&self, argc, argv);
 }
