@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -90,16 +89,17 @@ void baton_control_call_close(baton_control_call *call)
     *call = BATON_CONTROL_CALL_CLOSED;
 }
 
-int baton_control_call_ask(baton_control_call *call, const char *word, const char *nonce)
+int baton_control_call_ask(baton_control_call *call, const char *word, const json_t *fields)
 {
     json_t *request = json_pack("{s:i, s:s}", "baton", BATON_CONTROL_PROTOCOL, "do", word);
-    int r = request != NULL ? 0 : -ENOMEM;
-    if (r == 0 && nonce != NULL && json_object_set_new(request, "nonce", json_string(nonce)) < 0)
-        r = -EINVAL;
-    char *line = r == 0 ? json_dumps(request, JSON_COMPACT) : NULL;
+    json_t *more = fields != NULL ? json_deep_copy(fields) : NULL;
+    const bool whole = request != NULL && (fields == NULL || more != NULL) &&
+                       (more == NULL || json_object_update_missing(request, more) == 0);
+    char *line = whole ? json_dumps(request, JSON_COMPACT) : NULL;
     json_decref(request);
+    json_decref(more);
     if (line == NULL)
-        return r < 0 ? r : -ENOMEM;
+        return -ENOMEM;
     const size_t bytes = strlen(line);
     line[bytes] = '\n'; /* its terminator's place: the length is known */
     free(call->out);

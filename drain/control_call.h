@@ -2,6 +2,7 @@
  * out and lines in. Nothing here blocks: the caller waits for the descriptor, with its own clock. */
 #pragma once
 
+#include <jansson.h>
 #include <stddef.h>
 
 #include <baton/status.h>
@@ -25,10 +26,10 @@ BATON_MUST_USE int baton_control_call_open(baton_control_call *call, const char 
                                            baton_error *error);
 void baton_control_call_close(baton_control_call *call);
 
-/* Queue one request; one at a time. nonce may be NULL. 0, -ENOMEM, -EINVAL (the nonce is no
- * UTF-8). */
+/* Queue one request; one at a time. fields: an object of what it says beside its word, as
+ * {"nonce":"..."}; may be NULL. 0, -ENOMEM. */
 BATON_MUST_USE int baton_control_call_ask(baton_control_call *call, const char *word,
-                                          const char *nonce);
+                                          const json_t *fields);
 /* 0: all of it left; 1: wait until it can be written; -EPIPE: hung up, though an answer may stand
  * in the socket. */
 BATON_MUST_USE int baton_control_call_send(baton_control_call *call);

@@ -1,10 +1,10 @@
 /* drain/control_request.c: the words of control protocol 1.
  *
  *   {"baton":1,"do":"status"}    {"baton":1,"ok":true,"do":"status","instance":{...},"seq":...}
+ *   {"baton":1,"do":"metrics"}   "metrics": the service's own, as Prometheus text
  *   {"baton":1,"do":"drain"}     "accepted" at once, and a report line at the end of the process
  *   {"baton":1,"do":"snapshot"}  when it is published
  *   {"baton":1,"do":"finalize"}  the schema that is written from here on
- *   {"baton":1,"do":"metrics"}   "metrics": the service's own, as Prometheus text
  *
  * With "nonce":"...", a request is refused unless it names this very instance. Unknown words and
  * fields are refused, never skipped (E7). */
@@ -153,7 +153,7 @@ static int check(baton_control_client *client, json_t *request)
             return i;
     refuse(client, NULL, BATON_E_UNKNOWN_TYPE,
            "it asks for something that this service does not know",
-           "ask for status, metrics, drain, snapshot or finalize");
+           "ask for status, drain, snapshot or finalize");
     return -1;
 }
 
@@ -178,6 +178,9 @@ void baton_control_request(baton_control_client *client, const char *line, size_
     case WORD_STATUS:
         answer_status(client);
         break;
+    case WORD_METRICS:
+        answer_metrics(client);
+        break;
     case WORD_DRAIN:
         begin_drain(client);
         break;
@@ -198,9 +201,6 @@ void baton_control_request(baton_control_client *client, const char *line, size_
     case WORD_HANDOVER:
         refuse(client, words[word], BATON_E_REFUSED, "it is not built in this version",
                "drain this instance and start the next one on the same directory");
-        break;
-    case WORD_METRICS:
-        answer_metrics(client);
         break;
     default:
         break; /* answered by check */

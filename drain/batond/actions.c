@@ -1,6 +1,7 @@
 /* drain/batond/actions.c: see actions.h. */
 #include "drain/batond/actions.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -124,30 +125,30 @@ static void on_socket(void *context, int fd, uint32_t events)
     free_when_over(action);
 }
 
-static int begin(batond_action *action, bool is_drain, const char *nonce, baton_error *error)
+static int begin(batond_action *action, const char *word, const json_t *fields, baton_error *error)
 {
     int r = baton_control_call_open(&action->call, action->actions->path, error);
     if (r < 0)
         return r;
-    r = baton_control_call_ask(&action->call, is_drain ? "drain" : "snapshot", nonce);
+    r = baton_control_call_ask(&action->call, word, fields);
     if (r < 0) {
         hang_up(action);
-        return baton_error_set(error, r, "control request", NULL, "take the nonce from /health");
+        return baton_error_set(error, r, "control request", NULL, "give the process more memory");
     }
     action->state = BATOND_ACTION_ASKED;
-    action->is_drain = is_drain;
+    action->is_drain = strcmp(word, "drain") == 0;
     go_on(action);
     return 0;
 }
 
-int batond_action_begin(batond_actions *actions, bool is_drain, const char *nonce,
+int batond_action_begin(batond_actions *actions, const char *word, const json_t *fields,
                         batond_action **ret_action, baton_error *error)
 {
     for (uint32_t i = 0; i < BATOND_ACTIONS_MAX - 1; i++) {
         batond_action *action = &actions->all[i];
         if (action->state != BATOND_ACTION_FREE)
             continue;
-        const int r = begin(action, is_drain, nonce, error);
+        const int r = begin(action, word, fields, error);
         if (r < 0)
             return r;
         action->waiters = 1;
@@ -156,6 +157,17 @@ int batond_action_begin(batond_actions *actions, bool is_drain, const char *nonc
     }
     return baton_error_set(error, BATON_E_FULL, "control request",
                            "too many are waiting for their answers", "ask again later");
+}
+
+int batond_action_begin_drain(batond_actions *actions, const char *nonce,
+                              batond_action **ret_action, baton_error *error)
+{
+    json_t *fields = json_pack("{s:s}", "nonce", nonce);
+    const int r = fields != NULL ? batond_action_begin(actions, "drain", fields, ret_action, error)
+                                 : baton_error_set(error, -ENOMEM, "control request", NULL,
+                                                   "give the process more memory");
+    json_decref(fields);
+    return r;
 }
 
 bool batond_actions_drain_under_way(const batond_actions *actions)
@@ -180,7 +192,9 @@ void batond_actions_follow_drain(batond_actions *actions, const char *nonce)
     if (batond_actions_drain_under_way(actions) || action->state != BATOND_ACTION_FREE ||
         (known_nonce != NULL && strcmp(known_nonce, nonce) == 0))
         return;
-    const int r = begin(action, true, nonce, &error);
+    json_t *fields = json_pack("{s:s}", "nonce", nonce);
+    const int r = fields != NULL ? begin(action, "drain", fields, &error) : -ENOMEM;
+    json_decref(fields);
     if (r < 0) /* it has just ended, or is about to be asked again */
         baton_log(DEBUG, "batond.drain_not_followed", BATON_LOG_TEXT("why", error.why));
 }

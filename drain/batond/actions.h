@@ -1,4 +1,4 @@
-/* drain/batond/actions.h: what changes something: drain and snapshot, each asked on a connection of
+/* drain/batond/actions.h: what changes something: drain, snapshot and the like, each asked on a connection of
  * its own, so that a long answer holds up nobody else's question. A drain that has begun is listened
  * to until its end, whoever began it: its report is kept. */
 #pragma once
@@ -39,11 +39,14 @@ typedef struct batond_actions {
 void batond_actions_init(batond_actions *actions, baton_loop *loop, const char *path);
 void batond_actions_fini(batond_actions *actions);
 
-/* Ask the service; nonce may be NULL. The action is kept until it is released, a drain that was
+/* Ask the service; fields as in baton_control_call_ask. The action is kept until it is released, a drain that was
  * accepted to its end.
  * BATON_E_FULL: too many at once; else as baton_control_call_open. */
-BATON_MUST_USE int batond_action_begin(batond_actions *actions, bool is_drain, const char *nonce,
-                                       batond_action **ret_action, baton_error *error);
+BATON_MUST_USE int batond_action_begin(batond_actions *actions, const char *word,
+                                       const json_t *fields, batond_action **ret_action,
+                                       baton_error *error);
+BATON_MUST_USE int batond_action_begin_drain(batond_actions *actions, const char *nonce,
+                                             batond_action **ret_action, baton_error *error);
 void batond_action_release(batond_action *action);
 /* The service drains, as it says: listen to that instance's drain, unless that is done already. */
 void batond_actions_follow_drain(batond_actions *actions, const char *nonce);

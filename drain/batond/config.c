@@ -78,10 +78,13 @@ void batond_config_help(FILE *file)
         "  GET /readyz             200 only when it is caught up and takes requests\n"
         "  GET /startupz           200 when this instance has hydrated\n"
         "  GET /metrics            for Prometheus: the service's own, and batond's\n"
-        "  POST /drain [?wait=yes] and\n"
-        "  POST /snapshot          with the token; body: nothing, or {\"nonce\":\"...\"} of "
-        "/health: only that\n"
-        "                          instance obeys. From other machines only over TLS\n"
+        "  POST /drain [?wait=yes], /snapshot, /finalize, /handover\n"
+        "                          with the token; from other machines only over TLS. Body: "
+        "nothing, "
+        "or\n"
+        "                          {\"nonce\":\"...\"} of /health: only that instance obeys. "
+        "/handover takes\n"
+        "                          to (a standby's nonce) and max_gap_ms, too\n"
         "\n"
         "Options:\n");
     baton_options_print(file, table, OPTIONS);

@@ -15,10 +15,14 @@ typedef enum { ROUTE_LOOK, ROUTE_METRICS, ROUTE_ACT } route_kind;
 typedef struct {
     const char *path;
     route_kind kind;
-    bool at_once; /* answers from what is known: never waits for the service */
-    bool is_drain;
+    bool at_once;              /* answers from what is known: never waits for the service */
+    const char *word;          /* of the control protocol */
+    const char *const *fields; /* that the body may hold; ends with NULL */
     unsigned (*look)(const batond_view *view, json_t **ret_body);
 } endpoint;
+
+static const char *const only_nonce[] = {"nonce", NULL};
+static const char *const of_handover[] = {"nonce", "to", "max_gap_ms", NULL};
 
 static const endpoint routes[] = {
     {.path = "/health", .kind = ROUTE_LOOK, .look = batond_view_health},
@@ -26,8 +30,10 @@ static const endpoint routes[] = {
     {.path = "/readyz", .kind = ROUTE_LOOK, .look = batond_view_ready},
     {.path = "/startupz", .kind = ROUTE_LOOK, .look = batond_view_started},
     {.path = "/metrics", .kind = ROUTE_METRICS},
-    {.path = "/drain", .kind = ROUTE_ACT, .is_drain = true},
-    {.path = "/snapshot", .kind = ROUTE_ACT},
+    {.path = "/drain", .kind = ROUTE_ACT, .word = "drain", .fields = only_nonce},
+    {.path = "/snapshot", .kind = ROUTE_ACT, .word = "snapshot", .fields = only_nonce},
+    {.path = "/finalize", .kind = ROUTE_ACT, .word = "finalize", .fields = only_nonce},
+    {.path = "/handover", .kind = ROUTE_ACT, .word = "handover", .fields = of_handover},
 };
 #define ROUTES ((uint32_t)(sizeof(routes) / sizeof(routes[0])))
 
@@ -92,16 +98,32 @@ static int check_token(batond_sidecar *sidecar, batond_request *request)
                          "send Authorization: Bearer TOKEN");
 }
 
-/* The body: nothing, or {"nonce":"..."}. False: something else. */
-static bool read_nonce(const batond_request *request, json_t **ret_body, const char **ret_nonce)
+static bool is_field(const endpoint *route, const char *key)
 {
-    *ret_nonce = NULL;
-    *ret_body = NULL;
+    for (uint32_t i = 0; route->fields[i] != NULL; i++)
+        if (strcmp(route->fields[i], key) == 0)
+            return true;
+    return false;
+}
+
+/* The body: nothing, or an object of the fields that this path takes. False: something else. What
+ * they mean, the service judges. */
+static bool read_body(const batond_request *request, json_t **ret_fields)
+{
+    const char *key;
+    json_t *value;
+    *ret_fields = NULL;
     if (request->body_bytes == 0)
         return true;
-    *ret_body = json_loadb(request->body, request->body_bytes, JSON_REJECT_DUPLICATES, NULL);
-    *ret_nonce = json_string_value(json_object_get(*ret_body, "nonce"));
-    return json_object_size(*ret_body) == 1 && *ret_nonce != NULL;
+    *ret_fields = json_loadb(request->body, request->body_bytes, JSON_REJECT_DUPLICATES, NULL);
+    json_object_foreach(*ret_fields, key, value)
+    {
+        const bool is_number = strcmp(key, "max_gap_ms") == 0;
+        if (!is_field(&routes[request->route], key) ||
+            !(is_number ? json_is_integer(value) : json_is_string(value)))
+            return false;
+    }
+    return json_object_size(*ret_fields) > 0;
 }
 
 static bool read_query(batond_request *request)
@@ -115,13 +137,12 @@ static bool read_query(batond_request *request)
 static void begin_action(batond_sidecar *sidecar, batond_request *request)
 {
     const endpoint *route = &routes[request->route];
-    json_t *body = NULL;
-    const char *nonce = NULL;
+    json_t *fields = NULL;
     request->status = check_token(sidecar, request);
-    if (request->status == 0 && (!read_nonce(request, &body, &nonce) || !read_query(request)))
+    if (request->status == 0 && (!read_body(request, &fields) || !read_query(request)))
         request->status = refuse(sidecar, request, 400, "the body or the query is not understood",
                                  "send no body, or {\"nonce\":\"...\"}; of /drain, wait is yes or "
-                                 "no");
+                                 "no; see batond --help");
     if (request->status == 0 &&
         batond_watch_reach(&sidecar->watch, request->arrived_ns) == BATOND_SILENT) {
         request->status = 503;
@@ -129,14 +150,14 @@ static void begin_action(batond_sidecar *sidecar, batond_request *request)
                         "the service does not answer; it was not asked", "look at /health");
     }
     if (request->status == 0) {
-        const int r = batond_action_begin(&sidecar->actions, route->is_drain, nonce,
-                                          &request->action, &request->error);
+        const int r = batond_action_begin(&sidecar->actions, route->word, fields, &request->action,
+                                          &request->error);
         if (r < 0)
-            request->status = r == BATON_E_FULL ? 429 : r == -EINVAL ? 400 : 503;
+            request->status = r == BATON_E_FULL ? 429 : 503;
         else
             baton_log(INFO, "batond.asked", BATON_LOG_TEXT("path", route->path));
     }
-    json_decref(body);
+    json_decref(fields);
 }
 
 /* ---- when ---- */

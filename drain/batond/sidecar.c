@@ -83,8 +83,8 @@ static void drain_for_term(batond_sidecar *sidecar)
     if (!sidecar->config->drain_on_term || sidecar->term_action != NULL || sidecar->drain_seen ||
         !can)
         return;
-    const int r = batond_action_begin(&sidecar->actions, true, batond_watch_nonce(&sidecar->watch),
-                                      &sidecar->term_action, &error);
+    const int r = batond_action_begin_drain(&sidecar->actions, batond_watch_nonce(&sidecar->watch),
+                                            &sidecar->term_action, &error);
     if (r < 0) /* tried again when something happens, to the deadline */
         baton_log(WARN, "batond.drain_not_asked", BATON_LOG_TEXT("why", error.why));
 }

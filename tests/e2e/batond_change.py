@@ -5,6 +5,7 @@ import socket
 import ssl
 
 from batond_case import BATOND, TOKEN, BatondCase, FakeService, process, read_to_end, status_line, wait_until
+from cli_case import TOY_NEXT
 from workdir import main
 
 OTHER = "another-token-9876543210"
@@ -140,6 +141,30 @@ class Drain(BatondCase):
         self.assertEqual(self.post("/snapshot", body=nonce).code, 200)
         self.assertEqual(self.post("/drain?wait=yes", body=nonce).code, 200)
         self.assertEqual(child.wait(), 0)
+
+
+class Versions(BatondCase):
+    def test_finalize_is_for_the_instance_that_is_meant(self):
+        self.start(program=TOY_NEXT)
+        self.sidecar("--token-file", self.token_file())
+        self.ready()
+        self.assertEqual((self.health()["schema"], self.post("/finalize", None).code), (1, 401))
+        self.assertEqual(self.post("/finalize", body='{"nonce":"%s"}' % ("0" * 32)).code, 409)
+        self.assertEqual(self.health()["schema"], 1)
+        answer = self.post("/finalize", body='{"nonce":"%s"}' % self.health()["instance"]["nonce"])
+        self.assertEqual((answer.code, answer.json()["schema"]), (200, 2))
+        wait_until(lambda: self.health()["schema"] == 2, "the newest schema")
+
+    def test_what_a_handover_is_told_reaches_the_service(self):
+        fake = FakeService(self, lambda request: status_line())
+        self.sidecar("--token-file", self.token_file(), service=fake.path)
+        self.ready()
+        self.assertEqual(self.post("/handover", body='{"nonce":"a","to":"b","max_gap_ms":100}').code, 200)
+        self.assertEqual(fake.asked[-1], {"baton": 1, "do": "handover", "nonce": "a", "to": "b", "max_gap_ms": 100})
+        for body in ('{"max_gap_ms":"1"}', '{"to":5}', '{"do":"drain"}', '{"baton":2}'):
+            self.assertEqual(self.post("/handover", body=body).code, 400, body)
+            self.assertEqual(self.post("/snapshot", body=body).code, 400, body)
+        self.assertEqual(self.post("/drain", body='{"to":"b"}').code, 400)
 
 
 class Silence(BatondCase):
