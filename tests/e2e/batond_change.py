@@ -145,6 +145,7 @@ class Drain(BatondCase):
 
 class Versions(BatondCase):
     def test_finalize_is_for_the_instance_that_is_meant(self):
+        self.start().terminate()
         self.start(program=TOY_NEXT)
         self.sidecar("--token-file", self.token_file())
         self.ready()
