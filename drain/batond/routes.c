@@ -305,7 +305,9 @@ static void reply_look(batond_sidecar *sidecar, const batond_request *request, b
     reply->code = route->look(view, &body);
     reply->come_again = reply->code == 503;
     set_body(reply, body);
-    if (sidecar->over_ns != 0 && route->look == batond_view_health)
+    const json_t *drained = json_object_get(view->last_drain, "instance");
+    if (sidecar->drain_seen && route->look == batond_view_health && drained != NULL &&
+        json_equal(drained, view->instance))
         sidecar->report_was_fetched = true;
 }
 
