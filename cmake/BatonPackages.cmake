@@ -14,6 +14,7 @@ baton_package(XXHASH libxxhash)
 baton_package(MSGPACK msgpack)
 baton_package(JANSSON jansson)
 baton_package(CRYPTO libcrypto) # the baton command only: checksums of exported snapshots
+baton_package(MICROHTTPD libmicrohttpd) # batond only
 # In our programs only, never forced on a user of the library, and not under sanitizers: they bring their own malloc.
 baton_package(JEMALLOC jemalloc)
 if(BATON_TESTS)

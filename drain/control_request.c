@@ -1,6 +1,7 @@
 /* drain/control_request.c: the words of control protocol 1.
  *
  *   {"baton":1,"do":"status"}    {"baton":1,"ok":true,"do":"status","instance":{...},"seq":...}
+ *   {"baton":1,"do":"metrics"}   "metrics": the service's own, as Prometheus text
  *   {"baton":1,"do":"drain"}     "accepted" at once, and a report line at the end of the process
  *   {"baton":1,"do":"snapshot"}  when it is published
  *   {"baton":1,"do":"finalize"}  the schema that is written from here on
@@ -9,11 +10,21 @@
  * fields are refused, never skipped (E7). */
 #include "drain/control_client.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static const char *const words[] = {"status", "drain",    "snapshot", "finalize",
-                                    "follow", "handover", NULL};
-enum { WORD_STATUS, WORD_DRAIN, WORD_SNAPSHOT, WORD_FINALIZE, WORD_FOLLOW, WORD_HANDOVER, WORDS };
+                                    "follow", "handover", "metrics",  NULL};
+enum {
+    WORD_STATUS,
+    WORD_DRAIN,
+    WORD_SNAPSHOT,
+    WORD_FINALIZE,
+    WORD_FOLLOW,
+    WORD_HANDOVER,
+    WORD_METRICS,
+    WORDS
+};
 
 static json_t *envelope(const baton_control *control, const char *word, bool ok)
 {
@@ -47,6 +58,23 @@ static void answer_status(baton_control_client *client)
     if (answer != NULL && status != NULL)
         json_object_update(answer, status);
     json_decref(status);
+    baton_control_answer(client, answer);
+}
+
+static void answer_metrics(baton_control_client *client)
+{
+    const baton_control *control = client->control;
+    char *text = NULL;
+    size_t bytes = 0;
+    const int r = baton_metrics_print(baton_engine_metrics(control->engine), &text, &bytes);
+    if (r < 0) {
+        refuse(client, words[WORD_METRICS], r, NULL, "give the process more memory");
+        return;
+    }
+    json_t *answer = envelope(control, words[WORD_METRICS], true);
+    if (answer != NULL)
+        json_object_set_new(answer, "metrics", baton_describe_text(text));
+    free(text);
     baton_control_answer(client, answer);
 }
 
@@ -149,6 +177,9 @@ void baton_control_request(baton_control_client *client, const char *line, size_
     switch (word) {
     case WORD_STATUS:
         answer_status(client);
+        break;
+    case WORD_METRICS:
+        answer_metrics(client);
         break;
     case WORD_DRAIN:
         begin_drain(client);

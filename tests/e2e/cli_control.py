@@ -126,6 +126,15 @@ class Control(ServiceCase):
         self.assertEqual(running["instance"], first["instance"])
         self.assertEqual(child.terminate(), 0, child.err())
 
+    def test_its_metrics_are_text_for_prometheus(self):
+        self.start()
+        self.client().add(0, 1)
+        connection = self.connect()
+        answer = connection.ask({"baton": 1, "do": "metrics"})
+        self.assertEqual((answer["ok"], answer["instance"]), (True, self.status()["instance"]))
+        self.assertRegex(answer["metrics"], r"(?m)^# TYPE baton_applied_seq gauge\nbaton_applied_seq 1$")
+        self.assertTrue(connection.ask(REQUEST)["ok"])
+
     def test_the_nonce_of_this_instance_is_accepted(self):
         child = self.start()
         self.service("status", "--nonce", child.ready["nonce"], check=0)

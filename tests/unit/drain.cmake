@@ -1,2 +1,6 @@
 baton_test(drain_options_test SOURCES unit/drain_options_test.c MODULES drain)
 baton_test(drain_plan_test SOURCES unit/drain_plan_test.c MODULES drain)
+baton_test(batond_config_test SOURCES unit/batond_config_test.c ../drain/batond/config.c MODULES drain)
+baton_test(batond_token_test SOURCES unit/batond_token_test.c ../drain/batond/token.c MODULES base)
+baton_test(batond_view_test SOURCES unit/batond_view_test.c ../drain/batond/view.c MODULES drain
+    LIBRARIES PkgConfig::JANSSON)
