@@ -8,8 +8,6 @@
 
 #include <baton/clock.h>
 
-#include "base/hex.h"
-
 #define PREPARE_NS UINT64_C(5000000000)
 #define SENT_SHARE 2u /* of the gap, for clients that are slow to take their answers */
 
@@ -249,10 +247,8 @@ void baton_cutover_open(baton_cutover *cutover, const baton_doors *doors, baton_
         .journal_id = baton_engine_journal_id(engine),
         .backend = options->engine.backend,
     };
-    int r = baton_hex_parse(instance->nonce, cutover->feeder_options.nonce,
-                            BATON_PEER_NONCE_BYTES) == 0
-                ? baton_feeder_open(&cutover->feeder_options, &cutover->feeder, &error)
-                : BATON_E_INVALID;
+    baton_instance_nonce(instance, cutover->feeder_options.nonce);
+    int r = baton_feeder_open(&cutover->feeder_options, &cutover->feeder, &error);
     if (r == 0)
         r = baton_engine_watch(engine, baton_feeder_fd(cutover->feeder), EPOLLIN, on_feeder,
                                cutover);
@@ -278,15 +274,15 @@ static int choose(baton_cutover *cutover, const char *to, baton_feeder_peer *ret
 {
     static const char *const what = "handover";
     baton_feeder_peer peers[BATON_FEEDER_PEERS_MAX];
-    uint8_t nonce[BATON_PEER_NONCE_BYTES];
+    baton_digest nonce = {{0}}; /* 32 hex digits, too */
     uint32_t following = 0;
-    if (to != NULL && baton_hex_parse(to, nonce, sizeof(nonce)) < 0)
+    if (to != NULL && baton_digest_parse(to, &nonce) < 0)
         return baton_error_set(error, BATON_E_INVALID, what, "that is no nonce: 32 hex digits",
                                "take it from the status of the standby");
     const uint32_t count = baton_feeder_peers(cutover->feeder, peers);
     for (uint32_t i = 0; i < count; i++) {
         if (!peers[i].following ||
-            (to != NULL && memcmp(peers[i].nonce, nonce, sizeof(nonce)) != 0))
+            (to != NULL && memcmp(peers[i].nonce, nonce.bytes, sizeof(nonce.bytes)) != 0))
             continue;
         *ret_peer = peers[i];
         following++;
@@ -368,34 +364,33 @@ static json_t *describe_peer(const baton_cutover *cutover, const baton_feeder_pe
                      baton_describe_number(seq > peer->durable.seq ? seq - peer->durable.seq : 0));
 }
 
-static json_t *describe_try(const baton_cutover *cutover)
+json_t *baton_cutover_report(const baton_cutover *cutover)
 {
     const baton_old *old = &cutover->old;
     json_t *steps = json_array();
     for (int state = BATON_OLD_PREPARING; state < BATON_OLD_STATES; state++)
         if (old->reached_ns[state] != 0)
-            json_array_append_new(
-                steps, json_pack("{s:s, s:f}", "step", baton_old_state_name((baton_old_state)state),
-                                 "ms", (double)old->reached_ns[state] / 1e6));
+            json_array_append_new(steps, json_pack("{s:s, s:f}", "step",
+                                                   baton_old_state_name((baton_old_state)state),
+                                                   "ms", (double)old->reached_ns[state] / 1e6));
     json_t *object = json_pack(
         "{s:s, s:o, s:o, s:f, s:f, s:o, s:o}", "state", baton_old_state_name(old->state), "try",
-        baton_describe_number(cutover->try_number), "to", nonce_text(cutover->peer_nonce),
-        "gap_ms", (double)cutover->gap_ns / 1e6, "max_gap_ms", (double)old->max_gap_ns / 1e6, "seq",
+        baton_describe_number(cutover->try_number), "to", nonce_text(cutover->peer_nonce), "gap_ms",
+        (double)cutover->gap_ns / 1e6, "max_gap_ms", (double)old->max_gap_ns / 1e6, "seq",
         baton_describe_number(old->point.seq), "steps", steps);
     if (object != NULL && old->status < 0)
         json_object_set_new(object, "error", baton_describe_error(&old->error));
     return object;
 }
 
-void baton_cutover_describe(baton_cutover *cutover, json_t *answer)
+void baton_cutover_describe(const baton_cutover *cutover, json_t *answer)
 {
     baton_feeder_peer peers[BATON_FEEDER_PEERS_MAX];
     json_t *followers = json_array();
-    const uint32_t count =
-        cutover->feeder != NULL ? baton_feeder_peers(cutover->feeder, peers) : 0;
+    const uint32_t count = cutover->feeder != NULL ? baton_feeder_peers(cutover->feeder, peers) : 0;
     for (uint32_t i = 0; i < count; i++)
         json_array_append_new(followers, describe_peer(cutover, &peers[i]));
     json_object_set_new(answer, "followers", followers);
     json_object_set_new(answer, "handover",
-                        cutover->try_number > 0 ? describe_try(cutover) : json_null());
+                        cutover->try_number > 0 ? baton_cutover_report(cutover) : json_null());
 }

@@ -37,5 +37,7 @@ void baton_cutover_abort(baton_cutover *cutover, const baton_error *why);
 uint64_t baton_cutover_turn(baton_cutover *cutover);
 void baton_cutover_close(baton_cutover *cutover); /* before the engine closes */
 
+/* The try that was done, or is under way. */
+json_t *baton_cutover_report(const baton_cutover *cutover);
 /* "followers": [...], "handover": {...} or null. */
-void baton_cutover_describe(baton_cutover *cutover, json_t *answer);
+void baton_cutover_describe(const baton_cutover *cutover, json_t *answer);

@@ -223,8 +223,7 @@ bool baton_feeder_post(feeder_peer *peer, const baton_peer_header *header, const
     const bool room = feeder->messages_count < limit;
     if (room) {
         baton_feeder_message *message =
-            &feeder
-                 ->messages[(feeder->messages_first + feeder->messages_count++) % MESSAGES_MAX];
+            &feeder->messages[(feeder->messages_first + feeder->messages_count++) % MESSAGES_MAX];
         message->peer_id = peer->known.id;
         message->gone = header == NULL;
         if (header != NULL) {
@@ -278,8 +277,7 @@ bool baton_feeder_send(baton_feeder *feeder, uint64_t peer_id, baton_peer_type t
                        uint64_t try_number, const void *body, uint32_t body_bytes, const int *fds,
                        uint32_t fds_count)
 {
-    baton_assert(body_bytes <= BATON_PEER_SHORT_BYTES_MAX &&
-                 fds_count <= BATON_PEER_LISTENERS_MAX);
+    baton_assert(body_bytes <= BATON_PEER_SHORT_BYTES_MAX && fds_count <= BATON_PEER_LISTENERS_MAX);
     pthread_mutex_lock(&feeder->mutex);
     feeder_peer *peer = peer_of(feeder, peer_id);
     bool queued = false;

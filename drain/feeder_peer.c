@@ -24,9 +24,8 @@ static uint64_t now_ns(void)
 static baton_peer_names names_of(const feeder_peer *peer, uint64_t try_number)
 {
     const baton_feeder_options *options = &peer->feeder->options;
-    baton_peer_names names = {.try_number = try_number,
-                              .epoch = options->epoch,
-                              .journal_id = options->journal_id};
+    baton_peer_names names = {
+        .try_number = try_number, .epoch = options->epoch, .journal_id = options->journal_id};
     memcpy(names.from, options->nonce, sizeof(names.from));
     memcpy(names.to, peer->known.nonce, sizeof(names.to));
     return names;
@@ -49,8 +48,7 @@ static void put_copy(feeder_peer *peer, baton_peer_type type, const void *body, 
 /* One line for the peer, one for the log; then the connection ends. */
 static void refuse(feeder_peer *peer, const baton_error *error)
 {
-    const baton_peer_refusal body =
-        baton_peer_refusal_put(error->status, error->why, error->todo);
+    const baton_peer_refusal body = baton_peer_refusal_put(error->status, error->why, error->todo);
     baton_log(WARN, "handover.refused_peer", BATON_LOG_TEXT("why", error->why),
               BATON_LOG_TEXT("standby", peer->known.directory));
     if (peer->out.busy && peer->out.sent > 0) { /* in the midst of another one */
@@ -87,8 +85,7 @@ static int check_hello(const feeder_peer *peer, const baton_peer_header *header,
         return baton_error_setf(
             error, BATON_E_REFUSED, what, "start the one with the higher epoch as the active",
             "the standby knows a later term: epoch %llu, here it is %llu",
-            (unsigned long long)(baton_le64_get(hello->highest_name) >
-                                         baton_le64_get(header->epoch)
+            (unsigned long long)(baton_le64_get(hello->highest_name) > baton_le64_get(header->epoch)
                                      ? baton_le64_get(hello->highest_name)
                                      : baton_le64_get(header->epoch)),
             (unsigned long long)options->epoch);
@@ -278,7 +275,8 @@ static bool put_piece(feeder_peer *peer)
         return false;
     int r = baton_feeder_files_next(peer, &bytes);
     if (r < 0) {
-        baton_error_set(&error, r, "send a snapshot", NULL, "look at its file with `baton snapshot verify`");
+        baton_error_set(&error, r, "send a snapshot", NULL,
+                        "look at its file with `baton snapshot verify`");
         refuse(peer, &error);
         return true;
     }

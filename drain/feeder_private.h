@@ -22,7 +22,7 @@ typedef struct {
 } peer_letter;
 
 typedef struct {
-    uint64_t *buffer; /* of one PIECE */
+    uint64_t *buffer;           /* of one PIECE */
     int chunks_fd, manifest_fd; /* -1: none, or sent */
     uint64_t chunks_bytes, manifest_bytes;
     uint64_t offset;

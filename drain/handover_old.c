@@ -146,8 +146,8 @@ void baton_old_on_answer(baton_old *old, const baton_engine_point *answer)
         return;
     baton_error_setf(&error, BATON_E_DIVERGED, "handover",
                      "this one serves on; compare the builds with `verify` and `digest`",
-                     "the two differ after entry %llu, in %s",
-                     (unsigned long long)old->point.seq, differs);
+                     "the two differ after entry %llu, in %s", (unsigned long long)old->point.seq,
+                     differs);
     resume(old, &error);
 }
 

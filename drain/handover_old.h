@@ -35,8 +35,8 @@ typedef enum {
 } baton_old_state;
 
 typedef struct {
-    uint64_t (*now_ns)(void *context);   /* monotonic */
-    bool (*prepare)(void *context);      /* send M2; false: nobody takes it */
+    uint64_t (*now_ns)(void *context); /* monotonic */
+    bool (*prepare)(void *context);    /* send M2; false: nobody takes it */
     void (*stop_intake)(void *context);
     bool (*all_released)(void *context); /* everything taken in, and sent or its client is slow */
     int (*point)(void *context, baton_engine_point *ret_point, baton_error *error); /* now */
@@ -74,9 +74,9 @@ void baton_old_on_ready(baton_old *old);
 void baton_old_on_refuse(baton_old *old, const baton_error *why);
 void baton_old_on_answer(baton_old *old, const baton_engine_point *answer);
 void baton_old_on_taken(baton_old *old);
-void baton_old_on_cut(baton_old *old);                             /* its connection has ended */
-void baton_old_on_hello(baton_old *old);                           /* it is back: M10 */
-void baton_old_on_abort(baton_old *old, const baton_error *why);   /* the operator, a drain */
+void baton_old_on_cut(baton_old *old);                           /* its connection has ended */
+void baton_old_on_hello(baton_old *old);                         /* it is back: M10 */
+void baton_old_on_abort(baton_old *old, const baton_error *why); /* the operator, a drain */
 /* Go as far as it goes now. How long the loop may sleep before the next call; UINT64_MAX: until
  * something comes. */
 uint64_t baton_old_step(baton_old *old);

@@ -160,8 +160,8 @@ static ssize_t send_some(baton_peer_outgoing *out, int fd)
             (struct iovec){(uint8_t *)&out->header + out->sent, head - out->sent};
     const size_t body_sent = out->sent > head ? out->sent - head : 0;
     if (out->body_bytes > body_sent)
-        parts[message.msg_iovlen++] = (struct iovec){
-            (uint8_t *)(uintptr_t)out->body + body_sent, out->body_bytes - body_sent};
+        parts[message.msg_iovlen++] = (struct iovec){(uint8_t *)(uintptr_t)out->body + body_sent,
+                                                     out->body_bytes - body_sent};
     if (out->sent == 0 && out->descriptors_count > 0) {
         const size_t bytes = out->descriptors_count * sizeof(int);
         message.msg_control = control.bytes;

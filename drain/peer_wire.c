@@ -90,12 +90,12 @@ int baton_peer_check_header(const baton_peer_header *header, baton_error *error)
     const uint32_t fixed = fixed_bytes(type);
     if (bytes > BATON_PEER_BODY_BYTES_MAX)
         return refuse(error, BATON_E_TOO_LARGE, "it is longer than any message may be");
-    const bool fits = fixed != 0                          ? bytes == fixed
-                      : type == BATON_PEER_FETCH          ? bytes == 0
-                      : type == BATON_PEER_PIECE          ? bytes >= sizeof(baton_peer_piece) &&
-                                                       bytes <= sizeof(baton_peer_piece) +
-                                                                    BATON_PEER_PIECE_BYTES
-                                                          : bytes >= sizeof(baton_batch_header);
+    const bool fits = fixed != 0                 ? bytes == fixed
+                      : type == BATON_PEER_FETCH ? bytes == 0
+                      : type == BATON_PEER_PIECE
+                          ? bytes >= sizeof(baton_peer_piece) &&
+                                bytes <= sizeof(baton_peer_piece) + BATON_PEER_PIECE_BYTES
+                          : bytes >= sizeof(baton_batch_header);
     if (!fits || bytes % 8 != 0)
         return refuse(error, BATON_E_INVALID, "its length does not fit its type");
     const uint32_t descriptors = baton_le32_get(header->descriptors);

@@ -21,23 +21,23 @@
 
 /* X(NAME, number, body: 0 is "as long as it is") */
 #define BATON_PEER_TYPES(X)                                                                        \
-    X(HELLO, 1, sizeof(baton_peer_hello))         /* N: M10 */                                     \
-    X(WELCOME, 2, sizeof(baton_peer_hello))       /* A */                                          \
-    X(REFUSE, 3, sizeof(baton_peer_refusal))      /* both: then the connection ends; or M3 */      \
-    X(FETCH, 4, 0u)                               /* N: a snapshot */                              \
-    X(SNAPSHOT, 5, sizeof(baton_peer_snapshot))   /* A: its pieces follow; root 0: none */         \
-    X(PIECE, 6, 0u)                               /* A */                                          \
-    X(FOLLOW, 7, sizeof(baton_peer_follow))       /* N: batches from there on */                   \
-    X(START, 8, sizeof(baton_peer_start))         /* A: before the first batch of an empty one */  \
-    X(BATCH, 9, 0u)                               /* A: of the journal, byte for byte */           \
-    X(ACK, 10, sizeof(baton_peer_ack))            /* N */                                          \
-    X(PREPARE, 11, sizeof(baton_peer_prepare))    /* A: M2, with descriptors */                    \
-    X(READY, 12, sizeof(baton_peer_ready))        /* N: M3 */                                      \
-    X(FINAL, 13, sizeof(baton_peer_point))        /* A: M4 */                                      \
-    X(ANSWER, 14, sizeof(baton_peer_point))       /* N: M5 */                                      \
-    X(GRANT, 15, sizeof(baton_peer_ack))          /* A: M7; the record's batch is in the stream */ \
-    X(TAKEN, 16, sizeof(baton_peer_ack))          /* N: M8 */                                      \
-    X(ABORT, 17, sizeof(baton_peer_refusal))      /* A: M9 */                                      \
+    X(HELLO, 1, sizeof(baton_peer_hello))        /* N: M10 */                                      \
+    X(WELCOME, 2, sizeof(baton_peer_hello))      /* A */                                           \
+    X(REFUSE, 3, sizeof(baton_peer_refusal))     /* both: then the connection ends; or M3 */       \
+    X(FETCH, 4, 0u)                              /* N: a snapshot */                               \
+    X(SNAPSHOT, 5, sizeof(baton_peer_snapshot))  /* A: its pieces follow; root 0: none */          \
+    X(PIECE, 6, 0u)                              /* A */                                           \
+    X(FOLLOW, 7, sizeof(baton_peer_follow))      /* N: batches from there on */                    \
+    X(START, 8, sizeof(baton_peer_start))        /* A: before the first batch of an empty one */   \
+    X(BATCH, 9, 0u)                              /* A: of the journal, byte for byte */            \
+    X(ACK, 10, sizeof(baton_peer_ack))           /* N */                                           \
+    X(PREPARE, 11, sizeof(baton_peer_prepare))   /* A: M2, with descriptors */                     \
+    X(READY, 12, sizeof(baton_peer_ready))       /* N: M3 */                                       \
+    X(FINAL, 13, sizeof(baton_peer_point))       /* A: M4 */                                       \
+    X(ANSWER, 14, sizeof(baton_peer_point))      /* N: M5 */                                       \
+    X(GRANT, 15, sizeof(baton_peer_ack))         /* A: M7; the record's batch is in the stream */  \
+    X(TAKEN, 16, sizeof(baton_peer_ack))         /* N: M8 */                                       \
+    X(ABORT, 17, sizeof(baton_peer_refusal))     /* A: M9 */                                       \
     X(AUTHORITY, 18, sizeof(baton_peer_refusal)) /* A: fenced; why names the directory */
 
 typedef enum {
@@ -51,8 +51,8 @@ typedef struct {
     baton_le16 version; /* BATON_PEER_PROTOCOL: of the sender */
     baton_le16 type;
     baton_le32 body_bytes;
-    baton_le64 try_number; /* of the handover that it belongs to; 0: none */
-    baton_le64 epoch;      /* the sender's: of the last batch that it has */
+    baton_le64 try_number;  /* of the handover that it belongs to; 0: none */
+    baton_le64 epoch;       /* the sender's: of the last batch that it has */
     uint8_t journal_id[16]; /* zero: the standby has no journal yet */
     uint8_t from[16];       /* nonces */
     uint8_t to[16];         /* zero in a HELLO: it does not know who answers */
@@ -114,8 +114,9 @@ typedef struct {
 } baton_peer_start;
 
 typedef struct {
-    baton_position_wire position; /* durable; of a GRANT: the record's batch; of TAKEN: the header's epoch */
-    baton_le64 seq;               /* applied */
+    baton_position_wire
+        position;   /* durable; of a GRANT: the record's batch; of TAKEN: the header's epoch */
+    baton_le64 seq; /* applied */
 } baton_peer_ack;
 
 typedef struct {

@@ -14,6 +14,7 @@
 enum {
     RUN_DIR,
     RUN_CONTROL,
+    RUN_STANDBY_OF,
     RUN_IO,
     RUN_MODE,
     RUN_DRAIN_DEADLINE,
@@ -45,6 +46,8 @@ const baton_option baton_run_option_table[] = {
     [RUN_DIR] = {"dir", "DIR", NULL,
                  "where the data is: journal/ and snapshots/ (required; made when missing)"},
     [RUN_CONTROL] = {"control", "PATH", NULL, "the control socket (default: DIR/control.sock)"},
+    [RUN_STANDBY_OF] = {"standby-of", "DIR|SOCKET", NULL,
+                        "follow the active in that directory, until it hands over to this one"},
     [RUN_IO] = {"io", "auto|uring|threads", "auto", "how files are written"},
     [RUN_MODE] =
         {"mode", "durable|written", "durable",
@@ -311,6 +314,7 @@ int baton_run_options_read(baton_run_options *options, const baton_option_set *s
 {
     *options = (baton_run_options){
         .directory = set->values[RUN_DIR],
+        .standby_of = set->values[RUN_STANDBY_OF],
         .program_values = set->values + set->program_first,
         .engine.config.values = set->values + set->service_first,
         .ready_fd = -1,
