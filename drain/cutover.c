@@ -334,7 +334,10 @@ uint64_t baton_cutover_turn(baton_cutover *cutover)
         return UINT64_MAX;
     if (cutover->feeder != NULL)
         baton_feeder_wake(cutover->feeder);
-    const uint64_t sleep_ns = baton_old_step(&cutover->old);
+    uint64_t sleep_ns = baton_old_step(&cutover->old);
+    if (cutover->old.state != cutover->told_state) /* whoever waits for that is told in a turn */
+        sleep_ns = 0;
+    cutover->told_state = cutover->old.state;
     if (cutover->old.state == BATON_OLD_FENCED && !cutover->let_go) {
         cutover->let_go = true;
         if (cutover->doors->program->let_go != NULL)

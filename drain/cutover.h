@@ -22,6 +22,7 @@ typedef struct {
     uint8_t peer_nonce[BATON_PEER_NONCE_BYTES];
     uint64_t try_number;
     uint64_t gap_ns; /* of the one that was done, until M8 */
+    baton_old_state told_state;
     bool let_go;
 } baton_cutover;
 

@@ -80,15 +80,11 @@ static int check_hello(const feeder_peer *peer, const baton_peer_header *header,
         return baton_error_set(error, BATON_E_OTHER_JOURNAL, what,
                                "the standby's directory holds another journal",
                                "start it with an empty directory");
-    if (baton_le64_get(header->epoch) > options->epoch ||
-        baton_le64_get(hello->highest_name) > options->epoch)
+    if (baton_le64_get(header->epoch) > options->epoch)
         return baton_error_setf(
             error, BATON_E_REFUSED, what, "start the one with the higher epoch as the active",
-            "the standby knows a later term: epoch %llu, here it is %llu",
-            (unsigned long long)(baton_le64_get(hello->highest_name) > baton_le64_get(header->epoch)
-                                     ? baton_le64_get(hello->highest_name)
-                                     : baton_le64_get(header->epoch)),
-            (unsigned long long)options->epoch);
+            "the standby has a later term: epoch %llu, here it is %llu",
+            (unsigned long long)baton_le64_get(header->epoch), (unsigned long long)options->epoch);
     return 0;
 }
 
