@@ -179,19 +179,25 @@ static void take_refusal(baton_follower *follower, const void *body)
     follower->retry_at_ns = now_ns() + HEARTBEAT_NS;
 }
 
+/* The term that it follows has ended with a grant to this very process. */
+static bool record_names_me(const baton_follower *follower)
+{
+    const baton_handover_wire *handover = &baton_engine_facts(follower->engine)->handover;
+    return memcmp(handover->successor_nonce, follower->target->nonce, BATON_PEER_NONCE_BYTES) == 0;
+}
+
 /* 1: taken. 0: no room now. Whatever is wrong with a batch that was not taken ends the connection;
  * whatever is wrong with one that was, ends this process: its state is not what the journal says. */
 static int take_batch(baton_follower *follower, const baton_peer_header *header, const void *body)
 {
     baton_error error = {0};
-    if (follower->cutover.granted || follower->cutover.state == BATON_NEW_SERVING) {
-        const baton_handover_wire *handover = &baton_engine_facts(follower->engine)->handover;
-        if (memcmp(handover->successor_nonce, follower->target->nonce, 16) == 0)
-            return 1; /* found on the disk before it came this way */
-    }
+    if (record_names_me(follower))
+        return 1; /* found on the disk before it came this way; nothing stands behind it */
     int r = baton_engine_follow(follower->engine, body, baton_le32_get(header->body_bytes), &error);
     if (r == 0) {
         follower->batches_count++;
+        if (record_names_me(follower)) /* only what is durable there is sent (R5 a) */
+            baton_new_on_grant(&follower->cutover, follower->cutover.try_number);
         return 1;
     }
     if (r == BATON_E_FULL || r == BATON_E_NO_SPACE)
@@ -399,8 +405,7 @@ static bool new_record_here(void *context)
     const baton_follower *follower = context;
     const baton_handover_wire *handover = &baton_engine_facts(follower->engine)->handover;
     baton_engine_point point;
-    if (memcmp(handover->successor_nonce, follower->target->nonce, BATON_PEER_NONCE_BYTES) != 0 ||
-        baton_engine_digests(follower->engine, 0, &point, NULL) < 0)
+    if (!record_names_me(follower) || baton_engine_digests(follower->engine, 0, &point, NULL) < 0)
         return false;
     return baton_le64_get(handover->epoch) == point.position.epoch &&
            point.durable.batch == point.position.batch;

@@ -212,8 +212,8 @@ static bool step_stopped(baton_old *old)
         resume(old, &error);
         return false;
     }
-    set_state(old, BATON_OLD_OFFERED);
     old->actions->offer(old->actions->context, &old->point);
+    set_state(old, BATON_OLD_OFFERED);
     return true;
 }
 

@@ -305,8 +305,17 @@ class Stops(HandoverCase):
         self.assert_fenced()
 
     def test_stopped_with_the_record_under_way(self):
+        """The record may be in the kernel or not. If not, the other waits; nobody serves beside the old one."""
         self.begin("submitted")
-        self.assert_fenced()
+        wait_until(lambda: self.status_of(self.other)["follow"]["state"] in ("answered", "taking", "serving"),
+                   "the standby's answer")
+        self.old.send(signal.SIGCONT)
+        self.wait_phase(self.new, "running")
+        self.assertEqual(self.old.wait(), 0)
+        self.assertIsNone(self.late.receive())
+        self.assertEqual(self.client().add(1, 1), "2 1 2")
+        self.assertEqual(self.new.terminate(), 0)
+        self.assert_one_journal(self.data, self.other)
 
     def test_stopped_before_the_record(self):
         """It wakes, sees its clock, and serves on: the other has waited."""
