@@ -239,10 +239,16 @@ static void take_prepare(baton_follower *follower, const baton_peer_header *head
 static void take_abort(baton_follower *follower, const baton_peer_header *header,
                        const baton_peer_refusal *body)
 {
+    baton_engine_point here = {0};
+    int r = baton_engine_digests(follower->engine, 0, &here, NULL);
+    (void)r; /* for the log only */
+    baton_log(WARN, "handover.not_this_time", BATON_LOG_TEXT("why", (const char *)body->why),
+              BATON_LOG_NUMBER("offered_batch", follower->cutover.offer.position.batch),
+              BATON_LOG_NUMBER("batch", here.position.batch),
+              BATON_LOG_NUMBER("durable_batch", here.durable.batch));
     baton_new_on_abort(&follower->cutover, baton_le64_get(header->try_number));
     if (follower->cutover.state == BATON_NEW_FOLLOWING)
         drop_passed(follower);
-    baton_log(WARN, "handover.not_this_time", BATON_LOG_TEXT("why", (const char *)body->why));
 }
 
 /* The nonce of the active is fixed by its welcome; and everything after that is for this process. */
