@@ -9,7 +9,8 @@
 #include <baton/clock.h>
 
 #define PREPARE_NS UINT64_C(5000000000)
-#define SENT_SHARE 2u /* of the gap, for clients that are slow to take their answers */
+#define LAG_SHARE  16u /* of the gap, that the standby may be behind when it begins */
+#define SENT_SHARE 2u  /* of the gap, for clients that are slow to take their answers */
 
 static uint64_t now_ns(void *context)
 {
@@ -46,6 +47,33 @@ static bool old_prepare(void *context)
     }
     return baton_feeder_send(cutover->feeder, cutover->peer_id, BATON_PEER_PREPARE,
                              cutover->try_number, &body, sizeof(body), fds, count);
+}
+
+static uint64_t durable_there(const baton_cutover *cutover)
+{
+    baton_feeder_peer peers[BATON_FEEDER_PEERS_MAX];
+    const uint32_t count = baton_feeder_peers(cutover->feeder, peers);
+    for (uint32_t i = 0; i < count; i++)
+        if (peers[i].id == cutover->peer_id)
+            return peers[i].durable.seq;
+    return 0;
+}
+
+/* How far behind it is, as time: how long until it has what is durable here now. */
+static bool old_level(void *context)
+{
+    baton_cutover *cutover = context;
+    baton_engine_status status;
+    const uint64_t now = now_ns(NULL);
+    if (cutover->level_ns != 0 && durable_there(cutover) < cutover->level_seq)
+        return false;
+    if (cutover->level_ns != 0 && now - cutover->level_ns <= cutover->old.max_gap_ns / LAG_SHARE)
+        return true;
+    if (baton_engine_status_get(cutover->engine, &status) < 0)
+        return true;
+    cutover->level_seq = status.durable_seq;
+    cutover->level_ns = now;
+    return durable_there(cutover) >= cutover->level_seq;
 }
 
 static void old_stop_intake(void *context)
@@ -210,6 +238,7 @@ static void set_actions(baton_cutover *cutover)
     cutover->actions = (baton_old_actions){
         .now_ns = now_ns,
         .prepare = old_prepare,
+        .level = old_level,
         .stop_intake = old_stop_intake,
         .all_released = old_all_released,
         .point = old_point,
@@ -315,6 +344,7 @@ int baton_cutover_begin(baton_cutover *cutover, const char *to, uint64_t max_gap
     memcpy(cutover->peer_nonce, peer.nonce, sizeof(cutover->peer_nonce));
     cutover->try_number++;
     cutover->gap_ns = 0;
+    cutover->level_ns = 0;
     baton_log(INFO, "handover.begin", BATON_LOG_TEXT("to", peer.directory),
               BATON_LOG_TEXT("version", peer.version),
               BATON_LOG_NUMBER("max_gap_ms", max_gap_ns / 1000000));

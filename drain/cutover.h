@@ -21,7 +21,8 @@ typedef struct {
     uint64_t peer_id;
     uint8_t peer_nonce[BATON_PEER_NONCE_BYTES];
     uint64_t try_number;
-    uint64_t gap_ns; /* of the one that was done, until M8 */
+    uint64_t level_seq, level_ns; /* since when the standby is waited for to have that */
+    uint64_t gap_ns;              /* of the one that was done, until M8 */
     baton_old_state told_state;
     bool let_go;
 } baton_cutover;

@@ -180,7 +180,7 @@ static bool give_up_when_late(baton_old *old)
     if (took < limit)
         return false;
     baton_error_setf(&error, BATON_E_TIMEOUT, "handover",
-                     preparing ? "this one serves on; look at the standby's log"
+                     preparing ? "this one serves on; look at the standby's lag, and at its log"
                                : "this one serves on; look at the standby's lag, or give --max-gap "
                                  "more time",
                      "%llu ms passed in step '%s'", (unsigned long long)(limit / 1000000),
@@ -191,7 +191,7 @@ static bool give_up_when_late(baton_old *old)
 
 static bool step_preparing(baton_old *old)
 {
-    if (!old->ready) {
+    if (!old->ready || !old->actions->level(old->actions->context)) {
         (void)give_up_when_late(old);
         return false;
     }

@@ -37,6 +37,7 @@ typedef enum {
 typedef struct {
     uint64_t (*now_ns)(void *context); /* monotonic */
     bool (*prepare)(void *context);    /* send M2; false: nobody takes it */
+    bool (*level)(void *context);      /* the standby lags less than the gap allows (M1) */
     void (*stop_intake)(void *context);
     bool (*all_released)(void *context); /* everything taken in, and sent or its client is slow */
     int (*point)(void *context, baton_engine_point *ret_point, baton_error *error); /* now */

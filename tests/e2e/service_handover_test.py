@@ -423,7 +423,8 @@ class Exchange(HandoverCase):
         self.assertEqual((result["acked"], result["unacked"], result["conflicts"], result["refused"]),
                          (result["commands"], 0, 0, 0))
         self.assertGreaterEqual(result["connections"], 2)
-        print(f"gap of the active {answer['handover']['gap_ms']:.1f} ms, of the client {result['gap_ms']} ms", file=sys.stderr)
+        steps = ", ".join(f"{step['step']} {step['ms']:.1f}" for step in answer["handover"]["steps"])
+        print(f"gap {answer['handover']['gap_ms']:.1f} ms, the client's {result['gap_ms']} ms; {steps}", file=sys.stderr)
         self.wait_phase(back, "running")
         self.assertEqual(back.terminate(), 0)
         self.assert_one_journal(self.other, self.data)

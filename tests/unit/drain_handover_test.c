@@ -16,7 +16,7 @@
 
 typedef struct {
     uint64_t now_ns;
-    bool there, released, durable;
+    bool there, level, released, durable;
     int record_result;
     unsigned prepared, stopped, offered, recorded, granted, resumed;
     baton_old_state resumed_from;
@@ -35,6 +35,10 @@ static bool w_prepare(void *context)
 {
     ((world *)context)->prepared++;
     return ((world *)context)->there;
+}
+static bool w_level(void *context)
+{
+    return ((world *)context)->level;
 }
 static void w_stop(void *context)
 {
@@ -84,13 +88,14 @@ static void w_resume(void *context, baton_old_state from, const baton_error *why
 static int setup(void **state)
 {
     (void)state;
-    w = (world){.now_ns = 5000 * MS, .there = true};
+    w = (world){.now_ns = 5000 * MS, .there = true, .level = true};
     w.point = (baton_engine_point){.seq = 7, .position = {1, 9, 7}, .schema = 1};
     w.point.durable = w.point.position;
     w.point.state.bytes[0] = 1;
     old_actions = (baton_old_actions){
         .now_ns = w_now,
         .prepare = w_prepare,
+        .level = w_level,
         .stop_intake = w_stop,
         .all_released = w_released,
         .point = w_point,
@@ -146,7 +151,9 @@ static void it_goes_through_all_steps_in_order(void **state)
 static void clients_notice_nothing_before_the_other_is_ready(void **state)
 {
     (void)state;
+    w.level = false;
     come_to(BATON_OLD_PREPARING);
+    baton_old_on_ready(&old);
     (void)baton_old_step(&old);
     assert_int_equal(w.stopped, 0);
     w.now_ns += 1000 * MS;
