@@ -1,7 +1,6 @@
 /* drain/bootstrap.c: a standby's first bytes. */
 #include "drain/bootstrap.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -13,7 +12,6 @@
 
 #include <baton/log.h>
 
-#include "base/hex.h"
 #include "snapshot/names.h"
 #include "snapshot/store.h"
 
@@ -43,28 +41,6 @@ int baton_follower_target_init(baton_follower_target *target, const char *standb
     if (baton_digest_parse(nonce_text, &nonce) < 0)
         return baton_error_set(error, BATON_E_INVALID, "nonce", NULL, NULL);
     memcpy(target->nonce, nonce.bytes, sizeof(target->nonce));
-    return 0;
-}
-
-int baton_highest_name(const char *directory, uint64_t *ret_epoch)
-{
-    char path[4200];
-    *ret_epoch = 0;
-    const int n = snprintf(path, sizeof(path), "%s/journal", directory);
-    if (n < 0 || (size_t)n >= sizeof(path))
-        return -ENAMETOOLONG;
-    DIR *listing = opendir(path);
-    if (listing == NULL)
-        return errno == ENOENT ? 0 : -errno;
-    for (const struct dirent *entry; (entry = readdir(listing)) != NULL;) {
-        uint64_t epoch, index;
-        if (strlen(entry->d_name) == 2 * BATON_HEX_DIGITS + 5 &&
-            baton_hex_parse(entry->d_name, &epoch) && entry->d_name[BATON_HEX_DIGITS] == '-' &&
-            baton_hex_parse(entry->d_name + BATON_HEX_DIGITS + 1, &index) &&
-            strcmp(entry->d_name + 2 * BATON_HEX_DIGITS + 1, ".seg") == 0 && epoch > *ret_epoch)
-            *ret_epoch = epoch;
-    }
-    closedir(listing);
     return 0;
 }
 

@@ -2,6 +2,7 @@
  * directory is empty. Blocking, before the engine opens. */
 #pragma once
 
+#include "drain/other_directory.h"
 #include "drain/peer_socket.h"
 
 typedef struct {
@@ -22,5 +23,3 @@ void baton_follower_hello(const baton_follower_target *target, baton_peer_hello 
  * fetched again. */
 BATON_MUST_USE int baton_bootstrap(const baton_follower_target *target, baton_digest *ret_root,
                                    baton_error *error);
-/* The highest epoch in the names of segments in DIRECTORY/journal, whatever the files hold; 0: none. */
-BATON_MUST_USE int baton_highest_name(const char *directory, uint64_t *ret_epoch);

@@ -5,10 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
 #include <baton/clock.h>
 
+#include "drain/other_directory.h"
+
 #define PREPARE_NS UINT64_C(5000000000)
+#define LOOK_NS    UINT64_C(20000000)
 #define LAG_SHARE  16u /* of the gap, that the standby may be behind when it begins */
 #define SENT_SHARE 2u  /* of the gap, for clients that are slow to take their answers */
 
@@ -178,6 +182,7 @@ static void on_follow(baton_cutover *cutover, const baton_feeder_message *messag
     const uint64_t its_try = baton_le64_get(message->header.try_number);
     if (is_successor) {
         cutover->peer_id = message->peer_id;
+        cutover->peer_cut = false;
         baton_old_on_hello(&cutover->old);
     }
     if (its_try != 0 && !(is_successor && baton_old_is_over(&cutover->old))) {
@@ -193,8 +198,10 @@ static void on_message(baton_cutover *cutover, const baton_feeder_message *messa
     baton_old *old = &cutover->old;
     baton_error error;
     if (message->gone) {
-        if (message->peer_id == cutover->peer_id)
+        if (message->peer_id == cutover->peer_id) {
+            cutover->peer_cut = true;
             baton_old_on_cut(old);
+        }
         return;
     }
     const baton_peer_type type = (baton_peer_type)baton_le16_get(message->header.type);
@@ -253,10 +260,34 @@ static void set_actions(baton_cutover *cutover)
     baton_old_init(&cutover->old, &cutover->actions);
 }
 
+static void open_feeder(baton_cutover *cutover)
+{
+    baton_error error = {0};
+    cutover->epoch = cutover->feeder_options.epoch = baton_engine_epoch(cutover->engine);
+    cutover->feeder_options.journal_id = baton_engine_journal_id(cutover->engine);
+    int r = baton_feeder_open(&cutover->feeder_options, &cutover->feeder, &error);
+    if (r == 0)
+        r = baton_engine_watch(cutover->engine, baton_feeder_fd(cutover->feeder), EPOLLIN,
+                               on_feeder, cutover);
+    if (r < 0) {
+        baton_log(WARN, "handover.nobody_can_follow", BATON_LOG_TEXT("what", error.what),
+                  BATON_LOG_TEXT("why", error.why));
+        baton_feeder_close(cutover->feeder);
+        cutover->feeder = NULL;
+    }
+}
+
+static void close_feeder(baton_cutover *cutover)
+{
+    if (cutover->feeder != NULL && cutover->engine != NULL)
+        baton_engine_unwatch(cutover->engine, baton_feeder_fd(cutover->feeder));
+    baton_feeder_close(cutover->feeder);
+    cutover->feeder = NULL;
+}
+
 void baton_cutover_open(baton_cutover *cutover, const baton_doors *doors, baton_engine *engine,
                         const baton_run_options *options, const baton_instance *instance)
 {
-    baton_error error = {0};
     *cutover = (baton_cutover){.doors = doors, .engine = engine};
     set_actions(cutover);
     if (options->engine.mode != BATON_MODE_DURABLE)
@@ -267,34 +298,19 @@ void baton_cutover_open(baton_cutover *cutover, const baton_doors *doors, baton_
                   BATON_LOG_TEXT("why", "the path of the directory is too long"));
         return;
     }
-    cutover->epoch = baton_engine_epoch(engine);
     cutover->feeder_options = (baton_feeder_options){
         .directory = cutover->directory,
         .journal_directory = baton_engine_journal_directory(engine),
         .service = doors->service,
-        .epoch = cutover->epoch,
-        .journal_id = baton_engine_journal_id(engine),
         .backend = options->engine.backend,
     };
     baton_instance_nonce(instance, cutover->feeder_options.nonce);
-    int r = baton_feeder_open(&cutover->feeder_options, &cutover->feeder, &error);
-    if (r == 0)
-        r = baton_engine_watch(engine, baton_feeder_fd(cutover->feeder), EPOLLIN, on_feeder,
-                               cutover);
-    if (r < 0) {
-        baton_log(WARN, "handover.nobody_can_follow", BATON_LOG_TEXT("what", error.what),
-                  BATON_LOG_TEXT("why", error.why));
-        baton_feeder_close(cutover->feeder);
-        cutover->feeder = NULL;
-    }
+    open_feeder(cutover);
 }
 
 void baton_cutover_close(baton_cutover *cutover)
 {
-    if (cutover->feeder != NULL && cutover->engine != NULL)
-        baton_engine_unwatch(cutover->engine, baton_feeder_fd(cutover->feeder));
-    baton_feeder_close(cutover->feeder);
-    cutover->feeder = NULL;
+    close_feeder(cutover);
     cutover->engine = NULL;
 }
 
@@ -342,6 +358,8 @@ int baton_cutover_begin(baton_cutover *cutover, const char *to, uint64_t max_gap
         return r;
     cutover->peer_id = peer.id;
     memcpy(cutover->peer_nonce, peer.nonce, sizeof(cutover->peer_nonce));
+    memcpy(cutover->peer_directory, peer.directory, sizeof(cutover->peer_directory));
+    cutover->peer_cut = false;
     cutover->try_number++;
     cutover->gap_ns = 0;
     cutover->level_ns = 0;
@@ -358,22 +376,87 @@ void baton_cutover_abort(baton_cutover *cutover, const baton_error *why)
         baton_old_on_abort(&cutover->old, why);
 }
 
-uint64_t baton_cutover_turn(baton_cutover *cutover)
+/* ---- falling back (R6) ---- */
+
+/* Both LOCKs are held. */
+static int begin_anew(baton_cutover *cutover, baton_error *error)
 {
+    uint64_t there = 0, here = 0;
+    baton_error why;
+    int r = baton_highest_name(cutover->peer_directory, &there);
+    if (r == 0)
+        r = baton_highest_name(cutover->directory, &here);
+    if (r < 0)
+        return baton_error_set(error, r, "begin a new term", NULL, NULL);
+    r = baton_engine_stand_by(cutover->engine, error);
+    uint64_t epoch = cutover->epoch + 1; /* granted, and burnt by that */
+    epoch = there > epoch ? there : epoch;
+    epoch = here > epoch ? here : epoch;
+    if (r == 0)
+        r = baton_engine_promote(cutover->engine, epoch + 1, error);
+    if (r < 0)
+        return r;
+    close_feeder(cutover);
+    open_feeder(cutover);
+    baton_error_set(&why, BATON_E_NOT_FOUND, "handover",
+                    "the successor died before it began; this one went on in a new term",
+                    "look at the standby's log, and begin again when it follows");
+    baton_old_on_fallen_back(&cutover->old, &why);
+    baton_log(WARN, "handover.fallen_back", BATON_LOG_TEXT("why", why.why),
+              BATON_LOG_NUMBER("epoch", cutover->epoch));
+    cutover->doors->program->resume_intake(cutover->doors->context);
+    return 0;
+}
+
+/* The successor was granted the authority, and its connection has ended. 0, or an error after which
+ * this process is of no use: the next start finds what stands on the disks. */
+static int look_for_successor(baton_cutover *cutover, baton_error *error)
+{
+    uint64_t header = 0;
+    int lock_fd = -1;
+    if (cutover->old.state != BATON_OLD_GRANTED || !cutover->peer_cut ||
+        now_ns(NULL) - cutover->looked_ns < LOOK_NS)
+        return 0;
+    cutover->looked_ns = now_ns(NULL);
+    int r = baton_lock_other(cutover->peer_directory, &lock_fd);
+    if (r < 0 && r != BATON_E_LOCKED)
+        return 0; /* it can't be known: wait */
+    const bool dead = r == 0;
+    r = baton_highest_header(cutover->peer_directory, &header);
+    if (r == 0 && header > cutover->epoch)
+        baton_old_on_taken(&cutover->old);
+    else if (r == 0 && dead)
+        r = begin_anew(cutover, error);
+    if (lock_fd >= 0)
+        close(lock_fd);
+    return r < 0 && baton_status_class(r) != BATON_CLASS_RETRY &&
+                   cutover->old.state == BATON_OLD_GRANTED
+               ? r
+               : 0;
+}
+
+int baton_cutover_turn(baton_cutover *cutover, uint64_t *ret_sleep_ns, baton_error *error)
+{
+    *ret_sleep_ns = UINT64_MAX;
     if (cutover->engine == NULL)
-        return UINT64_MAX;
+        return 0;
     if (cutover->feeder != NULL)
         baton_feeder_wake(cutover->feeder);
-    uint64_t sleep_ns = baton_old_step(&cutover->old);
+    *ret_sleep_ns = baton_old_step(&cutover->old);
+    int r = look_for_successor(cutover, error);
+    if (r < 0)
+        return r;
+    if (cutover->old.state == BATON_OLD_GRANTED && cutover->peer_cut)
+        *ret_sleep_ns = LOOK_NS;
     if (cutover->old.state != cutover->told_state) /* whoever waits for that is told in a turn */
-        sleep_ns = 0;
+        *ret_sleep_ns = 0;
     cutover->told_state = cutover->old.state;
     if (cutover->old.state == BATON_OLD_FENCED && !cutover->let_go) {
         cutover->let_go = true;
         if (cutover->doors->program->let_go != NULL)
             cutover->doors->program->let_go(cutover->doors->context);
     }
-    return sleep_ns;
+    return 0;
 }
 
 /* ---- telling ---- */

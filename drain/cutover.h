@@ -20,6 +20,9 @@ typedef struct {
     baton_old old;
     uint64_t peer_id;
     uint8_t peer_nonce[BATON_PEER_NONCE_BYTES];
+    char peer_directory[256];
+    bool peer_cut;      /* its connection ended after the grant */
+    uint64_t looked_ns; /* for it, since */
     uint64_t try_number;
     uint64_t level_seq, level_ns; /* since when the standby is waited for to have that */
     uint64_t gap_ns;              /* of the one that was done, until M8 */
@@ -35,8 +38,9 @@ void baton_cutover_open(baton_cutover *cutover, const baton_doors *doors, baton_
 BATON_MUST_USE int baton_cutover_begin(baton_cutover *cutover, const char *to, uint64_t max_gap_ns,
                                        baton_error *error);
 void baton_cutover_abort(baton_cutover *cutover, const baton_error *why);
-/* After each turn of the engine; how long the loop may sleep. */
-uint64_t baton_cutover_turn(baton_cutover *cutover);
+/* After each turn of the engine; how long the loop may sleep. An error: only closing is useful. */
+BATON_MUST_USE int baton_cutover_turn(baton_cutover *cutover, uint64_t *ret_sleep_ns,
+                                      baton_error *error);
 void baton_cutover_close(baton_cutover *cutover); /* before the engine closes */
 
 /* The try that was done, or is under way. */

@@ -1,15 +1,13 @@
 /* drain/grant_look.c: reading another directory's journal, under its LOCK when it is free. */
 #include "drain/grant_look.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "drain/bootstrap.h"
+#include "drain/other_directory.h"
 
 #define TURNS_MAX 10000 /* of a millisecond: for what was found to find room */
 
@@ -24,15 +22,6 @@ typedef struct {
     uint64_t epoch; /* of the record that was found */
     baton_error *error;
 } looking;
-
-static void take_lock(looking *self)
-{
-    char path[4300];
-    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    snprintf(path, sizeof(path), "%s/LOCK", self->journal);
-    self->lock_fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-    self->locked = self->lock_fd >= 0 && fcntl(self->lock_fd, F_OFD_SETLK, &whole) == 0;
-}
 
 static bool names_me(const looking *self, const baton_batch_header *batch)
 {
@@ -74,29 +63,6 @@ static int find(looking *self)
     return r < 0 ? r : found;
 }
 
-/* Whatever was read may not be durable yet: power loss must not take back what is acted on. */
-static int flush(const looking *self)
-{
-    DIR *listing = opendir(self->journal);
-    if (listing == NULL)
-        return -errno;
-    int r = 0;
-    for (const struct dirent *entry; r == 0 && (entry = readdir(listing)) != NULL;) {
-        const size_t length = strlen(entry->d_name);
-        if (length < 4 || strcmp(entry->d_name + length - 4, ".seg") != 0)
-            continue;
-        const int fd = openat(dirfd(listing), entry->d_name, O_RDONLY | O_CLOEXEC);
-        if (fd < 0 || fdatasync(fd) < 0)
-            r = -errno;
-        if (fd >= 0)
-            close(fd);
-    }
-    if (r == 0 && fsync(dirfd(listing)) < 0)
-        r = -errno;
-    closedir(listing);
-    return r;
-}
-
 /* After the flush: is it still that very process, or is nobody there? */
 static bool may_act(const looking *self)
 {
@@ -136,10 +102,11 @@ int baton_grant_look(baton_engine *engine, const char *directory, const uint8_t 
                     .connection = connection,
                     .error = error};
     snprintf(self.journal, sizeof(self.journal), "%s/journal", directory);
-    take_lock(&self);
+    self.lock_fd = -1;
+    self.locked = baton_lock_other(directory, &self.lock_fd) == 0;
     int r = self.locked || connection >= 0 ? find(&self) : BATON_E_LOCKED;
     if (r == 1) {
-        r = flush(&self);
+        r = baton_flush_journal(directory); /* power loss must not take back what is acted on */
         if (r < 0)
             baton_error_set(error, r, "flush the other instance's journal", NULL, NULL);
         else if (may_act(&self))

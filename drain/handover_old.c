@@ -15,7 +15,7 @@ static const uint32_t transitions[BATON_OLD_STATES] = {
     [BATON_OLD_STOPPED] = TO(OFFERED) | TO(SERVING),
     [BATON_OLD_OFFERED] = TO(SUBMITTED) | TO(SERVING),
     [BATON_OLD_SUBMITTED] = TO(GRANTED),
-    [BATON_OLD_GRANTED] = TO(FENCED),
+    [BATON_OLD_GRANTED] = TO(FENCED) | TO(SERVING),
     [BATON_OLD_FENCED] = 0,
 };
 #undef TO
@@ -155,6 +155,14 @@ void baton_old_on_taken(baton_old *old)
 {
     if (old->state == BATON_OLD_GRANTED)
         set_state(old, BATON_OLD_FENCED);
+}
+
+void baton_old_on_fallen_back(baton_old *old, const baton_error *why)
+{
+    baton_assert(old->state == BATON_OLD_GRANTED);
+    old->status = why->status;
+    old->error = *why;
+    set_state(old, BATON_OLD_SERVING);
 }
 
 void baton_old_on_hello(baton_old *old)

@@ -16,6 +16,8 @@
  *      | M8
  *   FENCED      the successor is the authority
  *
+ * GRANTED leads back to SERVING, too: when the successor is gone and has begun nothing, in a new term (R6).
+ *
  * Whatever ends the process: nothing acknowledged is lost. */
 #pragma once
 
@@ -75,9 +77,10 @@ void baton_old_on_ready(baton_old *old);
 void baton_old_on_refuse(baton_old *old, const baton_error *why);
 void baton_old_on_answer(baton_old *old, const baton_engine_point *answer);
 void baton_old_on_taken(baton_old *old);
-void baton_old_on_cut(baton_old *old);                           /* its connection has ended */
-void baton_old_on_hello(baton_old *old);                         /* it is back: M10 */
-void baton_old_on_abort(baton_old *old, const baton_error *why); /* the operator, a drain */
+void baton_old_on_cut(baton_old *old); /* its connection has ended */
+void baton_old_on_fallen_back(baton_old *old, const baton_error *why); /* a new term begun: R6 */
+void baton_old_on_hello(baton_old *old);                               /* it is back: M10 */
+void baton_old_on_abort(baton_old *old, const baton_error *why);       /* the operator, a drain */
 /* Go as far as it goes now. How long the loop may sleep before the next call; UINT64_MAX: until
  * something comes. */
 uint64_t baton_old_step(baton_old *old);

@@ -226,15 +226,16 @@ static int start(service_run *run, baton_error *error)
 /* What comes from the other instance, after a turn. */
 static int turn_handover(service_run *run, uint64_t *ret_sleep_ns, baton_error *error)
 {
+    uint64_t follower_ns = UINT64_MAX;
     int r = 0;
-    *ret_sleep_ns = UINT64_MAX;
     if (run->follower != NULL) {
         r = baton_follower_turn(run->follower, error);
-        *ret_sleep_ns = baton_follower_sleep_ns(run->follower);
+        follower_ns = baton_follower_sleep_ns(run->follower);
     }
-    const uint64_t sleep_ns = baton_cutover_turn(&run->cutover);
-    if (sleep_ns < *ret_sleep_ns)
-        *ret_sleep_ns = sleep_ns;
+    if (r == 0)
+        r = baton_cutover_turn(&run->cutover, ret_sleep_ns, error);
+    if (follower_ns < *ret_sleep_ns)
+        *ret_sleep_ns = follower_ns;
     return r;
 }
 

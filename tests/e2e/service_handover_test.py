@@ -276,6 +276,30 @@ class Deaths(HandoverCase):
         self.assert_old_serves_on()
 
 
+    def test_new_dies_taking(self):
+        """The grant stands, and nobody has begun a term by it: the old one goes on, two epochs later (R6)."""
+        self.begin(new_env={"TOY_DIE_IN": "taking"})
+        self.assertEqual(self.new.wait(), -signal.SIGKILL)
+        self.assert_refused(self.asked, 1, "the successor died before it began")
+        self.assertEqual(self.client().add(1, 1), "2 1 2")
+        self.assertEqual(self.status_of(self.data)["epoch"], 3)
+        refused = process.run(TOY_NEXT, "run", "--dir", self.other)
+        self.assertEqual(refused.status, 1, refused)
+        again = self.standby()
+        self.handover(self.data, "--wait", check=0)
+        self.wait_phase(again, "running")
+        self.assertEqual(self.client().add(1, 1), "3 1 3")
+
+    def test_new_dies_serving(self):
+        """Its header is durable: the old one is fenced, and the new one's directory starts by itself."""
+        self.begin(new_env={"TOY_DIE_IN": "serving"})
+        self.assertEqual(self.new.wait(), -signal.SIGKILL)
+        self.assertEqual(self.old.wait(), 0)
+        again = self.run_toy(self.other, program=TOY_NEXT)
+        self.wait_phase(again, "running")
+        self.assertEqual(self.client().add(1, 1), "2 1 2")
+
+
 class Stops(HandoverCase):
     """The old one stands still, and wakes when the other serves."""
 
