@@ -10,6 +10,7 @@
 #include <baton/clock.h>
 
 #include "drain/other_directory.h"
+#include "drain/partner.h"
 
 #define PREPARE_NS UINT64_C(5000000000)
 #define LOOK_NS    UINT64_C(20000000)
@@ -38,8 +39,13 @@ static bool old_prepare(void *context)
     baton_peer_prepare body = {.max_gap_ns = baton_le64_put(cutover->old.max_gap_ns)};
     int fds[BATON_PASSED_FDS_MAX];
     baton_engine_status status;
+    baton_error error = {0};
     if (baton_engine_status_get(cutover->engine, &status) < 0)
         return false;
+    if (baton_partner_write(cutover->directory, cutover->peer_directory, &error) < 0) {
+        baton_log(WARN, "handover.partner", BATON_LOG_TEXT("why", error.why));
+        return false;
+    }
     body.schema = baton_le32_put(status.schema);
     const uint32_t count =
         program->give_fds != NULL ? program->give_fds(cutover->doors->context, passed) : 0;

@@ -9,6 +9,7 @@
 #include <baton/clock.h>
 
 #include "drain/grant_look.h"
+#include "drain/partner.h"
 
 #define RETRY_NS          UINT64_C(100000000)
 #define HEARTBEAT_NS      UINT64_C(1000000000)
@@ -379,7 +380,8 @@ static int new_prepare(void *context, uint32_t schema, baton_error *error)
     if (needs_start)
         return baton_error_set(error, BATON_E_AGAIN, "be the successor",
                                "nothing of the journal has come yet", "begin again in a moment");
-    return baton_engine_prepare_promotion(follower->engine, end.epoch + 1, error);
+    int r = baton_partner_write(follower->target->directory, follower->active_directory, error);
+    return r < 0 ? r : baton_engine_prepare_promotion(follower->engine, end.epoch + 1, error);
 }
 
 static void new_ready(void *context)

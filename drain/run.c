@@ -1,5 +1,6 @@
 /* drain/run.c: `SERVICE run`: hydrate, serve until SIGTERM, drain. One thread, one loop (the
  * engine's). */
+#include "drain/partner.h"
 #include "drain/run_private.h"
 
 #include <errno.h>
@@ -193,6 +194,29 @@ static int start_following(service_run *run, baton_error *error)
     return baton_follower_open(run->follower, run->doors, run->engine, &run->target, error);
 }
 
+/* R7: the engine refused to begin a term by itself here. As a standby it may look. */
+static int open_by_decision(service_run *run, baton_engine_options *options,
+                            const baton_engine_hooks *hooks, baton_error *error)
+{
+    baton_error refusal = *error, other = {0};
+    char directory[4096];
+    if (realpath(run->options->directory, directory) == NULL)
+        return BATON_E_REFUSED;
+    options->standby = true;
+    if (baton_engine_open(run->doors->service, run->options->directory, options, hooks,
+                          &run->engine, &run->hydrate, &other) < 0) {
+        run->engine = NULL;
+        *error = refusal;
+        return BATON_E_REFUSED;
+    }
+    int r = baton_partner_decide(run->engine, directory, error);
+    if (r == BATON_E_NOT_FOUND) {
+        *error = refusal;
+        r = BATON_E_REFUSED;
+    }
+    return r;
+}
+
 static int start(service_run *run, baton_error *error)
 {
     const baton_engine_hooks hooks = {.release = on_release, .turn = on_turn, .context = run};
@@ -211,6 +235,10 @@ static int start(service_run *run, baton_error *error)
     if (r == 0)
         r = baton_engine_open(run->doors->service, run->options->directory, &options, &hooks,
                               &run->engine, &run->hydrate, error);
+    if (r == BATON_E_REFUSED && !options.standby) {
+        run->engine = NULL;
+        r = open_by_decision(run, &options, &hooks, error);
+    }
     if (r < 0)
         return r;
     log_hydrated(run);

@@ -227,7 +227,13 @@ class Deaths(HandoverCase):
         self.assertEqual(status["epoch"], 2)
         self.assertEqual(self.client().add(1, 1), "2 1 2")
         refused = process.run(TOY, "run", "--dir", self.data)
-        self.assert_refused(refused, 1, "handed over to another instance")
+        self.assert_refused(refused, 1, f"an instance runs in {self.other}")
+        self.new.kill()
+        refused = process.run(TOY, "run", "--dir", self.data)
+        self.assert_refused(refused, 1, f"the authority is {self.other}")
+        again = self.run_toy(self.other, program=TOY_NEXT)
+        self.wait_phase(again, "running")
+        self.assertEqual(self.client().add(1, 1), "3 1 3")
         self.assert_one_journal(self.data, self.other)
 
     def test_old_dies_granted(self):
@@ -284,10 +290,25 @@ class Deaths(HandoverCase):
         self.assertEqual(self.client().add(1, 1), "2 1 2")
         self.assertEqual(self.status_of(self.data)["epoch"], 3)
         refused = process.run(TOY_NEXT, "run", "--dir", self.other)
-        self.assertEqual(refused.status, 1, refused)
+        self.assert_refused(refused, 1, f"an instance runs in {self.data}")
         again = self.standby()
         self.handover(self.data, "--wait", check=0)
         self.wait_phase(again, "running")
+        self.assertEqual(self.client().add(1, 1), "3 1 3")
+
+    def test_both_die_with_the_grant_and_nobody_began(self):
+        """Whoever starts first decides under both locks: it is the old one's directory (R7)."""
+        self.begin(old_env={"TOY_DIE_IN": "granted"}, new_env={"TOY_DIE_IN": "taking"})
+        self.assertEqual(self.old.wait(), -signal.SIGKILL)
+        self.assertEqual(self.new.wait(), -signal.SIGKILL)
+        refused = process.run(TOY_NEXT, "run", "--dir", self.other)
+        self.assert_refused(refused, 1, f"the authority is {self.data}")
+        again = self.run_toy(self.data)
+        self.assertEqual(self.wait_phase(again, "running")["epoch"], 3)
+        self.assertEqual(self.client().add(1, 1), "2 1 2")
+        follower = self.standby()
+        self.handover(self.data, "--wait", check=0)
+        self.wait_phase(follower, "running")
         self.assertEqual(self.client().add(1, 1), "3 1 3")
 
     def test_new_dies_serving(self):
