@@ -62,3 +62,15 @@ BATON_MUST_USE int baton_follower_turn(baton_follower *follower, baton_error *er
 uint64_t baton_follower_sleep_ns(const baton_follower *follower);
 void baton_follower_close(baton_follower *follower);
 json_t *baton_follower_describe(const baton_follower *follower);
+
+/* ---- shared by follower.c, follower_hear.c and follower_cutover.c ---- */
+void baton_follower_say(baton_follower *follower, baton_peer_type type, const void *body,
+                        uint32_t bytes);
+void baton_follower_hear(baton_follower *follower); /* all that has come, as far as a turn goes */
+void baton_follower_cut(baton_follower *follower, const baton_error *why);
+void baton_follower_cut_for(baton_follower *follower, int status, const char *why);
+/* This process is of no use any more. */
+void baton_follower_fail(baton_follower *follower, int status, const baton_error *why);
+void baton_follower_drop_passed(baton_follower *follower);
+bool baton_follower_is_named(const baton_follower *follower);
+extern const baton_new_actions baton_follower_actions; /* without the context */
