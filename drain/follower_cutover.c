@@ -9,7 +9,13 @@
 bool baton_follower_is_named(const baton_follower *follower)
 {
     const baton_handover_wire *handover = &baton_engine_facts(follower->engine)->handover;
-    return memcmp(handover->successor_nonce, follower->target->nonce, BATON_PEER_NONCE_BYTES) == 0;
+    baton_position end;
+    baton_digest digest;
+    bool needs_start;
+    baton_engine_follow_end(follower->engine, &end, &digest, &needs_start);
+    return memcmp(handover->successor_nonce, follower->target->nonce, BATON_PEER_NONCE_BYTES) ==
+               0 &&
+           baton_le64_get(handover->epoch) == end.epoch;
 }
 
 static int new_point(void *context, uint32_t schema, baton_engine_point *ret_point,
@@ -66,13 +72,11 @@ static void new_answer(void *context, const baton_engine_point *point)
 static bool new_record_here(void *context)
 {
     const baton_follower *follower = context;
-    const baton_handover_wire *handover = &baton_engine_facts(follower->engine)->handover;
     baton_engine_point point;
     if (!baton_follower_is_named(follower) ||
         baton_engine_digests(follower->engine, 0, &point, NULL) < 0)
         return false;
-    return baton_le64_get(handover->epoch) == point.position.epoch &&
-           point.durable.batch == point.position.batch;
+    return point.durable.batch == point.position.batch;
 }
 
 static int new_promote(void *context, baton_error *error)

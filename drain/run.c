@@ -183,6 +183,9 @@ static int find_active(service_run *run, baton_engine_options *options, baton_er
 
 static int start_following(service_run *run, baton_error *error)
 {
+    if (run->follower != NULL) /* of an earlier time as a standby */
+        baton_follower_close(run->follower);
+    free(run->follower);
     run->follower = calloc(1, sizeof(*run->follower));
     if (run->follower == NULL)
         return baton_error_set(error, -ENOMEM, "follow", NULL, "give the process more memory");
@@ -267,6 +270,29 @@ static int turn_handover(service_run *run, uint64_t *ret_sleep_ns, baton_error *
     return r;
 }
 
+/* The successor serves: what was the active follows it, with the state that is there. */
+static int stand_by(service_run *run, baton_error *error)
+{
+    char directory[sizeof(run->cutover.peer_directory)];
+    memcpy(directory, run->cutover.peer_directory, sizeof(directory));
+    if (run->control != NULL)
+        baton_control_turn(run->control); /* who waits for the handover gets its answer */
+    if (run->program_started && run->doors->program->stop != NULL)
+        run->doors->program->stop(run->doors->context);
+    run->program_started = false;
+    baton_cutover_close(&run->cutover);
+    run->cutover = (baton_cutover){.engine = NULL};
+    int r;
+    while ((r = baton_engine_stand_by(run->engine, error)) == BATON_E_AGAIN)
+        if ((r = baton_engine_turn(run->engine, DRAIN_TURN_NS, error)) < 0)
+            break;
+    if (r == 0)
+        r = baton_follower_target_init(&run->target, directory, run->options->directory,
+                                       run->doors->service, run->instance.nonce, error);
+    run->following = r == 0;
+    return r < 0 ? r : start_following(run, error);
+}
+
 /* The loop, from ready to CLOSING, or until another instance serves. A negative result is the
  * engine's, and is in *error. */
 static int serve(service_run *run, baton_error *error)
@@ -277,8 +303,14 @@ static int serve(service_run *run, baton_error *error)
         int r = turn_handover(run, &handover_ns, error);
         if (r < 0)
             return r;
-        if (run->plan.state == BATON_DRAIN_CLOSING || run->leaving ||
-            run->cutover.old.state == BATON_OLD_FENCED)
+        const bool fenced = run->cutover.old.state == BATON_OLD_FENCED;
+        if (fenced && run->options->standby_after_handover && !run->leaving) {
+            r = stand_by(run, error);
+            if (r < 0)
+                return r;
+            continue;
+        }
+        if (run->plan.state == BATON_DRAIN_CLOSING || run->leaving || fenced)
             return 0;
         if (run->plan.state != BATON_DRAIN_RUNNING && sleep_ns > DRAIN_TURN_NS)
             sleep_ns = DRAIN_TURN_NS;

@@ -117,6 +117,40 @@ class Toy(HandoverCase):
         self.assertEqual(active.terminate(), 0)
         self.assert_one_journal(other, directory)
 
+    def test_two_warm_instances_hand_over_to_and_fro(self):
+        """Each stays, and follows the other in place; descriptors do not grow."""
+        keep = ("--after-handover", "standby")
+        self.run_toy(self.data, *keep)
+        wait_until(lambda: self.status_of(self.data), "the first one")
+        first, second = self.status_of(self.data)["instance"]["pid"], None
+        self.client().add(1, 1)
+        self.standby(None, None, *keep)
+        second = self.status_of(self.other)["instance"]["pid"]
+        directories = [self.data, self.other]
+        counts = []
+        for number in range(12):
+            active, standby = directories[number % 2], directories[(number + 1) % 2]
+            wait_until(lambda: self.status_of(active)["phase"] == "running" and any(
+                f["following"] and f["durable_seq"] == self.status_of(active)["durable_seq"]
+                for f in self.status_of(active)["followers"]), "the other one to follow")
+            counts.append(tuple(len(os.listdir(f"/proc/{pid}/fd")) for pid in (first, second)))
+            self.handover(active, check=0)
+            self.assertEqual(self.client().add(1, 1), f"{number + 2} 1 {number + 2}")
+        self.assertEqual(counts[2], counts[10])
+        self.assertEqual(self.status_of(self.data)["epoch"], 13)
+
+    def test_a_standby_that_stands_still_does_not_slow_the_active(self):
+        self.start()
+        client = self.client()
+        client.add(1, 1)
+        new = self.standby()
+        new.send(signal.SIGSTOP)
+        for number in range(2000):
+            client.add(number % 7, 1)
+        self.assertEqual(self.status_of(self.data)["released_seq"], 2001)
+        new.send(signal.SIGCONT)
+        self.wait_level(new, self.data)
+
     def test_a_standby_begins_with_a_snapshot(self):
         old = self.start("--segment-size", "1MiB", "--retire", "yes")
         client = self.client()
