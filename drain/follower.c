@@ -9,6 +9,7 @@
 #include <baton/clock.h>
 
 #include "drain/grant_look.h"
+#include "drain/partner.h"
 
 #define RETRY_NS     UINT64_C(100000000)
 #define HEARTBEAT_NS UINT64_C(1000000000)
@@ -108,6 +109,25 @@ static void on_event(void *context, int fd, uint32_t events)
     (void)events;
 }
 
+/* R11: the one that it followed has handed over to another one, which is found through it. */
+static void follow_successor(baton_follower *follower)
+{
+    static const uint8_t nobody[BATON_PEER_NONCE_BYTES];
+    const baton_handover_wire *handover = &baton_engine_facts(follower->engine)->handover;
+    char path[sizeof(follower->target->socket_path)];
+    baton_position end;
+    baton_digest digest;
+    bool needs_start;
+    baton_engine_follow_end(follower->engine, &end, &digest, &needs_start);
+    if (needs_start || memcmp(handover->successor_nonce, nobody, sizeof(nobody)) == 0 ||
+        baton_le64_get(handover->epoch) != end.epoch || baton_follower_is_named(follower) ||
+        !baton_partner_socket(follower->active_directory, path, sizeof(path)) ||
+        strcmp(path, follower->target->socket_path) == 0)
+        return;
+    memcpy(follower->target->socket_path, path, sizeof(path));
+    baton_log(INFO, "handover.follow_successor", BATON_LOG_TEXT("of", path));
+}
+
 static void connect_again(baton_follower *follower)
 {
     baton_error error = {0};
@@ -118,6 +138,7 @@ static void connect_again(baton_follower *follower)
     if (baton_peer_connect(follower->target->socket_path, &follower->fd, &error) < 0) {
         follower->last_refusal = error;
         follower->fd = -1;
+        follow_successor(follower);
         return;
     }
     if (baton_peer_inbox_init(&follower->inbox, BATON_PEER_BODY_BYTES_MAX) < 0 ||
@@ -140,7 +161,7 @@ void baton_follower_fail(baton_follower *follower, int status, const baton_error
 /* ---- its life ---- */
 
 int baton_follower_open(baton_follower *follower, const baton_doors *doors, baton_engine *engine,
-                        const baton_follower_target *target, baton_error *error)
+                        baton_follower_target *target, baton_error *error)
 {
     follower->doors = doors;
     follower->engine = engine;

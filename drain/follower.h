@@ -19,7 +19,7 @@ typedef struct {
 typedef struct baton_follower {
     const baton_doors *doors;
     baton_engine *engine;
-    const baton_follower_target *target;
+    baton_follower_target *target;
     /* The engine is the active now: open sockets, serve. */
     int (*promoted)(void *context, const baton_passed_fd *fds, uint32_t fds_count,
                     baton_error *error);
@@ -55,7 +55,7 @@ typedef struct baton_follower {
 
 /* The engine is a standby. */
 BATON_MUST_USE int baton_follower_open(baton_follower *follower, const baton_doors *doors,
-                                       baton_engine *engine, const baton_follower_target *target,
+                                       baton_engine *engine, baton_follower_target *target,
                                        baton_error *error);
 /* After each turn of the engine. An error: only closing is useful. */
 BATON_MUST_USE int baton_follower_turn(baton_follower *follower, baton_error *error);

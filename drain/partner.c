@@ -11,6 +11,7 @@
 #include <baton/log.h>
 
 #include "drain/other_directory.h"
+#include "drain/peer_socket.h"
 
 #define PATH_BYTES    4200
 #define TURNS_MAX     5000 /* of a millisecond */
@@ -72,6 +73,15 @@ static bool read_partner(const char *directory, char partner[PATH_BYTES])
         return false;
     *end = '\0';
     return true;
+}
+
+bool baton_partner_socket(const char *directory, char *ret_socket, uint32_t bytes)
+{
+    char partner[PATH_BYTES];
+    if (!read_partner(directory, partner))
+        return false;
+    const int n = snprintf(ret_socket, bytes, "%s/" BATON_HANDOVER_SOCKET, partner);
+    return n > 0 && (uint32_t)n < bytes;
 }
 
 static int begin(baton_engine *engine, uint64_t epoch, baton_error *error)

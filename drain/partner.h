@@ -9,6 +9,9 @@
 BATON_MUST_USE int baton_partner_write(const char *directory, const char *partner,
                                        baton_error *error);
 
+/* What stands there: into *ret_socket, the handover socket of that directory. False: nothing. */
+bool baton_partner_socket(const char *directory, char *ret_socket, uint32_t bytes);
+
 /* For a start in a directory whose last term ended with a grant, or is not proven, and whose LOCK
  * engine holds as a standby: under both LOCKs, begin a new term if no later header stands in the
  * partner's. BATON_E_REFUSED: the authority is there, or it lives: the error says where, and what to do. */

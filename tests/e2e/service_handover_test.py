@@ -216,7 +216,11 @@ class Toy(HandoverCase):
         nonce = self.status_of(second.directory)["instance"]["nonce"]
         self.handover(self.data, "--to", nonce, check=0)
         self.wait_phase(second, "running")
-        self.assertEqual(self.status_of(first.directory)["phase"], "following")
+        self.wait_level(first, second.directory)  # it follows the successor now (R11)
+        self.handover(second.directory, "--wait", check=0)
+        self.assertEqual(self.wait_phase(first, "running")["epoch"], 3)
+        self.assertEqual(self.client().add(1, 1), "2 1 2")
+        self.assert_one_journal(self.data, second.directory, first.directory)
 
     def test_a_standby_ends_by_sigterm_and_the_active_serves_on(self):
         self.start()
