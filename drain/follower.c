@@ -223,6 +223,8 @@ int baton_follower_turn(baton_follower *follower, baton_error *error)
     if (r < 0)
         follower->fatal = r;
     if (follower->fd >= 0)
+        send_letters(follower);
+    if (follower->fd >= 0)
         acknowledge(follower);
     if (follower->fd >= 0)
         send_letters(follower);
