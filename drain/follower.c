@@ -193,6 +193,25 @@ static void acknowledge(baton_follower *follower)
     baton_follower_say(follower, BATON_PEER_ACK, &body, sizeof(body));
 }
 
+/* The file of the next term's first segment is written long before a handover, where there is time: the
+ * disk is busy with it, and clients of the active would notice that. */
+static void prepare_ahead(baton_follower *follower)
+{
+    baton_position end;
+    baton_digest digest;
+    bool needs_start;
+    baton_error error = {0};
+    if (!follower->following || follower->cutover.state != BATON_NEW_FOLLOWING ||
+        now_ns() - follower->following_since_ns < HEARTBEAT_NS)
+        return;
+    baton_engine_follow_end(follower->engine, &end, &digest, &needs_start);
+    if (needs_start || follower->prepared_epoch == end.epoch + 1)
+        return;
+    follower->prepared_epoch = end.epoch + 1;
+    if (baton_engine_prepare_promotion(follower->engine, end.epoch + 1, &error) < 0)
+        baton_log(WARN, "handover.prepare_ahead", BATON_LOG_TEXT("why", error.why));
+}
+
 /* R5 b and c: nobody says anything, and the grant may stand on the disk. */
 static void look(baton_follower *follower)
 {
@@ -218,6 +237,7 @@ int baton_follower_turn(baton_follower *follower, baton_error *error)
         connect_again(follower);
     if (follower->fd >= 0)
         baton_follower_hear(follower);
+    prepare_ahead(follower);
     look(follower);
     int r = baton_new_step(&follower->cutover, &follower->failure);
     if (r < 0)

@@ -33,6 +33,8 @@ typedef struct baton_follower {
     bool held_back; /* the journal has no room for the batch that is shown */
     bool more;      /* a turn took as much as a turn may */
     bool ever_followed;
+    uint64_t following_since_ns;
+    uint64_t prepared_epoch; /* for which the first segment of a term is ready; 0: none */
     uint64_t retry_at_ns;
     uint64_t asked_ns;   /* told, or looked, while a grant may come */
     uint64_t told_ns;    /* of the last ACK */

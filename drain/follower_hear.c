@@ -38,6 +38,7 @@ static void take_welcome(baton_follower *follower, const baton_peer_header *head
     memcpy(body.digest, digest.bytes, sizeof(body.digest));
     baton_follower_say(follower, BATON_PEER_FOLLOW, &body, sizeof(body));
     follower->following = follower->ever_followed = true;
+    follower->following_since_ns = now_ns();
     baton_log(INFO, "handover.following", BATON_LOG_TEXT("active", follower->active_directory),
               BATON_LOG_TEXT("version", follower->active_version),
               BATON_LOG_NUMBER("from_seq", baton_engine_applied_seq(follower->engine) + 1));

@@ -5,3 +5,4 @@ baton_script_test(handover_model_mistakes SCRIPT tests/e2e/handover_model.py ARG
 baton_script_test(service_handover SCRIPT tests/e2e/service_handover_test.py ARGS Toy Peers)
 baton_script_test(service_handover_deaths SCRIPT tests/e2e/service_handover_test.py ARGS Deaths Stops)
 baton_script_test(service_handover_load SCRIPT tests/e2e/service_handover_test.py ARGS Exchange)
+baton_script_test(service_handover_rounds SCRIPT tests/e2e/service_handover_test.py ARGS Rounds TIMEOUT 300)

@@ -4,9 +4,11 @@ The toy ends or stands still at a step of a handover when TOY_DIE_IN or TOY_STOP
 import json
 import os
 import pathlib
+import random
 import socket
 import struct
 import sys
+import time
 
 from cli_case import TOY, TOY_NEXT, ServiceCase, ToyClient, process, signal
 from workdir import main, wait_until
@@ -411,6 +413,71 @@ class Stops(HandoverCase):
         fresh = ToyClient(self.listen)
         self.addCleanup(fresh.close)
         self.assertEqual(fresh.add(1, 1), "2 1 2")
+
+
+class Rounds(HandoverCase):
+    """Either side, or both, killed or stopped at any moment of a handover; then started again. One serves, and has all.
+
+    HANDOVER_ROUNDS and HANDOVER_SEED in the environment make a campaign of it."""
+
+    def start_in(self, directory, standby):
+        program = TOY if directory == self.data else TOY_NEXT
+        self.children[directory] = self.run_toy(directory, "--segment-size", "1MiB", program=program,
+                                                standby_of=self.of[directory] if standby else None)
+
+    def phase(self, directory):
+        child = self.children.get(directory)
+        if child is None or not child.running():
+            return None
+        status = self.status_of(directory)
+        return status["phase"] if status else "starting"
+
+    def settled(self):
+        """The active, when the other one follows and is level. Who has ended is started: as a standby of one that serves."""
+        phases = {directory: self.phase(directory) for directory in self.of}
+        running = [directory for directory in self.of if phases[directory] == "running"]
+        self.assertLess(len(running), 2, phases)
+        for directory, other in self.of.items():
+            if phases[directory] is None:
+                self.start_in(directory, phases[other] == "running")
+        if not running or phases[self.of[running[0]]] != "following":
+            return None
+        status = self.status_of(running[0])
+        return running[0] if status and any(f["following"] and f["durable_seq"] == status["durable_seq"]
+                                            for f in status["followers"]) else None
+
+    def test_one_of_the_two_serves_and_has_everything(self):
+        seed = int(os.environ.get("HANDOVER_SEED", time.time_ns() % 1000000))
+        rounds = int(os.environ.get("HANDOVER_ROUNDS", 8))
+        print(f"seed {seed}: HANDOVER_SEED={seed} HANDOVER_ROUNDS={rounds}", file=sys.stderr)
+        chance = random.Random(seed)
+        self.of = {self.data: self.other, self.other: self.data}
+        self.children = {}
+        self.start_in(self.data, False)
+        self.wait_phase(self.children[self.data], "running")
+        total = 0
+        for number in range(rounds):
+            active = wait_until(self.settled, f"one active and one level standby in round {number}")
+            client = self.client()
+            for _ in range(5):
+                total += 1
+                self.assertEqual(client.add(1, 1), f"{total} 1 {total}")
+            client.close()
+            asked = self.spawn(process.program("baton"), "service", "handover", str(active), "--timeout", "5s")
+            time.sleep(chance.random() * 0.014)  # a moment, not a wait
+            sides = chance.choice([[active], [self.of[active]], [active, self.of[active]], []])
+            kill = chance.random() < 0.7
+            for directory in sides:
+                self.children[directory].send(signal.SIGKILL if kill else signal.SIGSTOP)
+            time.sleep(chance.random() * 0.3)
+            for directory in sides:
+                if kill:
+                    self.children[directory].wait()
+                else:
+                    self.children[directory].send(signal.SIGCONT)
+            asked.wait()
+        wait_until(self.settled, "one active and one level standby")
+        self.assertEqual(self.client().add(1, 1), f"{total + 1} 1 {total + 1}")
 
 
 class Peers(HandoverCase):
