@@ -23,8 +23,22 @@ static baton_log_sink sink; /* under sink_lock, as sink_context */
 static void *sink_context;
 static atomic_int lowest_level = LEVEL_NONE; /* so that a dropped event costs one load */
 
+/* Another thread may have been in the sink at a fork: in the child that one is not there to leave
+ * it. */
+static void unlock_in_child(void)
+{
+    pthread_mutex_init(&sink_lock, NULL);
+}
+
+static void watch_forks(void)
+{
+    (void)pthread_atfork(NULL, NULL, unlock_in_child); /* no memory: as it was */
+}
+
 void baton_log_set_sink(baton_log_sink new_sink, void *context, baton_log_level lowest)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, watch_forks);
     pthread_mutex_lock(&sink_lock);
     sink = new_sink;
     sink_context = context;

@@ -22,6 +22,10 @@ typedef struct {
     json_t *(*status)(void *context);
     bool (*drain)(void *context); /* begin; false: it had begun */
     bool (*draining)(void *context);
+    /* Begin one; to: a nonce, or NULL. Then: 1 and a report when it is done, 0 while it is under way,
+     * or why this instance serves on. */
+    int (*handover)(void *context, const char *to, uint64_t max_gap_ns, baton_error *error);
+    int (*handover_state)(void *context, json_t **ret_report, baton_error *error);
     void *context;
 } baton_control_actions;
 

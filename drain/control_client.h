@@ -12,6 +12,7 @@ typedef struct baton_control_client {
         BATON_CONTROL_WAITS_SNAPSHOT_BEGIN, /* one is being written; its own comes after that */
         BATON_CONTROL_WAITS_SNAPSHOT_END,
         BATON_CONTROL_WAITS_FINALIZE,
+        BATON_CONTROL_WAITS_HANDOVER,
         BATON_CONTROL_WAITS_DRAIN, /* answered by the end of the process */
     } waits;
     uint64_t snapshots_before; /* taken_count when its snapshot began */

@@ -6,6 +6,7 @@
  *   {"baton":1,"do":"await_drain"}    that report line alone, whoever begins the drain
  *   {"baton":1,"do":"snapshot"}  when it is published
  *   {"baton":1,"do":"finalize"}  the schema that is written from here on
+ *   {"baton":1,"do":"handover","to":"...","max_gap_ms":250}   when the successor serves, or this one again
  *
  * With "nonce":"...", a request is refused unless it names this very instance. Unknown words and
  * fields are refused, never skipped (E7). */
@@ -13,6 +14,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+
+#define MAX_GAP_MS 250
+#define GAP_MS_MAX 60000
 
 static const char *const words[] = {"status",   "drain",   "snapshot",    "finalize", "follow",
                                     "handover", "metrics", "await_drain", NULL};
@@ -137,7 +141,10 @@ static int check(baton_control_client *client, json_t *request)
     }
     json_object_foreach(request, key, value)
     {
-        if (strcmp(key, "baton") != 0 && strcmp(key, "do") != 0 && strcmp(key, "nonce") != 0) {
+        const bool of_handover = strcmp(word, words[WORD_HANDOVER]) == 0 &&
+                                 (strcmp(key, "to") == 0 || strcmp(key, "max_gap_ms") == 0);
+        if (strcmp(key, "baton") != 0 && strcmp(key, "do") != 0 && strcmp(key, "nonce") != 0 &&
+            !of_handover) {
             refuse(client, NULL, BATON_E_UNKNOWN_TYPE,
                    "it has a field that this service does not know",
                    "use the baton command of its version");
@@ -155,8 +162,51 @@ static int check(baton_control_client *client, json_t *request)
             return i;
     refuse(client, NULL, BATON_E_UNKNOWN_TYPE,
            "it asks for something that this service does not know",
-           "ask for status, drain, snapshot or finalize");
+           "ask for status, drain, snapshot, finalize or handover");
     return -1;
+}
+
+static void begin_handover(baton_control_client *client, const json_t *request)
+{
+    const baton_control *control = client->control;
+    const json_t *to = json_object_get(request, "to");
+    const json_t *gap = json_object_get(request, "max_gap_ms");
+    const json_int_t gap_ms = gap == NULL ? MAX_GAP_MS : json_integer_value(gap);
+    baton_error error = {0};
+    if ((to != NULL && !json_is_string(to)) || (gap != NULL && !json_is_integer(gap)) ||
+        gap_ms < 1 || gap_ms > GAP_MS_MAX) {
+        refuse(client, words[WORD_HANDOVER], BATON_E_INVALID,
+               "to is a nonce, max_gap_ms 1 to 60000", "take the nonce from the standby's status");
+        return;
+    }
+    if (control->actions.draining(control->actions.context)) {
+        refuse(client, words[WORD_HANDOVER], BATON_E_SEALED, "the service drains",
+               "ask its successor");
+        return;
+    }
+    int r = control->actions.handover(control->actions.context, json_string_value(to),
+                                      (uint64_t)gap_ms * 1000000, &error);
+    if (r < 0)
+        baton_control_answer(client, baton_control_refusal(control, words[WORD_HANDOVER], &error));
+    else
+        client->waits = BATON_CONTROL_WAITS_HANDOVER;
+}
+
+static bool handover_step(baton_control_client *client)
+{
+    const baton_control *control = client->control;
+    json_t *report = NULL;
+    baton_error error = {0};
+    int r = control->actions.handover_state(control->actions.context, &report, &error);
+    if (r == 0)
+        return false;
+    client->waits = BATON_CONTROL_WAITS_NONE;
+    json_t *answer = r < 0 ? baton_control_refusal(control, words[WORD_HANDOVER], &error)
+                           : envelope(control, words[WORD_HANDOVER], true);
+    if (answer != NULL && report != NULL)
+        json_object_set_new(answer, "handover", report);
+    baton_control_answer(client, answer);
+    return true;
 }
 
 void baton_control_request(baton_control_client *client, const char *line, size_t line_bytes)
@@ -170,6 +220,8 @@ void baton_control_request(baton_control_client *client, const char *line, size_
         return;
     }
     const int word = check(client, request);
+    if (word == WORD_HANDOVER && control->engine != NULL)
+        begin_handover(client, request);
     json_decref(request);
     if (word > WORD_STATUS && control->engine == NULL) {
         refuse(client, words[word], BATON_E_AGAIN, "the service hydrates",
@@ -203,12 +255,11 @@ void baton_control_request(baton_control_client *client, const char *line, size_
             client->waits = BATON_CONTROL_WAITS_FINALIZE;
         break;
     case WORD_FOLLOW:
-    case WORD_HANDOVER:
-        refuse(client, words[word], BATON_E_REFUSED, "it is not built in this version",
-               "drain this instance and start the next one on the same directory");
+        refuse(client, words[word], BATON_E_REFUSED, "a running instance can't be made a standby",
+               "start the standby with `run --standby-of DIR`");
         break;
     default:
-        break; /* answered by check */
+        break; /* answered by check, or begun */
     }
 }
 
@@ -266,6 +317,8 @@ bool baton_control_waiting_step(baton_control_client *client)
         return snapshot_end_step(client);
     case BATON_CONTROL_WAITS_FINALIZE:
         return finalize_step(client);
+    case BATON_CONTROL_WAITS_HANDOVER:
+        return handover_step(client);
     case BATON_CONTROL_WAITS_DRAIN:
     case BATON_CONTROL_WAITS_NONE:
         return false;

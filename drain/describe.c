@@ -5,6 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/assert.h"
+
+void baton_instance_nonce(const baton_instance *instance, uint8_t ret_nonce[BATON_NONCE_BYTES])
+{
+    baton_digest nonce = {{0}}; /* of the same length, and told in the same digits */
+    int r = baton_digest_parse(instance->nonce, &nonce);
+    baton_assert(r == 0);
+    memcpy(ret_nonce, nonce.bytes, BATON_NONCE_BYTES);
+}
+
 json_t *baton_describe_text(const char *text)
 {
     json_t *whole = json_string(text);

@@ -22,6 +22,8 @@ typedef struct {
     char nonce[BATON_NONCE_TEXT_BYTES];
 } baton_instance;
 
+void baton_instance_nonce(const baton_instance *instance, uint8_t ret_nonce[BATON_NONCE_BYTES]);
+
 json_t *baton_describe_text(const char *text);
 json_t *baton_describe_number(uint64_t number);
 json_t *baton_describe_digest(baton_digest digest);

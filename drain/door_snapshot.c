@@ -127,7 +127,7 @@ int baton_door_snapshot(baton_door_run *run, baton_error *error)
     int r = check_out(run, error);
     if (r == 0)
         r = baton_state_export(run->doors->service, run->directory, &run->replay, run->schema,
-                                  run->out, &info, error);
+                               run->out, &info, error);
     if (r < 0)
         return r;
     if (run->json)

@@ -34,8 +34,10 @@ typedef struct {
     char control_path[4096];
     uint64_t drain_deadline_ns;
     bool snapshot_at_drain;
-    int ready_fd;  /* -1: none */
-    int report_fd; /* -1: none */
+    const char *standby_of;      /* NULL: the active */
+    bool standby_after_handover; /* follow the successor, in this process */
+    int ready_fd;                /* -1: none */
+    int report_fd;               /* -1: none */
     baton_log_level log_level;
     baton_engine_options engine;
     const char *const *program_values;

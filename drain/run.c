@@ -1,6 +1,7 @@
 /* drain/run.c: `SERVICE run`: hydrate, serve until SIGTERM, drain. One thread, one loop (the
  * engine's). */
-#include "drain/program.h"
+#include "drain/partner.h"
+#include "drain/run_private.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -13,176 +14,12 @@
 
 #include <baton/clock.h>
 
-#include "drain/hydrating.h"
-#include "drain/last_resort.h"
-
 #define DRAIN_TURN_NS UINT64_C(1000000) /* all_sent and a snapshot may change without an event */
-
-typedef struct {
-    const baton_doors *doors;
-    const baton_run_options *options;
-    baton_instance instance;
-    baton_engine *engine;
-    baton_control *control;
-    baton_hydrate_report hydrate;
-    baton_hydrating hydrating;
-    baton_drain_actions drain_actions;
-    baton_drain_plan plan;
-    baton_last_resort last_resort;
-    int signal_fd;
-    bool program_started;
-    bool drain_snapshot_begun;
-    uint64_t started_ns;
-} service_run;
 
 static uint64_t now_ns(void *context)
 {
     (void)context;
     return baton_clock_monotonic_ns(baton_clock_system());
-}
-
-/* ---- what the drain plan asks for ---- */
-
-static void plan_stop_intake(void *context)
-{
-    service_run *run = context;
-    if (run->doors->program->stop_intake != NULL)
-        run->doors->program->stop_intake(run->doors->context);
-    baton_engine_seal(run->engine);
-}
-
-static bool plan_all_released(void *context)
-{
-    const service_run *run = context;
-    return baton_engine_all_released(run->engine);
-}
-
-static bool plan_all_sent(void *context)
-{
-    const service_run *run = context;
-    return run->doors->program->all_sent == NULL ||
-           run->doors->program->all_sent(run->doors->context);
-}
-
-static int plan_handover_record(void *context, baton_error *error)
-{
-    const service_run *run = context;
-    return baton_engine_handover_record(run->engine, error);
-}
-
-static bool plan_handover_durable(void *context)
-{
-    const service_run *run = context;
-    return baton_engine_handover_durable(run->engine);
-}
-
-/* Is there a snapshot of exactly this state already, or nothing to take one of? */
-static bool snapshot_is_current(const service_run *run)
-{
-    const baton_engine_snapshot_state *state = baton_engine_snapshot_status(run->engine);
-    const uint64_t applied = baton_engine_applied_seq(run->engine);
-    if (applied == 0)
-        return true;
-    if (state->taken_count > 0)
-        return state->last_seq == applied;
-    return run->hydrate.from_snapshot && run->hydrate.snapshot_seq == applied;
-}
-
-static int plan_snapshot_step(void *context, bool *ret_was_current, baton_error *error)
-{
-    service_run *run = context;
-    const baton_engine_snapshot_state *state = baton_engine_snapshot_status(run->engine);
-    if (!run->drain_snapshot_begun)
-        baton_engine_snapshot_give_up_older(run->engine);
-    if (state->running)
-        return 0; /* its own, or one that began before the drain */
-    if (!run->drain_snapshot_begun) {
-        *ret_was_current = snapshot_is_current(run);
-        if (*ret_was_current)
-            return 1;
-        int r = baton_engine_snapshot_begin_within(run->engine,
-                                                   baton_drain_plan_left_ns(&run->plan), error);
-        if (r < 0)
-            return r == BATON_E_AGAIN ? 0 : r;
-        run->drain_snapshot_begun = true;
-        return 0;
-    }
-    if (state->last_status < 0) {
-        *error = state->last_error;
-        return state->last_status;
-    }
-    return 1;
-}
-
-static void plan_reached(void *context, baton_drain_state state, uint64_t since_begin_ns)
-{
-    service_run *run = context;
-    baton_last_resort_reached(&run->last_resort, baton_drain_state_name(state));
-    baton_log(INFO, "drain.step", BATON_LOG_TEXT("reached", baton_drain_state_name(state)),
-              BATON_LOG_NUMBER("after_us", since_begin_ns / 1000));
-}
-
-static void begin_drain(service_run *run, const char *because)
-{
-    const bool draining = run->plan.state != BATON_DRAIN_RUNNING;
-    baton_log(INFO, draining ? "drain.already_begun" : "drain.begin",
-              BATON_LOG_TEXT("because", because),
-              BATON_LOG_NUMBER("deadline_ms", run->options->drain_deadline_ns / 1000000));
-    if (!draining)
-        baton_last_resort_arm(&run->last_resort, run->options->drain_deadline_ns,
-                              baton_drain_state_name(BATON_DRAIN_RUNNING));
-    (void)baton_drain_plan_begin(&run->plan);
-}
-
-/* ---- what the control socket asks for ---- */
-
-static json_t *hydrating_status(const service_run *run)
-{
-    return json_pack("{s:s, s:o, s:o}", "phase", "hydrating", "uptime_ms",
-                     baton_describe_number((now_ns(NULL) - run->started_ns) / 1000000), "hydrating",
-                     baton_describe_progress(&run->hydrating.progress));
-}
-
-static json_t *control_status(void *context)
-{
-    const service_run *run = context;
-    if (run->engine == NULL)
-        return hydrating_status(run);
-    const bool draining = run->plan.state != BATON_DRAIN_RUNNING;
-    baton_engine_status status;
-    baton_rto_prediction prediction;
-    json_t *answer = json_object();
-    if (answer == NULL || baton_engine_status_get(run->engine, &status) < 0)
-        return answer;
-    json_object_set_new(answer, "phase", json_string(draining ? "draining" : "running"));
-    json_t *engine = baton_describe_engine(&status);
-    if (engine != NULL)
-        json_object_update(answer, engine);
-    json_decref(engine);
-    json_object_set_new(answer, "uptime_ms",
-                        baton_describe_number((now_ns(NULL) - run->started_ns) / 1000000));
-    json_object_set_new(answer, "snapshot",
-                        baton_describe_snapshots(baton_engine_snapshot_status(run->engine)));
-    baton_engine_rto_get(run->engine, &prediction);
-    json_object_set_new(answer, "rto",
-                        baton_describe_rto(&prediction, baton_engine_rates(run->engine)));
-    json_object_set_new(answer, "hydrate", baton_describe_hydrate(&run->hydrate));
-    json_object_set_new(answer, "drain", draining ? baton_describe_drain(&run->plan) : json_null());
-    return answer;
-}
-
-static bool control_drain(void *context)
-{
-    service_run *run = context;
-    const bool first = run->plan.state == BATON_DRAIN_RUNNING;
-    begin_drain(run, "control socket");
-    return first;
-}
-
-static bool control_draining(void *context)
-{
-    const service_run *run = context;
-    return run->plan.state != BATON_DRAIN_RUNNING;
 }
 
 /* ---- the engine's hooks ---- */
@@ -209,7 +46,7 @@ static void on_signal(void *context, int fd, uint32_t events)
     struct signalfd_siginfo info;
     (void)events;
     while (read(fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
-        begin_drain(run, info.ssi_signo == (uint32_t)SIGINT ? "SIGINT" : "SIGTERM");
+        baton_run_begin_drain(run, info.ssi_signo == (uint32_t)SIGINT ? "SIGINT" : "SIGTERM");
 }
 
 /* ---- the life ---- */
@@ -295,16 +132,100 @@ static void tell_ready(const service_run *run)
         baton_log(WARN, "service.ready_fd", BATON_LOG_TEXT("error", baton_status_text(r)));
 }
 
+static int start_program(service_run *run, const baton_passed_fd *fds, uint32_t fds_count,
+                         baton_error *error)
+{
+    const baton_program *program = run->doors->program;
+    int r = 0;
+    if (program->take_fds != NULL)
+        program->take_fds(run->doors->context, fds, fds_count);
+    for (uint32_t i = 0; i < fds_count && program->take_fds == NULL; i++)
+        close(fds[i].fd);
+    if (program->start != NULL)
+        r = program->start(run->doors->context, run->engine, run->options->program_values, error);
+    run->program_started = r >= 0;
+    if (r < 0)
+        return r;
+    baton_cutover_open(&run->cutover, run->doors, run->engine, run->options, &run->instance);
+    return 0;
+}
+
+/* The standby is the active now. */
+static int promoted(void *context, const baton_passed_fd *fds, uint32_t fds_count,
+                    baton_error *error)
+{
+    service_run *run = context;
+    run->following = false;
+    int r = start_program(run, fds, fds_count, error);
+    if (r < 0)
+        return r;
+    baton_engine_note_ready(run->engine, run->hydrate.total_ns);
+    tell_ready(run);
+    return 0;
+}
+
+/* Whom to follow, and what to begin with, before the engine opens. */
+static int find_active(service_run *run, baton_engine_options *options, baton_error *error)
+{
+    baton_digest root;
+    int r =
+        baton_follower_target_init(&run->target, run->options->standby_of, run->options->directory,
+                                   run->doors->service, run->instance.nonce, error);
+    if (r == 0)
+        r = baton_bootstrap(&run->target, &root, error);
+    if (r < 0)
+        return r;
+    options->standby = run->following = true;
+    if (!baton_digest_is_zero(root))
+        options->trust_root = root;
+    return 0;
+}
+
+static int start_following(service_run *run, baton_error *error)
+{
+    if (run->follower != NULL) /* of an earlier time as a standby */
+        baton_follower_close(run->follower);
+    free(run->follower);
+    run->follower = calloc(1, sizeof(*run->follower));
+    if (run->follower == NULL)
+        return baton_error_set(error, -ENOMEM, "follow", NULL, "give the process more memory");
+    run->follower->promoted = promoted;
+    run->follower->context = run;
+    baton_log(INFO, "service.standby", BATON_LOG_TEXT("of", run->target.socket_path),
+              BATON_LOG_TEXT("control", run->options->control_path),
+              BATON_LOG_TEXT("nonce", run->instance.nonce));
+    return baton_follower_open(run->follower, run->doors, run->engine, &run->target, error);
+}
+
+/* R7: the engine refused to begin a term by itself here. As a standby it may look. */
+static int open_by_decision(service_run *run, baton_engine_options *options,
+                            const baton_engine_hooks *hooks, baton_error *error)
+{
+    baton_error refusal = *error, other = {0};
+    char directory[4096];
+    if (realpath(run->options->directory, directory) == NULL)
+        return BATON_E_REFUSED;
+    options->standby = true;
+    if (baton_engine_open(run->doors->service, run->options->directory, options, hooks,
+                          &run->engine, &run->hydrate, &other) < 0) {
+        run->engine = NULL;
+        *error = refusal;
+        return BATON_E_REFUSED;
+    }
+    int r = baton_partner_decide(run->engine, directory, error);
+    if (r == BATON_E_NOT_FOUND) {
+        *error = refusal;
+        r = BATON_E_REFUSED;
+    }
+    return r;
+}
+
 static int start(service_run *run, baton_error *error)
 {
     const baton_engine_hooks hooks = {.release = on_release, .turn = on_turn, .context = run};
-    const baton_control_actions actions = {.status = control_status,
-                                           .drain = control_drain,
-                                           .draining = control_draining,
-                                           .context = run};
-    const baton_program *program = run->doors->program;
-
+    baton_control_actions actions = baton_run_control_actions;
     baton_engine_options options = run->options->engine;
+    actions.context = run;
     options.on_progress = baton_hydrating_progress;
     options.progress_context = &run->hydrating;
 
@@ -312,8 +233,15 @@ static int start(service_run *run, baton_error *error)
                                   &actions);
     if (r < 0)
         return baton_error_set(error, r, "start", NULL, "raise the limit of open files");
-    r = baton_engine_open(run->doors->service, run->options->directory, &options, &hooks,
-                          &run->engine, &run->hydrate, error);
+    if (run->options->standby_of != NULL)
+        r = find_active(run, &options, error);
+    if (r == 0)
+        r = baton_engine_open(run->doors->service, run->options->directory, &options, &hooks,
+                              &run->engine, &run->hydrate, error);
+    if (r == BATON_E_REFUSED && !options.standby) {
+        run->engine = NULL;
+        r = open_by_decision(run, &options, &hooks, error);
+    }
     if (r < 0)
         return r;
     log_hydrated(run);
@@ -323,22 +251,70 @@ static int start(service_run *run, baton_error *error)
     r = baton_hydrating_serve(&run->hydrating, run->engine, &run->control, error);
     if (r < 0)
         return r;
-    if (program->start != NULL)
-        r = program->start(run->doors->context, run->engine, run->options->program_values, error);
-    run->program_started = r >= 0;
-    return r < 0 ? r : 0;
+    return run->following ? start_following(run, error) : start_program(run, NULL, 0, error);
 }
 
-/* The loop, from ready to CLOSING. A negative result is the engine's, and is in *error. */
+/* What comes from the other instance, after a turn. */
+static int turn_handover(service_run *run, uint64_t *ret_sleep_ns, baton_error *error)
+{
+    uint64_t follower_ns = UINT64_MAX;
+    int r = 0;
+    if (run->follower != NULL) {
+        r = baton_follower_turn(run->follower, error);
+        follower_ns = baton_follower_sleep_ns(run->follower);
+    }
+    if (r == 0)
+        r = baton_cutover_turn(&run->cutover, ret_sleep_ns, error);
+    if (follower_ns < *ret_sleep_ns)
+        *ret_sleep_ns = follower_ns;
+    return r;
+}
+
+/* The successor serves: what was the active follows it, with the state that is there. */
+static int stand_by(service_run *run, baton_error *error)
+{
+    char directory[sizeof(run->cutover.peer_directory)];
+    memcpy(directory, run->cutover.peer_directory, sizeof(directory));
+    if (run->control != NULL)
+        baton_control_turn(run->control); /* who waits for the handover gets its answer */
+    if (run->program_started && run->doors->program->stop != NULL)
+        run->doors->program->stop(run->doors->context);
+    run->program_started = false;
+    baton_cutover_close(&run->cutover);
+    run->cutover = (baton_cutover){.engine = NULL};
+    int r;
+    while ((r = baton_engine_stand_by(run->engine, error)) == BATON_E_AGAIN)
+        if ((r = baton_engine_turn(run->engine, DRAIN_TURN_NS, error)) < 0)
+            break;
+    if (r == 0)
+        r = baton_follower_target_init(&run->target, directory, run->options->directory,
+                                       run->doors->service, run->instance.nonce, error);
+    run->following = r == 0;
+    return r < 0 ? r : start_following(run, error);
+}
+
+/* The loop, from ready to CLOSING, or until another instance serves. A negative result is the
+ * engine's, and is in *error. */
 static int serve(service_run *run, baton_error *error)
 {
     for (;;) {
+        uint64_t handover_ns = UINT64_MAX;
         uint64_t sleep_ns = baton_drain_plan_step(&run->plan);
-        if (run->plan.state == BATON_DRAIN_CLOSING)
+        int r = turn_handover(run, &handover_ns, error);
+        if (r < 0)
+            return r;
+        const bool fenced = run->cutover.old.state == BATON_OLD_FENCED;
+        if (fenced && run->options->standby_after_handover && !run->leaving) {
+            r = stand_by(run, error);
+            if (r < 0)
+                return r;
+            continue;
+        }
+        if (run->plan.state == BATON_DRAIN_CLOSING || run->leaving || fenced)
             return 0;
         if (run->plan.state != BATON_DRAIN_RUNNING && sleep_ns > DRAIN_TURN_NS)
             sleep_ns = DRAIN_TURN_NS;
-        int r = baton_engine_turn(run->engine, sleep_ns, error);
+        r = baton_engine_turn(run->engine, sleep_ns < handover_ns ? sleep_ns : handover_ns, error);
         if (r < 0) {
             error->status = r;
             baton_drain_plan_fail(&run->plan, error);
@@ -370,7 +346,12 @@ static int finish(service_run *run, int status, baton_error *error)
     if (run->program_started && run->doors->program->stop != NULL)
         run->doors->program->stop(run->doors->context);
     if (run->control != NULL)
+        baton_control_turn(run->control); /* who waits for the handover gets its answer */
+    if (run->control != NULL)
         baton_control_detach(run->control);
+    if (run->follower != NULL)
+        baton_follower_close(run->follower);
+    baton_cutover_close(&run->cutover);
     if (run->engine != NULL)
         baton_engine_unwatch(run->engine, run->signal_fd);
     int r = baton_engine_close(run->engine);
@@ -392,7 +373,14 @@ static int finish(service_run *run, int status, baton_error *error)
             *error = run->plan.error;
         }
     }
+    if (run->leaving)
+        report =
+            json_pack("{s:i, s:b, s:s, s:o, s:o, s:{s:s}}", "baton", BATON_CONTROL_PROTOCOL, "ok",
+                      1, "do", "drain", "instance", baton_describe_instance(&run->instance), "seq",
+                      baton_describe_number(last_seq), "drain", "outcome", "left");
     baton_control_close(run->control, report);
+    free(run->follower);
+    run->follower = NULL;
     if (run->signal_fd >= 0)
         close(run->signal_fd);
     baton_last_resort_disarm(&run->last_resort);
@@ -408,14 +396,7 @@ static int run_service(const baton_doors *doors, const baton_run_options *option
         .signal_fd = -1,
         .hydrating.loop.epoll_fd = -1,
         .started_ns = now_ns(NULL),
-        .drain_actions = {.now_ns = now_ns,
-                          .stop_intake = plan_stop_intake,
-                          .all_released = plan_all_released,
-                          .all_sent = plan_all_sent,
-                          .handover_record = plan_handover_record,
-                          .handover_durable = plan_handover_durable,
-                          .snapshot_step = plan_snapshot_step,
-                          .reached = plan_reached},
+        .drain_actions = baton_run_drain_actions,
     };
     run.drain_actions.context = &run;
     baton_drain_plan_init(&run.plan, &run.drain_actions, options->drain_deadline_ns,
@@ -427,11 +408,12 @@ static int run_service(const baton_doors *doors, const baton_run_options *option
     if (r == 0)
         r = start(&run, &error);
     baton_hydrating_end(&run.hydrating);
-    if (r == 0) {
+    if (r == 0 && !run.following) {
         baton_engine_note_ready(run.engine, now_ns(NULL) - run.started_ns);
         tell_ready(&run);
-        r = serve(&run, &error);
     }
+    if (r == 0)
+        r = serve(&run, &error);
     if (r < 0)
         error.status = r;
     r = finish(&run, r, &error);

@@ -14,6 +14,8 @@
 enum {
     RUN_DIR,
     RUN_CONTROL,
+    RUN_STANDBY_OF,
+    RUN_AFTER_HANDOVER,
     RUN_IO,
     RUN_MODE,
     RUN_DRAIN_DEADLINE,
@@ -45,6 +47,10 @@ const baton_option baton_run_option_table[] = {
     [RUN_DIR] = {"dir", "DIR", NULL,
                  "where the data is: journal/ and snapshots/ (required; made when missing)"},
     [RUN_CONTROL] = {"control", "PATH", NULL, "the control socket (default: DIR/control.sock)"},
+    [RUN_STANDBY_OF] = {"standby-of", "DIR|SOCKET", NULL,
+                        "follow the active in that directory, until it hands over to this one"},
+    [RUN_AFTER_HANDOVER] = {"after-handover", "exit|standby", "exit",
+                            "what becomes of this process when a successor serves"},
     [RUN_IO] = {"io", "auto|uring|threads", "auto", "how files are written"},
     [RUN_MODE] =
         {"mode", "durable|written", "durable",
@@ -74,7 +80,9 @@ const baton_option baton_run_option_table[] = {
     [RUN_CHECKPOINT_EVERY] = {"checkpoint-every", "N", "10000",
                               "entries between digests that every replay compares"},
     [RUN_SEGMENT_SIZE] = {"segment-size", "SIZE", "64MiB", "of a journal file"},
-    [RUN_RETIRE] = {"retire", "yes|no", "no", "remove journal files that no kept snapshot needs"},
+    [RUN_RETIRE] = {"retire", "yes|no", "no",
+                    "remove journal files that no kept snapshot needs; for other builds "
+                    "--snapshot-form image needs all"},
     [RUN_ARCHIVE_DIR] = {"archive-dir", "DIR", NULL,
                          "copy each journal file there before it is removed"},
     [RUN_ARCHIVE_COMMAND] = {"archive-command", "CMD", NULL,
@@ -194,17 +202,20 @@ static int read_choices(baton_run_options *options, const baton_option_set *set,
     static const char *const modes[] = {"durable", "written", NULL};
     static const char *const codecs[] = {"auto", "lz4", "raw", NULL};
     static const char *const forms[] = {"auto", "portable", "image", NULL};
+    static const char *const afters[] = {"exit", "standby", NULL};
     static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
-    uint32_t backend = 0, mode = 0, codec = 0, form = 0, level = 0;
+    uint32_t backend = 0, mode = 0, codec = 0, form = 0, level = 0, after = 0;
     int r;
     if ((r = read_choice(set, RUN_IO, backends, &backend, error)) < 0 ||
         (r = read_choice(set, RUN_MODE, modes, &mode, error)) < 0 ||
         (r = read_choice(set, RUN_COMPRESS, codecs, &codec, error)) < 0 ||
         (r = read_choice(set, RUN_SNAPSHOT_FORM, forms, &form, error)) < 0 ||
+        (r = read_choice(set, RUN_AFTER_HANDOVER, afters, &after, error)) < 0 ||
         (r = read_choice(set, RUN_LOG_LEVEL, levels, &level, error)) < 0 ||
         (r = read_yes_no(set, RUN_SNAPSHOT_AT_DRAIN, &options->snapshot_at_drain, error)) < 0 ||
         (r = read_yes_no(set, RUN_RETIRE, &options->engine.retire, error)) < 0)
         return r;
+    options->standby_after_handover = after == 1;
     options->engine.backend = (baton_backend)backend;
     options->engine.mode = (baton_mode)mode;
     options->engine.compress = (baton_compress)codec;
@@ -311,6 +322,7 @@ int baton_run_options_read(baton_run_options *options, const baton_option_set *s
 {
     *options = (baton_run_options){
         .directory = set->values[RUN_DIR],
+        .standby_of = set->values[RUN_STANDBY_OF],
         .program_values = set->values + set->program_first,
         .engine.config.values = set->values + set->service_first,
         .ready_fd = -1,

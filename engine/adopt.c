@@ -7,7 +7,14 @@
 
 #include "engine/engine_private.h"
 
-/* Images where the service's own would be: E4, image_task.c. */
+/* Where the service's own would be: form.c. */
+static bool keeps_images(const baton_engine *engine, const baton_engine_options *options)
+{
+    return options->snapshot_form != BATON_FORM_PORTABLE &&
+           engine->snapshots_keep <= ENGINE_IMAGES_KEEP_MAX &&
+           engine->schema == engine->service->schema.write;
+}
+
 void baton_engine_milestones_set(const baton_engine *engine, const baton_engine_options *options,
                                  baton_milestones *milestones)
 {
@@ -16,8 +23,7 @@ void baton_engine_milestones_set(const baton_engine *engine, const baton_engine_
         .io = engine->snapshot.io,
         .image_io = baton_image_task_io_options(options),
         .compress = engine->compress,
-        .image = options->snapshot_form == BATON_FORM_IMAGE &&
-                 engine->schema == engine->service->schema.write,
+        .image = keeps_images(engine, options),
         .schema = engine->schema,
         .mode = engine->mode,
         .target_ns = options->rto_target_ns,

@@ -249,6 +249,12 @@ BATON_MUST_USE int baton_engine_begin_after(baton_engine *engine, const baton_sn
 BATON_MUST_USE int baton_generations_adopt(baton_engine *engine, const baton_catalogue *catalogue,
                                            const baton_journal_view *view, uint32_t chosen,
                                            baton_error *error);
+/* What is there since: a dead writer's last rename may have come after the catalogue was read (J10).
+ * Nothing names it, but it adds to what it adds to. */
+void baton_generations_adopt_late(baton_engine *engine, const baton_snapshot_listed *list,
+                                  uint32_t count);
+/* Nobody could say what is there: nothing is removed. */
+void baton_generations_unknown(baton_engine *engine);
 BATON_MUST_USE int baton_generations_add(baton_engine *engine, const baton_snapshot_info *info);
 void baton_generations_prune(baton_engine *engine);
 /* With an archiver it stops at the first segment that is not archived yet. */

@@ -212,7 +212,7 @@ void baton_form_named(baton_engine *engine, double device_ns)
 void baton_form_failed(baton_engine *engine)
 {
     engine_form *form = &engine->form;
-    if (!form->for_others)
+    if (form->image)
         return;
     form->due_why = NULL;
     form->image_came_first = false;

@@ -44,16 +44,21 @@ static engine_generation generation_of(const baton_snapshot_info *info, bool goo
     };
 }
 
-/* In the order of a listing. What a replay kept may be older than one that was passed over. */
-int baton_generations_add(baton_engine *engine, const baton_snapshot_info *info)
+/* In the order of a listing. */
+static int place(engine_snapshot_task *task, const baton_snapshot_info *info, bool good)
 {
-    engine_snapshot_task *task = &engine->snapshot;
     uint32_t at = 0;
     while (at < task->generations_count &&
            (task->generations[at].seq > info->seq ||
             (task->generations[at].seq == info->seq && task->generations[at].epoch > info->epoch)))
         at++;
-    return insert(task, at, generation_of(info, true));
+    return insert(task, at, generation_of(info, good));
+}
+
+/* What a replay kept may be older than one that was passed over. */
+int baton_generations_add(baton_engine *engine, const baton_snapshot_info *info)
+{
+    return place(&engine->snapshot, info, true);
 }
 
 /* Not damaged: a later start may read it, and must then find what it adds to. */
@@ -82,6 +87,36 @@ int baton_generations_adopt(baton_engine *engine, const baton_catalogue *catalog
     task->attempt_seq = chosen != UINT32_MAX ? catalogue->listed[chosen].info.seq : 0;
     task->prune_due = true;
     return 0;
+}
+
+static bool is_known(const engine_snapshot_task *task, const baton_snapshot_info *info)
+{
+    for (uint32_t i = 0; i < task->generations_count; i++)
+        if (task->generations[i].seq == info->seq && task->generations[i].epoch == info->epoch)
+            return true;
+    return false;
+}
+
+void baton_generations_adopt_late(baton_engine *engine, const baton_snapshot_listed *list,
+                                  uint32_t count)
+{
+    engine_snapshot_task *task = &engine->snapshot;
+    const baton_digest id = baton_journal_id(engine->journal);
+    int r = 0;
+    for (uint32_t i = 0; r == 0 && i < count; i++) {
+        if (is_unread(&list[i]) && list[i].info.seq > task->unread_seq)
+            task->unread_seq = list[i].info.seq;
+        if (list[i].status == 0 && baton_digest_equal(list[i].info.journal_id, id) &&
+            !is_known(task, &list[i].info))
+            r = place(task, &list[i].info, false);
+    }
+    if (r < 0)
+        baton_generations_unknown(engine);
+}
+
+void baton_generations_unknown(baton_engine *engine)
+{
+    engine->snapshot.unread_seq = UINT64_MAX;
 }
 
 /* ---- which stay ---- */

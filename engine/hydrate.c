@@ -383,6 +383,8 @@ static int set_back(baton_machine *machine, baton_hydrate_report *report, baton_
                                      .snapshots_skipped = was.snapshots_skipped};
     memcpy(report->snapshot_skipped_why, was.snapshot_skipped_why,
            sizeof(report->snapshot_skipped_why));
+    if (machine->rates != NULL)
+        baton_rates_begin_anew(machine->rates);
     return baton_machine_reset(machine, error);
 }
 

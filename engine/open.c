@@ -180,15 +180,25 @@ static int first_records(opening *self)
                  : 0;
 }
 
-/* Partial files of a writer that died; the lock is ours. */
-static void remove_leftovers(const baton_engine *engine)
+/* Partial files of a writer that died; the lock is ours. After that, nothing of its can get a name any
+ * more. */
+static void remove_leftovers(baton_engine *engine)
 {
-    uint32_t removed = 0;
+    static const baton_snapshot_policy all_stay = {.keep = UINT32_MAX};
+    baton_snapshot_listed *list = NULL;
+    baton_snapshot_fate *fates = NULL;
+    uint32_t count = 0;
     baton_error why;
-    int r = baton_snapshot_prune(engine->paths.snapshots, UINT32_MAX, &removed, &why);
-    if (r < 0 && r != -ENOENT)
+    int r = baton_snapshot_retain(engine->paths.snapshots, &all_stay, &list, &fates, &count, &why);
+    if (r == 0) {
+        baton_generations_adopt_late(engine, list, count);
+    } else {
+        baton_generations_unknown(engine);
         baton_log(WARN, "engine.leftovers_stay", BATON_LOG_TEXT("status", baton_status_name(r)),
                   BATON_LOG_TEXT("why", why.why));
+    }
+    free(list);
+    free(fates);
 }
 
 static int sync_names(opening *self, const char *directory)

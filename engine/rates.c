@@ -44,6 +44,12 @@ void baton_rates_fini(baton_rates *rates)
     *rates = (baton_rates){0};
 }
 
+void baton_rates_begin_anew(baton_rates *rates)
+{
+    for (uint32_t i = 0; i < rates->types_count; i++)
+        rates->types[i].applied = 0;
+}
+
 static void take_sample(baton_rate *rate, double ns)
 {
     if (rate->count > 0) {

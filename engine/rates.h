@@ -46,6 +46,9 @@ void baton_rates_fini(baton_rates *rates);
 baton_type_rate *baton_rates_begin(baton_rates *rates, uint16_t type, uint64_t *ret_begin_ns);
 void baton_rates_end(baton_rates *rates, baton_type_rate *timed, uint64_t begin_ns);
 
+/* A replay begins anew: what the one before applied does not count; its samples do. */
+void baton_rates_begin_anew(baton_rates *rates);
+
 /* What a replay would take for one entry of it. */
 double baton_rates_replay_ns(const baton_type_rate *type);
 /* What the replays so far took for applying, by samples. */

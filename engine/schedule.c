@@ -74,10 +74,12 @@ void baton_engine_rto_snapshot_ended(baton_engine *engine, int status, uint64_t 
             baton_rto_snapshot_failed(&engine->rto, baton_clock_monotonic_ns(engine->clock));
         return;
     }
-    const double device_bytes_per_s = (double)baton_chunk_device_bytes_per_s();
+    /* What was not packed in the loop was written in the same time. */
+    const bool written = form->image || engine->pack.fork != NULL;
+    const double device_bytes_per_s = written ? 0 : (double)baton_chunk_device_bytes_per_s();
     const double device_ns =
         device_bytes_per_s > 0 ? (double)info->stored_bytes * NS_PER_S / device_bytes_per_s : 0;
-    baton_form_named(engine, engine->pack.fork != NULL ? 0 : device_ns);
+    baton_form_named(engine, device_ns);
     const baton_rto_taken taken = {
         .raw_bytes = baton_snapshot_load_bytes(info, &engine->machine),
         .image = baton_snapshot_is_image(info),
@@ -161,7 +163,8 @@ void baton_engine_snapshot_when_due(baton_engine *engine)
     baton_rto_prediction prediction;
     const bool by_rto = look(engine, &prediction);
     const bool by_count = engine->snapshot_every != 0 && entries >= engine->snapshot_every;
-    const bool by_form = engine->form.due_why != NULL;
+    const bool by_form = engine->form.due_why != NULL && /* and not of the very state of the last */
+                         engine->machine.seq > engine->snapshot.status.last_seq;
     if (engine->sealed || engine->snapshot.state != TASK_IDLE || (!by_rto && !by_count && !by_form))
         return;
     int r = baton_engine_snapshot_begin(engine, NULL);

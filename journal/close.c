@@ -136,7 +136,7 @@ static void release(baton_journal *journal, bool orderly)
         if (orderly)
             drop_spares(journal);
         drop_ballast_step(journal);
-        if (journal->hint && journal->epoch != 0)
+        if (journal->hint && journal->durable_index != 0)
             journal_publish(journal, false);
         baton_hint_close(journal->hint);
         for (uint32_t i = 0; i < JOURNAL_SEGMENTS_MAX; i++)

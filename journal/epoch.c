@@ -152,7 +152,7 @@ static int keep_piece(baton_journal *journal, const baton_torn_piece *piece,
     return 0;
 }
 
-static int keep_torn(baton_journal *journal, baton_recovery_report *report, baton_error *error)
+int journal_keep_torn(baton_journal *journal, baton_recovery_report *report, baton_error *error)
 {
     const baton_recovery *recovery = &journal->recovery;
     char torn_directory[JOURNAL_PATH_BYTES];
@@ -222,14 +222,9 @@ static int make_first(baton_journal *journal, baton_error *error)
 
 /* ---- where it goes on ---- */
 
-static int go_on_from(baton_journal *journal, baton_error *error)
+void journal_go_on(baton_journal *journal)
 {
     const baton_recovery *recovery = &journal->recovery;
-    journal->id = recovery->id;
-    if (baton_digest_is_zero(journal->id) && getrandom(journal->id.bytes, sizeof(journal->id.bytes),
-                                                       0) != (ssize_t)sizeof(journal->id.bytes))
-        return journal_error_system(error, -EIO, "make the journal's random id",
-                                    journal->directory);
     journal->chain = (journal_chain){
         .position = recovery->report.last,
         .digest = recovery->last_digest,
@@ -238,29 +233,47 @@ static int go_on_from(baton_journal *journal, baton_error *error)
         .last_time_ns = recovery->last_time_ns,
         .facts = recovery->facts,
     };
+}
+
+void journal_go_on_after(baton_journal *journal, baton_position after, baton_digest digest,
+                         uint64_t last_time_ns, const baton_facts *facts)
+{
+    baton_recovery *recovery = &journal->recovery;
+    recovery->report.last = after;
+    recovery->last_digest = digest;
+    recovery->last_index = after.batch != 0 ? 1 : 0;
+    /* The least that a batch can end at. */
+    recovery->last_offset = after.batch != 0 ? 2 * (uint64_t)BATON_IO_UNIT : 0;
+    recovery->last_time_ns = last_time_ns;
+    recovery->facts = *facts;
+    journal->last_seq = after.seq;
+    journal->last_time_ns = last_time_ns;
+    journal->facts = *facts;
+    journal->durable = after;
+    if (journal->index_highest < recovery->last_index)
+        journal->index_highest = recovery->last_index;
+}
+
+static int take_id(baton_journal *journal, baton_error *error)
+{
+    journal->id = journal->recovery.id;
+    if (baton_digest_is_zero(journal->id) && getrandom(journal->id.bytes, sizeof(journal->id.bytes),
+                                                       0) != (ssize_t)sizeof(journal->id.bytes))
+        return journal_error_system(error, -EIO, "make the journal's random id",
+                                    journal->directory);
     return 0;
 }
 
 int baton_journal_begin_after(baton_journal *journal, const baton_journal_origin *origin)
 {
-    baton_recovery *recovery = &journal->recovery;
-    if (journal->epoch != 0 || !recovery->empty || !baton_digest_is_zero(journal->id) ||
+    if (journal->epoch != 0 || !journal->recovery.empty || !baton_digest_is_zero(journal->id) ||
         origin->after.epoch == 0 || origin->after.batch == 0 ||
         origin->epoch < origin->after.epoch || origin->epoch == UINT64_MAX)
         return BATON_E_INVALID;
-    recovery->report.last = origin->after;
-    recovery->last_digest = origin->digest;
-    recovery->last_index = 1;
-    recovery->last_offset = 2 * (uint64_t)BATON_IO_UNIT; /* the least that a batch can end at */
-    recovery->last_time_ns = origin->last_time_ns;
-    recovery->facts = origin->facts;
-    journal->last_seq = origin->after.seq;
-    journal->last_time_ns = origin->last_time_ns;
-    journal->facts = origin->facts;
-    journal->durable = origin->after;
-    journal->epoch_highest =
-        origin->epoch > journal->epoch_highest ? origin->epoch : journal->epoch_highest;
-    journal->index_highest = journal->index_highest > 1 ? journal->index_highest : 1;
+    journal_go_on_after(journal, origin->after, origin->digest, origin->last_time_ns,
+                        &origin->facts);
+    if (journal->epoch_highest < origin->epoch)
+        journal->epoch_highest = origin->epoch;
     return 0;
 }
 
@@ -282,7 +295,7 @@ uint64_t journal_oldest_index(const baton_journal *journal, const journal_segmen
             recovery->segments[i].state == BATON_SEGMENT_UNCHECKED)
             return recovery->segments[i].index;
     }
-    return first->index;
+    return first ? first->index : 0;
 }
 
 static void stand_ready(baton_journal *journal)
@@ -300,12 +313,13 @@ static int begin_once(baton_journal *journal, baton_recovery_report *report, bat
     int r = journal_flush_accepted(journal, error);
     if (r < 0)
         return r;
-    r = keep_torn(journal, report, error);
+    r = journal_keep_torn(journal, report, error);
     if (r < 0)
         return r;
-    r = go_on_from(journal, error);
+    r = take_id(journal, error);
     if (r < 0)
         return r;
+    journal_go_on(journal);
     if (!journal->hint) {
         r = baton_hint_create(journal->io, journal->directory, &journal->hint);
         if (r < 0)

@@ -98,6 +98,8 @@ void journal_first_stand(baton_journal *journal, journal_segment *segment)
     journal_segment_set_state(segment, SEGMENT_CURRENT);
     segment->header_durable = true;
     baton_io_file_register(journal->io, segment->file);
+    if (!journal->current)
+        journal->index_first = segment->index;
     journal->current = segment;
     journal->durable = journal->chain.position;
     journal->proven = journal->chain.position; /* by the new header */

@@ -6,9 +6,22 @@
 
 #include <baton/log.h>
 
+#include "journal/evidence.h"
 #include "journal/journal_private.h"
 
 /* ---- begin ---- */
+
+static int check_begin(const baton_journal *journal, baton_error *error)
+{
+    const char *why = NULL;
+    if (journal->mode != BATON_MODE_DURABLE)
+        why = "this one is in mode written";
+    else if (journal->epoch != 0 || journal->following)
+        why = "this one was begun already";
+    return why ? baton_error_set(error, BATON_E_INVALID, "follow another journal", why,
+                                 "open it in mode durable, and follow at once")
+               : 0;
+}
 
 /* Epochs that only a ready file bears were never begun. */
 static uint64_t epoch_begun(const baton_recovery *recovery)
@@ -23,19 +36,30 @@ static uint64_t epoch_begun(const baton_recovery *recovery)
     return epoch;
 }
 
+/* What was accepted is durable by now: readers need not wait for the first batch. */
+static void publish_recovered(baton_journal *journal)
+{
+    if (journal->chain.position.batch == 0)
+        return;
+    journal->durable_index = journal->chain.index;
+    journal->durable_offset = journal->chain.offset;
+    journal->oldest_index = journal_oldest_index(journal, NULL);
+    journal_publish(journal, true);
+}
+
 int baton_journal_follow_begin(baton_journal *journal, baton_error *error)
 {
     const baton_recovery *recovery = &journal->recovery;
-    if (journal->epoch != 0 || journal->following || journal->mode != BATON_MODE_DURABLE)
-        return baton_error_set(error, BATON_E_INVALID, "follow another journal",
-                               journal->mode != BATON_MODE_DURABLE ? "this one is in mode written"
-                                                                   : "this one was begun already",
-                               "open it in mode durable, and follow at once");
-    int r = journal_begin_files(journal, error);
+    int r = check_begin(journal, error);
+    if (r == 0)
+        r = journal_begin_files(journal, error);
     if (r < 0)
         return r;
     journal_spares_clear(journal);
     r = journal_flush_accepted(journal, error);
+    /* A term of our own: nobody else has these bytes (J5). */
+    if (r == 0 && recovery->epoch_own == recovery->report.last.epoch)
+        r = journal_keep_torn(journal, NULL, error);
     if (r == 0)
         r = journal_remove_ready(journal, error);
     if (r < 0)
@@ -44,14 +68,8 @@ int baton_journal_follow_begin(baton_journal *journal, baton_error *error)
     if (r < 0)
         return journal_error_system(error, r, "make the shared page HINT", journal->directory);
     journal->epoch_highest = epoch_begun(recovery);
-    journal->chain = (journal_chain){
-        .position = recovery->report.last,
-        .digest = recovery->last_digest,
-        .index = recovery->last_index,
-        .offset = recovery->last_offset,
-        .last_time_ns = recovery->last_time_ns,
-        .facts = recovery->facts,
-    };
+    journal_go_on(journal);
+    publish_recovered(journal);
     journal->following = true;
     journal_start_clock(journal);
     baton_log(INFO, "journal.follows", BATON_LOG_TEXT("dir", journal->directory),
@@ -86,6 +104,21 @@ bool baton_journal_ends_followed(const baton_journal *journal)
     return journal->recovery.report.last.epoch > journal->recovery.epoch_own;
 }
 
+/* It may have come from elsewhere: only what a segment's header can say. */
+static bool start_fits(const baton_follow_start *start)
+{
+    const baton_position *before = &start->before;
+    const baton_facts *facts = &start->facts;
+    static const uint8_t zero[sizeof(facts->handover.zero)];
+    if (baton_digest_is_zero(start->id) || facts->roots_count > BATON_SEGMENT_ROOTS_MAX ||
+        memchr(start->service, '\0', sizeof(start->service)) == NULL ||
+        memcmp(facts->handover.zero, zero, sizeof(zero)) != 0)
+        return false;
+    return before->batch != 0 ? before->epoch != 0
+                              : before->epoch == 0 && before->seq == 0 &&
+                                    baton_digest_is_zero(start->before_digest);
+}
+
 int baton_journal_follow_start(baton_journal *journal, const baton_follow_start *start,
                                baton_error *error)
 {
@@ -93,25 +126,23 @@ int baton_journal_follow_start(baton_journal *journal, const baton_follow_start 
         return baton_error_set(error, BATON_E_INVALID, "start to follow",
                                "this journal has a beginning already",
                                "go on from its end, or use an empty directory");
+    if (!start_fits(start))
+        return baton_error_set(error, BATON_E_DAMAGED, "start to follow",
+                               "no journal can begin as the other side says",
+                               "connect again; look at the link and the other side's memory");
     if (journal->service[0] != '\0' && start->service[0] != '\0' &&
         strncmp(journal->service, start->service, sizeof(journal->service)) != 0)
         return baton_error_set(error, BATON_E_OTHER_SERVICE, "start to follow",
                                "the journal belongs to another service",
                                "connect to an instance of this service");
     journal->id = start->id;
-    memcpy(journal->service, start->service, sizeof(journal->service));
-    journal->last_seq = start->before.seq;
-    journal->last_time_ns = start->last_time_ns;
-    journal->facts = start->facts;
-    journal->chain = (journal_chain){.position = start->before,
-                                     .digest = start->before_digest,
-                                     .last_time_ns = start->last_time_ns,
-                                     .facts = start->facts};
-    if (start->before.batch != 0) { /* as of a segment that was retired */
-        journal->index_highest = 1;
-        journal->chain.index = 1;
-        journal->chain.offset = 2 * BATON_IO_UNIT;
-    }
+    memset(journal->service, 0, sizeof(journal->service));
+    memcpy(journal->service, start->service, strlen(start->service));
+    journal_go_on_after(journal, start->before, start->before_digest, start->last_time_ns,
+                        &start->facts);
+    journal_go_on(journal);
+    if (journal->epoch_highest < start->before.epoch)
+        journal->epoch_highest = start->before.epoch;
     return 0;
 }
 
@@ -147,6 +178,10 @@ static int check(const baton_journal *journal, const baton_batch_header *batch, 
     if (verdict != BATON_UNIT_VALID)
         return refuse(journal, BATON_E_DAMAGED, "its digest does not fit",
                       "connect again; look at the link and the other side's memory", error);
+    baton_position carried; /* as whoever reads it here will ask */
+    if (!baton_evidence_carried(batch, &carried))
+        return refuse(journal, BATON_E_DAMAGED, "it calls durable what comes after it",
+                      "connect again; look at the other side's memory", error);
     if (memcmp(batch->journal_id, journal->id.bytes, sizeof(journal->id.bytes)) != 0)
         return refuse(journal, BATON_E_OTHER_JOURNAL, "it belongs to another journal",
                       "use an empty directory, or connect to the right one", error);
@@ -207,6 +242,20 @@ static void drop_own(baton_journal *journal)
     journal->own = NULL;
 }
 
+/* A name may be taken: the process before this one was killed while it made its next segment, and the
+ * file came late, in the epoch that goes on here (J10). It had one under way, and one made ahead. */
+static int make_file(baton_journal *journal, journal_segment *segment, uint64_t epoch,
+                     uint64_t ahead)
+{
+    int r = -EEXIST;
+    for (uint32_t tries = 0; tries < JOURNAL_SEGMENTS_MAX && r == -EEXIST; tries++) {
+        journal_segment_start(journal, segment, epoch, index_highest(journal) + ahead + tries,
+                              journal->first_segment_bytes);
+        r = journal_first_name(journal, segment, BATON_IO_CREATE);
+    }
+    return r < 0 ? r : journal_first_fill(journal, segment);
+}
+
 /* Whatever stands before an epoch's first header is durable: the header is evidence of it. */
 static int begin_epoch(baton_journal *journal, uint64_t epoch, baton_error *error)
 {
@@ -216,11 +265,7 @@ static int begin_epoch(baton_journal *journal, uint64_t epoch, baton_error *erro
     journal_segment *segment = journal_segment_free(journal);
     if (!segment)
         return BATON_E_FULL;
-    journal_segment_start(journal, segment, epoch, index_highest(journal) + 1,
-                          journal->first_segment_bytes);
-    int r = journal_first_name(journal, segment, BATON_IO_CREATE);
-    if (r == 0)
-        r = journal_first_fill(journal, segment);
+    int r = make_file(journal, segment, epoch, 1);
     if (r < 0)
         return journal_error_system(error, r, "make a followed epoch's first segment",
                                     segment->path);
@@ -271,12 +316,25 @@ int baton_journal_follow(baton_journal *journal, const baton_batch_header *batch
 
 /* ---- promotion ---- */
 
+/* Whatever stands in a file that is no ready one, late writes may still come to it (J10). */
+static bool is_named(const baton_recovery *recovery, uint64_t epoch)
+{
+    for (uint32_t i = 0; i < recovery->segments_count; i++) {
+        const baton_segment_info *info = &recovery->segments[i];
+        if (info->state != BATON_SEGMENT_READY && info->epoch >= epoch)
+            return true;
+    }
+    return false;
+}
+
 static int check_epoch(const baton_journal *journal, uint64_t epoch, baton_error *error)
 {
+    if (journal->broken)
+        return refuse(journal, BATON_E_BROKEN, "a write failed before", "close it", error);
     if (!journal->following || baton_digest_is_zero(journal->id))
         return refuse(journal, BATON_E_INVALID, "nothing was followed here", "report this", error);
     if (epoch <= journal->chain.position.epoch || epoch <= journal->epoch ||
-        epoch <= journal->epoch_highest)
+        epoch <= journal->epoch_highest || is_named(&journal->recovery, epoch))
         return refuse(journal, BATON_E_INVALID, "the epoch is not above those that are known here",
                       "ask for a grant of a higher epoch", error);
     return 0;
@@ -298,12 +356,7 @@ int baton_journal_prepare_promotion(baton_journal *journal, uint64_t epoch, bato
     if (!segment)
         return BATON_E_AGAIN;
     const uint64_t burnt = journal->epoch_highest; /* by a header; a name is only a name */
-    /* Followed segments may still come before it. */
-    journal_segment_start(journal, segment, epoch, index_highest(journal) + 2,
-                          journal->first_segment_bytes);
-    r = journal_first_name(journal, segment, BATON_IO_CREATE);
-    if (r == 0)
-        r = journal_first_fill(journal, segment);
+    r = make_file(journal, segment, epoch, 2);     /* a followed one may still come before it */
     journal->epoch_highest = burnt;
     if (r < 0)
         return journal_error_system(error, r, "make the first segment of the epoch to come",
@@ -314,11 +367,12 @@ int baton_journal_prepare_promotion(baton_journal *journal, uint64_t epoch, bato
 
 int baton_journal_promote(baton_journal *journal, uint64_t epoch, baton_error *error)
 {
-    if (journal->broken)
-        return refuse(journal, BATON_E_BROKEN, "a write failed before", "close it", error);
     if (journal->slots_in_flight > 0)
         return BATON_E_AGAIN;
     int r = baton_journal_prepare_promotion(journal, epoch, error);
+    if (r == BATON_E_NO_SPACE && journal->ballast == BALLAST_THERE &&
+        journal_ballast_give_up(journal)) /* as a begin does (J6) */
+        r = baton_journal_prepare_promotion(journal, epoch, error);
     if (r < 0)
         return r;
     journal_segment *segment = journal->own;

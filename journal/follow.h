@@ -26,7 +26,8 @@ typedef struct {
 /* Instead of baton_journal_begin. Blocks for flushes. Errors as there; BATON_E_INVALID: in mode
  * `written`, which proves nothing to another one. */
 BATON_MUST_USE int baton_journal_follow_begin(baton_journal *journal, baton_error *error);
-/* Needed once, before the first batch, when the journal is empty; else BATON_E_INVALID. */
+/* Needed once, before the first batch, when the journal is empty; else BATON_E_INVALID. *start is
+ * untrusted: BATON_E_DAMAGED, BATON_E_OTHER_SERVICE. */
 BATON_MUST_USE int baton_journal_follow_start(baton_journal *journal,
                                               const baton_follow_start *start, baton_error *error);
 /* The end of what is here, durable or not: the next batch must go on from it. */
@@ -48,7 +49,8 @@ BATON_MUST_USE int baton_journal_prepare_promotion(baton_journal *journal, uint6
 /* Be the writer from here on, in this epoch: when it returns 0 the header that says so is durable, and
  * append works. Everything that came in must be durable here before (BATON_E_AGAIN). epoch: above
  * every one that is known here, else BATON_E_INVALID. After another error nothing was begun, unless the
- * write of the header failed: then the journal is broken, and whether the epoch was begun is not known. */
+ * write of the header failed: then the journal is broken, and whether the epoch was begun is not known.
+ * On a full disk the ballast is given up for it. */
 BATON_MUST_USE int baton_journal_promote(baton_journal *journal, uint64_t epoch,
                                          baton_error *error);
 

@@ -230,6 +230,7 @@ struct baton_journal {
     uint64_t time_base_monotonic_ns;
     baton_hint *hint;
     uint64_t oldest_index;
+    uint64_t index_first; /* of this object's own segments */
 
     /* appending: append.c, and commit.c when it seals */
     uint8_t *open_buffer;   /* the open batch: of the slot behind those in flight */
@@ -345,7 +346,13 @@ int journal_flush_accepted(baton_journal *journal, baton_error *error);
 int journal_remove_ready(baton_journal *journal, baton_error *error);
 int journal_begin_files(baton_journal *journal, baton_error *error);
 void journal_start_clock(baton_journal *journal);
-/* Of what recovery found; `first` when that was nothing. */
+int journal_keep_torn(baton_journal *journal, baton_recovery_report *report, baton_error *error);
+/* What recovery found is where the chain goes on. */
+void journal_go_on(baton_journal *journal);
+/* An empty journal goes on as if its segments up to there had been retired. */
+void journal_go_on_after(baton_journal *journal, baton_position after, baton_digest digest,
+                         uint64_t last_time_ns, const baton_facts *facts);
+/* Of what recovery found; `first` when that was nothing, or 0. */
 uint64_t journal_oldest_index(const baton_journal *journal, const journal_segment *first);
 
 /* first.c: blocking; after a failure the file is gone and the segment FREE, but for head */

@@ -25,9 +25,7 @@ static const char *successor_to_blame(const baton_walk *walk, uint64_t *epoch, u
 
     while (later < end && !later->live)
         later++;
-    bool more = later < end && (later->info.epoch == *epoch ? later->info.index > *index + 1
-                                                            : later->continues.epoch == *epoch &&
-                                                                  later->continues_index > *index);
+    bool more = later < end && later->continues.epoch == *epoch && later->continues_index > *index;
     if (more && (successor == NULL || successor->header != BATON_UNIT_VALID)) {
         ++*index;
         return successor == NULL ? "the segment is missing" : "the segment's header is not valid";

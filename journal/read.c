@@ -113,7 +113,10 @@ static int begin(baton_reader *reader, const baton_walk_options *options, baton_
     }
     reader->walk_begun = r == 0;
     reader->begun = before;
-    if (r == 0 && !options->resume && from_seq > 1 && reader->walk.first_seq > from_seq) {
+    /* A follower has from_seq. The batches without entries behind it may stand in the segments of
+     * the next one; compare_after sees whether they do. */
+    const uint64_t first_needed = reader->after.batch != 0 ? from_seq + 1 : from_seq;
+    if (r == 0 && !options->resume && from_seq > 1 && reader->walk.first_seq > first_needed) {
         baton_error_setf(error, BATON_E_GONE, "read the journal",
                          "take a snapshot at or above that entry, and read from there",
                          "entry %llu was retired, the oldest one there is %llu",
@@ -244,8 +247,9 @@ static int begin_at_rest(baton_reader *reader, baton_error *error)
 
 /* ---- the calls ---- */
 
-int baton_reader_open(const char *directory, const baton_reader_options *options,
-                      baton_reader **ret_reader, baton_error *error)
+int journal_reader_open(const char *directory, const baton_reader_options *options,
+                        baton_position after, baton_digest digest, baton_reader **ret_reader,
+                        baton_error *error)
 {
     static const baton_reader_options defaults;
     bool gone;
@@ -254,6 +258,8 @@ int baton_reader_open(const char *directory, const baton_reader_options *options
     if (reader == NULL)
         return baton_segment_error(error, -ENOMEM, "open a reader", directory);
     reader->options = options != NULL ? *options : defaults;
+    reader->after = after;
+    reader->after_digest = digest;
     reader->walk.file = BATON_IO_NO_FILE;
     baton_io_options io_options = {.choice = baton_watch_io_choice(reader->options.backend),
                                    .ops_max = READ_OPS,
@@ -274,6 +280,13 @@ int baton_reader_open(const char *directory, const baton_reader_options *options
 fail:
     baton_reader_close(reader);
     return r;
+}
+
+int baton_reader_open(const char *directory, const baton_reader_options *options,
+                      baton_reader **ret_reader, baton_error *error)
+{
+    return journal_reader_open(directory, options, (baton_position){0}, (baton_digest){{0}},
+                               ret_reader, error);
 }
 
 void baton_reader_close(baton_reader *reader)

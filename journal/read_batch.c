@@ -86,27 +86,16 @@ static int next_batch(baton_reader *reader, const baton_batch_header **ret_batch
 }
 
 /* Batches without entries may stand between the follower's last entry and the next one, in the segment
- * before that: so from its last one on; unless that was retired. */
+ * before that: so from its last one on. */
 int baton_reader_open_after(const char *directory, const baton_reader_options *options,
                             baton_position after, baton_digest digest, baton_reader **ret_reader,
                             baton_error *error)
 {
     baton_reader_options wanted = *options;
-    baton_reader *reader = NULL;
 
     if (after.batch != 0)
         wanted.from_seq = after.seq;
-    int r = baton_reader_open(directory, &wanted, &reader, error);
-    if (r == BATON_E_GONE && after.batch != 0) {
-        wanted.from_seq = after.seq + 1;
-        r = baton_reader_open(directory, &wanted, &reader, error);
-    }
-    if (r < 0)
-        return r;
-    reader->after = after;
-    reader->after_digest = digest;
-    *ret_reader = reader;
-    return 0;
+    return journal_reader_open(directory, &wanted, after, digest, ret_reader, error);
 }
 
 int baton_reader_next_batch(baton_reader *reader, const baton_batch_header **ret_batch,

@@ -38,6 +38,10 @@ struct baton_reader {
     baton_chain_end rest;
 };
 
+/* read.c: as baton_reader_open, for one that has everything up to `after`. */
+int journal_reader_open(const char *directory, const baton_reader_options *options,
+                        baton_position after, baton_digest digest, baton_reader **ret_reader,
+                        baton_error *error);
 /* read.c: the next accepted batch: 1, 0: none now, or an error. */
 int journal_reader_load(baton_reader *reader, const baton_batch_header **ret_batch,
                         baton_error *error);

@@ -31,6 +31,7 @@ typedef struct {
     void *buffer;
     uint64_t cut_bytes;
     uint64_t lost_entries;
+    bool followed;                            /* its end was: a standby's */
     char torn[BATON_JOURNAL_PATH_BYTES - 64]; /* a name in it fits a path */
 } repair_run;
 
@@ -236,6 +237,8 @@ static int look_and_cut(repair_run *repair, bool accept_loss, baton_error *error
         r = baton_walk_begin(&walk, &options, error);
     while (r == 0 && (r = baton_walk_next(&walk, &batch, error)) == 1)
         r = 0;
+    repair->followed =
+        walk.start < walk.segments.count && walk.segments.list[walk.current].follower;
     if (r == BATON_E_DAMAGED && accept_loss) {
         uint64_t lost =
             walk.lost.seq > walk.end.position.seq ? walk.lost.seq - walk.end.position.seq : 0;
@@ -268,9 +271,19 @@ static int cut_until_good(repair_run *repair, bool accept_loss, baton_error *err
 
 /* ---- a torn tail: what begin does ---- */
 
-static int begin_once(const char *directory, baton_backend backend, baton_mode mode,
+/* A standby's would make a term of its own of it, that nobody granted (H2). */
+static int refuse_followed(const char *directory, baton_error *error)
+{
+    baton_error_set(error, BATON_E_REFUSED, "cut the torn tail", "this journal follows another one",
+                    "start it as a standby: it cuts the tail and gets it again");
+    baton_error_at(error, directory, UINT64_MAX);
+    return BATON_E_REFUSED;
+}
+
+static int begin_once(const repair_run *repair, baton_backend backend, baton_mode mode,
                       baton_repair_report *ret_report, baton_error *error)
 {
+    const char *directory = repair->directory;
     const baton_journal_options options = {.mode = mode,
                                            .backend = backend,
                                            .first_segment_bytes = REPAIR_FIRST_BYTES,
@@ -286,7 +299,8 @@ static int begin_once(const char *directory, baton_backend backend, baton_mode m
         baton_journal_abandon(journal);
         return 0;
     }
-    r = baton_journal_begin(journal, &report, error);
+    r = repair->followed ? refuse_followed(directory, error)
+                         : baton_journal_begin(journal, &report, error);
     if (r < 0) {
         baton_journal_abandon(journal);
         return r;
@@ -329,10 +343,10 @@ int baton_journal_repair(const char *directory, baton_backend backend, bool acce
         goto fail;
     ret_report->cut_bytes = repair.cut_bytes;
     ret_report->lost_entries_at_least = repair.lost_entries;
-    r = begin_once(directory, backend, BATON_MODE_DURABLE, ret_report, error);
+    r = begin_once(&repair, backend, BATON_MODE_DURABLE, ret_report, error);
     if (r == BATON_E_FILE_SYSTEM ||
         r == BATON_E_DEVICE) /* then it can only have been mode written */
-        r = begin_once(directory, backend, BATON_MODE_WRITTEN, ret_report, error);
+        r = begin_once(&repair, backend, BATON_MODE_WRITTEN, ret_report, error);
     if (r == 0 && repair.cut_bytes > 0)
         (void)snprintf(ret_report->kept_path, sizeof(ret_report->kept_path), "%.255s", repair.torn);
 

@@ -141,7 +141,7 @@ static bool is_open(const baton_journal *journal, const kept_segment *segment)
 {
     for (uint32_t i = 0; i < JOURNAL_SEGMENTS_MAX; i++) {
         const journal_segment *open = &journal->segments[i];
-        if (segment->epoch == journal->epoch && open->state != SEGMENT_FREE &&
+        if (open->state != SEGMENT_FREE && open->epoch == segment->epoch &&
             open->index == segment->index)
             return true;
     }
@@ -152,6 +152,7 @@ static bool is_open(const baton_journal *journal, const kept_segment *segment)
 static int remove_one(baton_journal *journal, const kept_segment *segment, const char *path)
 {
     bool own = segment->valid && segment->epoch == journal->epoch &&
+               segment->index >= journal->index_first && /* not a killed follower's (J10) */
                segment->segment_bytes == journal->segment_bytes;
     if (own && journal_spare_keep(journal, path))
         return 0;

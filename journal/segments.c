@@ -217,17 +217,19 @@ static int read_headers(baton_io *io, const char *directory, void *unit, baton_s
 
 /* A file without a header may be a recycled one, that is ready or was just taken into use. Then its
  * epoch has come so far that there is an older segment of it with a header: what was recycled was
- * retired before that one. */
-static void guess_recycled(baton_segments *segments)
+ * retired before that one. And an epoch is followed as a whole, or not at all. */
+static void guess_from_older(baton_segments *segments)
 {
     const baton_segment *valid = NULL;
 
     for (uint32_t i = 0; i < segments->count; i++) {
         baton_segment *segment = &segments->list[i];
-        if (segment->header == BATON_UNIT_VALID)
+        if (segment->header == BATON_UNIT_VALID) {
             valid = segment;
-        else
-            segment->recycled = valid != NULL && valid->info.epoch == segment->info.epoch;
+        } else if (valid != NULL && valid->info.epoch == segment->info.epoch) {
+            segment->recycled = true;
+            segment->follower = valid->follower;
+        }
     }
 }
 
@@ -324,7 +326,7 @@ int baton_segments_read(baton_io *io, const char *directory, const baton_segment
     r = read_headers(io, directory, unit, segments, error);
     if (r < 0)
         return r;
-    guess_recycled(segments);
+    guess_from_older(segments);
     find_chain(segments);
     return 0;
 }

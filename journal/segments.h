@@ -13,7 +13,8 @@ typedef struct {
     baton_unit_verdict header; /* INVALID also when it names another segment than its file does */
     bool live;                 /* part of the chain that the highest epoch's header continues */
     bool written_mode;
-    bool follower; /* positions carried in its batches are no evidence (J10) */
+    bool follower; /* positions carried in its batches are no evidence (J10); without a header: of
+                      its epoch */
     bool recycled; /* or, without a header, perhaps: stale bytes may stand in it (J4) */
     bool begins_epoch;
     uint64_t cut_offset; /* a later epoch's header voids what follows; UINT64_MAX: none does */

@@ -44,7 +44,8 @@ int baton_verify_torn(const char *directory, const baton_recovery *recovery, bat
                      "; nothing proves that they were acknowledged",
                      recovery->report.torn_cut, recovery->report.last.seq);
     for (uint32_t at = 0; at < recovery->segments_count; at++) {
-        if (recovery->segments[at].index == recovery->torn_index)
+        if (recovery->segments[at].index == recovery->torn_index &&
+            recovery->segments[at].epoch == recovery->torn[0].epoch)
             baton_segment_path(directory, recovery->segments[at].epoch, recovery->torn_index, path);
     }
     baton_error_at(error, path, recovery->torn_offset);

@@ -26,18 +26,33 @@ static const char help[] =
     "  snapshot    take one; waits until it is published\n"
     "  finalize    from here on the newest schema is written; there is no way back to a version "
     "that can't read it\n"
-    "  follow, handover    asked for by a successor; a service says when it can't\n"
+    "  handover    to a standby that follows it (`SERVICE run --standby-of DIR`); waits until that "
+    "one\n"
+    "              serves, or this one serves on, and says why\n"
     "\n"
     "SOCKET is the control socket, or the directory that holds control.sock.\n"
     "\n"
     "  --timeout TIME             how long to wait (default: 30s); exit code 8 when it is over\n"
     "  --nonce NONCE              refuse unless this very instance answers (`status` tells the "
     "nonce)\n"
+    "  --to NONCE                 handover: the standby's nonce, when there are several\n"
+    "  --max-gap TIME             handover: how long nobody may take orders (default: 250ms)\n"
+    "  --wait                     handover: also for the end of the process\n"
     "  -o, --output text|json     for people or for machines\n"
     "\n"
     "Examples:\n"
     "  baton service status /var/lib/orders/control.sock\n"
+    "  baton service handover /var/lib/orders-a --max-gap 100ms\n"
     "  baton service drain /var/lib/orders --timeout 60s -o json\n";
+
+/* What a request says beside its word; NULL, 0: nothing. */
+typedef struct {
+    const char *nonce;
+    const char *to;
+    uint64_t max_gap_ms;
+    bool wait;
+    bool json;
+} service_request;
 
 typedef struct {
     const char *word;
@@ -144,9 +159,12 @@ static int connect_to(service_call *call)
     return 0;
 }
 
-static int send_request(service_call *call, const char *nonce)
+static int send_request(service_call *call, const service_request *asked)
 {
-    json_t *request = json_pack("{s:i, s:s, s:s*}", "baton", 1, "do", call->word, "nonce", nonce);
+    json_t *request = json_pack("{s:i, s:s, s:s*, s:s*}", "baton", 1, "do", call->word, "nonce",
+                                asked->nonce, "to", asked->to);
+    if (request != NULL && asked->max_gap_ms != 0)
+        json_object_set_new(request, "max_gap_ms", json_integer((json_int_t)asked->max_gap_ms));
     char *line = request != NULL ? json_dumps(request, JSON_COMPACT) : NULL;
     json_decref(request);
     if (line == NULL)
@@ -229,12 +247,12 @@ static int await_end(service_call *call, json_t **answer)
     return r < 0 ? r : check_answer(call, *answer);
 }
 
-static int run_call(service_call *call, const char *nonce, bool json)
+static int run_call(service_call *call, const service_request *asked)
 {
     json_t *answer = NULL;
     int r = connect_to(call);
     if (r == 0)
-        r = send_request(call, nonce);
+        r = send_request(call, asked);
     if (r == 0) {
         r = read_answer(call, &answer);
         if (r == 0)
@@ -244,9 +262,11 @@ static int run_call(service_call *call, const char *nonce, bool json)
     }
     if (r == 0 && strcmp(call->word, "drain") == 0)
         r = await_end(call, &answer);
+    if (r == 0 && asked->wait && call->pid_fd >= 0)
+        r = wait_for(call, call->pid_fd, POLLIN);
 
     int printed = 0;
-    if (json_is_object(answer) && json)
+    if (json_is_object(answer) && asked->json)
         printed = print_json(json_incref(answer));
     else if (r == 0)
         printed = print_text(json_incref(answer));
@@ -258,8 +278,8 @@ static int run_call(service_call *call, const char *nonce, bool json)
     return printed;
 }
 
-static int call_service(const char *word, const char *path, const char *nonce, uint64_t timeout_ns,
-                        bool json)
+static int call_service(const char *word, const char *path, const service_request *asked,
+                        uint64_t timeout_ns)
 {
     service_call call = {.word = word, .fd = -1, .pid_fd = -1, .until_ns = now_ns() + timeout_ns};
     struct stat there;
@@ -271,7 +291,7 @@ static int call_service(const char *word, const char *path, const char *nonce, u
     call.input = malloc(ANSWER_BYTES_MAX);
     if (call.input == NULL)
         return fail_usage("service", "memory is short", "give the process more memory");
-    const int code = run_call(&call, nonce, json);
+    const int code = run_call(&call, asked);
     if (call.fd >= 0)
         close(call.fd);
     if (call.pid_fd >= 0)
@@ -284,14 +304,14 @@ int service_command(int argc, char **argv)
 {
     static const char *const words[] = {"status",   "drain",  "snapshot",
                                         "finalize", "follow", "handover"};
-    static const struct option options[] = {{"timeout", required_argument, NULL, 't'},
-                                            {"nonce", required_argument, NULL, 'n'},
-                                            {"output", required_argument, NULL, 'o'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"timeout", required_argument, NULL, 't'}, {"nonce", required_argument, NULL, 'n'},
+        {"to", required_argument, NULL, 'T'},      {"max-gap", required_argument, NULL, 'g'},
+        {"wait", no_argument, NULL, 'w'},          {"output", required_argument, NULL, 'o'},
+        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
     uint64_t timeout_ns = UINT64_C(30000000000);
-    const char *nonce = NULL;
-    bool json = false;
+    uint64_t gap_ns = 0;
+    service_request asked = {.nonce = NULL};
     if (argc < 2) {
         fputs(help, stderr);
         return 1;
@@ -303,17 +323,28 @@ int service_command(int argc, char **argv)
         if (option == 't')
             fits = read_duration("--timeout", optarg, &timeout_ns);
         else if (option == 'n')
-            nonce = optarg;
+            asked.nonce = optarg;
+        else if (option == 'T')
+            asked.to = optarg;
+        else if (option == 'g')
+            fits = read_duration("--max-gap", optarg, &gap_ns);
+        else if (option == 'w')
+            asked.wait = true;
         else if (option == 'o')
-            fits = read_output(optarg, &json);
+            fits = read_output(optarg, &asked.json);
         if (option == OPTION_WRONG || !fits)
             return 1;
     }
     if (argc - optind != 2)
         return fail_usage("service", "it takes a word and a socket", "see --help");
+    if (strcmp(argv[optind], "handover") != 0 && (asked.to != NULL || gap_ns != 0 || asked.wait))
+        return fail_usage("service", "--to, --max-gap and --wait belong to `handover`",
+                          "see --help");
+    if (gap_ns != 0)
+        asked.max_gap_ms = gap_ns / 1000000 > 0 ? gap_ns / 1000000 : 1;
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
         if (strcmp(argv[optind], words[i]) == 0)
-            return call_service(words[i], argv[optind + 1], nonce, timeout_ns, json);
+            return call_service(words[i], argv[optind + 1], &asked, timeout_ns);
     return fail_usage(argv[optind], "there is no such word of `baton service`",
                       "the words are status, drain, snapshot, finalize, follow and handover");
 }

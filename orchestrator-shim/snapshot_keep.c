@@ -10,10 +10,12 @@ static const char prune_help[] =
     "\n"
     "Remove old snapshots, and leftovers of writers that died. What stays: the newest N (default "
     "and least: 2), the newest\n"
-    "of each of the newest D days that have any (default 7; 0: none), pinned ones, damaged ones. "
-    "Days are UTC. While the\n"
-    "service runs it is refused (exit code 7): a running service prunes by itself, to its own "
-    "--keep-snapshots.\n"
+    "of each of the newest D days that have any (default 7; 0: none), what images among those add "
+    "to, beside images the\n"
+    "two newest portable ones, pinned ones, damaged ones. Days are UTC. While the service runs it "
+    "is "
+    "refused (exit code 7):\n"
+    "a running service prunes by itself, to its own --keep-snapshots.\n"
     "\n"
     "  --dry-run    only say what would be done\n"
     "\n"
@@ -57,6 +59,8 @@ static const char *fate_name(baton_snapshot_fate fate, bool dry_run)
         return "kept: pinned";
     case BATON_FATE_DAMAGED:
         return "kept: damaged";
+    case BATON_FATE_PORTABLE:
+        return "kept: portable, for builds with another layout";
     }
     return "";
 }
@@ -64,9 +68,10 @@ static const char *fate_name(baton_snapshot_fate fate, bool dry_run)
 static const char *fate_word(baton_snapshot_fate fate)
 {
     static const char *const words[] = {
-        [BATON_FATE_REMOVED] = "removed", [BATON_FATE_NEWEST] = "newest",
-        [BATON_FATE_DAY] = "day",         [BATON_FATE_NEEDED] = "needed",
-        [BATON_FATE_PINNED] = "pinned",   [BATON_FATE_DAMAGED] = "damaged"};
+        [BATON_FATE_REMOVED] = "removed",  [BATON_FATE_NEWEST] = "newest",
+        [BATON_FATE_DAY] = "day",          [BATON_FATE_NEEDED] = "needed",
+        [BATON_FATE_PINNED] = "pinned",    [BATON_FATE_DAMAGED] = "damaged",
+        [BATON_FATE_PORTABLE] = "portable"};
     return words[fate];
 }
 

@@ -8,6 +8,8 @@
 #include "snapshot/token.h"
 #include "snapshot/writer.h"
 
+#define ROW_BYTES_FIRST 256u /* room for a row's texts, at first */
+
 static void writer_fail(baton_snapshot_writer *writer, int error)
 {
     if (writer->error == 0)
@@ -94,11 +96,13 @@ static bool look_up(baton_snapshot_writer *writer, const char *name)
     return true;
 }
 
-/* The caller's bytes are his again when his call returns. */
+/* The caller's bytes are his again when his call returns. None at all have a place, too: nothing is a
+ * text. */
 static int keep_bytes(baton_snapshot_writer *writer, baton_value *field)
 {
-    if (writer->row_bytes_room - writer->row_bytes_used < field->bytes_count) {
-        const uint64_t room = 2 * (writer->row_bytes_used + field->bytes_count);
+    if (writer->row_bytes == NULL ||
+        writer->row_bytes_room - writer->row_bytes_used < field->bytes_count) {
+        const uint64_t room = 2 * (writer->row_bytes_used + field->bytes_count) + ROW_BYTES_FIRST;
         uint8_t *bytes = realloc(writer->row_bytes, room);
         if (bytes == NULL)
             return -ENOMEM;

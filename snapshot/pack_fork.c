@@ -122,10 +122,12 @@ static int pack(packing *self, const baton_pack_fork_options *options,
     (*ret_writer)->sink = write_slab;
     (*ret_writer)->sink_context = self;
     r = options->pack(options->context, *ret_writer, &report->state_digest, &report->error);
-    if ((*ret_writer)->error != 0) { /* the disk's word, and not the service's about it */
-        r = (*ret_writer)->error;
+    const int refused = (*ret_writer)->error;
+    if (refused != 0)
+        r = refused;
+    if (baton_status_class(refused) ==
+        BATON_CLASS_SYSTEM) /* the disk's word, and not the service's */
         report->error = (baton_error){.offset = UINT64_MAX};
-    }
     if (r == 0)
         r = baton_snapshot_writer_end(*ret_writer);
     return r == 0 ? sync_chunks(self) : r;

@@ -107,6 +107,11 @@ static bool is_new_day(uint64_t *days, uint32_t *days_count, uint64_t wall_ns)
     return true;
 }
 
+static bool is_image(const baton_snapshot_listed *listed)
+{
+    return strcmp(listed->info.form, BATON_SNAPSHOT_FORM_IMAGE) == 0;
+}
+
 /* What a kept image adds to stays with it. Newest first: parents come later in the list. */
 static void keep_parents(const baton_snapshot_listed *list, uint32_t count,
                          baton_snapshot_fate *fates)
@@ -116,6 +121,24 @@ static void keep_parents(const baton_snapshot_listed *list, uint32_t count,
         if (fates[i] != BATON_FATE_REMOVED && parent != BATON_NOT_LISTED &&
             fates[parent] == BATON_FATE_REMOVED)
             fates[parent] = BATON_FATE_NEEDED;
+    }
+}
+
+/* Beside images that stay: to a build with another layout the portable ones are all that there is,
+ * and a service lets the journal before the second newest of them go. */
+static void keep_portables(const baton_snapshot_listed *list, uint32_t count,
+                           baton_snapshot_fate *fates)
+{
+    bool images = false;
+    uint32_t left = KEEP_MIN;
+    for (uint32_t i = 0; i < count; i++)
+        images |= fates[i] != BATON_FATE_REMOVED && is_image(&list[i]);
+    for (uint32_t i = 0; images && left > 0 && i < count; i++) {
+        if (fates[i] == BATON_FATE_DAMAGED || is_image(&list[i]))
+            continue;
+        left--;
+        if (fates[i] == BATON_FATE_REMOVED)
+            fates[i] = BATON_FATE_PORTABLE;
     }
 }
 
@@ -155,6 +178,7 @@ static void decide(baton_io *io, const char *directory, const baton_snapshot_pol
                                                      : BATON_FATE_REMOVED;
     }
     keep_parents(list, count, fates);
+    keep_portables(list, count, fates);
     keep_below_unread(list, count, fates);
 }
 

@@ -71,7 +71,7 @@ class Segment:
         self.path, self.epoch, self.index = path, epoch, index
         self.cut = None
         self.live = False
-        self.recycled = False
+        self.recycled = self.follower = False
         unit = self.data[:UNIT].ljust(UNIT, b"\0")
         self.valid = (sealed_unit(unit, b"BATONSEG", 7) and le64(unit, 32) == epoch and le64(unit, 40) == index
                       and header_in_range(unit))
@@ -165,8 +165,9 @@ def segments_of(directory):
             found.append(Segment(os.path.join(directory, name), int(match[1], 16), int(match[2], 16)))
     found.sort(key=lambda s: (s.epoch, s.index))
     for at, segment in enumerate(found):
-        if not segment.valid:  # then nobody knows, unless it is its epoch's first
-            segment.recycled = any(s.valid and s.epoch == segment.epoch for s in found[:at])
+        older = [s for s in found[:at] if s.valid and s.epoch == segment.epoch]
+        if not segment.valid and older:  # unless it is its epoch's first, it may be recycled
+            segment.recycled, segment.follower = True, older[-1].follower
     return found
 
 
@@ -180,11 +181,15 @@ def mark_live(segments):
         part = [s for s in valid if s.epoch == epoch and (cut_index is None or s.index <= cut_index)]
         if not part:
             break
-        for s in part:
+        for s in reversed(part):
+            if cut_index is not None and s.index > cut_index:
+                continue
             s.live = True
             if s.index == cut_index:
                 s.cut = cut_offset
-        oldest = part[0]
+            if s.follower:
+                cut_index, cut_offset = s.continues_index, s.continues_offset
+            oldest = s
         if not oldest.begins_epoch or oldest.continues[1] == 0:
             break
         epoch, cut_index, cut_offset = oldest.continues[0], oldest.continues_index, oldest.continues_offset
@@ -256,7 +261,7 @@ class Journal:
                 batch = batch_at(segment.data, at, segment.size)
                 if batch and batch.epoch == segment.epoch and self.id in (None, batch.id):
                     step = reach = batch.bytes
-                    if carried(batch) and not (segment.valid and segment.follower):
+                    if carried(batch) and not segment.follower:
                         self.prove(batch.durable)
                 first = at if first is None else first
                 last = max(last or 0, at + reach)

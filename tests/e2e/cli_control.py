@@ -84,7 +84,11 @@ class Control(ServiceCase):
                                 ({"baton": 1, "do": "drain", "nonce": "0" * 32}, "BATON_E_REFUSED"),
                                 ({"baton": 1, "do": "drain", "nonce": 5}, "BATON_E_REFUSED"),
                                 ({"baton": 1, "do": "follow"}, "BATON_E_REFUSED"),
-                                ({"baton": 1, "do": "handover"}, "BATON_E_REFUSED")):
+                                ({"baton": 1, "do": "handover"}, "BATON_E_NOT_FOUND"),
+                                ({"baton": 1, "do": "handover", "to": "x"}, "BATON_E_INVALID"),
+                                ({"baton": 1, "do": "handover", "to": 5}, "BATON_E_INVALID"),
+                                ({"baton": 1, "do": "handover", "max_gap_ms": 0}, "BATON_E_INVALID"),
+                                ({"baton": 1, "do": "drain", "max_gap_ms": 9}, "BATON_E_UNKNOWN_TYPE")):
             answer = connection.ask(request)
             self.assertFalse(answer["ok"], request)
             self.assertEqual(answer["error"]["status"], status, request)

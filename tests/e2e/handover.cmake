@@ -1,3 +1,7 @@
 # The handover protocol's model; needs spin, which the build does not.
 baton_script_test(handover_model SCRIPT tests/e2e/handover_model.py ARGS Model TIMEOUT 600 NOSAN)
 baton_script_test(handover_model_mistakes SCRIPT tests/e2e/handover_model.py ARGS Mistakes Rules TIMEOUT 300 NOSAN)
+# The handover itself, by real processes on one host.
+baton_script_test(service_handover SCRIPT tests/e2e/service_handover_test.py ARGS Toy Peers)
+baton_script_test(service_handover_deaths SCRIPT tests/e2e/service_handover_test.py ARGS Deaths Stops)
+baton_script_test(service_handover_load SCRIPT tests/e2e/service_handover_test.py ARGS Exchange)

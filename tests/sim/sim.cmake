@@ -45,6 +45,7 @@ endif()
 baton_simulator(journal MODULES journal SEEDS 1200 SEEDS_SLOW 80
     SOURCES sim/journal_sim.c sim/run.c sim/step.c sim/life.c sim/check.c sim/model.c)
 baton_test(journal_sweep_sim SOURCES sim/journal_sweep_sim.c MODULES journal base LIBRARIES baton_sim LABELS sim)
+baton_test(journal_follow_sim SOURCES sim/journal_follow_sim.c MODULES journal base LIBRARIES baton_sim LABELS sim)
 
 # The engine and its snapshots: all of the layers below it too.
 if(NOT TARGET baton_snapshot OR NOT TARGET baton_engine)

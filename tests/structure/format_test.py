@@ -76,6 +76,9 @@ class Format(TestCase):
     def test_the_export_page_agrees_with_the_structs(self):
         self.check("snapshot", "docs/format/export.md", "snapshot/export.h")
 
+    def test_the_page_of_the_handover_protocol_is_the_headers(self):
+        self.check("drain", "docs/format/handover.md", "drain/peer_wire.h")
+
     def test_the_check_sees_a_wrong_row(self):
         page = ("## Batch\n### `baton_x`\n| offset | size | name | meaning |\n|---|---|---|---|\n"
                 "| 0 | 8 | `epoch` | term |\n| 8 | 4 | count | how many |\n")

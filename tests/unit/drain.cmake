@@ -4,3 +4,7 @@ baton_test(batond_config_test SOURCES unit/batond_config_test.c ../drain/batond/
 baton_test(batond_token_test SOURCES unit/batond_token_test.c ../drain/batond/token.c MODULES base)
 baton_test(batond_view_test SOURCES unit/batond_view_test.c ../drain/batond/view.c MODULES drain
     LIBRARIES PkgConfig::JANSSON)
+baton_test(drain_handover_test SOURCES unit/drain_handover_test.c MODULES drain)
+baton_test(drain_grant_look_test
+    SOURCES unit/drain_grant_look_test.c unit/engine_pair.c unit/engine_fixture.c support/toy_service.c
+    MODULES drain engine journal snapshot base)

@@ -123,6 +123,18 @@ static void assert_gone(pid_t child)
     assert_int_equal(errno, ESRCH);
 }
 
+static int oom_score_adj(pid_t process)
+{
+    char path[64];
+    int score = 0;
+    snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", (int)process);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%d", &score), 1);
+    assert_int_equal(fclose(file), 0);
+    return score;
+}
+
 static uint32_t partial_files(const engine_fixture *f)
 {
     char command[TEST_PATH_BYTES + 96];
@@ -348,6 +360,7 @@ static void the_service_goes_on_while_a_child_packs_what_was(void **unused)
     go(&f, n + 1500); /* released, so durable, while it packs */
     assert_true(status_of(&f)->running);
     assert_int_equal(baton_engine_snapshot_begin(f.engine, &f.error), BATON_E_AGAIN);
+    assert_int_equal(oom_score_adj(seen->child), 1000); /* it goes first where memory runs out */
     seen->hold = 0;
     assert_int_equal(finish(&f), 0);
     assert_string_equal(status_of(&f)->last_form, "portable");

@@ -86,7 +86,8 @@ static void open_and_check(engine_fixture *f, const baton_service *service, uint
 
 /* ---- claims ---- */
 
-static void killed_and_next(const baton_service *service, baton_snapshot_form form)
+static void killed_and_next(const baton_service *service, baton_snapshot_form form,
+                            const char *kept_form)
 {
     engine_fixture f;
     fill(&f, "milestone_kill", service);
@@ -97,7 +98,7 @@ static void killed_and_next(const baton_service *service, baton_snapshot_form fo
     open_and_check(&f, service, 600, 600);
     assert_int_equal(f.report.kept_count, 1);
     assert_int_equal(f.report.kept_seq, 800);
-    assert_string_equal(f.report.snapshot_form, form == BATON_FORM_IMAGE ? "image" : "portable");
+    assert_string_equal(f.report.snapshot_form, kept_form);
     engine_fixture_close(&f);
 
     /* Both were named: generations as any other. */
@@ -112,13 +113,15 @@ static void killed_and_next(const baton_service *service, baton_snapshot_form fo
 static void a_killed_replay_is_gone_on_from_where_it_had_come_to(void **unused)
 {
     (void)unused;
-    killed_and_next(&toy_service_v1, BATON_FORM_PORTABLE);
+    killed_and_next(&toy_service_v1, BATON_FORM_AUTO, "portable");
+    killed_and_next(&toy_service_arena, BATON_FORM_PORTABLE, "portable");
 }
 
 static void so_is_one_that_keeps_images(void **unused)
 {
     (void)unused;
-    killed_and_next(&toy_service_arena, BATON_FORM_IMAGE);
+    killed_and_next(&toy_service_arena, BATON_FORM_IMAGE, "image");
+    killed_and_next(&toy_service_arena, BATON_FORM_AUTO, "image");
 }
 
 static void killed_again_and_again_it_comes_to_the_end(void **unused)
@@ -185,6 +188,15 @@ static int blind_digest(const void *state, uint32_t schema, baton_digest *ret_di
     return sum <= blind_up_to ? 0 : toy_service_v1.digest(state, schema, ret_digest);
 }
 
+static uint64_t applied_entries(const engine_fixture *f)
+{
+    const baton_rates *rates = baton_engine_rates(f->engine);
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < rates->types_count; i++)
+        sum += rates->types[i].applied;
+    return sum;
+}
+
 static void what_no_digest_saw_is_taken_back_when_it_shows(void **unused)
 {
     (void)unused;
@@ -204,6 +216,7 @@ static void what_no_digest_saw_is_taken_back_when_it_shows(void **unused)
     assert_int_equal(f.report.snapshots_skipped, 1);
     assert_non_null(strstr(f.report.snapshot_skipped_why, "digest is"));
     assert_int_equal(f.report.kept_count, 0);
+    assert_int_equal(applied_entries(&f), ENTRIES); /* of the replay that was good: for the RTO */
     engine_fixture_close(&f);
     engine_fixture_remove(&f);
 }

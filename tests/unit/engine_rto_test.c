@@ -213,6 +213,41 @@ static void it_is_a_metric(void **unused)
     engine_fixture_remove(&f);
 }
 
+/* Until one was loaded: how long the one that is there took, of which its writing is a part. */
+static void what_was_written_while_it_was_taken_counts_once(void **unused)
+{
+    (void)unused;
+    static const struct {
+        baton_snapshot_form form;
+        uint32_t pin_schema;
+    } cases[] = {{BATON_FORM_IMAGE, 0}, {BATON_FORM_AUTO, 1}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        engine_fixture f;
+        baton_snapshot_listed *list = NULL;
+        uint32_t count = 0;
+        char path[TEST_PATH_BYTES + 64];
+        engine_fixture_make(&f, "rto_written");
+        f.options.snapshot_form = cases[i].form;
+        f.options.pin_schema = cases[i].pin_schema;
+        engine_fixture_open(&f, &toy_service_arena_v2);
+        for (int n = 0; n < 10; n++)
+            assert_int_equal(engine_fixture_burst(&f, 100, 4000, 1), 0); /* into the outbox */
+        engine_fixture_settle(&f);
+        assert_int_equal(engine_fixture_snapshot(&f), 0);
+        snprintf(path, sizeof(path), "%s/snapshots", f.path);
+        assert_int_equal(baton_snapshot_list(path, &list, &count, &f.error), 0);
+        assert_int_equal(count, 1);
+        const baton_rto_prediction p = predicted(&f);
+        const double difference = p.load_ns - (double)list[0].info.taken_ns;
+        print_message("%s: %.3f ms\n", list[0].info.form, p.load_ns / (double)MS);
+        assert_true(list[0].info.raw_bytes >= BATON_RTO_MEASURE_BYTES);
+        assert_true(difference < 1 && difference > -1);
+        free(list);
+        engine_fixture_close(&f);
+        engine_fixture_remove(&f);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -222,6 +257,7 @@ int main(void)
         cmocka_unit_test(a_snapshot_is_taken_when_the_prediction_passes_the_target),
         cmocka_unit_test(without_a_target_only_the_count_decides),
         cmocka_unit_test(it_is_a_metric),
+        cmocka_unit_test(what_was_written_while_it_was_taken_counts_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -191,6 +192,59 @@ static void threads_reach_the_sink_one_at_a_time(void **state)
     assert_int_equal(one.bad, 0);
 }
 
+static int in_sink[2]; /* a pipe: a byte says that a thread is in the sink */
+static int leave_sink[2];
+static pid_t logging_pid;
+
+static void stay_in_sink(void *context, baton_log_level level, const char *line)
+{
+    char byte = 0;
+    (void)context;
+    (void)level;
+    (void)line;
+    if (getpid() != logging_pid)
+        return;
+    assert_int_equal(write(in_sink[1], &byte, 1), 1);
+    assert_int_equal(read(leave_sink[0], &byte, 1), 1);
+}
+
+static void *log_one(void *argument)
+{
+    (void)argument;
+    baton_log(INFO, "stays", BATON_LOG_NUMBER("i", 1));
+    return NULL;
+}
+
+/* A child that packs a snapshot runs the service's code, which may log. */
+static void a_child_logs_whatever_another_thread_was_doing(void **state)
+{
+    (void)state;
+    pthread_t thread;
+    char byte = 0;
+    int status = 0;
+    logging_pid = getpid();
+    assert_int_equal(pipe(in_sink), 0);
+    assert_int_equal(pipe(leave_sink), 0);
+    baton_log_set_sink(stay_in_sink, NULL, BATON_LOG_DEBUG);
+    assert_int_equal(pthread_create(&thread, NULL, log_one, NULL), 0);
+    assert_int_equal(read(in_sink[0], &byte, 1), 1);
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        alarm(60); /* bounds a hang */
+        baton_log(INFO, "child", BATON_LOG_NUMBER("i", 2));
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(write(leave_sink[1], &byte, 1), 1);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_true(WIFEXITED(status));
+    for (int i = 0; i < 2; i++) {
+        close(in_sink[i]);
+        close(leave_sink[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -202,6 +256,7 @@ int main(void)
                                   remove_sink),
         cmocka_unit_test_teardown(the_fd_sink_writes_lines, remove_sink),
         cmocka_unit_test_teardown(threads_reach_the_sink_one_at_a_time, remove_sink),
+        cmocka_unit_test_teardown(a_child_logs_whatever_another_thread_was_doing, remove_sink),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

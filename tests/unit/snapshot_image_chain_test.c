@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "snapshot/chain.h"
 #include "snapshot/export.h"
@@ -17,18 +18,24 @@ static image_region region;
 
 static const CMFixtureFunction set_up = place_make, tear_down = place_remove;
 
-/* Generations 1 .. count, every full_every-th of them full. */
-static void take_generations(uint32_t count, uint32_t full_every, uint8_t **ret_copies)
+/* Generations first .. first + count - 1, every full_every-th of them full. */
+static void take_generations_from(uint64_t first, uint32_t count, uint32_t full_every,
+                                  uint8_t **ret_copies)
 {
     image_region_make(&region, 2 * MIB, REGION_PRIVATE, 11);
     baton_image_source *source = image_source(&region, image_tracker(), full_every);
     for (uint32_t i = 0; i < count; i++) {
-        const baton_image_options options = image_wish(dir.path, i + 1);
+        const baton_image_options options = image_wish(dir.path, first + i);
         image_scribble(&region, 20, region.pages);
         ret_copies[i] = image_copy(&region, region.bytes);
         image_take(io, source, &options, region.bytes, NULL);
     }
     baton_image_source_close(source);
+}
+
+static void take_generations(uint32_t count, uint32_t full_every, uint8_t **ret_copies)
+{
+    take_generations_from(1, count, full_every, ret_copies);
 }
 
 static uint32_t list_bits(void)
@@ -157,6 +164,25 @@ static void portable_and_image_generations_stay_side_by_side(void **state)
     assert_int_equal(baton_snapshot_prune_with(io, dir.path, 2, &removed, NULL), 0);
     assert_int_equal(list_bits(), SEQ(5) | SEQ(4));
     for (uint32_t i = 0; i < 3; i++)
+        free(copies[i]);
+    image_region_free(&region);
+}
+
+/* To a build with another layout they are all that there is, and the journal before the second was
+ * let go. */
+static void beside_images_the_two_newest_whole_portable_ones_stay(void **state)
+{
+    uint8_t *copies[5];
+    uint32_t removed;
+    (void)state;
+    for (uint64_t seq = 1; seq <= 4; seq++)
+        fixture_publish(io, dir.path, &(fixture_wish){seq, 1, BATON_COMPRESS_RAW, 4096, 100, 0});
+    take_generations_from(5, 5, 1, copies);
+    assert_int_equal(truncate(test_path(&dir, "0000000000000003-0000000000000001.chunks"), 1), 0);
+    assert_int_equal(baton_snapshot_prune_with(io, dir.path, 2, &removed, NULL), 0);
+    assert_int_equal(list_bits(), SEQ(9) | SEQ(8) | SEQ(4) | SEQ(3) | SEQ(2));
+    assert_int_equal(removed, 4);
+    for (uint32_t i = 0; i < 5; i++)
         free(copies[i]);
     image_region_free(&region);
 }
@@ -350,6 +376,8 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(portable_and_image_generations_stay_side_by_side, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(beside_images_the_two_newest_whole_portable_ones_stay,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_images_manifest_says_all_and_asks_for_reader_2, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(every_flipped_bit_and_every_other_length_of_it_is_refused,

@@ -32,7 +32,8 @@ static const char *fates_of(const baton_snapshot_policy *policy)
 {
     static const char letters[] = {
         [BATON_FATE_REMOVED] = '-', [BATON_FATE_NEWEST] = 'n', [BATON_FATE_DAY] = 'd',
-        [BATON_FATE_PINNED] = 'p',  [BATON_FATE_NEEDED] = '+', [BATON_FATE_DAMAGED] = 'x'};
+        [BATON_FATE_PINNED] = 'p',  [BATON_FATE_NEEDED] = '+', [BATON_FATE_DAMAGED] = 'x',
+        [BATON_FATE_PORTABLE] = 'o'};
     static char text[64];
     baton_snapshot_listed *list = NULL;
     baton_snapshot_fate *fates = NULL;

@@ -144,6 +144,38 @@ static void an_older_schema_is_written_as_the_older_build_wrote_it(void **state)
     }
 }
 
+static int as_it_is(uint32_t schema, baton_row *row)
+{
+    (void)schema;
+    (void)row;
+    return 0;
+}
+
+static void nothing_is_a_text_and_bytes_in_an_older_schema_too(void **state)
+{
+    (void)state;
+    static const baton_section words = {.name = "words",
+                                        .since_schema = 1,
+                                        .fields_required = 2,
+                                        .fields_known = 2,
+                                        .upgrade = as_it_is,
+                                        .downgrade = as_it_is};
+    const baton_schema_table of_words = {&words, 1, 2};
+    for (uint32_t schema = 1; schema <= 2; schema++) {
+        baton_snapshot_info info = info_of(schema);
+        baton_snapshot_writer *writer = new_writer();
+        assert_int_equal(baton_snapshot_writer_declare(writer, &of_words, schema), 0);
+        baton_pack_section(writer, "words");
+        for (int i = 0; i < 2; i++) {
+            baton_pack_row(writer, 2);
+            baton_pack_text(writer, i == 0 ? "" : "word");
+            baton_pack_bytes(writer, "", 0);
+        }
+        assert_int_equal(baton_snapshot_writer_finish(writer, &info), 0);
+        baton_snapshot_writer_destroy(writer);
+    }
+}
+
 static void a_row_that_the_older_schema_can_t_hold_is_an_error(void **state)
 {
     (void)state;
@@ -354,6 +386,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_older_schema_is_written_as_the_older_build_wrote_it),
+        cmocka_unit_test(nothing_is_a_text_and_bytes_in_an_older_schema_too),
         cmocka_unit_test(a_row_that_the_older_schema_can_t_hold_is_an_error),
         cmocka_unit_test(what_is_not_declared_is_not_written),
         cmocka_unit_test_setup_teardown(every_older_schema_is_read_as_the_newest, set_up,

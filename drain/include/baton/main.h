@@ -15,6 +15,13 @@
 extern "C" {
 #endif
 
+/* An open descriptor that goes along to the successor in a handover, e.g. a listening socket. */
+#define BATON_PASSED_FDS_MAX 8u
+typedef struct baton_passed_fd {
+    int fd;
+    char name[16]; /* the program's own, so that another version knows what it is */
+} baton_passed_fd;
+
 /* The process around the state: sockets, clients. All functions may be NULL. context is the one
  * given to baton_main. */
 typedef struct baton_program {
@@ -36,6 +43,22 @@ typedef struct baton_program {
     /* True when everything that release queued has left for the clients (or they are gone); the
      * drain waits for it, until its deadline. NULL: always true. */
     bool (*all_sent)(void *context);
+    /* For a handover to a living successor; without the first two there is none. Accept and read nothing
+     * for a moment, as in stop_intake, but close nothing; then go on, or not: */
+    void (*pause_intake)(void *context);
+    void (*resume_intake)(void *context);
+    /* Before a handover: fill in what the successor gets copies of, and return how many. They stay
+     * this program's, and open. */
+    uint32_t (*give_fds)(void *context, baton_passed_fd fds[BATON_PASSED_FDS_MAX]);
+    /* The successor serves: close, and leave what was passed to it in place (the paths of Unix sockets).
+     * stop follows. */
+    void (*let_go)(void *context);
+    /* Before start, in a successor: these are the program's from here on; what it does not know, it
+     * closes. */
+    void (*take_fds)(void *context, const baton_passed_fd *fds, uint32_t fds_count);
+    /* A handover has come to this step ("preparing", "stopped", "offered", "submitted", "granted",
+     * "fenced"; of a standby "ready", "answered", "taking", "serving"). For logs and tests. */
+    void (*reached)(void *context, const char *step);
     /* The loop is over: close sockets, free. Called once after every start that succeeded. */
     void (*stop)(void *context);
 } baton_program;

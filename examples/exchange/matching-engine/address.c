@@ -154,6 +154,23 @@ int listener_open(const char *address, listener *ret_listener, baton_error *erro
                            "this machine");
 }
 
+void listener_adopt(listener *own)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNSPEC};
+    socklen_t bytes = sizeof(address);
+    char text[sizeof(own->text)];
+    if (own->fd < 0) {
+        listener_close(own);
+        return;
+    }
+    if (getsockname(own->fd, (struct sockaddr *)&address, &bytes) == 0 &&
+        address.sun_family == AF_UNIX)
+        memcpy(own->unix_path, address.sun_path, sizeof(own->unix_path));
+    snprintf(text, sizeof(text), "unix:%.107s", own->unix_path);
+    int r = describe(own, text);
+    (void)r; /* a text for people */
+}
+
 void listener_close(listener *own)
 {
     if (own->fd >= 0)

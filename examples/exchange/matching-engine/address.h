@@ -16,6 +16,9 @@ typedef struct listener {
 /* A Unix socket's path is taken over only when nobody holds PATH.lock: so a stale one goes and a
  * living one stays. BATON_E_INVALID (the text), BATON_E_LOCKED, -errno; error says what to do. */
 BATON_MUST_USE int listener_open(const char *address, listener *ret_listener, baton_error *error);
+/* fd, and lock_fd of a Unix socket, came from another process that listens there: the rest of it. Without
+ * an fd it is LISTENER_NONE. */
+void listener_adopt(listener *own);
 /* Closes, removes the Unix socket, then lets go of its lock. LISTENER_NONE and a closed one are
  * fine. */
 void listener_close(listener *own);

@@ -274,8 +274,8 @@ static int start(void *context, baton_engine *engine, const char *const *values,
     if (!own->client_time && strcmp(ticks, "wall") != 0)
         return baton_error_setf(error, BATON_E_INVALID, "--ticks", "choose wall or client",
                                 "'%s' is unknown", ticks);
-    int r = listener_open(values[OPTION_LISTEN], &own->orders, error);
-    if (r == 0 && values[OPTION_FEED][0])
+    int r = own->orders.fd >= 0 ? 0 : listener_open(values[OPTION_LISTEN], &own->orders, error);
+    if (r == 0 && own->feed.fd < 0 && values[OPTION_FEED][0])
         r = listener_open(values[OPTION_FEED], &own->feed, error);
     if (r == 0 && values[OPTION_PORT_FILE][0])
         r = write_port_file(own, values[OPTION_PORT_FILE], error);
@@ -328,6 +328,80 @@ static void stop_intake(void *context)
         baton_engine_unwatch(own->engine, own->feed.fd);
     listener_close(&own->orders);
     listener_close(&own->feed);
+}
+
+/* ---- a handover to a living successor ---- */
+
+/* As stop_intake, but what listens goes on listening: whoever connects waits. */
+static void pause_intake(void *context)
+{
+    server *own = context;
+    own->taking = false;
+    baton_engine_unwatch(own->engine, own->orders.fd);
+    if (own->feed.fd >= 0)
+        baton_engine_unwatch(own->engine, own->feed.fd);
+}
+
+/* What was read before stands in the connections' buffers, and no event tells of it again. */
+static void resume_intake(void *context)
+{
+    server *own = context;
+    own->taking = true;
+    listen_again(own);
+    for (uint32_t i = 1; i < own->places_end; i++) {
+        if (own->places[i].stream.fd < 0)
+            continue;
+        server_intake(own, &own->places[i]);
+        settle(own, &own->places[i]);
+    }
+}
+
+static const char *const passed_names[] = {"orders", "orders.lock", "feed", "feed.lock"};
+
+static int *passed_place(server *own, const char *name)
+{
+    int *const places[] = {&own->orders.fd, &own->orders.lock_fd, &own->feed.fd,
+                           &own->feed.lock_fd};
+    for (uint32_t i = 0; i < 4; i++)
+        if (strcmp(name, passed_names[i]) == 0)
+            return places[i];
+    return NULL;
+}
+
+static uint32_t give_fds(void *context, baton_passed_fd fds[BATON_PASSED_FDS_MAX])
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < 4; i++) {
+        const int fd = *passed_place(context, passed_names[i]);
+        if (fd < 0)
+            continue;
+        fds[count].fd = fd;
+        snprintf(fds[count].name, sizeof(fds[count].name), "%s", passed_names[i]);
+        count++;
+    }
+    return count;
+}
+
+static void take_fds(void *context, const baton_passed_fd *fds, uint32_t fds_count)
+{
+    server *own = context;
+    for (uint32_t i = 0; i < fds_count; i++) {
+        int *place = passed_place(own, fds[i].name);
+        if (place != NULL && *place < 0)
+            *place = fds[i].fd;
+        else
+            close(fds[i].fd);
+    }
+    listener_adopt(&own->orders);
+    listener_adopt(&own->feed);
+}
+
+/* The successor listens there: the paths and their locks are its own now. */
+static void let_go(void *context)
+{
+    server *own = context;
+    own->orders.unix_path[0] = '\0';
+    own->feed.unix_path[0] = '\0';
 }
 
 static bool all_sent(void *context)
@@ -384,5 +458,10 @@ const baton_program server_program = {
     .turn = turn,
     .stop_intake = stop_intake,
     .all_sent = all_sent,
+    .pause_intake = pause_intake,
+    .resume_intake = resume_intake,
+    .give_fds = give_fds,
+    .take_fds = take_fds,
+    .let_go = let_go,
     .stop = stop,
 };

@@ -117,7 +117,7 @@ typedef struct {
     baton_digest state_digest; /* over `schema`'s fields */
     baton_digest effect_digest;
     uint64_t created_wall_ns;
-    uint64_t taken_ns;     /* how long taking and writing took, publishing not included */
+    uint64_t taken_ns;     /* how long taking it took; packed in memory: before it was written */
     uint64_t raw_bytes;    /* of all sections */
     uint64_t stored_bytes; /* of all chunks on disk */
     uint32_t sections_count;
@@ -185,8 +185,8 @@ BATON_MUST_USE int baton_snapshot_pin(const char *directory, uint64_t seq, uint6
 BATON_MUST_USE int baton_snapshot_unpin(const char *directory, uint64_t seq, uint64_t epoch,
                                         baton_error *error);
 /* Remove all but the newest `keep` (at least 2; fewer: BATON_E_INVALID) readable ones, and
- * leftovers of writers that died. Whoever holds the journal's lock may call it; pinned ones stay;
- * damaged ones are kept and reported by the listing. */
+ * leftovers of writers that died. Whoever holds the journal's lock may call it; pinned ones stay, and
+ * beside images the two newest portable ones; damaged ones are kept and reported by the listing. */
 BATON_MUST_USE int baton_snapshot_prune(const char *directory, uint32_t keep, uint32_t *ret_removed,
                                         baton_error *error);
 
@@ -206,6 +206,7 @@ typedef enum {
     BATON_FATE_PINNED, /* stays, and would go without its pin */
     /* Stays for a person to look at, and counts as nothing: it, or what it adds to, is damaged. */
     BATON_FATE_DAMAGED,
+    BATON_FATE_PORTABLE, /* stays beside images: one of two for builds with another layout */
 } baton_snapshot_fate;
 
 /* As baton_snapshot_prune, by a policy. *ret_list is what was there before, newest first,

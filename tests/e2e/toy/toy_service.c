@@ -21,6 +21,7 @@
 
 #define KEYS        4096u
 #define WAITING_MAX 4096u
+#define CLIENTS_MAX 64u
 #define SLOW_US     2000u
 #define ENTRY_ADD   1
 #define ENTRY_RESET 2 /* known from schema 2 on */
@@ -158,6 +159,8 @@ typedef struct {
     int listen_fd;
     bool stopped;
     bool never_sent; /* --never-sent yes: as if a client did not read */
+    int clients[CLIENTS_MAX];
+    uint32_t clients_count;
     waiting queue[WAITING_MAX];
     uint32_t first, count;
 } toy_program;
@@ -170,6 +173,9 @@ static void answer(int fd, const char *text)
 static void drop_client(toy_program *toy, int fd)
 {
     baton_engine_unwatch(toy->engine, fd);
+    for (uint32_t i = 0; i < toy->clients_count; i++)
+        if (toy->clients[i] == fd)
+            toy->clients[i--] = toy->clients[--toy->clients_count];
     for (uint32_t i = 0; i < toy->count; i++) {
         waiting *w = &toy->queue[(toy->first + i) % WAITING_MAX];
         if (w->fd == fd)
@@ -215,8 +221,11 @@ static void on_client(void *context, int listen_fd, uint32_t events)
     toy_program *toy = context;
     (void)events;
     const int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd >= 0 && baton_engine_watch(toy->engine, fd, EPOLLIN, on_message, toy) < 0)
+    if (fd >= 0 && (toy->clients_count == CLIENTS_MAX ||
+                    baton_engine_watch(toy->engine, fd, EPOLLIN, on_message, toy) < 0))
         close(fd);
+    else if (fd >= 0)
+        toy->clients[toy->clients_count++] = fd;
 }
 
 static int toy_start(void *context, baton_engine *engine, const char *const *values,
@@ -226,6 +235,8 @@ static int toy_start(void *context, baton_engine *engine, const char *const *val
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     toy->engine = engine;
     toy->never_sent = strcmp(values[1], "yes") == 0;
+    if (toy->listen_fd >= 0) /* passed on */
+        return baton_engine_watch(engine, toy->listen_fd, EPOLLIN, on_client, toy);
     if (values[0][0] == '\0')
         return 0;
     snprintf(address.sun_path, sizeof(address.sun_path), "%s", values[0]);
@@ -261,6 +272,56 @@ static void toy_stop_intake(void *context)
     toy->stopped = true;
 }
 
+static void toy_pause_intake(void *context)
+{
+    toy_program *toy = context;
+    if (toy->listen_fd >= 0)
+        baton_engine_unwatch(toy->engine, toy->listen_fd);
+    toy->stopped = true;
+    for (uint32_t i = 0; i < toy->clients_count; i++)
+        baton_engine_unwatch(toy->engine, toy->clients[i]);
+}
+
+static void toy_resume_intake(void *context)
+{
+    toy_program *toy = context;
+    toy->stopped = false;
+    int r = toy->listen_fd < 0
+                ? 0
+                : baton_engine_watch(toy->engine, toy->listen_fd, EPOLLIN, on_client, toy);
+    for (uint32_t i = 0; i < toy->clients_count && r == 0; i++)
+        r = baton_engine_watch(toy->engine, toy->clients[i], EPOLLIN, on_message, toy);
+    if (r < 0)
+        abort();
+}
+
+static uint32_t toy_give_fds(void *context, baton_passed_fd fds[BATON_PASSED_FDS_MAX])
+{
+    const toy_program *toy = context;
+    if (toy->listen_fd < 0)
+        return 0;
+    fds[0] = (baton_passed_fd){toy->listen_fd, "clients"};
+    return 1;
+}
+
+static void toy_take_fds(void *context, const baton_passed_fd *fds, uint32_t fds_count)
+{
+    toy_program *toy = context;
+    for (uint32_t i = 0; i < fds_count; i++)
+        toy->listen_fd = fds[i].fd;
+}
+
+/* A test may want to see a process end, or stand still, at any step of a handover. */
+static void toy_reached(void *context, const char *step)
+{
+    const char *die_in = getenv("TOY_DIE_IN"), *stop_in = getenv("TOY_STOP_IN");
+    (void)context;
+    if (die_in != NULL && strcmp(step, die_in) == 0)
+        (void)kill(getpid(), SIGKILL);
+    if (stop_in != NULL && strcmp(step, stop_in) == 0)
+        (void)kill(getpid(), SIGSTOP);
+}
+
 static bool toy_all_sent(void *context)
 {
     const toy_program *toy = context;
@@ -274,6 +335,8 @@ static void toy_stop(void *context)
         baton_engine_unwatch(toy->engine, toy->listen_fd);
         close(toy->listen_fd);
     }
+    while (toy->clients_count > 0)
+        drop_client(toy, toy->clients[0]);
 }
 
 int main(int argc, char **argv)
@@ -308,6 +371,11 @@ int main(int argc, char **argv)
         .release = toy_release,
         .stop_intake = toy_stop_intake,
         .all_sent = toy_all_sent,
+        .pause_intake = toy_pause_intake,
+        .resume_intake = toy_resume_intake,
+        .give_fds = toy_give_fds,
+        .take_fds = toy_take_fds,
+        .reached = toy_reached,
         .stop = toy_stop,
     };
     static toy_program toy = {.listen_fd = -1};

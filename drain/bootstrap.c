@@ -1,0 +1,280 @@
+/* drain/bootstrap.c: a standby's first bytes. */
+#include "drain/bootstrap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <baton/log.h>
+
+#include "snapshot/names.h"
+#include "snapshot/store.h"
+
+#define ANSWER_MS 10000
+
+static const char *const what_fetch = "fetch the active's snapshot";
+
+int baton_follower_target_init(baton_follower_target *target, const char *standby_of,
+                               const char *directory, const baton_service *service,
+                               const char *nonce_text, baton_error *error)
+{
+    struct stat there;
+    baton_digest nonce = {{0}};
+    *target = (baton_follower_target){.service = service};
+    const bool is_directory = stat(standby_of, &there) == 0 && S_ISDIR(there.st_mode);
+    const int n = snprintf(target->socket_path, sizeof(target->socket_path), "%s%s", standby_of,
+                           is_directory ? "/" BATON_HANDOVER_SOCKET : "");
+    if (n < 0 || (size_t)n >= sizeof(target->socket_path))
+        return baton_error_set(error, -ENAMETOOLONG, "option --standby-of", NULL,
+                               "give a shorter path");
+    if ((mkdir(directory, 0777) < 0 && errno != EEXIST) ||
+        realpath(directory, target->directory) == NULL)
+        return baton_error_set(error, -errno, directory, NULL, "give --dir another path");
+    if (strlen(target->directory) >= sizeof(((baton_peer_hello *)0)->directory))
+        return baton_error_set(error, -ENAMETOOLONG, directory, "the active would not know it",
+                               "give a directory whose absolute path is shorter");
+    if (baton_digest_parse(nonce_text, &nonce) < 0)
+        return baton_error_set(error, BATON_E_INVALID, "nonce", NULL, NULL);
+    memcpy(target->nonce, nonce.bytes, sizeof(target->nonce));
+    return 0;
+}
+
+void baton_follower_hello(const baton_follower_target *target, baton_peer_hello *ret_hello)
+{
+    uint64_t highest = 0;
+    int r = baton_highest_name(target->directory, &highest);
+    (void)r; /* what can't be read is not there for anybody */
+    *ret_hello = (baton_peer_hello){
+        .schema_write = baton_le32_put(target->service->schema.write),
+        .schema_read_min = baton_le32_put(target->service->schema.read_min),
+        .highest_name = baton_le64_put(highest),
+    };
+    snprintf((char *)ret_hello->service, sizeof(ret_hello->service), "%s", target->service->name);
+    snprintf((char *)ret_hello->version, sizeof(ret_hello->version), "%s",
+             target->service->version);
+    snprintf((char *)ret_hello->directory, sizeof(ret_hello->directory), "%s", target->directory);
+}
+
+/* ---- a conversation that waits ---- */
+
+typedef struct {
+    const baton_follower_target *target;
+    int fd;
+    baton_peer_inbox inbox;
+    uint8_t active[BATON_PEER_NONCE_BYTES];
+    baton_error *error;
+} fetching;
+
+static int say(fetching *self, baton_peer_type type, const void *body, uint32_t bytes)
+{
+    baton_peer_names names = {.epoch = 0};
+    baton_peer_outgoing out = {.busy = false};
+    memcpy(names.from, self->target->nonce, sizeof(names.from));
+    memcpy(names.to, self->active, sizeof(names.to));
+    baton_peer_put(&out, type, &names, body, bytes);
+    int r = baton_peer_send(&out, self->fd);
+    if (r == 1)
+        return 0; /* short, and the first: there is room for it */
+    return baton_error_set(self->error, r < 0 ? r : BATON_E_TIMEOUT, what_fetch, NULL, "try again");
+}
+
+/* The next message, of this type; a refusal is an error with the active's words. */
+static int hear(fetching *self, baton_peer_type type, const baton_peer_header **ret_header,
+                const void **ret_body)
+{
+    for (;;) {
+        int r = baton_peer_next(&self->inbox, ret_header, ret_body, self->error);
+        if (r < 0)
+            return r;
+        if (r == 1) {
+            const uint16_t got = baton_le16_get((*ret_header)->type);
+            if (got == type)
+                return 0;
+            if (got == BATON_PEER_REFUSE)
+                return baton_peer_refusal_get(*ret_body, "follow the active", self->error);
+            return baton_error_set(self->error, BATON_E_INVALID, what_fetch,
+                                   "the active says something else", "try again");
+        }
+        r = baton_peer_receive(&self->inbox, self->fd);
+        if (r < 0)
+            return baton_error_set(self->error, r, what_fetch, "the active hung up",
+                                   "look at its log, and start again");
+        struct pollfd wanted = {.fd = self->fd, .events = POLLIN};
+        if (r == 0 && poll(&wanted, 1, ANSWER_MS) == 0)
+            return baton_error_set(self->error, BATON_E_TIMEOUT, what_fetch,
+                                   "the active does not answer", "look at its log");
+    }
+}
+
+static int greet(fetching *self)
+{
+    const baton_peer_header *header;
+    const void *body;
+    baton_peer_hello hello;
+    baton_follower_hello(self->target, &hello);
+    int r = say(self, BATON_PEER_HELLO, &hello, sizeof(hello));
+    if (r == 0)
+        r = hear(self, BATON_PEER_WELCOME, &header, &body);
+    if (r < 0)
+        return r;
+    memcpy(self->active, header->from, sizeof(self->active));
+    baton_peer_took(&self->inbox);
+    return 0;
+}
+
+/* ---- the files ---- */
+
+static int write_whole(int fd, const void *bytes, size_t count, uint64_t offset)
+{
+    const uint8_t *at = bytes;
+    while (count > 0) {
+        const ssize_t n = pwrite(fd, at, count, (off_t)offset);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? -errno : -EIO;
+        at += n;
+        count -= (size_t)n;
+        offset += (uint64_t)n;
+    }
+    return 0;
+}
+
+/* One file, in pieces, in order, as long as it was said to be; flushed. */
+static int receive_file(fetching *self, int fd, bool manifest, uint64_t bytes)
+{
+    uint64_t have = 0;
+    while (have < bytes) {
+        const baton_peer_header *header;
+        const void *body;
+        int r = hear(self, BATON_PEER_PIECE, &header, &body);
+        if (r < 0)
+            return r;
+        const baton_peer_piece *piece = body;
+        const uint32_t count = baton_le32_get(piece->bytes);
+        if (baton_le64_get(piece->offset) != have || bytes - have < count ||
+            baton_le32_get(piece->of_manifest) != (manifest ? 1u : 0u))
+            return baton_error_set(self->error, BATON_E_INVALID, what_fetch,
+                                   "its pieces are out of order", "try again");
+        r = write_whole(fd, piece + 1, count, have);
+        if (r < 0)
+            return baton_error_set(self->error, r, what_fetch, NULL, "free disk space");
+        have += count;
+        baton_peer_took(&self->inbox);
+    }
+    if (fsync(fd) < 0)
+        return baton_error_set(self->error, -errno, what_fetch, NULL, NULL);
+    return 0;
+}
+
+static int flush_directory(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int r = fd < 0 || fsync(fd) < 0 ? -errno : 0;
+    if (fd >= 0)
+        close(fd);
+    return r;
+}
+
+/* Under its name only when it is whole; the manifest last (S1). */
+static int fetch_file(fetching *self, const char *directory, const baton_peer_snapshot *said,
+                      bool manifest)
+{
+    char partial[BATON_SNAPSHOT_PATH_BYTES], path[BATON_SNAPSHOT_PATH_BYTES];
+    const uint64_t seq = baton_le64_get(said->seq), epoch = baton_le64_get(said->epoch);
+    int r = baton_snapshot_path(partial, directory, seq, epoch,
+                                manifest ? BATON_NAME_MANIFEST_PARTIAL : BATON_NAME_CHUNKS_PARTIAL);
+    if (r == 0)
+        r = baton_snapshot_path(path, directory, seq, epoch,
+                                manifest ? BATON_NAME_MANIFEST : BATON_NAME_CHUNKS);
+    const int fd = r < 0 ? -1 : open(partial, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (r < 0 || fd < 0)
+        return baton_error_set(self->error, r < 0 ? r : -errno, what_fetch, NULL,
+                               "give --dir a path that can be written");
+    r = receive_file(self, fd, manifest,
+                     baton_le64_get(manifest ? said->manifest_bytes : said->chunks_bytes));
+    close(fd);
+    if (r == 0 && (rename(partial, path) < 0 || flush_directory(directory) < 0))
+        r = baton_error_set(self->error, -errno, what_fetch, NULL, NULL);
+    return r;
+}
+
+/* 1: the snapshot of that root is there, and every chunk of it is good. */
+static int is_there(const char *directory, baton_digest root, baton_error *error)
+{
+    baton_snapshot_listed *list = NULL;
+    uint32_t count = 0;
+    int r = baton_snapshot_list(directory, &list, &count, error);
+    if (r < 0)
+        return r;
+    for (uint32_t i = 0; i < count && r == 0; i++)
+        if (list[i].status == 0 && baton_digest_equal(list[i].info.root, root))
+            r = baton_snapshot_verify(directory, &list[i], error) == 0 ? 1 : 0;
+    free(list);
+    return r;
+}
+
+static int fetch(fetching *self, const char *directory, baton_digest *ret_root)
+{
+    const baton_peer_header *header;
+    const void *body;
+    int r = greet(self);
+    if (r == 0)
+        r = say(self, BATON_PEER_FETCH, NULL, 0);
+    if (r == 0)
+        r = hear(self, BATON_PEER_SNAPSHOT, &header, &body);
+    if (r < 0)
+        return r;
+    const baton_peer_snapshot said = *(const baton_peer_snapshot *)body;
+    baton_peer_took(&self->inbox);
+    memcpy(ret_root->bytes, said.root, sizeof(said.root));
+    if (baton_digest_is_zero(*ret_root))
+        return 0;
+    r = is_there(directory, *ret_root, self->error);
+    if (r != 0)
+        return r < 0 ? r : 0;
+    if (mkdir(directory, 0777) < 0 && errno != EEXIST)
+        return baton_error_set(self->error, -errno, what_fetch, NULL, NULL);
+    r = fetch_file(self, directory, &said, false);
+    if (r == 0)
+        r = fetch_file(self, directory, &said, true);
+    if (r == 0)
+        r = is_there(directory, *ret_root, self->error);
+    if (r == 0)
+        return baton_error_set(self->error, BATON_E_DAMAGED, what_fetch,
+                               "what came is not what was named", "look at the active's snapshots");
+    if (r == 1)
+        baton_log(INFO, "handover.snapshot_fetched",
+                  BATON_LOG_NUMBER("seq", baton_le64_get(said.seq)),
+                  BATON_LOG_NUMBER("bytes", baton_le64_get(said.chunks_bytes)));
+    return r < 0 ? r : 0;
+}
+
+int baton_bootstrap(const baton_follower_target *target, baton_digest *ret_root, baton_error *error)
+{
+    char directory[4200];
+    uint64_t highest = 0;
+    fetching self = {.target = target, .fd = -1, .error = error};
+    *ret_root = (baton_digest){{0}};
+    int r = baton_highest_name(target->directory, &highest);
+    if (r < 0)
+        return baton_error_set(error, r, target->directory, NULL, NULL);
+    if (highest != 0)
+        return 0;
+    snprintf(directory, sizeof(directory), "%s/snapshots", target->directory);
+    r = baton_peer_connect(target->socket_path, &self.fd, error);
+    if (r == 0 &&
+        baton_peer_inbox_init(&self.inbox, sizeof(baton_peer_piece) + BATON_PEER_PIECE_BYTES) < 0)
+        r = baton_error_set(error, -ENOMEM, what_fetch, NULL, NULL);
+    if (r == 0)
+        r = fetch(&self, directory, ret_root);
+    baton_peer_inbox_fini(&self.inbox);
+    if (self.fd >= 0)
+        close(self.fd);
+    return r;
+}

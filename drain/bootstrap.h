@@ -1,0 +1,25 @@
+/* drain/bootstrap.h: before a standby has a state: whom it follows, and a snapshot of the active's when its own
+ * directory is empty. Blocking, before the engine opens. */
+#pragma once
+
+#include "drain/other_directory.h"
+#include "drain/peer_socket.h"
+
+typedef struct {
+    char socket_path[4096]; /* of the active */
+    char directory[4096];   /* the standby's own, absolute */
+    uint8_t nonce[BATON_PEER_NONCE_BYTES];
+    const baton_service *service;
+} baton_follower_target;
+
+/* standby_of: the active's directory, or its handover socket. directory is made when missing. */
+BATON_MUST_USE int baton_follower_target_init(baton_follower_target *target, const char *standby_of,
+                                              const char *directory, const baton_service *service,
+                                              const char *nonce_text, baton_error *error);
+/* What every message of the standby says of it. */
+void baton_follower_hello(const baton_follower_target *target, baton_peer_hello *ret_hello);
+/* When the directory has no journal yet: fetch the active's newest snapshot, every chunk checked, and
+ * say its root; zero: the active has none, or there is a journal. One that is there already is not
+ * fetched again. */
+BATON_MUST_USE int baton_bootstrap(const baton_follower_target *target, baton_digest *ret_root,
+                                   baton_error *error);

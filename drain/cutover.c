@@ -1,0 +1,466 @@
+/* drain/cutover.c: between the state machine of the active's side and everything that it moves. */
+#include "drain/cutover.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <baton/clock.h>
+
+#include "drain/other_directory.h"
+#include "drain/partner.h"
+
+#define PREPARE_NS UINT64_C(5000000000)
+#define LOOK_NS    UINT64_C(20000000)
+#define LAG_SHARE  16u /* of the gap, that the standby may be behind when it begins */
+#define SENT_SHARE 2u  /* of the gap, for clients that are slow to take their answers */
+
+static uint64_t now_ns(void *context)
+{
+    (void)context;
+    return baton_clock_monotonic_ns(baton_clock_system());
+}
+
+static bool send_to(baton_cutover *cutover, baton_peer_type type, const void *body, uint32_t bytes)
+{
+    return baton_feeder_send(cutover->feeder, cutover->peer_id, type, cutover->try_number, body,
+                             bytes, NULL, 0);
+}
+
+/* ---- what the state machine asks for ---- */
+
+static bool old_prepare(void *context)
+{
+    baton_cutover *cutover = context;
+    const baton_program *program = cutover->doors->program;
+    baton_passed_fd passed[BATON_PASSED_FDS_MAX] = {{.fd = -1}};
+    baton_peer_prepare body = {.max_gap_ns = baton_le64_put(cutover->old.max_gap_ns)};
+    int fds[BATON_PASSED_FDS_MAX];
+    baton_engine_status status;
+    baton_error error = {0};
+    if (baton_engine_status_get(cutover->engine, &status) < 0)
+        return false;
+    if (baton_partner_write(cutover->directory, cutover->peer_directory, &error) < 0) {
+        baton_log(WARN, "handover.partner", BATON_LOG_TEXT("why", error.why));
+        return false;
+    }
+    body.schema = baton_le32_put(status.schema);
+    const uint32_t count =
+        program->give_fds != NULL ? program->give_fds(cutover->doors->context, passed) : 0;
+    body.listeners_count = baton_le32_put(count);
+    for (uint32_t i = 0; i < count; i++) {
+        fds[i] = passed[i].fd;
+        snprintf((char *)body.listeners[i].name, sizeof(body.listeners[i].name), "%s",
+                 passed[i].name);
+    }
+    return baton_feeder_send(cutover->feeder, cutover->peer_id, BATON_PEER_PREPARE,
+                             cutover->try_number, &body, sizeof(body), fds, count);
+}
+
+static uint64_t durable_there(const baton_cutover *cutover)
+{
+    baton_feeder_peer peers[BATON_FEEDER_PEERS_MAX];
+    const uint32_t count = baton_feeder_peers(cutover->feeder, peers);
+    for (uint32_t i = 0; i < count; i++)
+        if (peers[i].id == cutover->peer_id)
+            return peers[i].durable.seq;
+    return 0;
+}
+
+/* How far behind it is, as time: how long until it has what is durable here now. */
+static bool old_level(void *context)
+{
+    baton_cutover *cutover = context;
+    baton_engine_status status;
+    const uint64_t now = now_ns(NULL);
+    if (cutover->level_ns != 0 && durable_there(cutover) < cutover->level_seq)
+        return false;
+    if (cutover->level_ns != 0 && now - cutover->level_ns <= cutover->old.max_gap_ns / LAG_SHARE)
+        return true;
+    if (baton_engine_status_get(cutover->engine, &status) < 0)
+        return true;
+    cutover->level_seq = status.durable_seq;
+    cutover->level_ns = now;
+    return durable_there(cutover) >= cutover->level_seq;
+}
+
+static void old_stop_intake(void *context)
+{
+    baton_cutover *cutover = context;
+    cutover->doors->program->pause_intake(cutover->doors->context);
+    baton_engine_seal(cutover->engine);
+}
+
+static bool old_all_released(void *context)
+{
+    const baton_cutover *cutover = context;
+    const baton_program *program = cutover->doors->program;
+    if (!baton_engine_all_released(cutover->engine))
+        return false;
+    return program->all_sent == NULL || program->all_sent(cutover->doors->context) ||
+           now_ns(NULL) - cutover->old.stopped_ns > cutover->old.max_gap_ns / SENT_SHARE;
+}
+
+static int old_point(void *context, baton_engine_point *ret_point, baton_error *error)
+{
+    const baton_cutover *cutover = context;
+    return baton_engine_digests(cutover->engine, 0, ret_point, error);
+}
+
+static void old_offer(void *context, const baton_engine_point *point)
+{
+    baton_cutover *cutover = context;
+    const baton_peer_point body = baton_peer_point_put(point);
+    (void)send_to(cutover, BATON_PEER_FINAL, &body, sizeof(body));
+}
+
+static int old_record(void *context, baton_error *error)
+{
+    baton_cutover *cutover = context;
+    return baton_engine_handover_record_to(cutover->engine, cutover->peer_nonce, error);
+}
+
+static bool old_record_durable(void *context)
+{
+    const baton_cutover *cutover = context;
+    return baton_engine_handover_durable(cutover->engine);
+}
+
+static void old_grant(void *context)
+{
+    baton_cutover *cutover = context;
+    baton_engine_point point;
+    baton_peer_ack body = {.seq = baton_le64_put(cutover->old.point.seq)};
+    if (baton_engine_digests(cutover->engine, 0, &point, NULL) == 0)
+        body.position = baton_peer_position_put(point.position);
+    (void)send_to(cutover, BATON_PEER_GRANT, &body, sizeof(body));
+}
+
+static void old_resume(void *context, baton_old_state from, const baton_error *why)
+{
+    baton_cutover *cutover = context;
+    const baton_peer_refusal body = baton_peer_refusal_put(why->status, why->why, why->todo);
+    baton_error error = {0};
+    (void)send_to(cutover, BATON_PEER_ABORT, &body, sizeof(body));
+    baton_log(WARN, "handover.resumed", BATON_LOG_TEXT("from", baton_old_state_name(from)),
+              BATON_LOG_TEXT("why", why->why), BATON_LOG_TEXT("todo", why->todo));
+    if (from == BATON_OLD_PREPARING)
+        return;
+    /* Nothing but the record could hinder it, and that was not queued; a broken journal ends the loop. */
+    int r = baton_engine_unseal(cutover->engine, &error);
+    if (r < 0)
+        baton_log(ERROR, "handover.intake", BATON_LOG_TEXT("why", error.why));
+    else
+        cutover->doors->program->resume_intake(cutover->doors->context);
+}
+
+static void old_reached(void *context, baton_old_state state, uint64_t since_begin_ns)
+{
+    baton_cutover *cutover = context;
+    const char *name = baton_old_state_name(state);
+    baton_log(INFO, "handover.step", BATON_LOG_TEXT("reached", name),
+              BATON_LOG_NUMBER("try", cutover->try_number),
+              BATON_LOG_NUMBER("after_us", since_begin_ns / 1000));
+    if (state == BATON_OLD_FENCED)
+        cutover->gap_ns = now_ns(NULL) - cutover->old.stopped_ns;
+    if (cutover->doors->program->reached != NULL)
+        cutover->doors->program->reached(cutover->doors->context, name);
+}
+
+/* ---- what comes from the standbys ---- */
+
+static bool is_of_this_try(const baton_cutover *cutover, const baton_feeder_message *message)
+{
+    return message->peer_id == cutover->peer_id &&
+           baton_le64_get(message->header.try_number) == cutover->try_number &&
+           memcmp(message->header.from, cutover->peer_nonce, sizeof(cutover->peer_nonce)) == 0;
+}
+
+/* A connection begins to follow. What it believes to be in is over, unless it is the one that was
+ * granted the authority. */
+static void on_follow(baton_cutover *cutover, const baton_feeder_message *message)
+{
+    const bool is_successor =
+        baton_old_is_under_way(&cutover->old) &&
+        memcmp(message->header.from, cutover->peer_nonce, sizeof(cutover->peer_nonce)) == 0;
+    const uint64_t its_try = baton_le64_get(message->header.try_number);
+    if (is_successor) {
+        cutover->peer_id = message->peer_id;
+        cutover->peer_cut = false;
+        baton_old_on_hello(&cutover->old);
+    }
+    if (its_try != 0 && !(is_successor && baton_old_is_over(&cutover->old))) {
+        const baton_peer_refusal body =
+            baton_peer_refusal_put(BATON_E_REFUSED, "this instance serves on", "");
+        (void)baton_feeder_send(cutover->feeder, message->peer_id, BATON_PEER_ABORT, its_try, &body,
+                                sizeof(body), NULL, 0);
+    }
+}
+
+static void on_message(baton_cutover *cutover, const baton_feeder_message *message)
+{
+    baton_old *old = &cutover->old;
+    baton_error error;
+    if (message->gone) {
+        if (message->peer_id == cutover->peer_id) {
+            cutover->peer_cut = true;
+            baton_old_on_cut(old);
+        }
+        return;
+    }
+    const baton_peer_type type = (baton_peer_type)baton_le16_get(message->header.type);
+    if (type == BATON_PEER_FOLLOW) {
+        on_follow(cutover, message);
+        return;
+    }
+    if (!is_of_this_try(cutover, message))
+        return; /* of a try that is over */
+    if (type == BATON_PEER_READY) {
+        baton_old_on_ready(old);
+    } else if (type == BATON_PEER_REFUSE) {
+        (void)baton_peer_refusal_get((const baton_peer_refusal *)message->body,
+                                     "the standby refused", &error);
+        baton_old_on_refuse(old, &error);
+    } else if (type == BATON_PEER_ANSWER) {
+        const baton_engine_point answer =
+            baton_peer_point_get((const baton_peer_point *)message->body);
+        baton_old_on_answer(old, &answer);
+    } else if (type == BATON_PEER_TAKEN) {
+        baton_old_on_taken(old);
+    }
+}
+
+static void on_feeder(void *context, int fd, uint32_t events)
+{
+    baton_cutover *cutover = context;
+    baton_feeder_message message;
+    (void)fd;
+    (void)events;
+    while (baton_feeder_next(cutover->feeder, &message)) {
+        on_message(cutover, &message);
+        (void)baton_old_step(&cutover->old);
+    }
+}
+
+/* ---- its life ---- */
+
+static void set_actions(baton_cutover *cutover)
+{
+    cutover->actions = (baton_old_actions){
+        .now_ns = now_ns,
+        .prepare = old_prepare,
+        .level = old_level,
+        .stop_intake = old_stop_intake,
+        .all_released = old_all_released,
+        .point = old_point,
+        .offer = old_offer,
+        .record = old_record,
+        .record_durable = old_record_durable,
+        .grant = old_grant,
+        .resume = old_resume,
+        .reached = old_reached,
+        .context = cutover,
+    };
+    baton_old_init(&cutover->old, &cutover->actions);
+}
+
+static void open_feeder(baton_cutover *cutover)
+{
+    baton_error error = {0};
+    cutover->epoch = cutover->feeder_options.epoch = baton_engine_epoch(cutover->engine);
+    cutover->feeder_options.journal_id = baton_engine_journal_id(cutover->engine);
+    int r = baton_feeder_open(&cutover->feeder_options, &cutover->feeder, &error);
+    if (r == 0)
+        r = baton_engine_watch(cutover->engine, baton_feeder_fd(cutover->feeder), EPOLLIN,
+                               on_feeder, cutover);
+    if (r < 0) {
+        baton_log(WARN, "handover.nobody_can_follow", BATON_LOG_TEXT("what", error.what),
+                  BATON_LOG_TEXT("why", error.why));
+        baton_feeder_close(cutover->feeder);
+        cutover->feeder = NULL;
+    }
+}
+
+static void close_feeder(baton_cutover *cutover)
+{
+    if (cutover->feeder != NULL && cutover->engine != NULL)
+        baton_engine_unwatch(cutover->engine, baton_feeder_fd(cutover->feeder));
+    baton_feeder_close(cutover->feeder);
+    cutover->feeder = NULL;
+}
+
+void baton_cutover_open(baton_cutover *cutover, const baton_doors *doors, baton_engine *engine,
+                        const baton_run_options *options, const baton_instance *instance)
+{
+    *cutover = (baton_cutover){.doors = doors, .engine = engine};
+    set_actions(cutover);
+    if (options->engine.mode != BATON_MODE_DURABLE)
+        return; /* what it calls durable proves nothing to another one */
+    if (realpath(options->directory, cutover->directory) == NULL ||
+        strlen(cutover->directory) >= sizeof(((baton_peer_hello *)0)->directory)) {
+        baton_log(WARN, "handover.nobody_can_follow",
+                  BATON_LOG_TEXT("why", "the path of the directory is too long"));
+        return;
+    }
+    cutover->feeder_options = (baton_feeder_options){
+        .directory = cutover->directory,
+        .journal_directory = baton_engine_journal_directory(engine),
+        .service = doors->service,
+        .backend = options->engine.backend,
+    };
+    baton_instance_nonce(instance, cutover->feeder_options.nonce);
+    open_feeder(cutover);
+}
+
+void baton_cutover_close(baton_cutover *cutover)
+{
+    close_feeder(cutover);
+    cutover->engine = NULL;
+}
+
+static int choose(baton_cutover *cutover, const char *to, baton_feeder_peer *ret_peer,
+                  baton_error *error)
+{
+    static const char *const what = "handover";
+    baton_feeder_peer peers[BATON_FEEDER_PEERS_MAX];
+    baton_digest nonce = {{0}}; /* 32 hex digits, too */
+    uint32_t following = 0;
+    if (to != NULL && baton_digest_parse(to, &nonce) < 0)
+        return baton_error_set(error, BATON_E_INVALID, what, "that is no nonce: 32 hex digits",
+                               "take it from the status of the standby");
+    const uint32_t count = baton_feeder_peers(cutover->feeder, peers);
+    for (uint32_t i = 0; i < count; i++) {
+        if (!peers[i].following ||
+            (to != NULL && memcmp(peers[i].nonce, nonce.bytes, sizeof(nonce.bytes)) != 0))
+            continue;
+        *ret_peer = peers[i];
+        following++;
+    }
+    if (following == 1)
+        return 0;
+    if (following == 0)
+        return baton_error_set(error, BATON_E_NOT_FOUND, what, "no such standby follows",
+                               "start one with `run --standby-of`, and look at its status");
+    return baton_error_setf(error, BATON_E_REFUSED, what, "say which one, with --to NONCE",
+                            "%u standbys follow", following);
+}
+
+int baton_cutover_begin(baton_cutover *cutover, const char *to, uint64_t max_gap_ns,
+                        baton_error *error)
+{
+    static const char *const what = "handover";
+    const baton_program *program = cutover->doors->program;
+    baton_feeder_peer peer;
+    if (cutover->feeder == NULL || program->pause_intake == NULL || program->resume_intake == NULL)
+        return baton_error_set(error, BATON_E_REFUSED, what, "this service hands over by a drain",
+                               "drain it and start the next one on the same directory");
+    if (baton_old_is_under_way(&cutover->old))
+        return baton_error_set(error, BATON_E_AGAIN, what, "another one is under way",
+                               "ask again when it is over");
+    int r = choose(cutover, to, &peer, error);
+    if (r < 0)
+        return r;
+    cutover->peer_id = peer.id;
+    memcpy(cutover->peer_nonce, peer.nonce, sizeof(cutover->peer_nonce));
+    memcpy(cutover->peer_directory, peer.directory, sizeof(cutover->peer_directory));
+    cutover->peer_cut = false;
+    cutover->try_number++;
+    cutover->gap_ns = 0;
+    cutover->level_ns = 0;
+    baton_log(INFO, "handover.begin", BATON_LOG_TEXT("to", peer.directory),
+              BATON_LOG_TEXT("version", peer.version),
+              BATON_LOG_NUMBER("max_gap_ms", max_gap_ns / 1000000));
+    (void)baton_old_begin(&cutover->old, max_gap_ns, PREPARE_NS);
+    return 0;
+}
+
+void baton_cutover_abort(baton_cutover *cutover, const baton_error *why)
+{
+    if (cutover->engine != NULL)
+        baton_old_on_abort(&cutover->old, why);
+}
+
+/* ---- falling back (R6) ---- */
+
+/* Both LOCKs are held. */
+static int begin_anew(baton_cutover *cutover, baton_error *error)
+{
+    uint64_t there = 0, here = 0;
+    baton_error why;
+    int r = baton_highest_name(cutover->peer_directory, &there);
+    if (r == 0)
+        r = baton_highest_name(cutover->directory, &here);
+    if (r < 0)
+        return baton_error_set(error, r, "begin a new term", NULL, NULL);
+    r = baton_engine_stand_by(cutover->engine, error);
+    uint64_t epoch = cutover->epoch + 1; /* granted, and burnt by that */
+    epoch = there > epoch ? there : epoch;
+    epoch = here > epoch ? here : epoch;
+    if (r == 0)
+        r = baton_engine_promote(cutover->engine, epoch + 1, error);
+    if (r < 0)
+        return r;
+    close_feeder(cutover);
+    open_feeder(cutover);
+    baton_error_set(&why, BATON_E_NOT_FOUND, "handover",
+                    "the successor died before it began; this one went on in a new term",
+                    "look at the standby's log, and begin again when it follows");
+    baton_old_on_fallen_back(&cutover->old, &why);
+    baton_log(WARN, "handover.fallen_back", BATON_LOG_TEXT("why", why.why),
+              BATON_LOG_NUMBER("epoch", cutover->epoch));
+    cutover->doors->program->resume_intake(cutover->doors->context);
+    return 0;
+}
+
+/* The successor was granted the authority, and its connection has ended. 0, or an error after which
+ * this process is of no use: the next start finds what stands on the disks. */
+static int look_for_successor(baton_cutover *cutover, baton_error *error)
+{
+    uint64_t header = 0;
+    int lock_fd = -1;
+    if (cutover->old.state != BATON_OLD_GRANTED || !cutover->peer_cut ||
+        now_ns(NULL) - cutover->looked_ns < LOOK_NS)
+        return 0;
+    cutover->looked_ns = now_ns(NULL);
+    int r = baton_lock_other(cutover->peer_directory, &lock_fd);
+    if (r < 0 && r != BATON_E_LOCKED)
+        return 0; /* it can't be known: wait */
+    const bool dead = r == 0;
+    r = baton_highest_header(cutover->peer_directory, &header);
+    if (r == 0 && header > cutover->epoch)
+        baton_old_on_taken(&cutover->old);
+    else if (r == 0 && dead)
+        r = begin_anew(cutover, error);
+    if (lock_fd >= 0)
+        close(lock_fd);
+    return r < 0 && baton_status_class(r) != BATON_CLASS_RETRY &&
+                   cutover->old.state == BATON_OLD_GRANTED
+               ? r
+               : 0;
+}
+
+int baton_cutover_turn(baton_cutover *cutover, uint64_t *ret_sleep_ns, baton_error *error)
+{
+    *ret_sleep_ns = UINT64_MAX;
+    if (cutover->engine == NULL)
+        return 0;
+    if (cutover->feeder != NULL)
+        baton_feeder_wake(cutover->feeder);
+    *ret_sleep_ns = baton_old_step(&cutover->old);
+    int r = look_for_successor(cutover, error);
+    if (r < 0)
+        return r;
+    if (cutover->old.state == BATON_OLD_GRANTED && cutover->peer_cut)
+        *ret_sleep_ns = LOOK_NS;
+    if (cutover->old.state != cutover->told_state) /* whoever waits for that is told in a turn */
+        *ret_sleep_ns = 0;
+    cutover->told_state = cutover->old.state;
+    if (cutover->old.state == BATON_OLD_FENCED && !cutover->let_go) {
+        cutover->let_go = true;
+        if (cutover->doors->program->let_go != NULL)
+            cutover->doors->program->let_go(cutover->doors->context);
+    }
+    return 0;
+}

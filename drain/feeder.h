@@ -1,0 +1,62 @@
+/* drain/feeder.h: the active's side of following (H2): DIR/handover.sock, and for each standby that
+ * connects a thread with a journal reader of its own, which sends what has become durable.
+ *
+ * The loop that serves clients is never held up: a thread reads the journal as any other process would,
+ * and one whose standby takes nothing waits, or drops it; what it has not got yet it gets from the disk
+ * when it comes again. The loop wakes threads that sleep, takes their messages, and gives them some.
+ *
+ * Refused, each with one line to the peer and in the log: another user; another protocol, service or
+ * journal; one that knows a later epoch; one too many. Dropped: who is silent, or takes nothing. */
+#pragma once
+
+#include "drain/peer_wire.h"
+
+#define BATON_FEEDER_PEERS_MAX 8u
+
+typedef struct baton_feeder baton_feeder;
+
+typedef struct {
+    const char *directory;         /* absolute; the socket is made in it */
+    const char *journal_directory; /* all of these live as long as the feeder */
+    const baton_service *service;
+    uint8_t nonce[BATON_PEER_NONCE_BYTES];
+    uint64_t epoch;
+    baton_digest journal_id;
+    baton_backend backend;
+} baton_feeder_options;
+
+/* A standby, as it is known now. */
+typedef struct {
+    uint64_t id; /* of the connection; never 0 */
+    bool following;
+    uint8_t nonce[BATON_PEER_NONCE_BYTES];
+    char version[32];
+    char directory[256];
+    uint32_t schema_write, schema_read_min;
+    baton_position durable; /* there */
+    uint64_t applied_seq;
+} baton_feeder_peer;
+
+typedef struct {
+    uint64_t peer_id;
+    bool gone; /* the connection has ended; there is no message */
+    baton_peer_header header;
+    uint64_t body[BATON_PEER_SHORT_BYTES_MAX / 8]; /* checked */
+} baton_feeder_message;
+
+BATON_MUST_USE int baton_feeder_open(const baton_feeder_options *options, baton_feeder **ret_feeder,
+                                     baton_error *error);
+/* Hangs up on everybody; what was given to send is sent first, if the peer takes it at once. NULL is
+ * fine. */
+void baton_feeder_close(baton_feeder *feeder);
+int baton_feeder_fd(const baton_feeder *feeder); /* readable while next has something */
+/* FOLLOW (it follows, again), READY, REFUSE, ANSWER, TAKEN, and connections that ended. */
+bool baton_feeder_next(baton_feeder *feeder, baton_feeder_message *ret_message);
+/* More may be durable than before: cheap, call it each turn. */
+void baton_feeder_wake(baton_feeder *feeder);
+/* Queue a message for this connection, behind the batch that is under way. Descriptors are copied.
+ * False: it is gone, or takes nothing. */
+bool baton_feeder_send(baton_feeder *feeder, uint64_t peer_id, baton_peer_type type,
+                       uint64_t try_number, const void *body, uint32_t body_bytes, const int *fds,
+                       uint32_t fds_count);
+uint32_t baton_feeder_peers(baton_feeder *feeder, baton_feeder_peer peers[BATON_FEEDER_PEERS_MAX]);

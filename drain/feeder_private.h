@@ -1,0 +1,83 @@
+/* drain/feeder_private.h: what feeder.c (the loop's side, accepting) and feeder_peer.c (a standby's
+ * thread) share. Fields are grouped by who touches them. */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "drain/control.h"
+#include "drain/feeder.h"
+#include "drain/peer_socket.h"
+
+#define MAILBOX_MAX  8u  /* messages that wait for one peer */
+#define MESSAGES_MAX 64u /* that wait for the loop */
+
+typedef struct {
+    baton_peer_type type;
+    uint64_t try_number;
+    uint32_t body_bytes;
+    int fds[BATON_PEER_LISTENERS_MAX];
+    uint32_t fds_count;
+    uint64_t body[BATON_PEER_SHORT_BYTES_MAX / 8];
+} peer_letter;
+
+typedef struct {
+    uint64_t *buffer;           /* of one PIECE */
+    int chunks_fd, manifest_fd; /* -1: none, or sent */
+    uint64_t chunks_bytes, manifest_bytes;
+    uint64_t offset;
+} peer_files;
+
+typedef struct feeder_peer {
+    baton_feeder *feeder;
+    /* the accepting thread's */
+    pthread_t thread;
+    bool used; /* the place is taken, until the thread was joined */
+    /* any thread */
+    int fd;
+    int wake_fd;
+    atomic_bool sleeping;
+    atomic_bool ended; /* the thread is about to return */
+    /* under the feeder's mutex */
+    baton_feeder_peer known;
+    peer_letter mailbox[MAILBOX_MAX];
+    uint32_t mailbox_first, mailbox_count;
+    /* the thread's own */
+    baton_peer_inbox inbox;
+    baton_peer_outgoing out;
+    peer_letter letter; /* what `out` sends, when it is a letter */
+    baton_reader *reader;
+    bool wants_start;
+    const baton_batch_header *batch; /* read, and not given to `out` yet */
+    peer_files files;
+    bool greeted;
+    bool ending; /* hang up when `out` has left */
+    uint64_t heard_ns, sent_ns;
+} feeder_peer;
+
+struct baton_feeder {
+    baton_feeder_options options;
+    baton_control_socket socket;
+    pthread_t thread;
+    bool has_thread;
+    int stop_fd; /* readable for ever once it closes: every thread polls it */
+    int event_fd;
+    atomic_uint_fast64_t published; /* counts wakes */
+    atomic_bool closing;
+    uint64_t peers_count; /* of all that ever came: ids */
+    feeder_peer peers[BATON_FEEDER_PEERS_MAX];
+    pthread_mutex_t mutex;
+    baton_feeder_message messages[MESSAGES_MAX]; /* under mutex */
+    uint32_t messages_first, messages_count;
+};
+
+void *baton_feeder_peer_main(void *context);
+/* feeder_peer.c asks; under no lock. False: the loop does not take any more. */
+bool baton_feeder_post(feeder_peer *peer, const baton_peer_header *header, const void *body);
+/* feeder_files.c: the newest snapshot that a standby can begin with, opened for sending. *ret_body
+ * says which; its root is zero when there is none. */
+BATON_MUST_USE int baton_feeder_files_open(feeder_peer *peer, baton_peer_snapshot *ret_body,
+                                           baton_error *error);
+/* The next PIECE into the buffer: its bytes, 0 when all were, or an error. */
+BATON_MUST_USE int baton_feeder_files_next(feeder_peer *peer, uint32_t *ret_bytes);
+void baton_feeder_files_close(feeder_peer *peer);

@@ -1,0 +1,274 @@
+/* drain/follower.c: a standby on the engine's loop. */
+#include "drain/follower.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <baton/clock.h>
+
+#include "drain/grant_look.h"
+#include "drain/partner.h"
+
+#define RETRY_NS     UINT64_C(100000000)
+#define HEARTBEAT_NS UINT64_C(1000000000)
+#define ASK_NS       UINT64_C(50000000) /* nothing heard, and a grant may come: look */
+
+static uint64_t now_ns(void)
+{
+    return baton_clock_monotonic_ns(baton_clock_system());
+}
+
+/* ---- the connection ---- */
+
+static void drop_letters(baton_follower *follower)
+{
+    for (; follower->letters_count > 0; follower->letters_count--)
+        baton_peer_drop(&follower->letters[follower->letters_first++ % LETTERS_MAX].out);
+    follower->letters_first = 0;
+}
+
+void baton_follower_drop_passed(baton_follower *follower)
+{
+    for (uint32_t i = 0; i < follower->passed_count; i++)
+        close(follower->passed[i].fd);
+    follower->passed_count = 0;
+}
+
+void baton_follower_cut(baton_follower *follower, const baton_error *why)
+{
+    if (follower->fd < 0)
+        return;
+    baton_engine_unwatch(follower->engine, follower->fd);
+    close(follower->fd);
+    follower->fd = -1;
+    baton_peer_inbox_fini(&follower->inbox);
+    drop_letters(follower);
+    follower->following = follower->held_back = false;
+    follower->retry_at_ns = now_ns() + RETRY_NS;
+    follower->last_refusal = *why;
+    if (follower->cutover.state == BATON_NEW_READY)
+        baton_follower_drop_passed(follower);
+    baton_new_on_cut(&follower->cutover);
+    baton_log(WARN, "handover.active_lost", BATON_LOG_TEXT("why", why->why),
+              BATON_LOG_TEXT("state", baton_new_state_name(follower->cutover.state)));
+}
+
+void baton_follower_cut_for(baton_follower *follower, int status, const char *why)
+{
+    baton_error error;
+    baton_error_set(&error, status, "follow the active", why, NULL);
+    baton_follower_cut(follower, &error);
+}
+
+void baton_follower_say(baton_follower *follower, baton_peer_type type, const void *body,
+                        uint32_t bytes)
+{
+    baton_peer_names names = {.try_number = follower->cutover.try_number,
+                              .journal_id = baton_engine_journal_id(follower->engine)};
+    baton_position end;
+    baton_digest digest;
+    bool needs_start;
+    if (follower->fd < 0)
+        return;
+    if (follower->letters_count == LETTERS_MAX) {
+        baton_follower_cut_for(follower, BATON_E_FULL, "it takes nothing");
+        return;
+    }
+    baton_engine_follow_end(follower->engine, &end, &digest, &needs_start);
+    names.epoch = end.epoch;
+    memcpy(names.from, follower->target->nonce, sizeof(names.from));
+    memcpy(names.to, follower->active_nonce, sizeof(names.to));
+    follower_letter *letter =
+        &follower->letters[(follower->letters_first + follower->letters_count++) % LETTERS_MAX];
+    letter->out = (baton_peer_outgoing){.busy = false};
+    if (bytes > 0)
+        memcpy(letter->body, body, bytes);
+    baton_peer_put(&letter->out, type, &names, letter->body, bytes);
+}
+
+static void send_letters(baton_follower *follower)
+{
+    while (follower->letters_count > 0) {
+        baton_peer_outgoing *out = &follower->letters[follower->letters_first % LETTERS_MAX].out;
+        int r = baton_peer_send(out, follower->fd);
+        if (r < 0)
+            baton_follower_cut_for(follower, r, "it has hung up");
+        if (r <= 0)
+            return;
+        follower->letters_first++;
+        follower->letters_count--;
+    }
+}
+
+static void on_event(void *context, int fd, uint32_t events)
+{
+    (void)context; /* the turn that follows does all of it */
+    (void)fd;
+    (void)events;
+}
+
+/* R11: the one that it followed has handed over to another one, which is found through it. */
+static void follow_successor(baton_follower *follower)
+{
+    static const uint8_t nobody[BATON_PEER_NONCE_BYTES];
+    const baton_handover_wire *handover = &baton_engine_facts(follower->engine)->handover;
+    char path[sizeof(follower->target->socket_path)];
+    baton_position end;
+    baton_digest digest;
+    bool needs_start;
+    baton_engine_follow_end(follower->engine, &end, &digest, &needs_start);
+    if (needs_start || memcmp(handover->successor_nonce, nobody, sizeof(nobody)) == 0 ||
+        baton_le64_get(handover->epoch) != end.epoch || baton_follower_is_named(follower) ||
+        !baton_partner_socket(follower->active_directory, path, sizeof(path)) ||
+        strcmp(path, follower->target->socket_path) == 0)
+        return;
+    memcpy(follower->target->socket_path, path, sizeof(path));
+    baton_log(INFO, "handover.follow_successor", BATON_LOG_TEXT("of", path));
+}
+
+static void connect_again(baton_follower *follower)
+{
+    baton_error error = {0};
+    baton_peer_hello hello;
+    if (follower->fd >= 0 || now_ns() < follower->retry_at_ns)
+        return;
+    follower->retry_at_ns = now_ns() + RETRY_NS;
+    if (baton_peer_connect(follower->target->socket_path, &follower->fd, &error) < 0) {
+        follower->last_refusal = error;
+        follower->fd = -1;
+        follow_successor(follower);
+        return;
+    }
+    if (baton_peer_inbox_init(&follower->inbox, BATON_PEER_BODY_BYTES_MAX) < 0 ||
+        baton_engine_watch(follower->engine, follower->fd, EPOLLIN, on_event, follower) < 0) {
+        baton_follower_cut_for(follower, -ENOMEM, "memory is short");
+        return;
+    }
+    memset(follower->active_nonce, 0, sizeof(follower->active_nonce));
+    baton_follower_hello(follower->target, &hello);
+    baton_follower_say(follower, BATON_PEER_HELLO, &hello, sizeof(hello));
+}
+
+void baton_follower_fail(baton_follower *follower, int status, const baton_error *why)
+{
+    follower->fatal = status;
+    follower->failure = *why;
+    follower->failure.status = status;
+}
+
+/* ---- its life ---- */
+
+int baton_follower_open(baton_follower *follower, const baton_doors *doors, baton_engine *engine,
+                        baton_follower_target *target, baton_error *error)
+{
+    follower->doors = doors;
+    follower->engine = engine;
+    follower->target = target;
+    follower->fd = -1;
+    follower->actions = baton_follower_actions;
+    follower->actions.context = follower;
+    baton_new_init(&follower->cutover, &follower->actions);
+    (void)error;
+    return 0;
+}
+
+/* One a turn, when there is something to say, and each second. */
+static void acknowledge(baton_follower *follower)
+{
+    baton_engine_status status;
+    if (!follower->following || follower->letters_count > 0 ||
+        baton_engine_status_get(follower->engine, &status) < 0)
+        return;
+    const uint64_t now = now_ns();
+    if (status.durable_seq == follower->told.seq && status.seq == follower->told_seq &&
+        now - follower->told_ns < HEARTBEAT_NS)
+        return;
+    follower->told = (baton_position){.epoch = status.epoch, .seq = status.durable_seq};
+    follower->told_seq = status.seq;
+    follower->told_ns = now;
+    const baton_peer_ack body = {.position = baton_peer_position_put(follower->told),
+                                 .seq = baton_le64_put(status.seq)};
+    baton_follower_say(follower, BATON_PEER_ACK, &body, sizeof(body));
+}
+
+/* R5 b and c: nobody says anything, and the grant may stand on the disk. */
+static void look(baton_follower *follower)
+{
+    if (follower->cutover.state != BATON_NEW_ANSWERED || follower->cutover.granted ||
+        now_ns() - follower->asked_ns < ASK_NS)
+        return;
+    follower->asked_ns = now_ns();
+    baton_error error = {0};
+    int r = baton_grant_look(follower->engine, follower->active_directory, follower->target->nonce,
+                             follower->fd, &error);
+    if (r == 1) {
+        baton_log(INFO, "handover.grant_found",
+                  BATON_LOG_TEXT("directory", follower->active_directory));
+        baton_new_on_grant(&follower->cutover, follower->cutover.try_number);
+    } else if (r < 0 && r != BATON_E_LOCKED) {
+        baton_log(WARN, "handover.look", BATON_LOG_TEXT("why", error.why));
+    }
+}
+
+int baton_follower_turn(baton_follower *follower, baton_error *error)
+{
+    if (follower->cutover.state != BATON_NEW_SERVING)
+        connect_again(follower);
+    if (follower->fd >= 0)
+        baton_follower_hear(follower);
+    look(follower);
+    int r = baton_new_step(&follower->cutover, &follower->failure);
+    if (r < 0)
+        follower->fatal = r;
+    if (follower->fd >= 0)
+        send_letters(follower);
+    if (follower->fd >= 0)
+        acknowledge(follower);
+    if (follower->fd >= 0)
+        send_letters(follower);
+    if (follower->fatal < 0)
+        *error = follower->failure;
+    return follower->fatal;
+}
+
+uint64_t baton_follower_sleep_ns(const baton_follower *follower)
+{
+    const uint64_t now = now_ns();
+    if (follower->cutover.state == BATON_NEW_SERVING)
+        return UINT64_MAX;
+    if (follower->more && follower->fd >= 0)
+        return 0;
+    if (follower->cutover.state == BATON_NEW_ANSWERED)
+        return ASK_NS;
+    if (follower->fd < 0)
+        return follower->retry_at_ns > now ? follower->retry_at_ns - now : 0;
+    return follower->held_back ? 1000000 : HEARTBEAT_NS;
+}
+
+void baton_follower_close(baton_follower *follower)
+{
+    if (follower->engine == NULL)
+        return;
+    if (follower->fd >= 0) {
+        send_letters(follower);
+        baton_follower_cut_for(follower, 0, "this one ends");
+    }
+    baton_follower_drop_passed(follower);
+    follower->engine = NULL;
+}
+
+json_t *baton_follower_describe(const baton_follower *follower)
+{
+    json_t *object = json_pack("{s:s, s:b, s:o, s:o, s:o, s:o}", "state",
+                               baton_new_state_name(follower->cutover.state), "connected",
+                               (int)follower->following, "active",
+                               baton_describe_text(follower->active_directory), "active_version",
+                               baton_describe_text(follower->active_version), "batches",
+                               baton_describe_number(follower->batches_count), "socket",
+                               baton_describe_text(follower->target->socket_path));
+    if (object != NULL && !follower->following && follower->last_refusal.status != 0)
+        json_object_set_new(object, "error", baton_describe_error(&follower->last_refusal));
+    return object;
+}

@@ -1,0 +1,76 @@
+/* drain/follower.h: the standby's side of following and of a cutover: its connection to the active, the
+ * state machine of handover_new.h, and what that asks of the engine. On the engine's loop; what comes
+ * is applied there, never more at once than the journal takes. A lost connection is made again, and goes
+ * on where the journal here stands. */
+#pragma once
+
+#include "drain/bootstrap.h"
+#include "drain/describe.h"
+#include "drain/handover_new.h"
+#include "drain/program.h"
+
+#define LETTERS_MAX 16u
+
+typedef struct {
+    baton_peer_outgoing out;
+    uint64_t body[BATON_PEER_SHORT_BYTES_MAX / 8];
+} follower_letter;
+
+typedef struct baton_follower {
+    const baton_doors *doors;
+    baton_engine *engine;
+    baton_follower_target *target;
+    /* The engine is the active now: open sockets, serve. */
+    int (*promoted)(void *context, const baton_passed_fd *fds, uint32_t fds_count,
+                    baton_error *error);
+    void *context;
+
+    int fd; /* -1: not connected */
+    baton_peer_inbox inbox;
+    follower_letter letters[LETTERS_MAX];
+    uint32_t letters_first, letters_count;
+    bool following; /* FOLLOW was sent */
+    bool held_back; /* the journal has no room for the batch that is shown */
+    bool more;      /* a turn took as much as a turn may */
+    bool ever_followed;
+    uint64_t retry_at_ns;
+    uint64_t asked_ns;   /* told, or looked, while a grant may come */
+    uint64_t told_ns;    /* of the last ACK */
+    baton_position told; /* in it */
+    uint64_t told_seq;
+    uint8_t active_nonce[BATON_PEER_NONCE_BYTES];
+    char active_version[32];
+    char active_directory[256];
+    uint64_t batches_count;
+    baton_error last_refusal; /* of the active, or why there is no connection */
+    int fatal;                /* of no use any more */
+    baton_error failure;
+
+    baton_new_actions actions;
+    baton_new cutover;
+    baton_passed_fd passed[BATON_PASSED_FDS_MAX];
+    uint32_t passed_count;
+    bool promoted_done;
+} baton_follower;
+
+/* The engine is a standby. */
+BATON_MUST_USE int baton_follower_open(baton_follower *follower, const baton_doors *doors,
+                                       baton_engine *engine, baton_follower_target *target,
+                                       baton_error *error);
+/* After each turn of the engine. An error: only closing is useful. */
+BATON_MUST_USE int baton_follower_turn(baton_follower *follower, baton_error *error);
+uint64_t baton_follower_sleep_ns(const baton_follower *follower);
+void baton_follower_close(baton_follower *follower);
+json_t *baton_follower_describe(const baton_follower *follower);
+
+/* ---- shared by follower.c, follower_hear.c and follower_cutover.c ---- */
+void baton_follower_say(baton_follower *follower, baton_peer_type type, const void *body,
+                        uint32_t bytes);
+void baton_follower_hear(baton_follower *follower); /* all that has come, as far as a turn goes */
+void baton_follower_cut(baton_follower *follower, const baton_error *why);
+void baton_follower_cut_for(baton_follower *follower, int status, const char *why);
+/* This process is of no use any more. */
+void baton_follower_fail(baton_follower *follower, int status, const baton_error *why);
+void baton_follower_drop_passed(baton_follower *follower);
+bool baton_follower_is_named(const baton_follower *follower);
+extern const baton_new_actions baton_follower_actions; /* without the context */

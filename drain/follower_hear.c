@@ -1,0 +1,222 @@
+/* drain/follower_hear.c: what the active says to a standby. None of it is believed before it is checked. */
+#include "drain/follower.h"
+
+#include <string.h>
+
+#include <baton/clock.h>
+
+#define RETRY_AFTER_REFUSAL_NS UINT64_C(1000000000)
+#define MESSAGES_PER_TURN      64u
+
+static uint64_t now_ns(void)
+{
+    return baton_clock_monotonic_ns(baton_clock_system());
+}
+
+/* An active that will never have this one: to be told at once to whoever has just started it. */
+static bool is_hopeless(const baton_follower *follower, int status)
+{
+    return !follower->ever_followed &&
+           (status == BATON_E_OTHER_SERVICE || status == BATON_E_OTHER_JOURNAL ||
+            status == BATON_E_DIVERGED || status == BATON_E_GONE ||
+            status == BATON_E_NEWER_FORMAT || status == BATON_E_REFUSED);
+}
+
+static void take_welcome(baton_follower *follower, const baton_peer_header *header,
+                         const baton_peer_hello *hello)
+{
+    baton_peer_follow body = {.from_seq =
+                                  baton_le64_put(baton_engine_applied_seq(follower->engine) + 1)};
+    baton_position end;
+    baton_digest digest;
+    bool needs_start;
+    memcpy(follower->active_nonce, header->from, sizeof(follower->active_nonce));
+    memcpy(follower->active_version, hello->version, sizeof(follower->active_version));
+    memcpy(follower->active_directory, hello->directory, sizeof(follower->active_directory));
+    baton_engine_follow_end(follower->engine, &end, &digest, &needs_start);
+    body.after = baton_peer_position_put(end);
+    memcpy(body.digest, digest.bytes, sizeof(body.digest));
+    baton_follower_say(follower, BATON_PEER_FOLLOW, &body, sizeof(body));
+    follower->following = follower->ever_followed = true;
+    baton_log(INFO, "handover.following", BATON_LOG_TEXT("active", follower->active_directory),
+              BATON_LOG_TEXT("version", follower->active_version),
+              BATON_LOG_NUMBER("from_seq", baton_engine_applied_seq(follower->engine) + 1));
+}
+
+static void take_refusal(baton_follower *follower, const void *body)
+{
+    baton_error error;
+    const int status = baton_peer_refusal_get(body, "follow the active", &error);
+    if (is_hopeless(follower, status))
+        baton_follower_fail(follower, status, &error);
+    baton_follower_cut(follower, &error);
+    follower->retry_at_ns = now_ns() + RETRY_AFTER_REFUSAL_NS;
+}
+
+/* 1: taken. 0: no room now. Whatever is wrong with a batch that was not taken ends the connection;
+ * whatever is wrong with one that was, ends this process: its state is not what the journal says. */
+static int take_batch(baton_follower *follower, const baton_peer_header *header, const void *body)
+{
+    baton_error error = {0};
+    if (baton_follower_is_named(follower))
+        return 1; /* found on the disk before it came this way; nothing stands behind it */
+    int r = baton_engine_follow(follower->engine, body, baton_le32_get(header->body_bytes), &error);
+    if (r == 0) {
+        follower->batches_count++;
+        if (baton_follower_is_named(follower)) /* only what is durable there is sent (R5 a) */
+            baton_new_on_grant(&follower->cutover, follower->cutover.try_number);
+        return 1;
+    }
+    if (r == BATON_E_FULL || r == BATON_E_NO_SPACE)
+        return 0;
+    error.status = r;
+    if (baton_engine_turn(follower->engine, 0, &(baton_error){0}) < 0)
+        baton_follower_fail(follower, r, &error);
+    baton_follower_cut(follower, &error);
+    return 1;
+}
+
+static void take_start(baton_follower *follower, const baton_peer_header *header, const void *body)
+{
+    baton_error error = {0};
+    baton_follow_start start = baton_peer_start_get(body);
+    memcpy(start.id.bytes, header->journal_id, sizeof(start.id.bytes));
+    int r = baton_engine_follow_start(follower->engine, &start, &error);
+    if (r == 0)
+        return;
+    baton_follower_fail(follower, r, &error);
+    baton_follower_cut(follower, &error);
+}
+
+static void take_prepare(baton_follower *follower, const baton_peer_header *header,
+                         const baton_peer_prepare *body)
+{
+    int fds[BATON_PEER_LISTENERS_MAX];
+    baton_follower_drop_passed(follower);
+    const uint32_t count = baton_peer_take_descriptors(&follower->inbox, fds);
+    for (uint32_t i = 0; i < count; i++) {
+        follower->passed[i].fd = fds[i];
+        memcpy(follower->passed[i].name, body->listeners[i].name, sizeof(follower->passed[i].name));
+    }
+    follower->passed_count = count;
+    baton_new_on_prepare(&follower->cutover, baton_le64_get(header->try_number),
+                         baton_le32_get(body->schema));
+}
+
+static void take_abort(baton_follower *follower, const baton_peer_header *header,
+                       const baton_peer_refusal *body)
+{
+    baton_engine_point here = {0};
+    int r = baton_engine_digests(follower->engine, 0, &here, NULL);
+    (void)r; /* for the log only */
+    baton_log(WARN, "handover.not_this_time", BATON_LOG_TEXT("why", (const char *)body->why),
+              BATON_LOG_NUMBER("offered_batch", follower->cutover.offer.position.batch),
+              BATON_LOG_NUMBER("batch", here.position.batch),
+              BATON_LOG_NUMBER("durable_batch", here.durable.batch));
+    baton_new_on_abort(&follower->cutover, baton_le64_get(header->try_number));
+    if (follower->cutover.state == BATON_NEW_FOLLOWING)
+        baton_follower_drop_passed(follower);
+}
+
+/* The nonce of the active is fixed by its welcome; and everything after that is for this process. */
+static bool is_for_me(const baton_follower *follower, const baton_peer_header *header)
+{
+    const uint16_t type = baton_le16_get(header->type);
+    if (type == BATON_PEER_REFUSE)
+        return true;
+    if (memcmp(header->to, follower->target->nonce, sizeof(header->to)) != 0)
+        return false;
+    return type == BATON_PEER_WELCOME
+               ? !follower->following
+               : follower->following &&
+                     memcmp(header->from, follower->active_nonce, sizeof(header->from)) == 0;
+}
+
+/* False: the same again, when the journal has room. */
+static bool take_message(baton_follower *follower, const baton_peer_header *header,
+                         const void *body)
+{
+    const uint64_t try_number = baton_le64_get(header->try_number);
+    if (!is_for_me(follower, header)) {
+        baton_follower_cut_for(follower, BATON_E_INVALID, "it says what has no place there");
+        return true;
+    }
+    switch ((baton_peer_type)baton_le16_get(header->type)) {
+    case BATON_PEER_WELCOME:
+        take_welcome(follower, header, body);
+        break;
+    case BATON_PEER_REFUSE:
+        take_refusal(follower, body);
+        break;
+    case BATON_PEER_START:
+        take_start(follower, header, body);
+        break;
+    case BATON_PEER_BATCH:
+        return take_batch(follower, header, body) == 1;
+    case BATON_PEER_PREPARE:
+        take_prepare(follower, header, body);
+        break;
+    case BATON_PEER_FINAL: {
+        const baton_engine_point offer = baton_peer_point_get(body);
+        baton_new_on_final(&follower->cutover, try_number, &offer);
+        break;
+    }
+    case BATON_PEER_GRANT:
+        baton_new_on_grant(&follower->cutover, try_number);
+        break;
+    case BATON_PEER_ABORT:
+        take_abort(follower, header, body);
+        break;
+    case BATON_PEER_AUTHORITY:
+    case BATON_PEER_HELLO:
+    case BATON_PEER_FETCH:
+    case BATON_PEER_SNAPSHOT:
+    case BATON_PEER_PIECE:
+    case BATON_PEER_FOLLOW:
+    case BATON_PEER_ACK:
+    case BATON_PEER_READY:
+    case BATON_PEER_ANSWER:
+    case BATON_PEER_TAKEN:
+        baton_follower_cut_for(follower, BATON_E_INVALID, "it says what has no place there");
+        break;
+    }
+    return true;
+}
+
+void baton_follower_hear(baton_follower *follower)
+{
+    follower->held_back = false;
+    follower->more = true;
+    for (uint32_t i = 0; i < MESSAGES_PER_TURN && follower->fd >= 0; i++) {
+        const baton_peer_header *header;
+        const void *body;
+        baton_error error = {0};
+        int r = baton_peer_next(&follower->inbox, &header, &body, &error);
+        if (r < 0) {
+            error.status = r;
+            baton_follower_cut(follower, &error);
+            return;
+        }
+        if (r == 1) {
+            follower->asked_ns = now_ns();
+            follower->held_back = !take_message(follower, header, body);
+            if (follower->held_back) {
+                follower->more = false;
+                return;
+            }
+            if (follower->fd >= 0)
+                baton_peer_took(&follower->inbox);
+            int stepped = baton_new_step(&follower->cutover, &follower->failure);
+            if (stepped < 0)
+                baton_follower_fail(follower, stepped, &(baton_error){0});
+            continue;
+        }
+        r = baton_peer_receive(&follower->inbox, follower->fd);
+        if (r < 0)
+            baton_follower_cut_for(follower, r, "it has hung up");
+        if (r <= 0) {
+            follower->more = false;
+            return;
+        }
+    }
+}

@@ -1,0 +1,116 @@
+/* drain/other_directory.c: names, headers and the lock of a directory that is not ours. */
+#include "drain/other_directory.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "journal/format.h"
+
+#define PATH_BYTES 4300
+
+static int journal_path(const char *directory, const char *name, char path[PATH_BYTES])
+{
+    const int n = snprintf(path, PATH_BYTES, "%s/journal%s", directory, name);
+    return n < 0 || n >= PATH_BYTES ? -ENAMETOOLONG : 0;
+}
+
+/* Of each segment; visit says 0, or an error that ends it. */
+static int each_segment(const char *directory, bool flush_it,
+                        int (*visit)(void *context, int listing_fd, const char *name),
+                        void *context)
+{
+    char path[PATH_BYTES];
+    int r = journal_path(directory, "", path);
+    DIR *listing = r < 0 ? NULL : opendir(path);
+    if (listing == NULL)
+        return r < 0 ? r : errno == ENOENT ? 0 : -errno;
+    for (const struct dirent *entry; r == 0 && (entry = readdir(listing)) != NULL;) {
+        uint64_t epoch, index;
+        if (baton_segment_name_parse(entry->d_name, &epoch, &index))
+            r = visit(context, dirfd(listing), entry->d_name);
+    }
+    if (r == 0 && flush_it && fsync(dirfd(listing)) < 0)
+        r = -errno;
+    closedir(listing);
+    return r;
+}
+
+static int higher_name(void *context, int listing_fd, const char *name)
+{
+    uint64_t *highest = context;
+    uint64_t epoch = 0, index = 0;
+    (void)listing_fd;
+    if (baton_segment_name_parse(name, &epoch, &index) && epoch > *highest)
+        *highest = epoch;
+    return 0;
+}
+
+int baton_highest_name(const char *directory, uint64_t *ret_epoch)
+{
+    *ret_epoch = 0;
+    return each_segment(directory, false, higher_name, ret_epoch);
+}
+
+static int higher_header(void *context, int listing_fd, const char *name)
+{
+    static _Thread_local union {
+        baton_segment_header header;
+        uint8_t bytes[sizeof(baton_segment_header)];
+    } unit;
+    uint64_t *highest = context;
+    uint64_t epoch = 0, index = 0;
+    const int fd = openat(listing_fd, name, O_RDONLY | O_CLOEXEC);
+    int r = fd < 0 ? -errno : 0;
+    if (r == 0 && pread(fd, unit.bytes, sizeof(unit), 0) == (ssize_t)sizeof(unit) &&
+        baton_segment_header_check(&unit.header) == BATON_UNIT_VALID &&
+        (baton_le32_get(unit.header.flags) & BATON_SEGMENT_FOLLOWER) == 0 &&
+        baton_segment_name_parse(name, &epoch, &index) && epoch > *highest) {
+        *highest = epoch;
+        r = fdatasync(fd) < 0 ? -errno : 0;
+    }
+    if (fd >= 0)
+        close(fd);
+    return r;
+}
+
+int baton_highest_header(const char *directory, uint64_t *ret_epoch)
+{
+    *ret_epoch = 0;
+    return each_segment(directory, true, higher_header, ret_epoch);
+}
+
+static int flush_segment(void *context, int listing_fd, const char *name)
+{
+    const int fd = openat(listing_fd, name, O_RDONLY | O_CLOEXEC);
+    int r = fd < 0 || fdatasync(fd) < 0 ? -errno : 0;
+    (void)context;
+    if (fd >= 0)
+        close(fd);
+    return r;
+}
+
+int baton_flush_journal(const char *directory)
+{
+    return each_segment(directory, true, flush_segment, NULL);
+}
+
+int baton_lock_other(const char *directory, int *ret_fd)
+{
+    char path[PATH_BYTES];
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    int r = journal_path(directory, "/LOCK", path);
+    const int fd = r < 0 ? -1 : open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return r < 0 ? r : -errno;
+    if (fcntl(fd, F_OFD_SETLK, &whole) < 0) {
+        r = errno == EACCES || errno == EAGAIN ? BATON_E_LOCKED : -errno;
+        close(fd);
+        return r;
+    }
+    *ret_fd = fd;
+    return 0;
+}

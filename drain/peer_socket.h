@@ -1,0 +1,54 @@
+/* drain/peer_socket.h: messages of drain/peer_wire.h over a Unix stream socket, in both directions,
+ * never blocking. Descriptors come and go with a message's first byte (SCM_RIGHTS). */
+#pragma once
+
+#include "drain/peer_wire.h"
+
+#define BATON_HANDOVER_SOCKET "handover.sock" /* in the active's directory */
+
+/* What has come and was not taken yet. */
+typedef struct {
+    uint64_t *memory; /* heap, aligned as batches have to be */
+    size_t capacity;
+    size_t begin, end; /* bytes; begin is a multiple of 8 */
+    size_t shown;      /* of the message that next returned */
+    int descriptors[BATON_PEER_LISTENERS_MAX];
+    uint32_t descriptors_count;
+} baton_peer_inbox;
+
+/* body_bytes_max: a longer one is refused. -ENOMEM. */
+BATON_MUST_USE int baton_peer_inbox_init(baton_peer_inbox *inbox, uint32_t body_bytes_max);
+void baton_peer_inbox_fini(baton_peer_inbox *inbox); /* closes descriptors that nobody took */
+/* What is there now, as far as there is room: 1 something came, 0 not now (or no room), -EPIPE: it
+ * has hung up, or -errno. */
+BATON_MUST_USE int baton_peer_receive(baton_peer_inbox *inbox, int fd);
+/* The first whole message, checked: 1, 0: not yet, or what baton_peer_check says. Valid until the
+ * next receive or next. */
+BATON_MUST_USE int baton_peer_next(baton_peer_inbox *inbox, const baton_peer_header **ret_header,
+                                   const void **ret_body, baton_error *error);
+/* The message that next returned was dealt with; without this, it comes again. */
+void baton_peer_took(baton_peer_inbox *inbox);
+/* The descriptors that came with it are the caller's now. */
+uint32_t baton_peer_take_descriptors(baton_peer_inbox *inbox, int *ret_fds);
+
+/* One message on its way. body stays the caller's until it has left. */
+typedef struct {
+    baton_peer_header header;
+    const void *body;
+    uint32_t body_bytes;
+    size_t sent;
+    bool busy;
+    int descriptors[BATON_PEER_LISTENERS_MAX]; /* closed when they have left, or by drop */
+    uint32_t descriptors_count;
+} baton_peer_outgoing;
+
+void baton_peer_put(baton_peer_outgoing *out, baton_peer_type type, const baton_peer_names *names,
+                    const void *body, uint32_t body_bytes);
+/* 1: all of it has left; 0: not now; -errno. */
+BATON_MUST_USE int baton_peer_send(baton_peer_outgoing *out, int fd);
+void baton_peer_drop(baton_peer_outgoing *out);
+
+/* Blocks until connected, which on this machine is at once, or refused. The socket does not block. */
+BATON_MUST_USE int baton_peer_connect(const char *path, int *ret_fd, baton_error *error);
+/* Only root and this user may be at the other end. */
+bool baton_peer_may_talk(int fd);

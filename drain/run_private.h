@@ -1,0 +1,35 @@
+/* drain/run_private.h: a running service, as run.c (its life) and run_control.c (what it is asked) see
+ * it. */
+#pragma once
+
+#include "drain/cutover.h"
+#include "drain/follower.h"
+#include "drain/hydrating.h"
+#include "drain/last_resort.h"
+
+typedef struct {
+    const baton_doors *doors;
+    const baton_run_options *options;
+    baton_instance instance;
+    baton_engine *engine;
+    baton_control *control;
+    baton_hydrate_report hydrate;
+    baton_hydrating hydrating;
+    baton_drain_actions drain_actions;
+    baton_drain_plan plan;
+    baton_last_resort last_resort;
+    baton_cutover cutover;    /* while it is the active */
+    baton_follower *follower; /* NULL: it never was a standby */
+    baton_follower_target target;
+    bool following; /* a standby, that was not promoted */
+    bool leaving;   /* a standby that is to end */
+    int signal_fd;
+    bool program_started;
+    bool drain_snapshot_begun;
+    uint64_t started_ns;
+} service_run;
+
+/* run_control.c */
+extern const baton_control_actions baton_run_control_actions; /* without the context */
+extern const baton_drain_actions baton_run_drain_actions;     /* likewise */
+void baton_run_begin_drain(service_run *run, const char *because);
