@@ -3,6 +3,7 @@
  *   {"baton":1,"do":"status"}    {"baton":1,"ok":true,"do":"status","instance":{...},"seq":...}
  *   {"baton":1,"do":"metrics"}   "metrics": the service's own, as Prometheus text
  *   {"baton":1,"do":"drain"}     "accepted" at once, and a report line at the end of the process
+ *   {"baton":1,"do":"await_drain"}    that report line alone, whoever begins the drain
  *   {"baton":1,"do":"snapshot"}  when it is published
  *   {"baton":1,"do":"finalize"}  the schema that is written from here on
  *   {"baton":1,"do":"handover","to":"...","max_gap_ms":250}   when the successor serves, or this one again
@@ -17,8 +18,8 @@
 #define MAX_GAP_MS 250
 #define GAP_MS_MAX 60000
 
-static const char *const words[] = {"status", "drain",    "snapshot", "finalize",
-                                    "follow", "handover", "metrics",  NULL};
+static const char *const words[] = {"status",   "drain",   "snapshot",    "finalize", "follow",
+                                    "handover", "metrics", "await_drain", NULL};
 enum {
     WORD_STATUS,
     WORD_DRAIN,
@@ -27,6 +28,7 @@ enum {
     WORD_FOLLOW,
     WORD_HANDOVER,
     WORD_METRICS,
+    WORD_AWAIT_DRAIN,
     WORDS
 };
 
@@ -232,6 +234,9 @@ void baton_control_request(baton_control_client *client, const char *line, size_
         break;
     case WORD_METRICS:
         answer_metrics(client);
+        break;
+    case WORD_AWAIT_DRAIN:
+        client->waits = BATON_CONTROL_WAITS_DRAIN; /* whoever begins it */
         break;
     case WORD_DRAIN:
         begin_drain(client);

@@ -2,6 +2,7 @@
 #include "drain/batond/actions.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -63,7 +64,11 @@ static void keep_report(batond_action *action, json_t *report)
     const json_t *drain = json_object_get(report, "drain");
     const char *outcome = json_string_value(json_object_get(drain, "outcome"));
     json_t *instance = json_object_get(report != NULL ? report : action->answer, "instance");
+    if (json_is_object(json_object_get(actions->last_drain, "drain")) &&
+        json_equal(json_object_get(actions->last_drain, "instance"), instance))
+        return; /* it came on another connection, too */
     json_decref(actions->last_drain);
+    actions->drains_count++;
     actions->last_drain = json_pack("{s:b, s:O?, s:O?, s:O?}", "ok", (int)ok, "instance", instance,
                                     "seq", json_object_get(report, "seq"), "drain", drain);
     const char *nonce = json_string_value(json_object_get(instance, "nonce"));
@@ -75,13 +80,23 @@ static void keep_report(batond_action *action, json_t *report)
                     2);
 }
 
+static const char *nonce_of(const json_t *instance)
+{
+    const char *nonce = json_string_value(json_object_get(instance, "nonce"));
+    return nonce != NULL ? nonce : "";
+}
+
 static void take_line(batond_action *action, const char *line)
 {
     json_t *answer = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
     const bool ok = json_is_true(json_object_get(answer, "ok"));
-    const bool is_report = action->state == BATOND_ACTION_ACCEPTED;
-    if (is_report)
+    const bool listens = action->state == BATOND_ACTION_LISTENS;
+    const bool is_report = action->state == BATOND_ACTION_ACCEPTED || listens;
+    if (is_report && (!listens || json_is_object(json_object_get(answer, "drain"))))
         keep_report(action, answer);
+    else if (listens) /* an older service: follow its drain when it is seen to drain */
+        snprintf(action->actions->deaf, sizeof(action->actions->deaf), "%s",
+                 nonce_of(json_object_get(action->answer, "instance")));
     json_decref(action->answer);
     action->answer = answer;
     action->state =
@@ -181,20 +196,35 @@ bool batond_actions_drain_under_way(const batond_actions *actions)
     return false;
 }
 
-/* Asking a drain that has begun to begin changes nothing (H1), and is how its report is got. The
+bool batond_actions_is_listening(const batond_actions *actions)
+{
+    return actions->all[BATOND_ACTIONS_MAX - 1].state == BATOND_ACTION_LISTENS;
+}
+
+/* Asking a drain that has begun to begin changes nothing (H1): so an older service is asked. The
  * nonce is why no other instance could be hit. */
-void batond_actions_follow_drain(batond_actions *actions, const char *nonce)
+void batond_actions_listen(batond_actions *actions, const json_t *instance, bool drains)
 {
     baton_error error = {0};
+    const char *nonce = nonce_of(instance);
     batond_action *action = &actions->all[BATOND_ACTIONS_MAX - 1];
-    const json_t *known = json_object_get(actions->last_drain, "instance");
-    const char *known_nonce = json_string_value(json_object_get(known, "nonce"));
-    if (batond_actions_drain_under_way(actions) || action->state != BATOND_ACTION_FREE ||
-        (known_nonce != NULL && strcmp(known_nonce, nonce) == 0))
+    const bool deaf = strcmp(actions->deaf, nonce) == 0;
+    if (action->state == BATOND_ACTION_LISTENS && drains)
+        action->state = BATOND_ACTION_ACCEPTED;
+    if (action->state != BATOND_ACTION_FREE || (deaf && !drains) ||
+        strcmp(nonce_of(json_object_get(actions->last_drain, "instance")), nonce) == 0)
         return;
     json_t *fields = json_pack("{s:s}", "nonce", nonce);
-    const int r = fields != NULL ? begin(action, "drain", fields, &error) : -ENOMEM;
+    const int r =
+        fields != NULL ? begin(action, deaf ? "drain" : "await_drain", fields, &error) : -ENOMEM;
     json_decref(fields);
-    if (r < 0) /* it has just ended, or is about to be asked again */
+    if (r < 0) { /* it has just ended, or is about to be asked again */
         baton_log(DEBUG, "batond.drain_not_followed", BATON_LOG_TEXT("why", error.why));
+        return;
+    }
+    if (!deaf && action->state == BATOND_ACTION_ASKED) {
+        action->state = drains ? BATOND_ACTION_ACCEPTED : BATOND_ACTION_LISTENS;
+        action->is_drain = true;
+        action->answer = json_pack("{s:O}", "instance", instance);
+    }
 }

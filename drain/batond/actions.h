@@ -16,6 +16,7 @@ typedef enum {
     BATOND_ACTION_FREE,
     BATOND_ACTION_ASKED,
     BATOND_ACTION_ACCEPTED, /* a drain that goes on */
+    BATOND_ACTION_LISTENS,  /* to a service that does not drain, for when it does */
     BATOND_ACTION_DONE,     /* answer is the last word */
     BATOND_ACTION_LOST,     /* the connection ended before it */
 } batond_action_state;
@@ -32,6 +33,8 @@ typedef struct batond_action {
 typedef struct batond_actions {
     baton_loop *loop; /* the caller's, as path */
     const char *path;
+    uint64_t drains_count; /* that ended */
+    char deaf[64];         /* the nonce of one that can't be listened to */
     json_t *last_drain; /* {ok, instance, drain}; drain is null when no report came; NULL: none */
     batond_action all[BATOND_ACTIONS_MAX];
 } batond_actions;
@@ -48,6 +51,9 @@ BATON_MUST_USE int batond_action_begin(batond_actions *actions, const char *word
 BATON_MUST_USE int batond_action_begin_drain(batond_actions *actions, const char *nonce,
                                              batond_action **ret_action, baton_error *error);
 void batond_action_release(batond_action *action);
-/* The service drains, as it says: listen to that instance's drain, unless that is done already. */
-void batond_actions_follow_drain(batond_actions *actions, const char *nonce);
+/* The service, of that instance, answers: listen for the end of its drain, whoever begins it, and
+ * however soon it is over. */
+void batond_actions_listen(batond_actions *actions, const json_t *instance, bool drains);
+/* A drain's report may be on its way. */
+bool batond_actions_is_listening(const batond_actions *actions);
 bool batond_actions_drain_under_way(const batond_actions *actions);

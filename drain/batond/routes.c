@@ -178,6 +178,7 @@ static bool action_is_answered(const batond_request *request)
     case BATOND_ACTION_LOST:
         return true;
     case BATOND_ACTION_ASKED:
+    case BATOND_ACTION_LISTENS:
     case BATOND_ACTION_FREE:
         return false;
     }

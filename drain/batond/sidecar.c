@@ -67,6 +67,7 @@ static void on_signal(void *context, int fd, uint32_t events)
         if (sidecar->term_ns != 0)
             continue; /* a second one changes nothing */
         sidecar->term_ns = now();
+        sidecar->drains_before_term = sidecar->actions.drains_count;
         sidecar->watch.wants_status = true;
         baton_log(
             INFO, "batond.ending",
@@ -108,14 +109,17 @@ static bool is_over(batond_sidecar *sidecar, uint64_t now_ns, int *ret_code, uin
     const batond_reach reach = batond_watch_reach(&sidecar->watch, now_ns);
     const bool draining = batond_actions_drain_under_way(&sidecar->actions) ||
                           strcmp(batond_watch_phase(&sidecar->watch), "draining") == 0;
-    sidecar->drain_seen = sidecar->drain_seen || draining;
+    sidecar->drain_seen = sidecar->drain_seen || draining ||
+                          sidecar->actions.drains_count != sidecar->drains_before_term;
+    /* Its last words may still stand in our socket. */
+    const bool listening = reach == BATOND_ABSENT && batond_actions_is_listening(&sidecar->actions);
     const uint64_t deadline_ns = sidecar->term_ns + config->term_deadline_ns;
     const bool none_yet = !sidecar->drain_seen && reach != BATOND_ABSENT;
     /* A standby has nothing to drain. */
     const bool asks =
         config->drain_on_term && strcmp(batond_watch_phase(&sidecar->watch), "following") != 0;
     uint64_t until_ns = UINT64_MAX; /* for as long as it drains, or may be asked to */
-    if (!draining && !none_yet && reach != BATOND_UNKNOWN) {
+    if (!draining && !none_yet && !listening && reach != BATOND_UNKNOWN) {
         sidecar->over_ns = sidecar->over_ns != 0 ? sidecar->over_ns : now_ns;
         until_ns = sidecar->over_ns +
                    (sidecar->drain_seen && !sidecar->report_was_fetched ? config->linger_ns : 0);
@@ -145,6 +149,14 @@ static void tell_status(batond_sidecar *sidecar, uint64_t now_ns)
     batond_notify_status(&sidecar->notify, text);
 }
 
+static void listen_for_drain(batond_sidecar *sidecar)
+{
+    const char *phase = batond_watch_phase(&sidecar->watch);
+    if (phase[0] != '\0' && strcmp(phase, "hydrating") != 0 && sidecar->watch.instance != NULL)
+        batond_actions_listen(&sidecar->actions, sidecar->watch.instance,
+                              strcmp(phase, "draining") == 0);
+}
+
 static uint64_t next_waiter_ns(const batond_sidecar *sidecar)
 {
     uint64_t next_ns = UINT64_MAX;
@@ -162,8 +174,7 @@ static int serve(batond_sidecar *sidecar, baton_error *error)
         uint64_t over_ns = UINT64_MAX;
         uint64_t next_ns = batond_http_step(sidecar->http, now_ns);
         next_ns = earlier(next_ns, batond_watch_step(&sidecar->watch, now_ns));
-        if (strcmp(batond_watch_phase(&sidecar->watch), "draining") == 0)
-            batond_actions_follow_drain(&sidecar->actions, batond_watch_nonce(&sidecar->watch));
+        listen_for_drain(sidecar);
         next_ns = earlier(next_ns, batond_notify_step(&sidecar->notify, now_ns));
         next_ns = earlier(next_ns, next_waiter_ns(sidecar));
         tell_status(sidecar, now_ns);

@@ -19,7 +19,8 @@ typedef struct {
     uint64_t started_ns;
     int signal_fd;
     /* SIGTERM */
-    uint64_t term_ns;           /* when it came; 0: not yet */
+    uint64_t term_ns; /* when it came; 0: not yet */
+    uint64_t drains_before_term;
     uint64_t over_ns;           /* when the service's drain was found to be over; 0: not yet */
     batond_action *term_action; /* drain_on_term's */
     bool drain_seen;            /* since SIGTERM */

@@ -146,7 +146,7 @@ class Load(BatondCase):
         self.assertEqual(codes, [200] * 480)
         # One question each 50 ms at most, whatever the time it took.
         self.assertLessEqual(len(fake.asked) - before, (time.monotonic() - began) / 0.05 + 3)
-        self.assertEqual(len(fake.connections), 1)
+        self.assertLessEqual(len(fake.connections), 2)  # for questions, and for the end of its drain
 
     def test_a_thousand_requests_leave_no_descriptor_behind(self):
         self.start()

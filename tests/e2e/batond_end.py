@@ -1,4 +1,5 @@
 """batond's own end: it outlives the drain of its service, for a bounded time, and tells systemd."""
+import json
 import os
 import socket
 
@@ -49,6 +50,30 @@ class Term(BatondCase):
         self.assertEqual(self.batond.wait(), CLEAN)
         self.assertIn("batond.drain_end outcome=clean", self.batond.err())
 
+    def test_a_drain_that_is_over_before_it_is_looked_at_is_reported_all_the_same(self):
+        child = self.start()
+        self.sidecar(*LONG)
+        self.ready()
+        self.assertEqual(child.terminate(), 0)
+        report = self.fetch_report()
+        self.assertEqual((report["instance"]["pid"], report["drain"]["outcome"]), (child.pid, "clean"))
+        child = self.start()
+        self.ready()
+        self.batond.send(signal.SIGTERM)
+        self.batond.wait_for("batond.ending", "stderr")
+        self.assertEqual(child.terminate(), 0)
+        wait_until(lambda: self.health()["last_drain"]["instance"]["pid"] == child.pid, "the report")
+        self.assertEqual(self.batond.wait(), CLEAN)
+
+    def test_an_end_that_was_no_drain_is_not_called_one(self):
+        child = self.start()
+        self.sidecar(*LONG)
+        self.ready()
+        child.kill()
+        wait_until(lambda: self.health()["phase"] == "absent", "its absence")
+        self.assertIsNone(self.health()["last_drain"])
+        self.assertEqual(self.batond.terminate(), CLEAN)
+
     def test_nobody_has_to_fetch_the_report(self):
         child = self.start()
         self.sidecar("--term-grace", "600s", "--term-deadline", "600s", "--linger", "50ms")
@@ -96,6 +121,34 @@ class Term(BatondCase):
         self.fetch_report()
         self.assertEqual(self.batond.wait(), CLEAN)
         self.assertEqual(self.batond.err().count("batond.ending"), 1)
+
+
+class Older(BatondCase):
+    def test_of_a_service_that_does_not_know_the_word_a_drain_is_followed_when_it_is_seen(self):
+        phase = ["running"]
+
+        def answer(request):
+            instance = json.loads(status_line())["instance"]
+            if request["do"] == "status":
+                return status_line(phase=phase[0])
+            if request["do"] != "drain":
+                return json.dumps({"ok": False, "error": {"status": "BATON_E_UNKNOWN_TYPE"}, "instance": instance}).encode() + b"\n"
+            report = {"ok": True, "do": "drain", "instance": instance}
+            return b"".join(json.dumps(line).encode() + b"\n" for line in ({**report, "accepted": True, "already": True},
+                                                                          {**report, "drain": {"outcome": "clean"}}))
+        fake = FakeService(self, answer)
+        self.sidecar(service=fake.path)
+        self.ready()
+        wait_until(lambda: "await_drain" in [asked["do"] for asked in fake.asked], "the newer word")
+        for _ in range(5):
+            self.assertEqual(self.get("/readyz").code, 200)
+        self.assertNotIn("drain", [asked["do"] for asked in fake.asked])
+        phase[0] = "draining"
+        report = wait_until(lambda: self.health()["last_drain"], "the report")
+        self.assertEqual(report["drain"], {"outcome": "clean"})
+        drains = [asked for asked in fake.asked if asked["do"] == "drain"]
+        self.assertEqual([asked["nonce"] for asked in drains], ["f" * 32])
+        self.assertEqual([asked["do"] for asked in fake.asked].count("await_drain"), 1)
 
 
 class DrainOnTerm(BatondCase):

@@ -2,6 +2,7 @@
 import os
 
 from batond_case import BatondCase, process, wait_until
+from cli_case import TOY
 from service_client import NEW, OLD, Client, ServiceCase, cancel, order
 from workdir import main
 
@@ -41,6 +42,31 @@ class Upgrade(BatondCase):
         self.assertTrue(new.running())
         self.assertIn('version="1.1.0"', self.get("/metrics").text)
         self.assertEqual(process.Process.terminate(new), 0)
+
+
+class Handover(BatondCase):
+    def test_it_is_asked_for_over_http_and_seen_from_both_sides(self):
+        old = self.start()
+        self.client().add(1, 1)
+        self.sidecar("--token-file", self.token_file())
+        self.ready()
+        there = (self.batond, self.address)
+        standby = self.root / "standby"
+        new = self.spawn(TOY, "run", "--dir", standby, "--listen", self.listen, "--standby-of", self.data)
+        self.sidecar(service=standby)
+        here = (self.batond, self.address)
+        health = wait_until(lambda: [h for h in [self.health()] if h["phase"] == "following" and h["seq"] == 1],
+                            "the standby")[0]
+        self.assertEqual((health["status"], health["ready"], self.get("/startupz").code), ("standby", False, 200))
+        self.batond, self.address = there
+        answer = self.post("/handover", body='{"nonce":"%s","to":"%s","max_gap_ms":60000}' % (
+            old.ready["nonce"], health["instance"]["nonce"]))
+        self.assertEqual(answer.code, 200, answer)
+        self.assertEqual(old.wait(), 0, old.err())
+        self.batond, self.address = here
+        self.ready()
+        health = self.health()
+        self.assertEqual((health["status"], health["epoch"], health["instance"]["pid"]), ("healthy", 2, new.pid))
 
 
 if __name__ == "__main__":

@@ -139,6 +139,16 @@ class Control(ServiceCase):
         self.assertRegex(answer["metrics"], r"(?m)^# TYPE baton_applied_seq gauge\nbaton_applied_seq 1$")
         self.assertTrue(connection.ask(REQUEST)["ok"])
 
+    def test_who_awaits_a_drain_begins_none_and_gets_its_report(self):
+        child = self.start()
+        connection = self.connect()
+        connection.send({"baton": 1, "do": "await_drain", "nonce": child.ready["nonce"]})
+        self.assertEqual(self.status()["phase"], "running")
+        self.assertEqual(child.terminate(), 0)
+        report = connection.answer()
+        self.assertEqual((report["ok"], report["drain"]["outcome"], report["instance"]["pid"]), (True, "clean", child.pid))
+        self.assertIsNone(connection.answer())
+
     def test_the_nonce_of_this_instance_is_accepted(self):
         child = self.start()
         self.service("status", "--nonce", child.ready["nonce"], check=0)
