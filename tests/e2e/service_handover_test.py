@@ -139,7 +139,9 @@ class Toy(HandoverCase):
             counts.append(tuple(len(os.listdir(f"/proc/{pid}/fd")) for pid in (first, second)))
             self.handover(active, check=0)
             self.assertEqual(self.client().add(1, 1), f"{number + 2} 1 {number + 2}")
-        self.assertEqual(counts[2], counts[10])
+        # A segment that is being made has a descriptor for a moment; one left open at each handover would be eight.
+        for before, after in zip(counts[2], counts[10]):
+            self.assertLess(after, before + 4, counts)
         self.assertEqual(self.status_of(self.data)["epoch"], 13)
 
     def test_a_standby_that_stands_still_does_not_slow_the_active(self):
