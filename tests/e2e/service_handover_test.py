@@ -11,7 +11,7 @@ import sys
 import time
 
 from cli_case import TOY, TOY_NEXT, ServiceCase, ToyClient, process, signal
-from workdir import main, wait_until
+from workdir import connect_unix, main, wait_until
 
 ENGINE_OLD, ENGINE_NEW = process.program("matching-engine-1.0.0"), process.program("matching-engine-1.1.0")
 LOAD = process.program("exchange-load")
@@ -488,7 +488,7 @@ class Peers(HandoverCase):
     def connect(self):
         peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.addCleanup(peer.close)
-        peer.connect(str(self.data / "handover.sock"))
+        connect_unix(peer, self.data / "handover.sock")
         peer.settimeout(120)
         return peer
 
