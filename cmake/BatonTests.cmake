@@ -6,7 +6,8 @@
 #     A libFuzzer target where there is libFuzzer, else a replay of the corpus and seeded mutations under ctest.
 #
 # Every test gets BATON_TEST_TMP (a place on a real file system, inside the build tree), BATON_BIN (the programs),
-# BATON_SOURCE and BATON_SANITIZE. Exit 77 is a skip, with its reason printed. A timeout only bounds a hang.
+# BATON_SOURCE and BATON_SANITIZE. Tests with the label `sim` are left out under ThreadSanitizer: a simulated
+# machine has one thread (docs/hacking.md). Exit 77 is a skip, with its reason printed. A timeout only bounds a hang.
 
 set(BATON_TEST_TMP "${PROJECT_BINARY_DIR}/tests/tmp")
 file(MAKE_DIRECTORY "${BATON_TEST_TMP}")
@@ -63,6 +64,9 @@ function(baton_test name)
     if((ARG_NOSAN OR "nosan" IN_LIST ARG_LABELS) AND BATON_SANITIZE_FLAGS)
         return()
     endif()
+    if("sim" IN_LIST ARG_LABELS AND BATON_SANITIZE STREQUAL "thread")
+        return()
+    endif()
     add_executable(${name} ${ARG_SOURCES})
     target_include_directories(${name} PRIVATE "${PROJECT_SOURCE_DIR}")
     target_link_libraries(${name} PRIVATE baton_flags)
@@ -83,6 +87,9 @@ function(baton_script_test name)
         message(FATAL_ERROR "baton_script_test(${name}): ${ARG_UNPARSED_ARGUMENTS}?")
     endif()
     if((ARG_NOSAN OR "nosan" IN_LIST ARG_LABELS) AND BATON_SANITIZE_FLAGS)
+        return()
+    endif()
+    if("sim" IN_LIST ARG_LABELS AND BATON_SANITIZE STREQUAL "thread")
         return()
     endif()
     add_test(NAME ${name}
