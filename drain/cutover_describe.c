@@ -3,10 +3,8 @@
 
 static json_t *nonce_text(const uint8_t nonce[BATON_PEER_NONCE_BYTES])
 {
-    char text[2 * BATON_PEER_NONCE_BYTES + 1];
-    for (uint32_t i = 0; i < BATON_PEER_NONCE_BYTES; i++)
-        snprintf(text + 2 * i, 3, "%02x", nonce[i]);
-    return json_string(text);
+    char text[BATON_NONCE_TEXT_BYTES];
+    return json_string(baton_nonce_text(nonce, text));
 }
 
 static json_t *describe_peer(const baton_cutover *cutover, const baton_feeder_peer *peer)

@@ -7,9 +7,19 @@
 
 #include "base/assert.h"
 
+/* A nonce is as long as a digest, and told in the same digits. */
+static_assert(BATON_NONCE_TEXT_BYTES == BATON_DIGEST_TEXT_BYTES, "digests' functions serve");
+
+char *baton_nonce_text(const uint8_t nonce[BATON_NONCE_BYTES], char text[BATON_NONCE_TEXT_BYTES])
+{
+    baton_digest digest;
+    memcpy(digest.bytes, nonce, BATON_NONCE_BYTES);
+    return baton_digest_text(digest, text);
+}
+
 void baton_instance_nonce(const baton_instance *instance, uint8_t ret_nonce[BATON_NONCE_BYTES])
 {
-    baton_digest nonce = {{0}}; /* of the same length, and told in the same digits */
+    baton_digest nonce = {{0}};
     int r = baton_digest_parse(instance->nonce, &nonce);
     baton_assert(r == 0);
     memcpy(ret_nonce, nonce.bytes, BATON_NONCE_BYTES);

@@ -22,6 +22,8 @@ typedef struct {
     char nonce[BATON_NONCE_TEXT_BYTES];
 } baton_instance;
 
+/* As an instance has it: text. */
+char *baton_nonce_text(const uint8_t nonce[BATON_NONCE_BYTES], char text[BATON_NONCE_TEXT_BYTES]);
 void baton_instance_nonce(const baton_instance *instance, uint8_t ret_nonce[BATON_NONCE_BYTES]);
 
 json_t *baton_describe_text(const char *text);

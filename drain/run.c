@@ -77,8 +77,7 @@ static int name_instance(service_run *run, baton_error *error)
     if (getrandom(nonce, sizeof(nonce), 0) != (ssize_t)sizeof(nonce))
         return baton_error_set(error, -errno, "start nonce", "no random bytes",
                                "look at the kernel's log");
-    for (uint32_t i = 0; i < BATON_NONCE_BYTES; i++)
-        snprintf(run->instance.nonce + 2 * i, 3, "%02x", nonce[i]);
+    (void)baton_nonce_text(nonce, run->instance.nonce);
     return 0;
 }
 

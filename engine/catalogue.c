@@ -98,8 +98,3 @@ baton_trust baton_snapshot_trust(const baton_snapshot_info *info, const baton_jo
         return BATON_TRUST_HANDED_OVER;
     return BATON_TRUST_NONE;
 }
-
-bool baton_snapshot_is_image(const baton_snapshot_info *info)
-{
-    return strcmp(info->form, BATON_SNAPSHOT_FORM_IMAGE) == 0;
-}

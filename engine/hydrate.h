@@ -61,7 +61,6 @@ uint64_t baton_catalogue_from_seq(const baton_catalogue *catalogue);
 uint32_t baton_catalogue_find(const baton_catalogue *catalogue, baton_digest root);
 /* Is it trusted by what the journal says? Says nothing about its chunks. */
 baton_trust baton_snapshot_trust(const baton_snapshot_info *info, const baton_journal_view *view);
-bool baton_snapshot_is_image(const baton_snapshot_info *info);
 
 /* ---- hydrate.c ---- */
 

@@ -179,8 +179,8 @@ static bool parse_at(const char *at, snapshot_choices *chosen)
            (parse_part(rest + 1, '\0', &rest, &chosen->epoch) && *rest == '\0');
 }
 
-static int pick(const snapshot_choices *chosen, const char *manifest_path,
-                baton_snapshot_listed *ret_listed)
+int snapshot_pick(const snapshot_choices *chosen, const char *manifest_path,
+                  baton_snapshot_listed *ret_listed)
 {
     baton_snapshot_listed *found = NULL;
     uint32_t count = 0;
@@ -221,7 +221,7 @@ int snapshot_by_word(const char *word, char directory[SNAPSHOT_PATH_BYTES],
         *slash = '\0';
         snprintf(directory, SNAPSHOT_PATH_BYTES, "%s", path[0] != '\0' ? path : "/");
         snprintf(chosen.directory, sizeof(chosen.directory), "%s", directory);
-        return pick(&chosen, name, ret_listed);
+        return snapshot_pick(&chosen, name, ret_listed);
     }
     snprintf(path, sizeof(path), "%s", word);
     if (at != NULL && !is_directory(word) && parse_at(at, &chosen))
@@ -231,7 +231,7 @@ int snapshot_by_word(const char *word, char directory[SNAPSHOT_PATH_BYTES],
     if (!snapshot_directory(path, false, directory))
         return 1;
     snprintf(chosen.directory, sizeof(chosen.directory), "%s", directory);
-    return pick(&chosen, NULL, ret_listed);
+    return snapshot_pick(&chosen, NULL, ret_listed);
 }
 
 /* ---- the lock ---- */

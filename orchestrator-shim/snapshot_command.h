@@ -66,6 +66,10 @@ bool snapshot_directory(const char *word, bool to_make, char directory[SNAPSHOT_
 int snapshot_list(const snapshot_choices *chosen, baton_snapshot_listed **ret_list,
                   uint32_t *ret_count);
 bool snapshot_is_wanted(const snapshot_choices *chosen, const baton_snapshot_listed *listed);
+/* The newest that is wanted, and has that manifest (manifest_path, NULL: any; from its last slash on).
+ * 0, or the exit code of what was told. */
+int snapshot_pick(const snapshot_choices *chosen, const char *manifest_path,
+                  baton_snapshot_listed *ret_listed);
 /* Tells that there is none; the exit code. seq may be NULL: none at all. */
 int snapshot_none_such(const char *directory, const uint64_t *seq);
 /* One snapshot by a word: DIR (its newest), DIR@SEQ, DIR@SEQ-EPOCH, or a manifest's path. directory

@@ -136,32 +136,13 @@ int snapshot_prune(int argc, char **argv)
 
 /* ---- pin, unpin ---- */
 
-/* The newest of the seq that was given, *ret_epoch its epoch. 0, or the exit code. */
-static int choose_epoch(const snapshot_choices *chosen, uint64_t *ret_epoch)
-{
-    baton_snapshot_listed *found = NULL;
-    uint32_t count = 0;
-    uint32_t at = 0;
-    int code = snapshot_list(chosen, &found, &count);
-    if (code != 0)
-        return code;
-    while (at < count && !snapshot_is_wanted(chosen, &found[at]))
-        at++;
-    if (at < count)
-        *ret_epoch = found[at].info.epoch;
-    else
-        code = snapshot_none_such(chosen->directory, &chosen->seqs[0]);
-    free(found);
-    return code;
-}
-
 static int pin_or_unpin(int argc, char **argv, bool pin)
 {
     static const struct option options[] = {SNAPSHOT_OPTION_SEQ, SNAPSHOT_OPTION_EPOCH,
                                             SNAPSHOT_OPTIONS_END};
     snapshot_choices chosen;
+    baton_snapshot_listed listed;
     baton_error error;
-    uint64_t epoch = 0;
     int code;
     if (!snapshot_options_directory(argc, argv, options, pin ? pin_help : unpin_help, &chosen,
                                     &code))
@@ -169,9 +150,10 @@ static int pin_or_unpin(int argc, char **argv, bool pin)
     if (chosen.seqs_count != 1)
         return fail_usage("option --seq", "it says which snapshot, one at a time", "give it once");
     const uint64_t seq = chosen.seqs[0];
-    code = choose_epoch(&chosen, &epoch);
+    code = snapshot_pick(&chosen, NULL, &listed);
     if (code != 0)
         return code;
+    const uint64_t epoch = listed.info.epoch; /* of the newest of that seq, if none was named */
     int r = pin ? baton_snapshot_pin(chosen.directory, seq, epoch, &error)
                 : baton_snapshot_unpin(chosen.directory, seq, epoch, &error);
     if (r < 0)

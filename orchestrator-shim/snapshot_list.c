@@ -191,29 +191,19 @@ int snapshot_info(int argc, char **argv)
     static const struct option options[] = {SNAPSHOT_OPTION_SEQ, SNAPSHOT_OPTION_EPOCH,
                                             SNAPSHOT_OPTIONS_END};
     snapshot_choices chosen;
-    baton_snapshot_listed *found = NULL;
-    uint32_t count = 0;
-    uint32_t at = 0;
+    baton_snapshot_listed found;
     int code;
     if (!snapshot_options_directory(argc, argv, options, info_help, &chosen, &code))
         return code;
     if (chosen.seqs_count > 1)
         return fail_usage("option --seq", "one at a time", "give it once");
-    code = snapshot_list(&chosen, &found, &count);
-    if (code != 0)
-        return code;
-    while (at < count && !snapshot_is_wanted(&chosen, &found[at]))
-        at++;
-    if (at == count) {
-        code = snapshot_none_such(chosen.directory, chosen.seqs_count > 0 ? chosen.seqs : NULL);
-    } else {
-        code = print_info(&found[at], chosen.json);
-        if (code == 0 && found[at].status != 0) {
-            baton_error error;
-            int r = baton_snapshot_verify(chosen.directory, &found[at], &error); /* says why */
-            code = r < 0 ? fail_with(&error) : 0;
-        }
+    code = snapshot_pick(&chosen, NULL, &found);
+    if (code == 0)
+        code = print_info(&found, chosen.json);
+    if (code == 0 && found.status != 0) {
+        baton_error error;
+        int r = baton_snapshot_verify(chosen.directory, &found, &error); /* says why */
+        code = r < 0 ? fail_with(&error) : 0;
     }
-    free(found);
     return code;
 }

@@ -171,7 +171,7 @@ static int verify(baton_io *io, const char *directory, const baton_snapshot_list
                   const watching *watch, baton_error *error)
 {
     baton_snapshot_reader *reader = NULL;
-    if (strcmp(listed->info.form, BATON_SNAPSHOT_FORM_IMAGE) == 0)
+    if (baton_snapshot_is_image(&listed->info))
         return baton_image_verify(io, directory, listed, watch->tell, watch->context, error);
     int r = baton_snapshot_reader_open(io, directory, listed, &reader, error);
     if (r < 0)
@@ -218,7 +218,7 @@ static int copy_layout(const baton_snapshot_manifest *manifest, baton_snapshot_l
         layout->sections[i].bytes = manifest->sections[i].bytes;
         layout->sections[i].rows_count = manifest->sections[i].rows_count;
     }
-    const bool image = strcmp(manifest->info.form, BATON_SNAPSHOT_FORM_IMAGE) == 0;
+    const bool image = baton_snapshot_is_image(&manifest->info);
     memcpy(layout->taken_by, image ? manifest->image.taken_by : manifest->notes.taken_by,
            sizeof(layout->taken_by));
     memcpy(layout->taken_why, image ? manifest->image.taken_why : manifest->notes.taken_why,

@@ -95,7 +95,7 @@ static int refuse(int status, const char *path, const char *why, baton_error *er
 /* What an increment and its parent must have in common. */
 static bool fits(const baton_snapshot_manifest *child, const baton_snapshot_manifest *parent)
 {
-    return baton_snapshot_manifest_is_image(parent) &&
+    return baton_snapshot_is_image(&parent->info) &&
            child->image.address == parent->image.address &&
            child->image.page_bytes == parent->image.page_bytes &&
            baton_digest_equal(child->image.layout, parent->image.layout) &&
@@ -120,7 +120,7 @@ static int add(baton_io *io, const char *directory, const baton_snapshot_listed 
     if (!baton_digest_equal(manifest->info.root, listed->info.root))
         return refuse(BATON_E_GONE, listed->manifest_path,
                       "another one has its name now than when it was listed", error);
-    if (!baton_snapshot_manifest_is_image(manifest) ||
+    if (!baton_snapshot_is_image(&manifest->info) ||
         (chain->count > 1 && !fits(&chain->manifests[chain->count - 2], manifest)))
         return refuse(BATON_E_DAMAGED, listed->manifest_path,
                       "it is not of the same region as the image that adds to it", error);

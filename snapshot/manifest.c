@@ -1,6 +1,7 @@
 /* snapshot/manifest.c: the manifest's table of keys, its rules, and writing it. Reading:
  * manifest_decode.c. */
 #include "snapshot/manifest.h"
+#include "snapshot/store.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -55,15 +56,14 @@ const baton_manifest_key baton_manifest_notes[BATON_MANIFEST_NOTES] = {
     KEY("form_why", BATON_KEY_TEXT, notes.form_why),
 };
 
-bool baton_snapshot_manifest_is_image(const baton_snapshot_manifest *manifest)
+bool baton_snapshot_is_image(const baton_snapshot_info *info)
 {
-    return strcmp(manifest->info.form, BATON_SNAPSHOT_FORM_IMAGE) == 0;
+    return strcmp(info->form, BATON_SNAPSHOT_FORM_IMAGE) == 0;
 }
 
 static uint32_t keys_count(const baton_snapshot_manifest *manifest)
 {
-    return baton_snapshot_manifest_is_image(manifest) ? BATON_MANIFEST_ALL_KEYS
-                                                      : BATON_MANIFEST_KEYS;
+    return baton_snapshot_is_image(&manifest->info) ? BATON_MANIFEST_ALL_KEYS : BATON_MANIFEST_KEYS;
 }
 
 void baton_snapshot_manifest_free(baton_snapshot_manifest *manifest)
@@ -133,7 +133,7 @@ static const char *sections_fault(const baton_snapshot_manifest *manifest)
 static uint64_t raw_wanted(const baton_snapshot_manifest *manifest, uint32_t index)
 {
     const uint64_t chunk_bytes = manifest->chunk_bytes;
-    if (!baton_snapshot_manifest_is_image(manifest))
+    if (!baton_snapshot_is_image(&manifest->info))
         return index + 1 < manifest->info.chunks_count
                    ? chunk_bytes
                    : manifest->info.raw_bytes - index * chunk_bytes;
@@ -157,7 +157,7 @@ static const char *chunks_fault(const baton_snapshot_manifest *manifest)
         return "the chunk size is out of range";
     if (count > BATON_SNAPSHOT_CHUNKS_MAX)
         return "too many chunks";
-    if (raw_bytes > count * chunk_bytes || (!baton_snapshot_manifest_is_image(manifest) &&
+    if (raw_bytes > count * chunk_bytes || (!baton_snapshot_is_image(&manifest->info) &&
                                             raw_bytes + chunk_bytes <= count * chunk_bytes))
         return "the chunks do not add up to the raw bytes";
     for (uint32_t i = 0; i < count; i++) {
@@ -190,8 +190,8 @@ const char *baton_snapshot_manifest_fault(const baton_snapshot_manifest *manifes
     for (uint32_t i = 0; i < BATON_MANIFEST_NOTES; i++)
         if (!baton_manifest_text_valid(note_of(manifest, i), baton_manifest_notes[i].bytes))
             return "how it was taken is not a valid text";
-    const char *fault = baton_snapshot_manifest_is_image(manifest) ? baton_image_fault(manifest)
-                                                                   : sections_fault(manifest);
+    const char *fault = baton_snapshot_is_image(&manifest->info) ? baton_image_fault(manifest)
+                                                                 : sections_fault(manifest);
     return fault != NULL ? fault : chunks_fault(manifest);
 }
 
@@ -356,8 +356,8 @@ int baton_snapshot_manifest_encode(baton_snapshot_manifest *manifest, uint8_t **
     *ret_bytes_count = buffer.size;
     *ret_bytes = (uint8_t *)msgpack_sbuffer_release(&buffer);
     put_header(*ret_bytes, body_bytes,
-               baton_snapshot_manifest_is_image(manifest) ? BATON_SNAPSHOT_VERSION_IMAGE
-                                                          : BATON_SNAPSHOT_VERSION_PORTABLE,
+               baton_snapshot_is_image(&manifest->info) ? BATON_SNAPSHOT_VERSION_IMAGE
+                                                        : BATON_SNAPSHOT_VERSION_PORTABLE,
                &manifest->info.root);
     return 0;
 }

@@ -19,7 +19,6 @@ typedef struct {
     uint64_t runs_count;
 } baton_snapshot_manifest;
 
-bool baton_snapshot_manifest_is_image(const baton_snapshot_manifest *manifest);
 void baton_snapshot_manifest_free(
     baton_snapshot_manifest *manifest); /* and zero; half-made ones too */
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "snapshot/manifest.h"
+#include "snapshot/store.h"
 #include "snapshot/token.h"
 
 #define REMEDY_DAMAGED "use an older snapshot (baton snapshot ls), or restore this one from a copy"
@@ -357,7 +358,7 @@ static bool read_body(cursor *from, baton_snapshot_manifest *manifest)
             return false;
     if ((seen & SEEN_ALL) != SEEN_ALL)
         return damaged(from, "a key that must be there is not");
-    const bool image = baton_snapshot_manifest_is_image(manifest);
+    const bool image = baton_snapshot_is_image(&manifest->info);
     if ((seen & SEEN_IMAGE) != (image ? SEEN_IMAGE : 0))
         return damaged(from, image ? "a key that an image must have is not there"
                                    : "it has a key that only an image has");

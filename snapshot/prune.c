@@ -107,11 +107,6 @@ static bool is_new_day(uint64_t *days, uint32_t *days_count, uint64_t wall_ns)
     return true;
 }
 
-static bool is_image(const baton_snapshot_listed *listed)
-{
-    return strcmp(listed->info.form, BATON_SNAPSHOT_FORM_IMAGE) == 0;
-}
-
 /* What a kept image adds to stays with it. Newest first: parents come later in the list. */
 static void keep_parents(const baton_snapshot_listed *list, uint32_t count,
                          baton_snapshot_fate *fates)
@@ -132,9 +127,9 @@ static void keep_portables(const baton_snapshot_listed *list, uint32_t count,
     bool images = false;
     uint32_t left = KEEP_MIN;
     for (uint32_t i = 0; i < count; i++)
-        images |= fates[i] != BATON_FATE_REMOVED && is_image(&list[i]);
+        images |= fates[i] != BATON_FATE_REMOVED && baton_snapshot_is_image(&list[i].info);
     for (uint32_t i = 0; images && left > 0 && i < count; i++) {
-        if (fates[i] == BATON_FATE_DAMAGED || is_image(&list[i]))
+        if (fates[i] == BATON_FATE_DAMAGED || baton_snapshot_is_image(&list[i].info))
             continue;
         left--;
         if (fates[i] == BATON_FATE_REMOVED)

@@ -8,6 +8,9 @@
 #include <baton/snapshot.h>
 #include "base/io.h"
 
+/* Of its two forms: pages, not rows. */
+bool baton_snapshot_is_image(const baton_snapshot_info *info);
+
 /* What a service declares of its sections. */
 typedef struct {
     const baton_section *sections;

@@ -106,7 +106,7 @@ int baton_snapshot_reader_open(baton_io *io, const char *directory,
         r = refuse_gone(manifest_path, removed, error);
     if (r == 0)
         r = check_listed(reader, listed, manifest_path, error);
-    if (r == 0 && baton_snapshot_manifest_is_image(&reader->manifest)) {
+    if (r == 0 && baton_snapshot_is_image(&reader->manifest.info)) {
         r = baton_error_set(error, BATON_E_UNKNOWN_TYPE, "open a snapshot",
                             "it is an image, which has no sections",
                             "load it into its region, or use one in the portable form");
