@@ -58,7 +58,7 @@ static feeder_peer *find_place(baton_feeder *feeder)
 }
 
 /* It is told why, if its socket takes that at once. */
-static void turn_away(const baton_feeder *feeder, baton_peer_channel *channel, int status,
+static void turn_away(baton_feeder *feeder, baton_peer_channel *channel, int status,
                       const char *why, const char *todo)
 {
     const baton_peer_refusal body = baton_peer_refusal_put(status, why, todo);
@@ -69,9 +69,12 @@ static void turn_away(const baton_feeder *feeder, baton_peer_channel *channel, i
     baton_peer_put(&out, BATON_PEER_REFUSE, &names, &body, sizeof(body));
     int r = baton_peer_send(&out, channel);
     (void)r;
-    baton_peer_channel_close(channel);
     baton_log(WARN, "handover.refused_peer", BATON_LOG_TEXT("why", why),
               BATON_LOG_TEXT("from", channel->other));
+    if (channel->is_remote)
+        baton_lobby_see_off(&feeder->lobby, channel);
+    else
+        baton_peer_channel_close(channel);
 }
 
 /* Its wake_fd stays with the place: the loop may be about to write to it. */
@@ -118,7 +121,9 @@ static void accept_from(baton_feeder *feeder, int listen_fd, const baton_peer_se
     baton_peer_channel channel;
     struct pollfd stop = {.fd = feeder->stop_fd, .events = POLLIN};
     int r = baton_peer_channel_accept(&channel, listen_fd, security);
-    if (r == 1)
+    if (r == 1 && channel.is_remote)
+        baton_lobby_take(&feeder->lobby, &channel);
+    else if (r == 1)
         take_peer(feeder, &channel);
     else if (r == -EMFILE || r == -ENFILE)
         (void)poll(&stop, 1, 100);
@@ -127,18 +132,26 @@ static void accept_from(baton_feeder *feeder, int listen_fd, const baton_peer_se
 static void *accept_main(void *context)
 {
     baton_feeder *feeder = context;
+    const baton_peer_door *door = feeder->options.door;
     while (!atomic_load(&feeder->closing)) {
-        const baton_peer_door *door = feeder->options.door;
-        struct pollfd wanted[] = {{.fd = feeder->stop_fd, .events = POLLIN},
-                                  {.fd = feeder->socket.fd, .events = POLLIN},
-                                  {.fd = door != NULL ? door->fd : -1, .events = POLLIN}};
-        if (poll(wanted, 3, -1) < 0 && errno != EINTR)
-            return NULL;
+        baton_peer_channel channel;
+        int timeout_ms;
+        struct pollfd wanted[3 + BATON_LOBBY_MAX] = {
+            {.fd = feeder->stop_fd, .events = POLLIN},
+            {.fd = feeder->socket.fd, .events = POLLIN},
+            {.fd = door != NULL && baton_lobby_has_room(&feeder->lobby) ? door->fd : -1,
+             .events = POLLIN}};
+        const uint32_t guests = baton_lobby_poll(&feeder->lobby, &wanted[3], &timeout_ms);
+        if (poll(wanted, 3 + guests, timeout_ms) < 0 && errno != EINTR)
+            break;
         if (wanted[1].revents != 0)
             accept_from(feeder, feeder->socket.fd, NULL);
         if (wanted[2].revents != 0)
             accept_from(feeder, door->fd, feeder->options.security);
+        while (baton_lobby_turn(&feeder->lobby, &channel) == 1)
+            take_peer(feeder, &channel);
     }
+    baton_lobby_close(&feeder->lobby);
     return NULL;
 }
 
@@ -152,6 +165,7 @@ int baton_feeder_open(const baton_feeder_options *options, baton_feeder **ret_fe
     if (feeder == NULL)
         return baton_error_set(error, -ENOMEM, "handover socket", NULL, NULL);
     feeder->options = *options;
+    baton_lobby_init(&feeder->lobby);
     feeder->socket = (baton_control_socket){.lock_fd = -1, .fd = -1};
     feeder->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     feeder->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -52,7 +52,9 @@ static void refuse(feeder_peer *peer, const baton_error *error)
     baton_log(WARN, "handover.refused_peer", BATON_LOG_TEXT("why", error->why),
               BATON_LOG_TEXT("standby", peer->known.directory),
               BATON_LOG_TEXT("from", peer->channel.other));
-    if (peer->out.busy && peer->out.sent > 0) { /* in the midst of another one */
+    if (peer->out.busy &&
+        (peer->out.sent > 0 ||
+         baton_peer_channel_is_midway(&peer->channel))) { /* in the midst of another one */
         peer->ending = true;
         return;
     }

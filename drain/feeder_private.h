@@ -7,6 +7,7 @@
 
 #include "drain/control.h"
 #include "drain/feeder.h"
+#include "drain/feeder_lobby.h"
 #include "drain/peer_socket.h"
 
 #define MAILBOX_MAX  8u  /* messages that wait for one peer */
@@ -58,6 +59,7 @@ typedef struct feeder_peer {
 struct baton_feeder {
     baton_feeder_options options;
     baton_control_socket socket;
+    feeder_lobby lobby; /* the accepting thread's */
     pthread_t thread;
     bool has_thread;
     int stop_fd; /* readable for ever once it closes: every thread polls it */

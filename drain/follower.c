@@ -14,6 +14,8 @@
 #include "drain/partner.h"
 
 #define RETRY_NS     UINT64_C(100000000)
+#define REFUSED_NS   UINT64_C(1000000000)
+#define REFUSALS_MAX 3u /* that double the time */
 #define HEARTBEAT_NS UINT64_C(1000000000)
 #define ASK_NS       UINT64_C(50000000) /* nothing heard, and a grant may come: look */
 
@@ -38,6 +40,16 @@ void baton_follower_drop_passed(baton_follower *follower)
     follower->passed_count = 0;
 }
 
+/* Who is refused comes again seldom: somebody has to do something first. */
+static void retry_later(baton_follower *follower, int status)
+{
+    follower->retry_at_ns = now_ns() + RETRY_NS;
+    if (status != BATON_E_REFUSED)
+        return;
+    follower->retry_at_ns = now_ns() + (REFUSED_NS << follower->refusals);
+    follower->refusals += follower->refusals < REFUSALS_MAX ? 1 : 0;
+}
+
 void baton_follower_cut(baton_follower *follower, const baton_error *why)
 {
     if (follower->channel.fd < 0)
@@ -48,7 +60,7 @@ void baton_follower_cut(baton_follower *follower, const baton_error *why)
     baton_peer_inbox_fini(&follower->inbox);
     drop_letters(follower);
     follower->following = follower->held_back = false;
-    follower->retry_at_ns = now_ns() + RETRY_NS;
+    retry_later(follower, why->status);
     follower->last_refusal = *why;
     if (follower->cutover.state == BATON_NEW_READY)
         baton_follower_drop_passed(follower);

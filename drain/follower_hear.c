@@ -40,6 +40,7 @@ static void take_welcome(baton_follower *follower, const baton_peer_header *head
     memcpy(body.digest, digest.bytes, sizeof(body.digest));
     baton_follower_say(follower, BATON_PEER_FOLLOW, &body, sizeof(body));
     follower->following = follower->ever_followed = true;
+    follower->refusals = 0;
     follower->following_since_ns = now_ns();
     baton_log(INFO, "handover.following", BATON_LOG_TEXT("active", follower->active_directory),
               BATON_LOG_TEXT("version", follower->active_version),
@@ -53,7 +54,8 @@ static void take_refusal(baton_follower *follower, const void *body)
     if (is_hopeless(follower, status))
         baton_follower_fail(follower, status, &error);
     baton_follower_cut(follower, &error);
-    follower->retry_at_ns = now_ns() + RETRY_AFTER_REFUSAL_NS;
+    if (follower->retry_at_ns < now_ns() + RETRY_AFTER_REFUSAL_NS)
+        follower->retry_at_ns = now_ns() + RETRY_AFTER_REFUSAL_NS;
 }
 
 /* 1: taken. 0: no room now. Whatever is wrong with a batch that was not taken ends the connection;

@@ -240,7 +240,7 @@ static int start(service_run *run, baton_error *error)
     if (r == 0)
         r = baton_engine_open(run->doors->service, run->options->directory, &options, &hooks,
                               &run->engine, &run->hydrate, error);
-    if (r == BATON_E_REFUSED && !options.standby) {
+    if (r == BATON_E_REFUSED && run->options->standby_of == NULL) {
         run->engine = NULL;
         r = open_by_decision(run, &options, &hooks, error);
     }
@@ -482,6 +482,8 @@ int baton_run_command(const baton_doors *doors, int argc, char **argv)
                             "`run` takes options only", "name the directory with --dir");
     } else if (r == 0) {
         r = baton_run_options_read(options, &set, &error);
+        if (options->peer_security.name == NULL)
+            options->peer_security.name = doors->service->name;
         if (r == 0) {
             baton_log_set_sink(baton_log_to_fd, &log_fd, options->log_level);
             code = run_service(doors, options);
