@@ -136,6 +136,14 @@ static bool watch_channel(baton_follower *follower)
            0;
 }
 
+/* The partner of a successor is the one that handed over to it: that may be this one. */
+static bool is_own(const baton_follower *follower, const char *socket_path)
+{
+    const size_t bytes = strlen(follower->target->directory);
+    return strncmp(socket_path, follower->target->directory, bytes) == 0 &&
+           strcmp(socket_path + bytes, "/" BATON_HANDOVER_SOCKET) == 0;
+}
+
 /* R11: the one that it followed has handed over to another one, which is found through it. */
 static void follow_successor(baton_follower *follower)
 {
@@ -150,7 +158,7 @@ static void follow_successor(baton_follower *follower)
         memcmp(handover->successor_nonce, nobody, sizeof(nobody)) == 0 ||
         baton_le64_get(handover->epoch) != end.epoch || baton_follower_is_named(follower) ||
         !baton_partner_socket(follower->active_directory, path, sizeof(path)) ||
-        strcmp(path, follower->target->active.text) == 0)
+        strcmp(path, follower->target->active.text) == 0 || is_own(follower, path))
         return;
     memcpy(follower->target->active.text, path, sizeof(path));
     baton_log(INFO, "handover.follow_successor", BATON_LOG_TEXT("of", path));
