@@ -33,9 +33,11 @@ static void drop_letters(baton_follower *follower)
 
 void baton_follower_drop_passed(baton_follower *follower)
 {
-    for (uint32_t i = 0; i < follower->passed_count; i++)
-        close(follower->passed[i].fd);
-    follower->passed_count = 0;
+    baton_passed *passed = &follower->passed;
+    for (uint32_t i = 0; i < passed->listeners_count; i++)
+        close(passed->listeners[i].fd);
+    passed->listeners_count = 0;
+    baton_connections_close(&passed->connections);
 }
 
 void baton_follower_cut(baton_follower *follower, const baton_error *why)
