@@ -29,16 +29,21 @@ static void clear_fd(int fd)
 
 /* ---- the accepting thread ---- */
 
+void baton_feeder_drop_letter(peer_letter *letter)
+{
+    while (letter->fds_count > 0)
+        close(letter->fds[--letter->fds_count]);
+    baton_parcel_free(letter->parcel);
+    letter->parcel = NULL;
+}
+
 static void free_place(feeder_peer *peer)
 {
     pthread_join(peer->thread, NULL);
     pthread_mutex_lock(&peer->feeder->mutex);
     peer->known = (baton_feeder_peer){0};
-    for (; peer->mailbox_count > 0; peer->mailbox_count--) {
-        const peer_letter *letter = &peer->mailbox[peer->mailbox_first++ % MAILBOX_MAX];
-        for (uint32_t i = 0; i < letter->fds_count; i++)
-            close(letter->fds[i]);
-    }
+    for (; peer->mailbox_count > 0; peer->mailbox_count--)
+        baton_feeder_drop_letter(&peer->mailbox[peer->mailbox_first++ % MAILBOX_MAX]);
     pthread_mutex_unlock(&peer->feeder->mutex);
     baton_peer_channel_close(&peer->channel);
     peer->used = false;
@@ -304,6 +309,24 @@ static bool copy_descriptors(peer_letter *letter, const int *fds, uint32_t fds_c
     return true;
 }
 
+/* The place for one message more; NULL: none. Under the mutex. */
+static peer_letter *next_letter(feeder_peer *peer, uint32_t mailbox_max)
+{
+    if (peer == NULL || peer->mailbox_count >= mailbox_max)
+        return NULL;
+    peer_letter *letter = &peer->mailbox[(peer->mailbox_first + peer->mailbox_count) % MAILBOX_MAX];
+    letter->body_bytes = letter->fds_count = 0;
+    letter->parcel = NULL;
+    return letter;
+}
+
+static void letter_is_written(feeder_peer *peer)
+{
+    peer->mailbox_count++;
+    atomic_fetch_add(&peer->feeder->published, 1);
+    wake_peer(peer);
+}
+
 bool baton_feeder_send(baton_feeder *feeder, uint64_t peer_id, baton_peer_type type,
                        uint64_t try_number, const void *body, uint32_t body_bytes, const int *fds,
                        uint32_t fds_count)
@@ -311,25 +334,34 @@ bool baton_feeder_send(baton_feeder *feeder, uint64_t peer_id, baton_peer_type t
     baton_assert(body_bytes <= BATON_PEER_SHORT_BYTES_MAX && fds_count <= BATON_PEER_LISTENERS_MAX);
     pthread_mutex_lock(&feeder->mutex);
     feeder_peer *peer = peer_of(feeder, peer_id);
-    bool queued = false;
-    if (peer != NULL && peer->mailbox_count < MAILBOX_MAX) {
-        peer_letter *letter =
-            &peer->mailbox[(peer->mailbox_first + peer->mailbox_count) % MAILBOX_MAX];
+    peer_letter *letter = next_letter(peer, MAILBOX_MAX);
+    const bool queued = letter != NULL && copy_descriptors(letter, fds, fds_count);
+    if (queued) {
         letter->type = type;
         letter->try_number = try_number;
         letter->body_bytes = body_bytes;
-        letter->fds_count = 0;
         if (body_bytes > 0)
             memcpy(letter->body, body, body_bytes);
-        queued = copy_descriptors(letter, fds, fds_count);
-        peer->mailbox_count += queued ? 1 : 0;
-    }
-    if (queued) {
-        atomic_fetch_add(&feeder->published, 1);
-        wake_peer(peer);
+        letter_is_written(peer);
     }
     pthread_mutex_unlock(&feeder->mutex);
     return queued;
+}
+
+bool baton_feeder_send_parcel(baton_feeder *feeder, uint64_t peer_id, uint64_t try_number,
+                              baton_parcel *parcel)
+{
+    pthread_mutex_lock(&feeder->mutex);
+    feeder_peer *peer = peer_of(feeder, peer_id);
+    peer_letter *letter = next_letter(peer, MAILBOX_MAX - MAILBOX_KEPT);
+    if (letter != NULL) {
+        letter->type = BATON_PEER_CONNECTIONS;
+        letter->try_number = try_number;
+        letter->parcel = parcel;
+        letter_is_written(peer);
+    }
+    pthread_mutex_unlock(&feeder->mutex);
+    return letter != NULL;
 }
 
 uint32_t baton_feeder_peers(baton_feeder *feeder, baton_feeder_peer peers[BATON_FEEDER_PEERS_MAX])

@@ -35,9 +35,11 @@ static void drop_letters(baton_follower *follower)
 
 void baton_follower_drop_passed(baton_follower *follower)
 {
-    for (uint32_t i = 0; i < follower->passed_count; i++)
-        close(follower->passed[i].fd);
-    follower->passed_count = 0;
+    baton_passed *passed = &follower->passed;
+    for (uint32_t i = 0; i < passed->listeners_count; i++)
+        close(passed->listeners[i].fd);
+    passed->listeners_count = 0;
+    baton_connections_close(&passed->connections);
 }
 
 /* Who is refused comes again seldom: somebody has to do something first. */
