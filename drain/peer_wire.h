@@ -65,6 +65,7 @@ typedef struct {
     uint8_t service[32];
     uint8_t version[32];
     uint8_t directory[256]; /* the sender's, absolute */
+    uint8_t address[64];    /* HOST:PORT where its standbys connect; empty: its Unix socket alone */
     baton_le32 schema_write;
     baton_le32 schema_read_min;
     baton_le64 highest_name; /* epoch of the last segment name in it */
@@ -146,7 +147,7 @@ typedef struct {
 } baton_peer_point;
 
 static_assert(sizeof(baton_peer_header) == 112, "handover protocol 1");
-static_assert(sizeof(baton_peer_hello) == 376, "handover protocol 1");
+static_assert(sizeof(baton_peer_hello) == 440, "handover protocol 1");
 static_assert(sizeof(baton_peer_refusal) == 520, "handover protocol 1");
 static_assert(sizeof(baton_peer_snapshot) == 48, "handover protocol 1");
 static_assert(sizeof(baton_peer_piece) == 16, "handover protocol 1");
