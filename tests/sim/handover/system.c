@@ -350,9 +350,18 @@ int __wrap_nanosleep(const struct timespec *wanted, struct timespec *ret_left)
 
 typedef struct {
     int fd;
+    uint32_t events;
     baton_watch watch;
     void *context;
 } loop_watch;
+
+static bool is_due(const loop_watch *one)
+{
+    const sim_fd *fd = one->watch != NULL ? fd_of(one->fd) : NULL;
+    return fd != NULL &&
+           (((one->events & EPOLLIN) != 0 && fd_is_readable(fd)) ||
+            ((one->events & EPOLLOUT) != 0 && fd->end != NULL && network_can_write(fd->end)));
+}
 
 int __wrap_baton_loop_init(baton_loop *loop);
 void __wrap_baton_loop_fini(baton_loop *loop);
@@ -390,11 +399,10 @@ int __wrap_baton_loop_watch_fd(baton_loop *loop, int fd, uint32_t events, baton_
                                void *context)
 {
     loop_watch *watches = watches_of(loop);
-    (void)events;
     __wrap_baton_loop_unwatch_fd(loop, fd);
     for (uint32_t i = 0; i < WATCHES_MAX; i++)
         if (watches[i].watch == NULL) {
-            watches[i] = (loop_watch){fd, watch, context};
+            watches[i] = (loop_watch){fd, events, watch, context};
             return 0;
         }
     return -ENOMEM;
@@ -405,7 +413,7 @@ static bool loop_is_ready(void *context)
     const loop_watch *watches = watches_of(context);
     for (uint32_t i = 0; i < WATCHES_MAX; i++) {
         const sim_fd *fd = watches[i].watch != NULL ? fd_of(watches[i].fd) : NULL;
-        if (fd != NULL && (fd_is_readable(fd) || (fd->life != NULL && fd->life->kicked)))
+        if (is_due(&watches[i]) || (fd != NULL && fd->life != NULL && fd->life->kicked))
             return true;
     }
     return false;
@@ -422,15 +430,13 @@ int __wrap_baton_loop_turn(baton_loop *loop, uint64_t timeout_ns)
         return -EIO;
     int ready[WATCHES_MAX];
     uint32_t count = 0;
-    for (uint32_t i = 0; i < WATCHES_MAX; i++) {
-        const sim_fd *fd = watches[i].watch != NULL ? fd_of(watches[i].fd) : NULL;
-        if (fd != NULL && fd_is_readable(fd))
+    for (uint32_t i = 0; i < WATCHES_MAX; i++)
+        if (is_due(&watches[i]))
             ready[count++] = (int)i;
-    }
     for (uint32_t i = 0; i < count; i++) {
         const loop_watch *one = &watches[ready[i]];
         if (one->watch != NULL)
-            one->watch(one->context, one->fd, EPOLLIN);
+            one->watch(one->context, one->fd, one->events);
     }
     return 0;
 }
