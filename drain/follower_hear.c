@@ -83,6 +83,12 @@ static void take_start(baton_follower *follower, const baton_peer_header *header
 {
     baton_error error = {0};
     baton_follow_start start = baton_peer_start_get(body);
+    baton_position end;
+    baton_digest digest;
+    bool needs_start;
+    baton_engine_follow_end(follower->engine, &end, &digest, &needs_start);
+    if (!needs_start) /* it died between its beginning, which stands, and the first batch */
+        return;
     memcpy(start.id.bytes, header->journal_id, sizeof(start.id.bytes));
     int r = baton_engine_follow_start(follower->engine, &start, &error);
     if (r == 0)
