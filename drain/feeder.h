@@ -9,8 +9,8 @@
  * journal; one that knows a later epoch; one too many. Dropped: who is silent, or takes nothing. */
 #pragma once
 
+#include "drain/connections.h"
 #include "drain/peer_door.h"
-#include "drain/peer_wire.h"
 
 #define BATON_FEEDER_PEERS_MAX 8u
 
@@ -64,4 +64,7 @@ void baton_feeder_wake(baton_feeder *feeder);
 bool baton_feeder_send(baton_feeder *feeder, uint64_t peer_id, baton_peer_type type,
                        uint64_t try_number, const void *body, uint32_t body_bytes, const int *fds,
                        uint32_t fds_count);
+/* The same for a CONNECTIONS message; true: the parcel is the feeder's. */
+bool baton_feeder_send_parcel(baton_feeder *feeder, uint64_t peer_id, uint64_t try_number,
+                              baton_parcel *parcel);
 uint32_t baton_feeder_peers(baton_feeder *feeder, baton_feeder_peer peers[BATON_FEEDER_PEERS_MAX]);

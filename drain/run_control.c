@@ -151,8 +151,8 @@ static json_t *control_status(void *context)
     if (answer == NULL || baton_engine_status_get(run->engine, &status) < 0)
         return answer;
     /* Fenced it may still wait for a snapshot that is being taken; it serves no more. */
-    const bool handing_over = baton_old_is_under_way(&run->cutover.old) ||
-                              run->cutover.old.state == BATON_OLD_FENCED;
+    const bool handing_over =
+        baton_old_is_under_way(&run->cutover.old) || run->cutover.old.state == BATON_OLD_FENCED;
     const char *phase = run->following ? "following"
                         : draining     ? "draining"
                         : handing_over ? "handing over"
