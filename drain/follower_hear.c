@@ -31,6 +31,7 @@ static void take_welcome(baton_follower *follower, const baton_peer_header *head
     baton_digest digest;
     bool needs_start;
     memcpy(follower->active_nonce, header->from, sizeof(follower->active_nonce));
+    follower->active_epoch = baton_le64_get(header->epoch);
     memcpy(follower->active_version, hello->version, sizeof(follower->active_version));
     memcpy(follower->active_directory, hello->directory, sizeof(follower->active_directory));
     baton_peer_channel_reach(&follower->channel, (const char *)hello->address,
