@@ -145,7 +145,8 @@ static int start_program(service_run *run, const baton_passed_fd *fds, uint32_t 
     run->program_started = r >= 0;
     if (r < 0)
         return r;
-    baton_cutover_open(&run->cutover, run->doors, run->engine, run->options, &run->instance);
+    baton_cutover_open(&run->cutover, run->doors, run->engine, run->options, &run->instance,
+                       &run->faults);
     return 0;
 }
 
@@ -163,13 +164,20 @@ static int promoted(void *context, const baton_passed_fd *fds, uint32_t fds_coun
     return 0;
 }
 
+static int aim(service_run *run, const char *standby_of, baton_error *error)
+{
+    int r = baton_follower_target_init(&run->target, standby_of, run->options->directory,
+                                       run->doors->service, run->instance.nonce, error);
+    run->target.compatible = &run->options->compatible;
+    run->target.faults = &run->faults;
+    return r;
+}
+
 /* Whom to follow, and what to begin with, before the engine opens. */
 static int find_active(service_run *run, baton_engine_options *options, baton_error *error)
 {
     baton_digest root;
-    int r =
-        baton_follower_target_init(&run->target, run->options->standby_of, run->options->directory,
-                                   run->doors->service, run->instance.nonce, error);
+    int r = aim(run, run->options->standby_of, error);
     if (r == 0)
         r = baton_bootstrap(&run->target, &root, error);
     if (r < 0)
@@ -243,6 +251,7 @@ static int start(service_run *run, baton_error *error)
     }
     if (r < 0)
         return r;
+    baton_peer_faults_count(&run->faults, baton_engine_metrics(run->engine));
     log_hydrated(run);
     r = baton_engine_watch(run->engine, run->signal_fd, EPOLLIN, on_signal, run);
     if (r < 0)
@@ -286,8 +295,7 @@ static int stand_by(service_run *run, baton_error *error)
         if ((r = baton_engine_turn(run->engine, DRAIN_TURN_NS, error)) < 0)
             break;
     if (r == 0)
-        r = baton_follower_target_init(&run->target, directory, run->options->directory,
-                                       run->doors->service, run->instance.nonce, error);
+        r = aim(run, directory, error);
     run->following = r == 0;
     return r < 0 ? r : start_following(run, error);
 }
@@ -401,6 +409,7 @@ static int run_service(const baton_doors *doors, const baton_run_options *option
     baton_drain_plan_init(&run.plan, &run.drain_actions, options->drain_deadline_ns,
                           options->snapshot_at_drain);
 
+    baton_peer_faults_init(&run.faults);
     int r = take_signals(&run, &error);
     if (r == 0)
         r = name_instance(&run, &error);
@@ -416,6 +425,7 @@ static int run_service(const baton_doors *doors, const baton_run_options *option
     if (r < 0)
         error.status = r;
     r = finish(&run, r, &error);
+    baton_peer_faults_fini(&run.faults);
     if (r < 0)
         baton_describe_failure(stderr, &error);
     return baton_exit_code(r);
@@ -463,7 +473,7 @@ int baton_run_command(const baton_doors *doors, int argc, char **argv)
         r = baton_error_set(&error, BATON_E_INVALID, arguments.positionals[0],
                             "`run` takes options only", "name the directory with --dir");
     } else if (r == 0) {
-        r = baton_run_options_read(options, &set, &error);
+        r = baton_run_options_read(options, &set, doors->service->version, &error);
         if (r == 0) {
             baton_log_set_sink(baton_log_to_fd, &log_fd, options->log_level);
             code = run_service(doors, options);

@@ -168,6 +168,10 @@ static json_t *control_status(void *context)
                         baton_describe_rto(&prediction, baton_engine_rates(run->engine)));
     json_object_set_new(answer, "hydrate", baton_describe_hydrate(&run->hydrate));
     json_object_set_new(answer, "drain", draining ? baton_describe_drain(&run->plan) : json_null());
+    json_t *window = baton_compatible_describe(&run->options->compatible);
+    if (json_is_object(window) && run->options->compatible.warn_only)
+        json_object_set_new(window, "outside", json_string("warn"));
+    json_object_set_new(answer, "compatibility", window);
     if (run->follower != NULL)
         json_object_set_new(answer, "follow", baton_follower_describe(run->follower));
     if (!run->following)

@@ -18,6 +18,7 @@ typedef struct {
     baton_drain_actions drain_actions;
     baton_drain_plan plan;
     baton_last_resort last_resort;
+    baton_peer_faults faults;
     baton_cutover cutover;    /* while it is the active */
     baton_follower *follower; /* NULL: it never was a standby */
     baton_follower_target target;
