@@ -48,8 +48,9 @@ static bool old_prepare(void *context)
         return false;
     }
     body.schema = baton_le32_put(status.schema);
-    const uint32_t count =
-        program->give_fds != NULL ? program->give_fds(cutover->doors->context, passed) : 0;
+    const uint32_t count = program->give_fds != NULL && !cutover->peer_is_remote
+                               ? program->give_fds(cutover->doors->context, passed)
+                               : 0;
     body.listeners_count = baton_le32_put(count);
     for (uint32_t i = 0; i < count; i++) {
         fds[i] = passed[i].fd;
@@ -303,7 +304,7 @@ static void close_feeder(baton_cutover *cutover)
 
 void baton_cutover_open(baton_cutover *cutover, const baton_doors *doors, baton_engine *engine,
                         const baton_run_options *options, const baton_instance *instance,
-                        baton_peer_faults *faults)
+                        baton_peer_door *door, baton_peer_faults *faults)
 {
     *cutover = (baton_cutover){.doors = doors, .engine = engine};
     set_actions(cutover);
@@ -321,6 +322,8 @@ void baton_cutover_open(baton_cutover *cutover, const baton_doors *doors, baton_
         .compatible = &options->compatible,
         .faults = faults,
         .backend = options->engine.backend,
+        .door = door,
+        .security = &options->peer_security,
     };
     baton_instance_nonce(instance, cutover->feeder_options.nonce);
     open_feeder(cutover);
@@ -377,6 +380,8 @@ int baton_cutover_begin(baton_cutover *cutover, const char *to, uint64_t max_gap
     cutover->peer_id = peer.id;
     memcpy(cutover->peer_nonce, peer.nonce, sizeof(cutover->peer_nonce));
     memcpy(cutover->peer_directory, peer.directory, sizeof(cutover->peer_directory));
+    cutover->peer_is_remote = peer.is_remote;
+    memcpy(cutover->peer_address, peer.address, sizeof(cutover->peer_address));
     cutover->peer_cut = false;
     cutover->try_number++;
     cutover->gap_ns = 0;
@@ -432,7 +437,7 @@ static int look_for_successor(baton_cutover *cutover, baton_error *error)
 {
     uint64_t header = 0;
     int lock_fd = -1;
-    if (cutover->old.state != BATON_OLD_GRANTED || !cutover->peer_cut ||
+    if (cutover->peer_is_remote || cutover->old.state != BATON_OLD_GRANTED || !cutover->peer_cut ||
         now_ns(NULL) - cutover->looked_ns < LOOK_NS)
         return 0;
     cutover->looked_ns = now_ns(NULL);

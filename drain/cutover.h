@@ -22,6 +22,8 @@ typedef struct {
     uint64_t peer_id;
     uint8_t peer_nonce[BATON_PEER_NONCE_BYTES];
     char peer_directory[256];
+    bool peer_is_remote; /* R12: nothing of its directory can be seen from here */
+    char peer_address[BATON_TCP_ADDRESS_TEXT_BYTES];
     bool peer_cut;      /* its connection ended after the grant */
     uint64_t looked_ns; /* for it, since */
     uint64_t try_number;
@@ -31,10 +33,11 @@ typedef struct {
     bool let_go;
 } baton_cutover;
 
-/* From here on standbys may connect; one that can't is no reason not to serve: it is logged. */
+/* From here on standbys may connect; one that can't is no reason not to serve: it is logged. door: NULL, or where
+ * they may by TCP, as long as the cutover lives. */
 void baton_cutover_open(baton_cutover *cutover, const baton_doors *doors, baton_engine *engine,
                         const baton_run_options *options, const baton_instance *instance,
-                        baton_peer_faults *faults);
+                        baton_peer_door *door, baton_peer_faults *faults);
 /* Begin: to is a nonce's text, or NULL when there is one standby only. Refused: BATON_E_REFUSED,
  * BATON_E_NOT_FOUND, BATON_E_LAGGING, ... */
 BATON_MUST_USE int baton_cutover_begin(baton_cutover *cutover, const char *to, uint64_t max_gap_ns,

@@ -1,5 +1,5 @@
-/* drain/feeder.h: the active's side of following (H2): DIR/handover.sock, and for each standby that
- * connects a thread with a journal reader of its own, which sends what has become durable.
+/* drain/feeder.h: the active's side of following (H2): DIR/handover.sock and a TCP address, and for each standby
+ * that connects a thread with a journal reader of its own, which sends what has become durable.
  *
  * The loop that serves clients is never held up: a thread reads the journal as any other process would,
  * and one whose standby takes nothing waits, or drops it; what it has not got yet it gets from the disk
@@ -13,6 +13,7 @@
 #pragma once
 
 #include "drain/fingerprint.h"
+#include "drain/peer_door.h"
 #include "drain/peer_faults.h"
 
 #define BATON_FEEDER_PEERS_MAX 8u
@@ -30,6 +31,8 @@ typedef struct {
     uint64_t epoch;
     baton_digest journal_id;
     baton_backend backend;
+    baton_peer_door *door; /* NULL: no TCP */
+    const baton_peer_security *security;
 } baton_feeder_options;
 
 /* A standby, as it is known now. */
@@ -42,6 +45,8 @@ typedef struct {
     uint8_t nonce[BATON_PEER_NONCE_BYTES];
     char version[32];
     char directory[256];
+    bool is_remote;                             /* it came over TCP */
+    char address[BATON_TCP_ADDRESS_TEXT_BYTES]; /* where its standbys would connect; "": unknown */
     uint32_t schema_write, schema_read_min;
     baton_position durable; /* there */
     uint64_t applied_seq;

@@ -49,6 +49,8 @@ static void make_own(feeder_peer *peer, baton_peer_hello *ret_own)
     ret_own->is_active = baton_le32_put(1);
     snprintf((char *)ret_own->directory, sizeof(ret_own->directory), "%s",
              feeder->options.directory);
+    if (feeder->options.door != NULL)
+        memcpy(ret_own->address, feeder->options.door->text, sizeof(ret_own->address));
     pthread_mutex_lock(&feeder->mutex);
     ret_own->schema_pinned = baton_le32_put(feeder->schema_pinned);
     ret_own->schema_finalized = baton_le32_put(feeder->schema_finalized);
@@ -62,6 +64,7 @@ static void note(feeder_peer *peer, const baton_peer_header *header, const baton
     memcpy(known->nonce, header->from, sizeof(known->nonce));
     memcpy(known->version, hello->version, sizeof(known->version));
     memcpy(known->directory, hello->directory, sizeof(known->directory));
+    baton_peer_channel_reach(&peer->channel, (const char *)hello->address, known->address);
     memcpy(known->layout, hello->layout, sizeof(known->layout));
     known->schema_write = baton_le32_get(hello->schema_write);
     known->schema_read_min = baton_le32_get(hello->schema_read_min);

@@ -49,13 +49,19 @@ void baton_feeder_put_copy(feeder_peer *peer, baton_peer_type type, const void *
     put(peer, type, 0, peer->letter.body, body_bytes);
 }
 
+/* Who it says that it is, else where it came from. */
+static const char *other_of(const feeder_peer *peer)
+{
+    return peer->known.directory[0] != '\0' ? peer->known.directory : peer->channel.other;
+}
+
 void baton_feeder_refuse(feeder_peer *peer, baton_peer_fault fault, const baton_error *error)
 {
     if (peer->ending)
         return;
     peer->refusal = baton_peer_refusal_put(error->status, error->why, error->todo);
     peer->refusing = peer->ending = true;
-    baton_peer_faults_tell(peer->feeder->options.faults, fault, error->why, peer->known.directory);
+    baton_peer_faults_tell(peer->feeder->options.faults, fault, error->why, other_of(peer));
     if (peer->out.sent == 0) /* else behind the one that it is in the midst of */
         baton_peer_drop(&peer->out);
 }
@@ -176,7 +182,7 @@ static void take_step(feeder_peer *peer, const baton_peer_header *header, const 
         return;
     }
     baton_peer_faults_tell(peer->feeder->options.faults, BATON_PEER_FAULT_IGNORED,
-                           baton_peer_type_name((baton_peer_type)type), peer->known.directory);
+                           baton_peer_type_name((baton_peer_type)type), other_of(peer));
     if (++peer->ignored_count > IGNORED_MAX)
         out_of_place(peer, "it says again and again what nobody asked for");
 }
@@ -185,7 +191,7 @@ static void take_step(feeder_peer *peer, const baton_peer_header *header, const 
 static void take_leave(feeder_peer *peer, const baton_peer_refusal *body)
 {
     baton_peer_faults_tell(peer->feeder->options.faults, BATON_PEER_FAULT_LEFT,
-                           (const char *)body->why, peer->known.directory);
+                           (const char *)body->why, other_of(peer));
     peer->ending = true;
 }
 
@@ -253,7 +259,7 @@ static bool hear(feeder_peer *peer)
             baton_peer_took(&peer->inbox);
             continue;
         }
-        r = baton_peer_receive(&peer->inbox, peer->fd);
+        r = baton_peer_receive(&peer->inbox, &peer->channel);
         if (r < 0)
             return false;
         if (r == 0)
@@ -354,7 +360,7 @@ static bool push(feeder_peer *peer, bool *ret_idle)
         return true;
     }
     const size_t before = peer->out.sent;
-    int r = baton_peer_send(&peer->out, peer->fd);
+    int r = baton_peer_send(&peer->out, &peer->channel);
     if (peer->out.sent != before)
         peer->sent_ns = now_ns();
     *ret_idle = r == 0;
@@ -366,10 +372,10 @@ static bool push(feeder_peer *peer, bool *ret_idle)
 static void wait(feeder_peer *peer, uint64_t seen)
 {
     baton_feeder *feeder = peer->feeder;
-    struct pollfd wanted[] = {
-        {.fd = peer->fd, .events = (short)(POLLIN | (peer->out.busy ? POLLOUT : 0))},
-        {.fd = peer->wake_fd, .events = POLLIN},
-        {.fd = feeder->stop_fd, .events = POLLIN}};
+    struct pollfd wanted[] = {{.fd = peer->channel.fd,
+                               .events = baton_peer_channel_wants(&peer->channel, peer->out.busy)},
+                              {.fd = peer->wake_fd, .events = POLLIN},
+                              {.fd = feeder->stop_fd, .events = POLLIN}};
     if (peer->out.busy && !peer->known.following)
         wanted[0].events = POLLOUT; /* the next request waits */
     atomic_store(&peer->sleeping, true);
@@ -390,11 +396,9 @@ static bool too_slow(feeder_peer *peer)
     const bool is_silent = peer->files.manifest_fd < 0 &&
                            now - peer->heard_ns > (peer->known.following ? SILENCE_NS : HELLO_NS);
     if (is_deaf)
-        baton_peer_faults_tell(faults, BATON_PEER_FAULT_DEAF, "it takes nothing",
-                               peer->known.directory);
+        baton_peer_faults_tell(faults, BATON_PEER_FAULT_DEAF, "it takes nothing", other_of(peer));
     else if (is_silent)
-        baton_peer_faults_tell(faults, BATON_PEER_FAULT_SILENT, "it says nothing",
-                               peer->known.directory);
+        baton_peer_faults_tell(faults, BATON_PEER_FAULT_SILENT, "it says nothing", other_of(peer));
     return is_deaf || is_silent;
 }
 
@@ -415,7 +419,7 @@ static void converse(feeder_peer *peer)
         return;
     /* What the loop said last is worth a try: the abort of a service that drains. */
     while (peer->out.busy || put_letter(peer))
-        if (baton_peer_send(&peer->out, peer->fd) != 1)
+        if (baton_peer_send(&peer->out, &peer->channel) != 1)
             return;
 }
 
@@ -430,7 +434,8 @@ void *baton_feeder_peer_main(void *context)
     baton_feeder_files_close(peer);
     free(peer->files.buffer);
     baton_peer_inbox_fini(&peer->inbox);
-    (void)shutdown(peer->fd, SHUT_RDWR);
+    if (!atomic_load(&peer->superfluous)) /* whoever takes its place waits for it */
+        baton_peer_channel_linger(&peer->channel, peer->feeder->stop_fd);
     atomic_store(&peer->ended, true);
     if (peer->posted)
         (void)baton_feeder_post(peer, NULL, NULL);

@@ -25,7 +25,8 @@ typedef struct baton_follower {
                     baton_error *error);
     void *context;
 
-    int fd; /* -1: not connected */
+    baton_peer_channel channel; /* fd -1: not connected */
+    uint32_t watched;           /* events of it */
     baton_peer_inbox inbox;
     follower_letter letters[LETTERS_MAX];
     uint32_t letters_first, letters_count;
@@ -45,6 +46,7 @@ typedef struct baton_follower {
     uint8_t active_nonce[BATON_PEER_NONCE_BYTES];
     char active_version[32];
     char active_directory[256];
+    char active_address[BATON_TCP_ADDRESS_TEXT_BYTES]; /* where it listens; "": unknown */
     uint64_t batches_count;
     baton_error last_refusal; /* of the active, or why there is no connection */
     int fatal;                /* of no use any more */

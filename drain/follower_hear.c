@@ -70,6 +70,8 @@ static void take_welcome(baton_follower *follower, const baton_peer_header *head
     memcpy(follower->active_directory, hello->directory, sizeof(follower->active_directory));
     if (!may_follow(follower, header, hello))
         return;
+    baton_peer_channel_reach(&follower->channel, (const char *)hello->address,
+                             follower->active_address);
     baton_engine_follow_end(follower->engine, &end, &digest, &needs_start);
     body.after = baton_peer_position_put(end);
     memcpy(body.digest, digest.bytes, sizeof(body.digest));
@@ -241,7 +243,8 @@ void baton_follower_hear(baton_follower *follower)
 {
     follower->held_back = false;
     follower->more = true;
-    for (uint32_t i = 0; i < MESSAGES_PER_TURN && follower->fd >= 0 && follower->fatal == 0; i++) {
+    for (uint32_t i = 0; i < MESSAGES_PER_TURN && follower->channel.fd >= 0 && follower->fatal == 0;
+         i++) {
         const baton_peer_header *header;
         const void *body;
         baton_error error = {0};
@@ -258,7 +261,7 @@ void baton_follower_hear(baton_follower *follower)
                 follower->more = false;
                 return;
             }
-            if (follower->fd >= 0)
+            if (follower->channel.fd >= 0)
                 baton_peer_took(&follower->inbox);
             int stepped = baton_new_step(&follower->cutover, &error);
             if (stepped < 0)
@@ -267,9 +270,9 @@ void baton_follower_hear(baton_follower *follower)
                 return;
             continue;
         }
-        r = baton_peer_receive(&follower->inbox, follower->fd);
+        r = baton_peer_receive(&follower->inbox, &follower->channel);
         if (r < 0)
-            baton_follower_cut_for(follower, r, "it has hung up");
+            baton_follower_cut(follower, &follower->channel.error);
         if (r <= 0) {
             follower->more = false;
             return;

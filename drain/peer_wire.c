@@ -168,6 +168,7 @@ static bool hello_fits(const baton_peer_hello *body, uint32_t bytes)
            is_text(body->service, sizeof(body->service), false) &&
            is_text(body->version, sizeof(body->version), false) &&
            is_text(body->directory, sizeof(body->directory), false) && body->directory[0] == '/' &&
+           is_text(body->address, sizeof(body->address), true) &&
            baton_le32_get(body->is_active) <= 1;
 }
 

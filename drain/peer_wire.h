@@ -80,6 +80,7 @@ typedef struct {
     uint8_t service[32];
     uint8_t version[32];
     uint8_t directory[256]; /* the sender's, absolute */
+    uint8_t address[64];    /* HOST:PORT where its standbys connect; empty: its Unix socket alone */
     baton_le32 schema_write;
     baton_le32 schema_read_min;
     baton_le64 highest_name; /* epoch of the last segment name in it */
@@ -168,7 +169,7 @@ typedef struct {
 
 static_assert(sizeof(baton_peer_header) == 112, "handover protocol 1");
 static_assert(sizeof(baton_peer_entry_type) == 8, "handover protocol 1");
-static_assert(sizeof(baton_peer_hello) == 928, "handover protocol 1");
+static_assert(sizeof(baton_peer_hello) == 992, "handover protocol 1");
 static_assert(offsetof(baton_peer_hello, protocol_lowest) == 0, "every handover protocol");
 static_assert(sizeof(baton_peer_refusal) == 520, "handover protocol 1");
 static_assert(sizeof(baton_peer_snapshot) == 48, "handover protocol 1");

@@ -146,7 +146,7 @@ static int start_program(service_run *run, const baton_passed_fd *fds, uint32_t 
     if (r < 0)
         return r;
     baton_cutover_open(&run->cutover, run->doors, run->engine, run->options, &run->instance,
-                       &run->faults);
+                       run->door.fd >= 0 ? &run->door : NULL, &run->faults);
     return 0;
 }
 
@@ -167,7 +167,8 @@ static int promoted(void *context, const baton_passed_fd *fds, uint32_t fds_coun
 static int aim(service_run *run, const char *standby_of, baton_error *error)
 {
     int r = baton_follower_target_init(&run->target, standby_of, run->options->directory,
-                                       run->doors->service, run->instance.nonce, error);
+                                       run->doors->service, run->instance.nonce,
+                                       &run->options->peer_security, run->door.text, error);
     run->target.compatible = &run->options->compatible;
     run->target.faults = &run->faults;
     return r;
@@ -198,7 +199,7 @@ static int start_following(service_run *run, baton_error *error)
         return baton_error_set(error, -ENOMEM, "follow", NULL, "give the process more memory");
     run->follower->promoted = promoted;
     run->follower->context = run;
-    baton_log(INFO, "service.standby", BATON_LOG_TEXT("of", run->target.socket_path),
+    baton_log(INFO, "service.standby", BATON_LOG_TEXT("of", run->target.active.text),
               BATON_LOG_TEXT("control", run->options->control_path),
               BATON_LOG_TEXT("nonce", run->instance.nonce));
     return baton_follower_open(run->follower, run->doors, run->engine, &run->target, error);
@@ -240,7 +241,9 @@ static int start(service_run *run, baton_error *error)
                                   &actions);
     if (r < 0)
         return baton_error_set(error, r, "start", NULL, "raise the limit of open files");
-    if (run->options->standby_of != NULL)
+    if (run->options->peer_listen.bytes > 0)
+        r = baton_peer_door_open(&run->door, &run->options->peer_listen, error);
+    if (r == 0 && run->options->standby_of != NULL)
         r = find_active(run, &options, error);
     if (r == 0)
         r = baton_engine_open(run->doors->service, run->options->directory, &options, &hooks,
@@ -278,11 +281,22 @@ static int turn_handover(service_run *run, uint64_t *ret_sleep_ns, baton_error *
     return r;
 }
 
+/* One on another host has to say where. */
+static bool can_follow_successor(const service_run *run)
+{
+    if (!run->cutover.peer_is_remote || run->cutover.peer_address[0] != '\0')
+        return true;
+    baton_log(WARN, "handover.not_standby",
+              BATON_LOG_TEXT("why", "the successor has no --peer-listen: this one ends"));
+    return false;
+}
+
 /* The successor serves: what was the active follows it, with the state that is there. */
 static int stand_by(service_run *run, baton_error *error)
 {
-    char directory[sizeof(run->cutover.peer_directory)];
-    memcpy(directory, run->cutover.peer_directory, sizeof(directory));
+    char successor[sizeof(run->cutover.peer_directory)];
+    snprintf(successor, sizeof(successor), "%s",
+             run->cutover.peer_is_remote ? run->cutover.peer_address : run->cutover.peer_directory);
     if (run->control != NULL)
         baton_control_turn(run->control); /* who waits for the handover gets its answer */
     if (run->program_started && run->doors->program->stop != NULL)
@@ -295,7 +309,7 @@ static int stand_by(service_run *run, baton_error *error)
         if ((r = baton_engine_turn(run->engine, DRAIN_TURN_NS, error)) < 0)
             break;
     if (r == 0)
-        r = aim(run, directory, error);
+        r = aim(run, successor, error);
     run->following = r == 0;
     return r < 0 ? r : start_following(run, error);
 }
@@ -311,7 +325,8 @@ static int serve(service_run *run, baton_error *error)
         if (r < 0)
             return r;
         const bool fenced = run->cutover.old.state == BATON_OLD_FENCED;
-        if (fenced && run->options->standby_after_handover && !run->leaving) {
+        if (fenced && run->options->standby_after_handover && !run->leaving &&
+            can_follow_successor(run)) {
             r = stand_by(run, error);
             if (r < 0)
                 return r;
@@ -390,6 +405,7 @@ static int finish(service_run *run, int status, baton_error *error)
     run->follower = NULL;
     if (run->signal_fd >= 0)
         close(run->signal_fd);
+    baton_peer_door_close(&run->door);
     baton_last_resort_disarm(&run->last_resort);
     return status;
 }
@@ -401,6 +417,7 @@ static int run_service(const baton_doors *doors, const baton_run_options *option
         .doors = doors,
         .options = options,
         .signal_fd = -1,
+        .door.fd = -1,
         .hydrating.loop.epoll_fd = -1,
         .started_ns = now_ns(NULL),
         .drain_actions = baton_run_drain_actions,

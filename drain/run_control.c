@@ -150,10 +150,13 @@ static json_t *control_status(void *context)
     json_t *answer = json_object();
     if (answer == NULL || baton_engine_status_get(run->engine, &status) < 0)
         return answer;
-    const char *phase = run->following                              ? "following"
-                        : draining                                  ? "draining"
-                        : baton_old_is_under_way(&run->cutover.old) ? "handing over"
-                                                                    : "running";
+    /* Fenced it may still wait for a snapshot that is being taken; it serves no more. */
+    const bool handing_over =
+        baton_old_is_under_way(&run->cutover.old) || run->cutover.old.state == BATON_OLD_FENCED;
+    const char *phase = run->following ? "following"
+                        : draining     ? "draining"
+                        : handing_over ? "handing over"
+                                       : "running";
     json_object_set_new(answer, "phase", json_string(phase));
     json_t *engine = baton_describe_engine(&status);
     if (engine != NULL)
@@ -167,6 +170,8 @@ static json_t *control_status(void *context)
     json_object_set_new(answer, "rto",
                         baton_describe_rto(&prediction, baton_engine_rates(run->engine)));
     json_object_set_new(answer, "hydrate", baton_describe_hydrate(&run->hydrate));
+    json_object_set_new(answer, "peer_listen",
+                        run->door.fd >= 0 ? baton_describe_text(run->door.text) : json_null());
     json_object_set_new(answer, "drain", draining ? baton_describe_drain(&run->plan) : json_null());
     json_t *window = baton_compatible_describe(&run->options->compatible);
     if (json_is_object(window) && run->options->compatible.warn_only)

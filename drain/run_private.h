@@ -22,8 +22,9 @@ typedef struct {
     baton_cutover cutover;    /* while it is the active */
     baton_follower *follower; /* NULL: it never was a standby */
     baton_follower_target target;
-    bool following; /* a standby, that was not promoted */
-    bool leaving;   /* a standby that is to end */
+    baton_peer_door door; /* fd -1: none */
+    bool following;       /* a standby, that was not promoted */
+    bool leaving;         /* a standby that is to end */
     int signal_fd;
     bool program_started;
     bool drain_snapshot_begun;

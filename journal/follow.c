@@ -285,8 +285,8 @@ static int begin_epoch(baton_journal *journal, uint64_t epoch, baton_error *erro
     else
         journal_segment_set_state(journal->current, SEGMENT_FINISHING);
     journal->epoch = epoch;
-    journal_next_outdated(journal);
     journal_first_stand(journal, segment);
+    journal_next_outdated(journal);
     return 0;
 }
 
@@ -395,8 +395,8 @@ int baton_journal_promote(baton_journal *journal, uint64_t epoch, baton_error *e
         journal_segment_set_state(journal->current, SEGMENT_FINISHING);
     else
         journal->oldest_index = journal_oldest_index(journal, segment);
-    journal_next_outdated(journal);
     journal_first_stand(journal, segment);
+    journal_next_outdated(journal);
     baton_log(INFO, "journal.promoted", BATON_LOG_TEXT("dir", journal->directory),
               BATON_LOG_NUMBER("epoch", epoch), BATON_LOG_NUMBER("last_seq", journal->last_seq));
     return 0;

@@ -7,10 +7,15 @@
 static const char verify_help[] =
     "baton journal verify DIR [DIR...] [--io auto|uring|threads] [-o text|json]\n"
     "\n"
-    "Check every byte that recovery would accept. With several directories, in the order of their "
-    "handovers, also that each\n"
-    "goes on exactly where the one before ends: same journal, next seq, higher epoch, unbroken "
-    "digest chain.\n"
+    "Check every byte that recovery would accept. With several directories also that each and the "
+    "one "
+    "before it are\n"
+    "one journal, whichever way it was handed over: one of the two goes on exactly where the other "
+    "ends, in an unbroken\n"
+    "digest chain; no seq has two writers, no epoch was begun in both. Where they part, it says "
+    "after "
+    "which entry.\n"
+    "An epoch of 4294967296 or more says that a promotion was forced, and how often.\n"
     "An absent or empty journal is fine. Exit codes: 0 good, 10 a torn tail (the next start or "
     "`repair` cuts it),\n"
     "11 acknowledged data is damaged.\n"
@@ -83,6 +88,8 @@ json_t *journal_describe(const char *directory, int status, const baton_journal_
                   (int)summary->closed);
     if (object == NULL)
         return NULL;
+    json_object_set_new(object, "forced_promotions",
+                        json_number(baton_epoch_forced_count(summary->epoch)));
     json_object_set_new(object, "first_seq", json_number(summary->recovery.first_seq));
     json_object_set_new(object, "last_seq", json_number(summary->recovery.last.seq));
     json_object_set_new(object, "segments", json_number(summary->segments_count));
@@ -105,11 +112,16 @@ static void print_verdict(const char *directory, int status, const baton_journal
         printf("%s: %s\n", directory, word);
         return;
     }
-    printf("%s: %s: %llu entries, seq %llu to %llu, epoch %llu, %llu segments%s\n", directory, word,
-           (unsigned long long)summary->entries_count,
-           (unsigned long long)summary->recovery.first_seq,
-           (unsigned long long)summary->recovery.last.seq, (unsigned long long)summary->epoch,
-           (unsigned long long)summary->segments_count, summary->closed ? ", closed" : "");
+    const uint64_t forced = baton_epoch_forced_count(summary->epoch);
+    char promoted[80] = "";
+    if (forced > 0)
+        snprintf(promoted, sizeof(promoted), ", promoted by force %llu time%s",
+                 (unsigned long long)forced, forced == 1 ? "" : "s");
+    printf(
+        "%s: %s: %llu entries, seq %llu to %llu, epoch %llu, %llu segments%s%s\n", directory, word,
+        (unsigned long long)summary->entries_count, (unsigned long long)summary->recovery.first_seq,
+        (unsigned long long)summary->recovery.last.seq, (unsigned long long)summary->epoch,
+        (unsigned long long)summary->segments_count, summary->closed ? ", closed" : "", promoted);
 }
 
 /* Damage is worse than an error that may be about this run only, and that is worse than a tail
@@ -141,23 +153,29 @@ static int check_one(const char *named, const check_options *chosen, json_t *res
     return r < 0 ? fail_with(&error) : 0;
 }
 
-static int check_continues(const char *previous, const char *next, const check_options *chosen,
-                           json_t *results)
+static int check_pair(const char *first, const char *second, const check_options *chosen,
+                      json_t *results)
 {
     baton_error error = {.offset = UINT64_MAX};
+    baton_journal_pair pair = {0};
     char room[2][JOURNAL_DIRECTORY_BYTES];
-    previous = journal_in(previous, room[0]);
-    next = journal_in(next, room[1]);
-    int r = baton_journal_verify_continues(previous, next, chosen->backend, &error);
+    first = journal_in(first, room[0]);
+    second = journal_in(second, room[1]);
+    int r = baton_journal_verify_pair(first, second, chosen->backend, &pair, &error);
     error.status = r;
+    const char *shorter = pair.first_goes_on ? second : first;
+    const char *longer = pair.first_goes_on ? first : second;
     if (chosen->json) {
-        json_t *object = json_pack("{s:o, s:o, s:b}", "previous", json_text(previous), "next",
-                                   json_text(next), "continues", (int)(r == 0));
+        json_t *object = json_pack("{s:o, s:o, s:b, s:b}", "previous", json_text(shorter), "next",
+                                   json_text(longer), "continues", (int)(r == 0), "same_end",
+                                   (int)(r == 0 && !pair.first_goes_on && !pair.second_goes_on));
         if (r < 0 && object != NULL)
             json_object_set_new(object, "error", json_error(&error));
         json_array_append_new(results, object);
+    } else if (r == 0 && !pair.first_goes_on && !pair.second_goes_on) {
+        printf("%s and %s end with the same batch: one chain\n", first, second);
     } else if (r == 0) {
-        printf("%s goes on where %s ends\n", next, previous);
+        printf("%s goes on where %s ends: one chain, one writer for each seq\n", longer, shorter);
     }
     return r < 0 ? fail_with(&error) : 0;
 }
@@ -174,7 +192,7 @@ int journal_verify(int argc, char **argv)
     for (int i = optind; i < argc; i++)
         code = worse_code(code, check_one(argv[i], &chosen, journals));
     for (int i = optind + 1; i < argc && (code == 0 || code == 10); i++)
-        code = worse_code(code, check_continues(argv[i - 1], argv[i], &chosen, handovers));
+        code = worse_code(code, check_pair(argv[i - 1], argv[i], &chosen, handovers));
     if (!chosen.json) {
         json_decref(journals);
         json_decref(handovers);

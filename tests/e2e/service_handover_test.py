@@ -68,7 +68,9 @@ class HandoverCase(ServiceCase):
         return self.service("handover", "-o", "json", *options, where=str(directory), check=check)
 
     def assert_one_journal(self, *directories):
+        """One writer for each seq, whichever is named first."""
         self.baton("journal", "verify", *directories, check=0)
+        self.baton("journal", "verify", *reversed(directories), check=0)
 
 
 class Toy(HandoverCase):
@@ -139,6 +141,7 @@ class Toy(HandoverCase):
             counts.append(tuple(len(os.listdir(f"/proc/{pid}/fd")) for pid in (first, second)))
             self.handover(active, check=0)
             self.assertEqual(self.client().add(1, 1), f"{number + 2} 1 {number + 2}")
+            self.assert_one_journal(*directories)
         # A segment that is being made has a descriptor for a moment; one left open at each handover would be eight.
         for before, after in zip(counts[2], counts[10]):
             self.assertLess(after, before + 4, counts)
@@ -509,7 +512,7 @@ class Peers(HandoverCase):
         for bytes_sent, words in ((b"GET / HTTP/1.1\r\n\r\n" + bytes(200), b"does not speak the handover protocol"),
                                   (b"BATONHND" + struct.pack("<HH", 9, 1) + bytes(100), b"it speaks handover protocol 9"),
                                   (b"BATONHND" + struct.pack("<HHI", 1, 99, 0) + bytes(96), b"type 99 is unknown"),
-                                  (b"BATONHND" + struct.pack("<HHI", 1, 1, 928) + bytes(1024), b"its digest does not fit")):
+                                  (b"BATONHND" + struct.pack("<HHI", 1, 1, 992) + bytes(1088), b"its digest does not fit")):
             peer = self.connect()
             peer.sendall(bytes_sent)
             self.assertIn(words, self.end_of(peer))

@@ -20,7 +20,7 @@ from xxh3 import xxh3_128  # noqa: E402
 NAMES = dict(zip(range(1, 19), "HELLO WELCOME REFUSE FETCH SNAPSHOT PIECE FOLLOW START BATCH ACK PREPARE READY FINAL ANSWER "
                                "GRANT TAKEN ABORT AUTHORITY".split()))
 HEADER = struct.Struct("<8sHHIQQ16s16s16sI12s16s")
-HELLO_BODY = struct.Struct("<II32s32s256sIIQ24sQIIIIII16s512s")
+HELLO_BODY = struct.Struct("<II32s32s256s64sIIQ24sQIIIIII16s512s")
 REFUSAL = struct.Struct("<I4x256s256s")
 POSITION = struct.Struct("<QQQ")
 NOBODY = bytes(16)
@@ -54,16 +54,17 @@ class Hello:
 
     def __init__(self, body=None, **fields):
         if body is not None:
-            (self.protocol_lowest, self.protocol_highest, service, version, directory, self.schema_write,
+            (self.protocol_lowest, self.protocol_highest, service, version, directory, address, self.schema_write,
              self.schema_read_min, self.highest_name, self.durable, self.applied_seq, self.is_active, self.schema_pinned,
              self.schema_finalized, self.journal_format, self.batch_bytes_max, count, self.layout,
              types) = HELLO_BODY.unpack(body[:HELLO_BODY.size])
             self.service, self.version, self.directory = text_of(service), text_of(version), text_of(directory)
+            self.address = text_of(address)
             self.entry_types = [struct.unpack_from("<HxxI", types, 8 * n) for n in range(min(count, 64))]
             self.more = body[HELLO_BODY.size:]
         else:
             self.protocol_lowest = self.protocol_highest = 1
-            self.service, self.version, self.directory = "toy", "1.0.0", "/nowhere"
+            self.service, self.version, self.directory, self.address = "toy", "1.0.0", "/nowhere", ""
             self.schema_write = self.schema_read_min = self.schema_pinned = 1
             self.highest_name = self.applied_seq = self.is_active = self.schema_finalized = 0
             self.durable, self.layout, self.more = bytes(24), NOBODY, b""
@@ -78,7 +79,7 @@ class Hello:
     def __bytes__(self):
         types = b"".join(struct.pack("<HxxI", *one) for one in self.entry_types)
         return HELLO_BODY.pack(self.protocol_lowest, self.protocol_highest, self.service.encode(), self.version.encode(),
-                               self.directory.encode(), self.schema_write, self.schema_read_min, self.highest_name,
+                               self.directory.encode(), self.address.encode(), self.schema_write, self.schema_read_min, self.highest_name,
                                self.durable, self.applied_seq, self.is_active, self.schema_pinned, self.schema_finalized,
                                self.journal_format, self.batch_bytes_max, self.entry_types_count, self.layout,
                                types) + self.more

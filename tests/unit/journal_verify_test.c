@@ -142,6 +142,80 @@ static void successor_goes_on_in_its_own_directory(void **state)
     assert_int_equal(continues(stage), BATON_E_DIVERGED);
 }
 
+static int pair(verify_stage *stage, bool turned, baton_journal_pair *ret_pair)
+{
+    return baton_journal_verify_pair(turned ? stage->new.directory : stage->old.directory,
+                                     turned ? stage->old.directory : stage->new.directory,
+                                     BATON_BACKEND_THREADS, ret_pair, &stage->error);
+}
+
+static void either_order_says_the_same(void **state)
+{
+    verify_stage *stage = *state;
+    baton_journal_pair found;
+
+    hand_over(stage);
+    builder_epoch(&stage->new, 5);
+    builder_batch(&stage->new, 2);
+    assert_int_equal(pair(stage, false, &found), 0);
+    assert_true(found.second_goes_on && !found.first_goes_on);
+    assert_int_equal(pair(stage, true, &found), 0);
+    assert_true(found.first_goes_on && !found.second_goes_on);
+    assert_int_equal(baton_journal_verify_continues(stage->new.directory, stage->old.directory,
+                                                    BATON_BACKEND_THREADS, &stage->error),
+                     BATON_E_DIVERGED);
+}
+
+/* The old one went on after its successor had begun: what no handover does. */
+static void two_writers_are_named(void **state)
+{
+    verify_stage *stage = *state;
+    baton_journal_pair found;
+
+    hand_over(stage);
+    builder_epoch(&stage->new, BATON_EPOCH_FORCED + 5);
+    builder_batch(&stage->new, 2);
+    builder_batch(&stage->new, 2);
+    builder_batch(&stage->old, 1);
+    for (int turned = 0; turned < 2; turned++) {
+        assert_int_equal(pair(stage, turned, &found), BATON_E_DIVERGED);
+        assert_non_null(strstr(stage->error.why, "two writers after entry 3"));
+        assert_non_null(strstr(stage->error.why, "by epoch 4294967301"));
+        assert_non_null(strstr(stage->error.why, "forced"));
+    }
+}
+
+static void an_end_without_entries_that_parts_is_told_apart(void **state)
+{
+    verify_stage *stage = *state;
+    baton_journal_pair found;
+
+    hand_over(stage);
+    builder_epoch(&stage->new, 5);
+    builder_batch(&stage->new, 2);
+    builder_mark(&stage->old, 0);
+    assert_int_equal(pair(stage, false, &found), BATON_E_DIVERGED);
+    assert_non_null(strstr(stage->error.why, "the first has 0 entries after it, the second 2"));
+}
+
+static void an_epoch_that_was_begun_in_both_is_found(void **state)
+{
+    verify_stage *stage = *state;
+    baton_journal_pair found;
+    char directory[sizeof(stage->new.directory)];
+
+    memcpy(directory, stage->new.directory, sizeof(directory));
+    builder_epoch(&stage->old, 1);
+    builder_batch(&stage->old, 3);
+    stage->new = stage->old;
+    memcpy(stage->new.directory, directory, sizeof(directory));
+    builder_epoch(&stage->old, 2);
+    builder_epoch(&stage->new, 2);
+    builder_batch(&stage->new, 2);
+    assert_int_equal(pair(stage, false, &found), BATON_E_DIVERGED);
+    assert_non_null(strstr(stage->error.why, "epoch 2 was begun in both"));
+}
+
 static void successor_without_a_batch_is_one_too(void **state)
 {
     verify_stage *stage = *state;
@@ -175,6 +249,10 @@ int main(void)
         TEST(summary_counts_what_is_there),
         TEST(torn_tail_and_damage_have_their_own_results),
         TEST(successor_goes_on_in_its_own_directory),
+        TEST(either_order_says_the_same),
+        TEST(two_writers_are_named),
+        TEST(an_end_without_entries_that_parts_is_told_apart),
+        TEST(an_epoch_that_was_begun_in_both_is_found),
         TEST(successor_without_a_batch_is_one_too),
         TEST(journals_that_do_not_belong_together_are_told_apart),
     };

@@ -278,10 +278,29 @@ BATON_MUST_USE int baton_journal_stat_get(const char *directory, baton_backend b
                                           baton_progress progress, void *progress_context,
                                           baton_journal_stat *ret_stat, baton_error *error);
 void baton_journal_stat_fini(baton_journal_stat *stat);
-/* `next` goes on where `previous` ends: same id, next seq, higher epoch, unbroken chain (H3).
- * Both already verified. */
+/* Two directories of one journal, after handovers, in either order: both already verified. One writer
+ * for each seq (H3): every batch that both have is the same, byte for byte, one of the two holds the end
+ * of the other in its unbroken chain, and no epoch was begun in both. Else BATON_E_DIVERGED, which says
+ * where they part, and whether there were two writers; BATON_E_OTHER_JOURNAL, BATON_E_NOT_FOUND (one
+ * is empty). Beside living writers it speaks of what was published when it looked. */
+typedef struct {
+    bool first_goes_on;  /* the first has all of the second, and more */
+    bool second_goes_on; /* or the other way round; neither: both end with the same batch */
+} baton_journal_pair;
+BATON_MUST_USE int baton_journal_verify_pair(const char *first, const char *second,
+                                             baton_backend backend, baton_journal_pair *ret_pair,
+                                             baton_error *error);
+/* The same, and it is `next` that goes on. */
 BATON_MUST_USE int baton_journal_verify_continues(const char *previous, const char *next,
                                                   baton_backend backend, baton_error *error);
+
+/* A forced promotion (two hosts, and the operator decided) adds this to the epoch: so the epoch itself
+ * says how often that was done. */
+#define BATON_EPOCH_FORCED (UINT64_C(1) << 32)
+static inline uint64_t baton_epoch_forced_count(uint64_t epoch)
+{
+    return epoch / BATON_EPOCH_FORCED;
+}
 
 typedef struct {
     uint64_t cut_bytes;
