@@ -434,7 +434,9 @@ void *baton_feeder_peer_main(void *context)
     baton_feeder_files_close(peer);
     free(peer->files.buffer);
     baton_peer_inbox_fini(&peer->inbox);
-    if (!atomic_load(&peer->superfluous)) /* whoever takes its place waits for it */
+    if (atomic_load(&peer->superfluous)) /* whoever takes its place waits for it */
+        (void)shutdown(peer->channel.fd, SHUT_RDWR);
+    else
         baton_peer_channel_linger(&peer->channel, peer->feeder->stop_fd);
     atomic_store(&peer->ended, true);
     if (peer->posted)
