@@ -298,6 +298,15 @@ static int is_there(const char *directory, baton_digest root, baton_error *error
     return r;
 }
 
+/* Nothing stays that claims to be a snapshot. */
+static void take_back(const char *directory, const baton_peer_snapshot *said)
+{
+    char path[BATON_SNAPSHOT_PATH_BYTES];
+    if (baton_snapshot_path(path, directory, baton_le64_get(said->seq), baton_le64_get(said->epoch),
+                            BATON_NAME_MANIFEST) == 0)
+        (void)unlink(path);
+}
+
 static int fetch(fetching *self, const char *directory, baton_digest *ret_root)
 {
     const baton_peer_header *header;
@@ -324,9 +333,11 @@ static int fetch(fetching *self, const char *directory, baton_digest *ret_root)
         r = fetch_file(self, directory, &said, true);
     if (r == 0)
         r = is_there(directory, *ret_root, self->error);
-    if (r == 0)
+    if (r == 0) {
+        take_back(directory, &said);
         return baton_error_set(self->error, BATON_E_DAMAGED, what_fetch,
                                "what came is not what was named", "look at the active's snapshots");
+    }
     if (r == 1)
         baton_log(INFO, "handover.snapshot_fetched",
                   BATON_LOG_NUMBER("seq", baton_le64_get(said.seq)),

@@ -229,3 +229,46 @@ class Active:
                 peer.socket.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
+
+
+class Relay:
+    """Between a standby and its active, message by message: pass_on(from_active, message) says what goes through: a list."""
+
+    def __init__(self, case, path, active, pass_on):
+        self.active, self.pass_on = str(active), pass_on
+        self.lock = threading.Lock()
+        self.front = Active(case, path, self.talk)
+        self.backs = []
+
+    def talk(self, front):
+        back = Peer.connect(self.active)
+        self.backs.append(back)
+        threading.Thread(target=self.pump, args=(front, back, False), daemon=True).start()
+        try:
+            self.pump(back, front, True)
+        finally:
+            back.close()
+
+    def pump(self, source, sink, from_active):
+        try:
+            while True:
+                message = source.hear()
+                if message is None:
+                    break
+                with self.lock:
+                    passed = self.pass_on(from_active, message)
+                for one in passed:
+                    data = one.header + one.body
+                    if one.fds:
+                        data = data[socket.send_fds(sink.socket, [data], one.fds):]
+                        for fd in one.fds:
+                            os.close(fd)
+                    if data:
+                        sink.socket.sendall(data)
+        except OSError:
+            pass
+        for end in (source, sink):
+            try:
+                end.socket.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
