@@ -101,6 +101,8 @@ static bool old_all_released(void *context)
     const baton_program *program = cutover->doors->program;
     if (!baton_engine_all_released(cutover->engine))
         return false;
+    if (baton_cutover_passes_connections(cutover))
+        return true; /* what is not sent goes along */
     return program->all_sent == NULL || program->all_sent(cutover->doors->context) ||
            now_ns(NULL) - cutover->old.stopped_ns > cutover->old.max_gap_ns / SENT_SHARE;
 }
@@ -115,6 +117,7 @@ static void old_offer(void *context, const baton_engine_point *point)
 {
     baton_cutover *cutover = context;
     const baton_peer_point body = baton_peer_point_put(point);
+    baton_cutover_give_connections(cutover);
     (void)send_to(cutover, BATON_PEER_FINAL, &body, sizeof(body));
 }
 
@@ -276,13 +279,11 @@ static void open_feeder(baton_cutover *cutover)
     baton_error error = {0};
     cutover->epoch = cutover->feeder_options.epoch = baton_engine_epoch(cutover->engine);
     cutover->feeder_options.journal_id = baton_engine_journal_id(cutover->engine);
-    cutover->schema = baton_engine_schema(cutover->engine);
+    cutover->feeder_options.end_seq = baton_engine_applied_seq(cutover->engine);
     cutover->feeder_options.fingerprint = (baton_peer_hello){.is_active = baton_le32_put(1)};
     baton_fingerprint_put(&cutover->feeder_options.fingerprint, cutover->doors->service,
                           cutover->engine);
     int r = baton_feeder_open(&cutover->feeder_options, &cutover->feeder, &error);
-    if (r == 0)
-        baton_feeder_set_end(cutover->feeder, baton_engine_applied_seq(cutover->engine));
     if (r == 0)
         r = baton_engine_watch(cutover->engine, baton_feeder_fd(cutover->feeder), EPOLLIN,
                                on_feeder, cutover);
@@ -385,6 +386,7 @@ int baton_cutover_begin(baton_cutover *cutover, const char *to, uint64_t max_gap
     cutover->peer_cut = false;
     cutover->try_number++;
     cutover->gap_ns = 0;
+    cutover->connections_passed = cutover->connections_left = 0;
     cutover->level_ns = 0;
     baton_log(INFO, "handover.begin", BATON_LOG_TEXT("to", peer.directory),
               BATON_LOG_TEXT("version", peer.version),
@@ -458,10 +460,11 @@ static int look_for_successor(baton_cutover *cutover, baton_error *error)
                : 0;
 }
 
-/* Who connects after a finalize is judged by it. */
-static void tell_schema(baton_cutover *cutover)
+/* Who connects is judged by what is here now: after a finalize, too. */
+static void tell_feeder(baton_cutover *cutover)
 {
     const uint32_t schema = baton_engine_schema(cutover->engine);
+    baton_feeder_set_end(cutover->feeder, baton_engine_applied_seq(cutover->engine));
     if (schema == cutover->schema)
         return;
     cutover->schema = schema;
@@ -475,8 +478,7 @@ int baton_cutover_turn(baton_cutover *cutover, uint64_t *ret_sleep_ns, baton_err
     if (cutover->engine == NULL)
         return 0;
     if (cutover->feeder != NULL) {
-        tell_schema(cutover);
-        baton_feeder_set_end(cutover->feeder, baton_engine_applied_seq(cutover->engine));
+        tell_feeder(cutover);
         baton_feeder_wake(cutover->feeder);
     }
     *ret_sleep_ns = baton_old_step(&cutover->old);

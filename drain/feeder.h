@@ -12,6 +12,7 @@
  * again. All of it is counted, and the log is not flooded (peer_faults.h). */
 #pragma once
 
+#include "drain/connections.h"
 #include "drain/fingerprint.h"
 #include "drain/peer_door.h"
 #include "drain/peer_faults.h"
@@ -23,8 +24,8 @@ typedef struct baton_feeder baton_feeder;
 typedef struct {
     const char *directory;         /* absolute; the socket is made in it */
     const char *journal_directory; /* all of these live as long as the feeder */
-    baton_peer_hello
-        fingerprint; /* without the directory; its schemas: see baton_feeder_set_schema */
+    baton_peer_hello fingerprint; /* without the directory; its schemas: baton_feeder_set_schema */
+    uint64_t end_seq;             /* baton_feeder_set_end */
     const baton_compatible *compatible;
     baton_peer_faults *faults;
     uint8_t nonce[BATON_PEER_NONCE_BYTES];
@@ -80,4 +81,7 @@ void baton_feeder_wake(baton_feeder *feeder);
 bool baton_feeder_send(baton_feeder *feeder, uint64_t peer_id, baton_peer_type type,
                        uint64_t try_number, const void *body, uint32_t body_bytes, const int *fds,
                        uint32_t fds_count);
+/* The same for a CONNECTIONS message; true: the parcel is the feeder's. */
+bool baton_feeder_send_parcel(baton_feeder *feeder, uint64_t peer_id, uint64_t try_number,
+                              baton_parcel *parcel);
 uint32_t baton_feeder_peers(baton_feeder *feeder, baton_feeder_peer peers[BATON_FEEDER_PEERS_MAX]);

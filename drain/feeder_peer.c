@@ -62,8 +62,8 @@ void baton_feeder_refuse(feeder_peer *peer, baton_peer_fault fault, const baton_
     peer->refusal = baton_peer_refusal_put(error->status, error->why, error->todo);
     peer->refusing = peer->ending = true;
     baton_peer_faults_tell(peer->feeder->options.faults, fault, error->why, other_of(peer));
-    if (peer->out.sent == 0) /* else behind the one that it is in the midst of */
-        baton_peer_drop(&peer->out);
+    if (peer->out.sent == 0 && !baton_peer_channel_is_midway(&peer->channel))
+        baton_peer_drop(&peer->out); /* else behind the one that it is in the midst of */
 }
 
 /* ---- what it says ---- */
@@ -208,10 +208,6 @@ static void take_message(feeder_peer *peer, const baton_peer_header *header, con
 {
     const baton_peer_type type = (baton_peer_type)baton_le16_get(header->type);
     const bool greeted = atomic_load(&peer->greeted);
-    if (peer->inbox.descriptors_count > 0) {
-        out_of_place(peer, "a standby passes no descriptors");
-        return;
-    }
     if (greeted && !is_its_own(peer, header)) {
         out_of_place(peer, "it speaks for another instance, or to another one");
         return;
@@ -262,6 +258,9 @@ static bool hear(feeder_peer *peer)
         r = baton_peer_receive(&peer->inbox, &peer->channel);
         if (r < 0)
             return false;
+        if (peer->inbox.bundles_count > 0 ||
+            peer->inbox.flooded) /* not held until a message is whole */
+            out_of_place(peer, "a standby passes no descriptors");
         if (r == 0)
             return true;
     }
@@ -273,6 +272,7 @@ static bool hear(feeder_peer *peer)
 static bool put_letter(feeder_peer *peer)
 {
     baton_feeder *feeder = peer->feeder;
+    baton_feeder_drop_letter(&peer->letter); /* has left: `out` is free */
     pthread_mutex_lock(&feeder->mutex);
     const bool any = peer->mailbox_count > 0;
     if (any) {
@@ -288,10 +288,16 @@ static bool put_letter(feeder_peer *peer)
     }
     if (peer->letter.type == BATON_PEER_GRANT) /* asks for M8 again, when it was lost */
         peer->tried &= ~(1u << BATON_PEER_TAKEN);
-    memcpy(peer->out.descriptors, peer->letter.fds, sizeof(peer->letter.fds));
-    peer->out.descriptors_count = peer->letter.fds_count;
-    put(peer, peer->letter.type, peer->letter.try_number, peer->letter.body,
-        peer->letter.body_bytes);
+    peer_letter *letter = &peer->letter;
+    baton_parcel *parcel = letter->parcel;
+    uint32_t *fds_count = parcel != NULL ? &parcel->fds_count : &letter->fds_count;
+    memcpy(peer->out.descriptors, parcel != NULL ? parcel->fds : letter->fds,
+           *fds_count * sizeof(int));
+    peer->out.descriptors_count = *fds_count;
+    *fds_count = 0; /* they are `out`'s */
+    put(peer, letter->type, letter->try_number,
+        parcel != NULL ? (const void *)parcel->body : letter->body,
+        parcel != NULL ? parcel->body_bytes : letter->body_bytes);
     return true;
 }
 
@@ -430,6 +436,7 @@ void *baton_feeder_peer_main(void *context)
     if (baton_peer_inbox_init(&peer->inbox, BATON_PEER_SHORT_BYTES_MAX) == 0)
         converse(peer);
     baton_peer_drop(&peer->out);
+    baton_feeder_drop_letter(&peer->letter);
     baton_reader_close(peer->reader);
     baton_feeder_files_close(peer);
     free(peer->files.buffer);

@@ -131,32 +131,31 @@ static void tell_ready(const service_run *run)
         baton_log(WARN, "service.ready_fd", BATON_LOG_TEXT("error", baton_status_text(r)));
 }
 
-static int start_program(service_run *run, const baton_passed_fd *fds, uint32_t fds_count,
-                         baton_error *error)
+static int start_program(service_run *run, const baton_passed *passed, baton_error *error)
 {
     const baton_program *program = run->doors->program;
     int r = 0;
     if (program->take_fds != NULL)
-        program->take_fds(run->doors->context, fds, fds_count);
-    for (uint32_t i = 0; i < fds_count && program->take_fds == NULL; i++)
-        close(fds[i].fd);
+        program->take_fds(run->doors->context, passed->listeners, passed->listeners_count);
+    for (uint32_t i = 0; i < passed->listeners_count && program->take_fds == NULL; i++)
+        close(passed->listeners[i].fd);
     if (program->start != NULL)
         r = program->start(run->doors->context, run->engine, run->options->program_values, error);
     run->program_started = r >= 0;
     if (r < 0)
         return r;
+    baton_connections_hand_on(&passed->connections, program, run->doors->context);
     baton_cutover_open(&run->cutover, run->doors, run->engine, run->options, &run->instance,
                        run->door.fd >= 0 ? &run->door : NULL, &run->faults);
     return 0;
 }
 
 /* The standby is the active now. */
-static int promoted(void *context, const baton_passed_fd *fds, uint32_t fds_count,
-                    baton_error *error)
+static int promoted(void *context, const baton_passed *passed, baton_error *error)
 {
     service_run *run = context;
     run->following = false;
-    int r = start_program(run, fds, fds_count, error);
+    int r = start_program(run, passed, error);
     if (r < 0)
         return r;
     baton_engine_note_ready(run->engine, run->hydrate.total_ns);
@@ -197,6 +196,8 @@ static int start_following(service_run *run, baton_error *error)
     run->follower = calloc(1, sizeof(*run->follower));
     if (run->follower == NULL)
         return baton_error_set(error, -ENOMEM, "follow", NULL, "give the process more memory");
+    if (run->doors->program->take_connections != NULL)
+        baton_connections_make_room();
     run->follower->promoted = promoted;
     run->follower->context = run;
     baton_log(INFO, "service.standby", BATON_LOG_TEXT("of", run->target.active.text),
@@ -248,7 +249,7 @@ static int start(service_run *run, baton_error *error)
     if (r == 0)
         r = baton_engine_open(run->doors->service, run->options->directory, &options, &hooks,
                               &run->engine, &run->hydrate, error);
-    if (r == BATON_E_REFUSED && !options.standby) {
+    if (r == BATON_E_REFUSED && run->options->standby_of == NULL) {
         run->engine = NULL;
         r = open_by_decision(run, &options, &hooks, error);
     }
@@ -262,7 +263,8 @@ static int start(service_run *run, baton_error *error)
     r = baton_hydrating_serve(&run->hydrating, run->engine, &run->control, error);
     if (r < 0)
         return r;
-    return run->following ? start_following(run, error) : start_program(run, NULL, 0, error);
+    return run->following ? start_following(run, error)
+                          : start_program(run, &(baton_passed){.listeners_count = 0}, error);
 }
 
 /* What comes from the other instance, after a turn. */
@@ -346,20 +348,6 @@ static int serve(service_run *run, baton_error *error)
     }
 }
 
-static void tell_drained(const service_run *run)
-{
-    const baton_drain_plan *plan = &run->plan;
-    baton_log(INFO, "drain.end",
-              BATON_LOG_TEXT("outcome", plan->status == 0 ? "clean" : "not clean"),
-              BATON_LOG_NUMBER("all_sent", plan->all_sent),
-              BATON_LOG_NUMBER("handover_durable", plan->handover_durable),
-              BATON_LOG_TEXT("snapshot", baton_drain_snapshot_name(plan->snapshot)),
-              BATON_LOG_NUMBER("total_us", plan->reached_ns[BATON_DRAIN_CLOSED] / 1000));
-    if (plan->snapshot == BATON_DRAIN_SNAPSHOT_FAILED)
-        baton_log(WARN, "drain.snapshot_failed", BATON_LOG_TEXT("what", plan->snapshot_error.what),
-                  BATON_LOG_TEXT("why", plan->snapshot_error.why));
-}
-
 /* Whatever has been built is taken down; the lock goes last but for the control socket, whose
  * waiting clients get the report. Returns the final status. */
 static int finish(service_run *run, int status, baton_error *error)
@@ -382,7 +370,7 @@ static int finish(service_run *run, int status, baton_error *error)
 
     json_t *report = NULL;
     if (run->plan.state != BATON_DRAIN_RUNNING) {
-        tell_drained(run);
+        baton_run_tell_drained(run);
         report =
             json_pack("{s:i, s:b, s:s, s:o, s:o, s:o}", "baton", BATON_CONTROL_PROTOCOL, "ok",
                       (int)(run->plan.status == 0), "do", "drain", "instance",
@@ -491,6 +479,8 @@ int baton_run_command(const baton_doors *doors, int argc, char **argv)
                             "`run` takes options only", "name the directory with --dir");
     } else if (r == 0) {
         r = baton_run_options_read(options, &set, doors->service->version, &error);
+        if (options->peer_security.name == NULL)
+            options->peer_security.name = doors->service->name;
         if (r == 0) {
             baton_log_set_sink(baton_log_to_fd, &log_fd, options->log_level);
             code = run_service(doors, options);

@@ -101,7 +101,9 @@ int baton_journal_follow_on(baton_journal *journal, baton_error *error)
 
 bool baton_journal_ends_followed(const baton_journal *journal)
 {
-    return journal->recovery.report.last.epoch > journal->recovery.epoch_own;
+    const baton_recovery *recovery = &journal->recovery;
+    return recovery->report.last.epoch > recovery->epoch_own ||
+           recovery->epoch_followed > recovery->epoch_own;
 }
 
 /* It may have come from elsewhere: only what a segment's header can say. */
