@@ -148,6 +148,11 @@ int baton_journal_follow_start(baton_journal *journal, const baton_follow_start 
     return 0;
 }
 
+uint32_t baton_journal_batch_bytes_max(const baton_journal *journal)
+{
+    return journal->batch_bytes_max;
+}
+
 baton_position baton_journal_follow_end(const baton_journal *journal, baton_digest *ret_digest)
 {
     *ret_digest = journal->chain.digest;
