@@ -22,6 +22,9 @@ from pair import NEW, OLD, Instance, Load, Pair
 RATE = 4000
 ROUND_S = 1.2  # a round takes about so long: the load lasts as long as the rounds, about
 MOMENT_S = 0.025  # of a handover that nobody disturbs, until some were seen
+MOMENT_MAX_S = 0.2
+STOPPED = b"reached=stopped"  # in the active's log, then:
+GAP_S = 0.006  # in which the gap is, mostly: half of the moments are drawn from there
 LATE_S = 0.1  # another kill comes at most so long after the restart
 STOPPED_S = 0.6
 ASKED_S = 10
@@ -94,6 +97,10 @@ class HandoverRig(Rig):
         self.may_cut = peer_cut.is_allowed()
         self.took_s = []  # those that nobody disturbed
 
+    def moment_s(self):
+        """Of a handover the latest moment that is drawn: about its end; on a busy machine most of it is waiting."""
+        return min(1.1 * statistics.median(self.took_s[-9:] or [MOMENT_S]), MOMENT_MAX_S)
+
 
 class HandoverRun:
     """Everything that is random comes from the seed, but what the machine makes of it."""
@@ -106,7 +113,7 @@ class HandoverRun:
         self.work.mkdir()
         self.sockets.mkdir()
         self.found = {"seed": seed, "rounds": rounds, "moved": 0, "fell_back": 0, "stayed": 0, "under_load": 0,
-                      "connections_cut": 0, "renewed": 0, "starts": 0, "settle_ms_max": 0.0}
+                      "in_gap": 0, "connections_cut": 0, "renewed": 0, "starts": 0, "settle_ms_max": 0.0}
 
     def instance(self, directory, standby_of):
         return Instance(self.rig.processes, self.rig.bin / self.random.choice((OLD, NEW)), directory, self.sockets,
@@ -163,14 +170,18 @@ class HandoverRun:
         time.sleep(chance.uniform(0, 0.2))
         under_load = self.load.running()
         epoch = pair.instances[active].status()["epoch"]
-        moment_s = chance.uniform(0, 1.1 * statistics.median(self.rig.took_s[-9:] or [MOMENT_S]))
+        in_gap = chance.random() < 0.5
+        moment_s = chance.uniform(0, GAP_S if in_gap else self.rig.moment_s())
         again_s = chance.uniform(0, LATE_S) if chance.random() < AGAIN else None
         victim = chance.choice(pair.directories)
+        log_bytes = pair.instances[active].log.stat().st_size
         began = time.monotonic()
         asked = self.rig.processes.start(
             [self.rig.bin / "baton", "service", "handover", pair.instances[active].control, "--timeout", f"{ASKED_S}s",
              "--max-gap", chance.choice(("250ms", "100ms"))], self.work / "log-asker", self.work / "log-asker")
         if act != "nothing":
+            if in_gap:
+                self.found["in_gap"] += pair.instances[active].wait_said(STOPPED, log_bytes, ASKED_S)
             time.sleep(moment_s)
             self.disturb(act, active, asked)
         disturbed = time.monotonic()
@@ -184,7 +195,8 @@ class HandoverRun:
         settle_ms = (time.monotonic() - disturbed) * 1e3
         self.found["settle_ms_max"] = max(self.found["settle_ms_max"], round(settle_ms, 1))
         self.found["under_load"] += under_load
-        self.report(f"seed {self.seed}  {act} after {moment_s * 1e3:.1f} ms{', again' if again_s is not None else ''}: "
+        self.report(f"seed {self.seed}  {act} after {moment_s * 1e3:.1f} ms"
+                    f"{' of the gap' if in_gap else ''}{', again' if again_s is not None else ''}: "
                     f"asker {code}, {active.name} in {epoch} -> {after.name} in "
                     f"{pair.instances[after].status()['epoch']}, settled in {settle_ms:.0f} ms")
 
@@ -254,9 +266,10 @@ class HandoverCampaign(EngineCampaign):
 
     def tell(self, found):
         verdict = "good" if found["good"] else "WRONG " + json.dumps(found)
-        self.say(f"seed {found['seed']}: {found['rounds']} rounds in {found['commands']} commands, {found['moved']} moved, "
-                 f"{found['stayed']} stayed, {found['fell_back']} fell back, {found['connections_cut']} cut, "
-                 f"{found['renewed']} standbys anew, {found['starts']} starts, {found['waits']} waits for the operator, "
+        self.say(f"seed {found['seed']}: {found['rounds']} rounds in {found['commands']} commands, {found['moved']} "
+                 f"moved, {found['stayed']} stayed, {found['fell_back']} fell back, {found['in_gap']} met in the gap, "
+                 f"{found['connections_cut']} connections cut, {found['renewed']} standbys anew, "
+                 f"{found['starts']} starts, {found['waits']} waits for the operator, "
                  f"settled in {found['settle_ms_max']:.0f} ms at most: {verdict}  {self.progress()}")
 
     def run(self, rig):
