@@ -297,6 +297,8 @@ static int stand_by(service_run *run, baton_error *error)
     run->program_started = false;
     baton_cutover_close(&run->cutover);
     run->cutover = (baton_cutover){.engine = NULL};
+    run->following =
+        true; /* from here on, also while a snapshot that is being taken keeps it waiting */
     int r;
     while ((r = baton_engine_stand_by(run->engine, error)) == BATON_E_AGAIN)
         if ((r = baton_engine_turn(run->engine, DRAIN_TURN_NS, error)) < 0)
@@ -305,7 +307,6 @@ static int stand_by(service_run *run, baton_error *error)
         r = baton_follower_target_init(&run->target, successor, run->options->directory,
                                        run->doors->service, run->instance.nonce,
                                        &run->options->peer_security, run->door.text, error);
-    run->following = r == 0;
     return r < 0 ? r : start_following(run, error);
 }
 
