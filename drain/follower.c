@@ -11,6 +11,7 @@
 #include <baton/clock.h>
 
 #include "drain/grant_look.h"
+#include "drain/other_directory.h"
 #include "drain/partner.h"
 
 #define RETRY_NS     UINT64_C(100000000)
@@ -175,6 +176,7 @@ static void follow_successor(baton_follower *follower)
     if (follower->target->active.tcp.bytes > 0 || needs_start ||
         memcmp(handover->successor_nonce, nobody, sizeof(nobody)) == 0 ||
         baton_le64_get(handover->epoch) != end.epoch || baton_follower_is_named(follower) ||
+        follower->active_epoch != end.epoch || /* it follows the successor already */
         !baton_partner_socket(follower->active_directory, path, sizeof(path)) ||
         strcmp(path, follower->target->active.text) == 0 || is_own(follower, path))
         return;
@@ -296,6 +298,24 @@ static void give_up_waiting(baton_follower *follower)
         baton_follower_cut_for(follower, BATON_E_TIMEOUT, "it does not answer");
 }
 
+/* R10: the one that made the offer has died, and its directory has a name above the term that it wanted to
+ * end: a record of that term is void whenever it lands (R5), and the next process needs what was passed. */
+static void look_for_next_term(baton_follower *follower)
+{
+    uint64_t highest = 0;
+    const baton_new *cutover = &follower->cutover;
+    if (follower->target->active.tcp.bytes > 0 || follower->channel.fd >= 0 ||
+        cutover->state != BATON_NEW_ANSWERED || cutover->granted ||
+        baton_highest_name(follower->active_directory, &highest) < 0 ||
+        highest <= cutover->offer.position.epoch)
+        return;
+    baton_log(WARN, "handover.not_this_time",
+              BATON_LOG_TEXT("why", "the active has begun a new term"),
+              BATON_LOG_NUMBER("epoch", highest));
+    baton_new_on_abort(&follower->cutover, cutover->try_number);
+    baton_follower_drop_passed(follower);
+}
+
 int baton_follower_turn(baton_follower *follower, baton_error *error)
 {
     if (follower->cutover.state != BATON_NEW_SERVING)
@@ -305,6 +325,7 @@ int baton_follower_turn(baton_follower *follower, baton_error *error)
     give_up_waiting(follower);
     prepare_ahead(follower);
     look(follower);
+    look_for_next_term(follower);
     int r = baton_new_step(&follower->cutover, &follower->failure);
     if (r < 0)
         follower->fatal = r;

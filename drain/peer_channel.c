@@ -212,7 +212,7 @@ static int shake(baton_peer_channel *channel)
     if (channel->tls == NULL)
         r = baton_peer_tls_begin(channel->security, channel->fd, channel->is_client, &channel->tls,
                                  &channel->error);
-    return r < 0 ? r : baton_peer_tls_shake(channel->tls, &channel->error);
+    return r < 0 ? r : baton_peer_tls_shake(channel->tls, channel->heard, &channel->error);
 }
 
 int baton_peer_channel_advance(baton_peer_channel *channel)

@@ -306,6 +306,7 @@ static int stand_by(service_run *run, baton_error *error)
     run->program_started = false;
     baton_cutover_close(&run->cutover);
     run->cutover = (baton_cutover){.engine = NULL};
+    run->following = true; /* also while a snapshot that is being taken keeps it waiting */
     int r;
     while ((r = baton_engine_stand_by(run->engine, error)) == BATON_E_AGAIN)
         if ((r = baton_engine_turn(run->engine, DRAIN_TURN_NS, error)) < 0)

@@ -38,7 +38,9 @@ static const baton_option table[] = {
     [OPTION_TOKEN_FILE] = {"token-file", "FILE", NULL,
                            "the bearer token of POST, one line; read anew each time. Without it "
                            "nothing can be changed"},
-    [OPTION_TLS_CERT] = {"tls-cert", "FILE", NULL, "PEM, the whole chain; then HTTPS is served"},
+    [OPTION_TLS_CERT] =
+        {"tls-cert", "FILE", NULL,
+         "PEM, the whole chain; then HTTPS is served. Read anew when it has changed"},
     [OPTION_TLS_KEY] = {"tls-key", "FILE", NULL, "PEM, its key"},
     [OPTION_COMPATIBLE_MIN] = {"compatible-min", "VERSION", NULL,
                                "of the peers that this service works with, as /health tells it "

@@ -13,3 +13,4 @@ baton_test(drain_handover_test SOURCES unit/drain_handover_test.c MODULES drain)
 baton_test(drain_grant_look_test
     SOURCES unit/drain_grant_look_test.c unit/engine_pair.c unit/engine_fixture.c support/toy_service.c
     MODULES drain engine journal snapshot base)
+baton_test(drain_peer_tls_test SOURCES unit/drain_peer_tls_test.c MODULES drain LIBRARIES PkgConfig::GNUTLS)
