@@ -24,8 +24,8 @@ typedef struct baton_feeder baton_feeder;
 typedef struct {
     const char *directory;         /* absolute; the socket is made in it */
     const char *journal_directory; /* all of these live as long as the feeder */
-    baton_peer_hello fingerprint; /* without the directory; its schemas: baton_feeder_set_schema */
-    uint64_t end_seq;             /* baton_feeder_set_end */
+    baton_peer_hello fingerprint;  /* without the directory; its schemas: baton_feeder_set_schema */
+    uint64_t end_seq;              /* baton_feeder_set_end */
     const baton_compatible *compatible;
     baton_peer_faults *faults;
     uint8_t nonce[BATON_PEER_NONCE_BYTES];

@@ -126,14 +126,11 @@ static void take_start(baton_follower *follower, const baton_peer_header *header
     baton_digest digest;
     bool needs_start;
     baton_follow_start start = baton_peer_start_get(body);
-    baton_position end;
-    baton_digest digest;
-    bool needs_start;
-    baton_engine_follow_end(follower->engine, &end, &digest, &needs_start);
-    if (!needs_start) /* it died between its beginning, which stands, and the first batch */
-        return;
     memcpy(start.id.bytes, header->journal_id, sizeof(start.id.bytes));
     baton_engine_follow_end(follower->engine, &end, &digest, &needs_start);
+    if (!needs_start &&
+        end.batch == 0) /* it died between its beginning, which stands, and the first batch */
+        return;
     if (!needs_start) {
         turn_down_for(follower, "it begins a journal that has begun");
         return;
