@@ -145,22 +145,31 @@ static int start_program(service_run *run, const baton_passed *passed, baton_err
     if (r < 0)
         return r;
     baton_connections_hand_on(&passed->connections, program, run->doors->context);
-    baton_cutover_open(&run->cutover, run->doors, run->engine, run->options, &run->instance,
-                       run->door.fd >= 0 ? &run->door : NULL);
     return 0;
 }
 
-/* The standby is the active now. */
+static void let_follow(service_run *run)
+{
+    baton_cutover_open(&run->cutover, run->doors, run->engine, run->options, &run->instance,
+                       run->door.fd >= 0 ? &run->door : NULL);
+    run->to_let_follow = false;
+}
+
+/* The standby is the active now. Its clients come first, who wait for an answer: that it may be
+ * followed, and is ready, comes after the turn that takes their orders. */
 static int promoted(void *context, const baton_passed *passed, baton_error *error)
 {
     service_run *run = context;
     run->following = false;
-    int r = start_program(run, passed, error);
-    if (r < 0)
-        return r;
+    run->to_let_follow = true;
+    return start_program(run, passed, error);
+}
+
+static void finish_promotion(service_run *run)
+{
+    let_follow(run);
     baton_engine_note_ready(run->engine, run->hydrate.total_ns);
     tell_ready(run);
-    return 0;
 }
 
 /* Whom to follow, and what to begin with, before the engine opens. */
@@ -254,8 +263,12 @@ static int start(service_run *run, baton_error *error)
     r = baton_hydrating_serve(&run->hydrating, run->engine, &run->control, error);
     if (r < 0)
         return r;
-    return run->following ? start_following(run, error)
-                          : start_program(run, &(baton_passed){.listeners_count = 0}, error);
+    if (run->following)
+        return start_following(run, error);
+    r = start_program(run, &(baton_passed){.listeners_count = 0}, error);
+    if (r == 0)
+        let_follow(run);
+    return r;
 }
 
 /* What comes from the other instance, after a turn. */
@@ -338,21 +351,9 @@ static int serve(service_run *run, baton_error *error)
             if (run->plan.status < 0)
                 return r;
         }
+        if (run->to_let_follow && r == 0)
+            finish_promotion(run);
     }
-}
-
-static void tell_drained(const service_run *run)
-{
-    const baton_drain_plan *plan = &run->plan;
-    baton_log(INFO, "drain.end",
-              BATON_LOG_TEXT("outcome", plan->status == 0 ? "clean" : "not clean"),
-              BATON_LOG_NUMBER("all_sent", plan->all_sent),
-              BATON_LOG_NUMBER("handover_durable", plan->handover_durable),
-              BATON_LOG_TEXT("snapshot", baton_drain_snapshot_name(plan->snapshot)),
-              BATON_LOG_NUMBER("total_us", plan->reached_ns[BATON_DRAIN_CLOSED] / 1000));
-    if (plan->snapshot == BATON_DRAIN_SNAPSHOT_FAILED)
-        baton_log(WARN, "drain.snapshot_failed", BATON_LOG_TEXT("what", plan->snapshot_error.what),
-                  BATON_LOG_TEXT("why", plan->snapshot_error.why));
 }
 
 /* Whatever has been built is taken down; the lock goes last but for the control socket, whose
@@ -377,7 +378,7 @@ static int finish(service_run *run, int status, baton_error *error)
 
     json_t *report = NULL;
     if (run->plan.state != BATON_DRAIN_RUNNING) {
-        tell_drained(run);
+        baton_run_tell_drained(run);
         report =
             json_pack("{s:i, s:b, s:s, s:o, s:o, s:o}", "baton", BATON_CONTROL_PROTOCOL, "ok",
                       (int)(run->plan.status == 0), "do", "drain", "instance",
