@@ -205,8 +205,6 @@ static int start_following(service_run *run, baton_error *error)
     run->follower = calloc(1, sizeof(*run->follower));
     if (run->follower == NULL)
         return baton_error_set(error, -ENOMEM, "follow", NULL, "give the process more memory");
-    if (run->doors->program->take_connections != NULL)
-        baton_connections_make_room();
     run->follower->promoted = promoted;
     run->follower->context = run;
     baton_log(INFO, "service.standby", BATON_LOG_TEXT("of", run->target.active.text),
@@ -246,7 +244,8 @@ static int start(service_run *run, baton_error *error)
     actions.context = run;
     options.on_progress = baton_hydrating_progress;
     options.progress_context = &run->hydrating;
-
+    if (run->doors->program->give_connections != NULL)
+        baton_connections_make_room();
     int r = baton_hydrating_begin(&run->hydrating, run->options->control_path, &run->instance,
                                   &actions);
     if (r < 0)
