@@ -20,24 +20,18 @@
 static const char *const what_fetch = "fetch the active's snapshot";
 
 int baton_follower_target_init(baton_follower_target *target, const char *standby_of,
-                               const char *directory, const baton_service *service,
+                               const baton_place *place, const baton_service *service,
                                const char *nonce_text, baton_error *error)
 {
     struct stat there;
     baton_digest nonce = {{0}};
-    *target = (baton_follower_target){.service = service};
+    *target = (baton_follower_target){.service = service, .place = place};
     const bool is_directory = stat(standby_of, &there) == 0 && S_ISDIR(there.st_mode);
     const int n = snprintf(target->socket_path, sizeof(target->socket_path), "%s%s", standby_of,
                            is_directory ? "/" BATON_HANDOVER_SOCKET : "");
     if (n < 0 || (size_t)n >= sizeof(target->socket_path))
         return baton_error_set(error, -ENAMETOOLONG, "option --standby-of", NULL,
                                "give a shorter path");
-    if ((mkdir(directory, 0777) < 0 && errno != EEXIST) ||
-        realpath(directory, target->directory) == NULL)
-        return baton_error_set(error, -errno, directory, NULL, "give --dir another path");
-    if (strlen(target->directory) >= sizeof(((baton_peer_hello *)0)->directory))
-        return baton_error_set(error, -ENAMETOOLONG, directory, "the active would not know it",
-                               "give a directory whose absolute path is shorter");
     if (baton_digest_parse(nonce_text, &nonce) < 0)
         return baton_error_set(error, BATON_E_INVALID, "nonce", NULL, NULL);
     memcpy(target->nonce, nonce.bytes, sizeof(target->nonce));
@@ -46,18 +40,22 @@ int baton_follower_target_init(baton_follower_target *target, const char *standb
 
 void baton_follower_hello(const baton_follower_target *target, baton_peer_hello *ret_hello)
 {
-    uint64_t highest = 0;
-    int r = baton_highest_name(target->directory, &highest);
+    uint64_t highest = 0, header = 0;
+    int r = baton_highest_name(target->place->directory, &highest);
+    if (r == 0)
+        r = baton_highest_header(target->place->directory, &header);
     (void)r; /* what can't be read is not there for anybody */
     *ret_hello = (baton_peer_hello){
         .schema_write = baton_le32_put(target->service->schema.write),
         .schema_read_min = baton_le32_put(target->service->schema.read_min),
         .highest_name = baton_le64_put(highest),
+        .at = baton_place_put(target->place, header),
     };
     snprintf((char *)ret_hello->service, sizeof(ret_hello->service), "%s", target->service->name);
     snprintf((char *)ret_hello->version, sizeof(ret_hello->version), "%s",
              target->service->version);
-    snprintf((char *)ret_hello->directory, sizeof(ret_hello->directory), "%s", target->directory);
+    snprintf((char *)ret_hello->directory, sizeof(ret_hello->directory), "%s",
+             target->place->directory);
 }
 
 /* ---- a conversation that waits ---- */
@@ -261,12 +259,12 @@ int baton_bootstrap(const baton_follower_target *target, baton_digest *ret_root,
     uint64_t highest = 0;
     fetching self = {.target = target, .fd = -1, .error = error};
     *ret_root = (baton_digest){{0}};
-    int r = baton_highest_name(target->directory, &highest);
+    int r = baton_highest_name(target->place->directory, &highest);
     if (r < 0)
-        return baton_error_set(error, r, target->directory, NULL, NULL);
+        return baton_error_set(error, r, target->place->directory, NULL, NULL);
     if (highest != 0)
         return 0;
-    snprintf(directory, sizeof(directory), "%s/snapshots", target->directory);
+    snprintf(directory, sizeof(directory), "%s/snapshots", target->place->directory);
     r = baton_peer_connect(target->socket_path, &self.fd, error);
     if (r == 0 &&
         baton_peer_inbox_init(&self.inbox, sizeof(baton_peer_piece) + BATON_PEER_PIECE_BYTES) < 0)

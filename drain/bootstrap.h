@@ -4,19 +4,21 @@
 
 #include "drain/other_directory.h"
 #include "drain/peer_socket.h"
+#include "drain/place.h"
 
 typedef struct {
-    char socket_path[4096]; /* of the active */
-    char directory[4096];   /* the standby's own, absolute */
+    char socket_path[4096];   /* of the active */
+    const baton_place *place; /* the standby's own; lives as long as this */
     uint8_t nonce[BATON_PEER_NONCE_BYTES];
     const baton_service *service;
 } baton_follower_target;
 
-/* standby_of: the active's directory, or its handover socket. directory is made when missing. */
+/* standby_of: the active's directory, or its handover socket. */
 BATON_MUST_USE int baton_follower_target_init(baton_follower_target *target, const char *standby_of,
-                                              const char *directory, const baton_service *service,
-                                              const char *nonce_text, baton_error *error);
-/* What every message of the standby says of it. */
+                                              const baton_place *place,
+                                              const baton_service *service, const char *nonce_text,
+                                              baton_error *error);
+/* What a standby says first. */
 void baton_follower_hello(const baton_follower_target *target, baton_peer_hello *ret_hello);
 /* When the directory has no journal yet: fetch the active's newest snapshot, every chunk checked, and
  * say its root; zero: the active has none, or there is a journal. One that is there already is not

@@ -80,6 +80,8 @@ static int check_hello(const feeder_peer *peer, const baton_peer_header *header,
         return baton_error_set(error, BATON_E_OTHER_JOURNAL, what,
                                "the standby's directory holds another journal",
                                "start it with an empty directory");
+    if (baton_le32_get(hello->is_active) == 1)
+        return 0; /* it asks for nothing: the loop compares */
     if (baton_le64_get(header->epoch) > options->epoch)
         return baton_error_setf(
             error, BATON_E_REFUSED, what, "start the one with the higher epoch as the active",
@@ -94,12 +96,13 @@ static void welcome(feeder_peer *peer)
     baton_peer_hello body = {
         .schema_write = baton_le32_put(options->service->schema.write),
         .schema_read_min = baton_le32_put(options->service->schema.read_min),
-        .highest_name = baton_le64_put(options->epoch),
-        .is_active = baton_le32_put(1),
+        .highest_name = baton_le64_put(options->highest_header),
+        .is_active = baton_le32_put(atomic_load(&peer->feeder->over) ? 0 : 1),
+        .at = baton_place_put(options->place, options->highest_header),
     };
     snprintf((char *)body.service, sizeof(body.service), "%s", options->service->name);
     snprintf((char *)body.version, sizeof(body.version), "%s", options->service->version);
-    snprintf((char *)body.directory, sizeof(body.directory), "%s", options->directory);
+    snprintf((char *)body.directory, sizeof(body.directory), "%s", options->place->directory);
     put_copy(peer, BATON_PEER_WELCOME, &body, sizeof(body));
 }
 
@@ -116,6 +119,12 @@ static void take_hello(feeder_peer *peer, const baton_peer_header *header,
     known->schema_read_min = baton_le32_get(hello->schema_read_min);
     known->durable = baton_peer_position_get(hello->durable);
     known->applied_seq = baton_le64_get(hello->applied_seq);
+    memcpy(known->host, hello->at.host, sizeof(known->host));
+    memcpy(known->address, hello->at.address, sizeof(known->address));
+    memcpy(known->place, hello->at.place, sizeof(known->place));
+    known->far = peer->feeder->options.place->far || baton_le32_get(hello->at.is_far) == 1;
+    known->highest_header = baton_le64_get(hello->at.highest_header);
+    known->highest_name = baton_le64_get(hello->highest_name);
     pthread_mutex_unlock(&peer->feeder->mutex);
     if (check_hello(peer, header, hello, &error) < 0) {
         refuse(peer, &error);
@@ -123,6 +132,7 @@ static void take_hello(feeder_peer *peer, const baton_peer_header *header,
     }
     peer->greeted = true;
     welcome(peer);
+    peer->ending = !baton_feeder_post(peer, header, hello);
 }
 
 static void take_follow(feeder_peer *peer, const baton_peer_header *header,

@@ -64,6 +64,7 @@ struct baton_feeder {
     int event_fd;
     atomic_uint_fast64_t published; /* counts wakes */
     atomic_bool closing;
+    atomic_bool over;     /* it does not serve any more, or not yet */
     uint64_t peers_count; /* of all that ever came: ids */
     feeder_peer peers[BATON_FEEDER_PEERS_MAX];
     pthread_mutex_t mutex;

@@ -9,7 +9,6 @@
 #include <baton/clock.h>
 
 #include "drain/grant_look.h"
-#include "drain/partner.h"
 
 #define RETRY_NS     UINT64_C(100000000)
 #define HEARTBEAT_NS UINT64_C(1000000000)
@@ -45,7 +44,7 @@ void baton_follower_cut(baton_follower *follower, const baton_error *why)
     follower->fd = -1;
     baton_peer_inbox_fini(&follower->inbox);
     drop_letters(follower);
-    follower->following = follower->held_back = false;
+    follower->following = follower->asking = follower->held_back = false;
     follower->retry_at_ns = now_ns() + RETRY_NS;
     follower->last_refusal = *why;
     if (follower->cutover.state == BATON_NEW_READY)
@@ -121,7 +120,7 @@ static void follow_successor(baton_follower *follower)
     baton_engine_follow_end(follower->engine, &end, &digest, &needs_start);
     if (needs_start || memcmp(handover->successor_nonce, nobody, sizeof(nobody)) == 0 ||
         baton_le64_get(handover->epoch) != end.epoch || baton_follower_is_named(follower) ||
-        !baton_partner_socket(follower->active_directory, path, sizeof(path)) ||
+        !baton_partner_socket(follower->active.directory, path, sizeof(path)) ||
         strcmp(path, follower->target->socket_path) == 0)
         return;
     memcpy(follower->target->socket_path, path, sizeof(path));
@@ -215,16 +214,18 @@ static void prepare_ahead(baton_follower *follower)
 /* R5 b and c: nobody says anything, and the grant may stand on the disk. */
 static void look(baton_follower *follower)
 {
+    if (follower->active.far) /* R12: only its own word counts */
+        return;
     if (follower->cutover.state != BATON_NEW_ANSWERED || follower->cutover.granted ||
         now_ns() - follower->asked_ns < ASK_NS)
         return;
     follower->asked_ns = now_ns();
     baton_error error = {0};
-    int r = baton_grant_look(follower->engine, follower->active_directory, follower->target->nonce,
+    int r = baton_grant_look(follower->engine, follower->active.directory, follower->target->nonce,
                              follower->fd, &error);
     if (r == 1) {
         baton_log(INFO, "handover.grant_found",
-                  BATON_LOG_TEXT("directory", follower->active_directory));
+                  BATON_LOG_TEXT("directory", follower->active.directory));
         baton_new_on_grant(&follower->cutover, follower->cutover.try_number);
     } else if (r < 0 && r != BATON_E_LOCKED) {
         baton_log(WARN, "handover.look", BATON_LOG_TEXT("why", error.why));
@@ -284,7 +285,7 @@ json_t *baton_follower_describe(const baton_follower *follower)
     json_t *object = json_pack("{s:s, s:b, s:o, s:o, s:o, s:o}", "state",
                                baton_new_state_name(follower->cutover.state), "connected",
                                (int)follower->following, "active",
-                               baton_describe_text(follower->active_directory), "active_version",
+                               baton_describe_text(follower->active.directory), "active_version",
                                baton_describe_text(follower->active_version), "batches",
                                baton_describe_number(follower->batches_count), "socket",
                                baton_describe_text(follower->target->socket_path));

@@ -5,12 +5,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include <baton/status.h>
+#include <baton/journal.h>
 
 /* The highest epoch in the names of segments in DIRECTORY/journal, whatever the files hold; 0: none. */
 BATON_MUST_USE int baton_highest_name(const char *directory, uint64_t *ret_epoch);
 /* Of those whose header is valid there and names no follower; what was found is flushed first (R9). */
 BATON_MUST_USE int baton_highest_header(const char *directory, uint64_t *ret_epoch);
+/* Where its first term of epoch `from` or above began: the batch before it, and that one's digest. 0, and
+ * zeros: there is none. */
+BATON_MUST_USE int baton_begun_after(const char *directory, uint64_t from,
+                                     baton_position *ret_position, baton_digest *ret_digest);
 /* Everything in it, and the directory itself. */
 BATON_MUST_USE int baton_flush_journal(const char *directory);
 /* LOCK of DIRECTORY/journal, at once or not: *ret_fd holds it until it is closed. BATON_E_LOCKED:

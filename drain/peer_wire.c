@@ -128,7 +128,10 @@ static bool hello_fits(const baton_peer_hello *body)
     return is_text(body->service, sizeof(body->service), false) &&
            is_text(body->version, sizeof(body->version), false) &&
            is_text(body->directory, sizeof(body->directory), false) && body->directory[0] == '/' &&
-           baton_le32_get(body->is_active) <= 1 && all_zero(body->zero, 4);
+           baton_le32_get(body->is_active) <= 1 && all_zero(body->zero, 4) &&
+           is_text(body->at.host, sizeof(body->at.host), true) &&
+           is_text(body->at.address, sizeof(body->at.address), true) &&
+           baton_le32_get(body->at.is_far) <= 1 && all_zero(body->at.zero, 4);
 }
 
 static bool piece_fits(const baton_peer_piece *body, uint32_t bytes)
@@ -171,7 +174,6 @@ static bool body_fits(const baton_peer_header *header, const void *body)
         return hello_fits(body);
     case BATON_PEER_REFUSE:
     case BATON_PEER_ABORT:
-    case BATON_PEER_AUTHORITY:
         return refusal_fits(body);
     case BATON_PEER_PIECE:
         return piece_fits(body, bytes);
@@ -189,6 +191,7 @@ static bool body_fits(const baton_peer_header *header, const void *body)
     case BATON_PEER_READY:
     case BATON_PEER_GRANT:
     case BATON_PEER_TAKEN:
+    case BATON_PEER_AUTHORITY:
     case BATON_PEER_FETCH:
         return true;
     }

@@ -21,24 +21,24 @@
 
 /* X(NAME, number, body: 0 is "as long as it is") */
 #define BATON_PEER_TYPES(X)                                                                        \
-    X(HELLO, 1, sizeof(baton_peer_hello))        /* N: M10 */                                      \
-    X(WELCOME, 2, sizeof(baton_peer_hello))      /* A */                                           \
-    X(REFUSE, 3, sizeof(baton_peer_refusal))     /* both: then the connection ends; or M3 */       \
-    X(FETCH, 4, 0u)                              /* N: a snapshot */                               \
-    X(SNAPSHOT, 5, sizeof(baton_peer_snapshot))  /* A: its pieces follow; root 0: none */          \
-    X(PIECE, 6, 0u)                              /* A */                                           \
-    X(FOLLOW, 7, sizeof(baton_peer_follow))      /* N: batches from there on */                    \
-    X(START, 8, sizeof(baton_peer_start))        /* A: before the first batch of an empty one */   \
-    X(BATCH, 9, 0u)                              /* A: of the journal, byte for byte */            \
-    X(ACK, 10, sizeof(baton_peer_ack))           /* N */                                           \
-    X(PREPARE, 11, sizeof(baton_peer_prepare))   /* A: M2, with descriptors */                     \
-    X(READY, 12, sizeof(baton_peer_ready))       /* N: M3 */                                       \
-    X(FINAL, 13, sizeof(baton_peer_point))       /* A: M4 */                                       \
-    X(ANSWER, 14, sizeof(baton_peer_point))      /* N: M5 */                                       \
-    X(GRANT, 15, sizeof(baton_peer_ack))         /* A: M7; the record's batch is in the stream */  \
-    X(TAKEN, 16, sizeof(baton_peer_ack))         /* N: M8 */                                       \
-    X(ABORT, 17, sizeof(baton_peer_refusal))     /* A: M9 */                                       \
-    X(AUTHORITY, 18, sizeof(baton_peer_refusal)) /* A: fenced; why names the directory */
+    X(HELLO, 1, sizeof(baton_peer_hello))       /* N: M10 */                                       \
+    X(WELCOME, 2, sizeof(baton_peer_hello))     /* A */                                            \
+    X(REFUSE, 3, sizeof(baton_peer_refusal))    /* both: then the connection ends; or M3 */        \
+    X(FETCH, 4, 0u)                             /* N: a snapshot */                                \
+    X(SNAPSHOT, 5, sizeof(baton_peer_snapshot)) /* A: its pieces follow; root 0: none */           \
+    X(PIECE, 6, 0u)                             /* A */                                            \
+    X(FOLLOW, 7, sizeof(baton_peer_follow))     /* N: batches from there on */                     \
+    X(START, 8, sizeof(baton_peer_start))       /* A: before the first batch of an empty one */    \
+    X(BATCH, 9, 0u)                             /* A: of the journal, byte for byte */             \
+    X(ACK, 10, sizeof(baton_peer_ack))          /* N */                                            \
+    X(PREPARE, 11, sizeof(baton_peer_prepare))  /* A: M2, with descriptors */                      \
+    X(READY, 12, sizeof(baton_peer_ready))      /* N: M3 */                                        \
+    X(FINAL, 13, sizeof(baton_peer_point))      /* A: M4 */                                        \
+    X(ANSWER, 14, sizeof(baton_peer_point))     /* N: M5 */                                        \
+    X(GRANT, 15, sizeof(baton_peer_ack))        /* A: M7; the record's batch is in the stream */   \
+    X(TAKEN, 16, sizeof(baton_peer_ack))        /* N: M8 */                                        \
+    X(ABORT, 17, sizeof(baton_peer_refusal))    /* A: M9 */                                        \
+    X(AUTHORITY, 18, sizeof(baton_peer_ack))    /* A: fenced: leave to begin; epoch and names */
 
 typedef enum {
 #define BATON_PEER_ENUM(name, number, bytes) BATON_PEER_##name = number,
@@ -61,6 +61,21 @@ typedef struct {
     uint8_t digest[16]; /* XXH3-128 over the bytes before it and the body */
 } baton_peer_header;
 
+/* Where the sender is, and what stands there: for the word (M11), and for two hosts (R12). */
+typedef struct {
+    uint8_t place[16];         /* random, of the directory: DIR/PLACE */
+    uint8_t host[64];          /* its name */
+    uint8_t address[128];      /* where it can be asked; empty: nowhere */
+    baton_le64 highest_header; /* of its own: the highest epoch that was begun there; 0: none */
+    baton_le64 run_epoch;      /* the highest that it has heard (O1) */
+    /* Of one that serves: the batch behind which the first term since the last forced promotion
+     * begins. Who has other batches behind it has what this one has not. */
+    baton_position_wire begun_after;
+    uint8_t begun_digest[16];
+    baton_le32 is_far; /* 0 or 1: it is on another host, whatever the connection is */
+    uint8_t zero[4];
+} baton_peer_place;
+
 typedef struct {
     uint8_t service[32];
     uint8_t version[32];
@@ -70,8 +85,9 @@ typedef struct {
     baton_le64 highest_name; /* epoch of the last segment name in it */
     baton_position_wire durable;
     baton_le64 applied_seq;
-    baton_le32 is_active; /* 0 or 1 */
+    baton_le32 is_active; /* 0 or 1: it takes orders, and would if it were asked */
     uint8_t zero[4];
+    baton_peer_place at;
 } baton_peer_hello;
 
 typedef struct {
@@ -146,7 +162,8 @@ typedef struct {
 } baton_peer_point;
 
 static_assert(sizeof(baton_peer_header) == 112, "handover protocol 1");
-static_assert(sizeof(baton_peer_hello) == 376, "handover protocol 1");
+static_assert(sizeof(baton_peer_place) == 272, "handover protocol 1");
+static_assert(sizeof(baton_peer_hello) == 648, "handover protocol 1");
 static_assert(sizeof(baton_peer_refusal) == 520, "handover protocol 1");
 static_assert(sizeof(baton_peer_snapshot) == 48, "handover protocol 1");
 static_assert(sizeof(baton_peer_piece) == 16, "handover protocol 1");

@@ -35,6 +35,7 @@ typedef struct {
     uint64_t drain_deadline_ns;
     bool snapshot_at_drain;
     const char *standby_of;      /* NULL: the active */
+    bool peer_far;               /* --peer-far */
     bool standby_after_handover; /* follow the successor, in this process */
     int ready_fd;                /* -1: none */
     int report_fd;               /* -1: none */

@@ -1,7 +1,6 @@
 /* drain/run.c: `SERVICE run`: hydrate, serve until SIGTERM, drain. One thread, one loop (the
  * engine's). */
-#include "drain/partner.h"
-#include "drain/run_private.h"
+#include "drain/undecided.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -10,6 +9,7 @@
 #include <sys/epoll.h>
 #include <sys/random.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <baton/clock.h>
@@ -145,7 +145,9 @@ static int start_program(service_run *run, const baton_passed_fd *fds, uint32_t 
     run->program_started = r >= 0;
     if (r < 0)
         return r;
-    baton_cutover_open(&run->cutover, run->doors, run->engine, run->options, &run->instance);
+    baton_cutover_open(&run->cutover, run->doors, run->engine, run->options, &run->instance,
+                       &run->place);
+    baton_undecided_serves(run);
     return 0;
 }
 
@@ -155,6 +157,7 @@ static int promoted(void *context, const baton_passed_fd *fds, uint32_t fds_coun
 {
     service_run *run = context;
     run->following = false;
+    baton_cutover_close(&run->cutover); /* of a start that was undecided */
     int r = start_program(run, fds, fds_count, error);
     if (r < 0)
         return r;
@@ -167,9 +170,8 @@ static int promoted(void *context, const baton_passed_fd *fds, uint32_t fds_coun
 static int find_active(service_run *run, baton_engine_options *options, baton_error *error)
 {
     baton_digest root;
-    int r =
-        baton_follower_target_init(&run->target, run->options->standby_of, run->options->directory,
-                                   run->doors->service, run->instance.nonce, error);
+    int r = baton_follower_target_init(&run->target, run->options->standby_of, &run->place,
+                                       run->doors->service, run->instance.nonce, error);
     if (r == 0)
         r = baton_bootstrap(&run->target, &root, error);
     if (r < 0)
@@ -201,9 +203,6 @@ static int open_by_decision(service_run *run, baton_engine_options *options,
                             const baton_engine_hooks *hooks, baton_error *error)
 {
     baton_error refusal = *error, other = {0};
-    char directory[4096];
-    if (realpath(run->options->directory, directory) == NULL)
-        return BATON_E_REFUSED;
     options->standby = true;
     if (baton_engine_open(run->doors->service, run->options->directory, options, hooks,
                           &run->engine, &run->hydrate, &other) < 0) {
@@ -211,7 +210,12 @@ static int open_by_decision(service_run *run, baton_engine_options *options,
         *error = refusal;
         return BATON_E_REFUSED;
     }
-    int r = baton_partner_decide(run->engine, directory, error);
+    int r = run->partner.far ? BATON_E_LOCKED
+                             : baton_partner_decide(run->engine, run->place.directory, error);
+    if (r == BATON_E_LOCKED) { /* nobody can be looked at: the other one must be asked */
+        run->undecided = run->following = true;
+        return 0;
+    }
     if (r == BATON_E_NOT_FOUND) {
         *error = refusal;
         r = BATON_E_REFUSED;
@@ -219,28 +223,70 @@ static int open_by_decision(service_run *run, baton_engine_options *options,
     return r;
 }
 
-static int start(service_run *run, baton_error *error)
+/* R12: another instance has said that it serves in a higher epoch than any here. */
+static int refuse_fenced(const service_run *run, baton_error *error)
+{
+    uint64_t names = 0;
+    int r = baton_highest_name(run->place.directory, &names);
+    if (r < 0 || run->partner.fenced_by <= names)
+        return 0; /* what can't be read, the open will say */
+    return baton_error_setf(
+        error, BATON_E_REFUSED, "take over this directory",
+        "start this one with --standby-of that one; what stands only here, `baton "
+        "journal verify` of both directories says",
+        "fenced: %.120s on %.60s serves in epoch %llu%s", run->partner.directory, run->partner.host,
+        (unsigned long long)run->partner.fenced_by,
+        baton_epoch_forced_count(run->partner.fenced_by) > 0 ? ", after a forced promotion" : "");
+}
+
+static int know_place(service_run *run, baton_error *error)
+{
+    const char *directory = run->options->directory;
+    if (run->options->standby_of != NULL && mkdir(directory, 0777) < 0 && errno != EEXIST)
+        return baton_error_set(error, -errno, directory, NULL, "give --dir another path");
+    int r = baton_place_open(&run->place, directory, "", run->options->peer_far, error);
+    if (r == 0)
+        (void)baton_partner_read(run->place.directory, &run->partner);
+    return r;
+}
+
+static int open_engine(service_run *run, baton_error *error)
 {
     const baton_engine_hooks hooks = {.release = on_release, .turn = on_turn, .context = run};
-    baton_control_actions actions = baton_run_control_actions;
     baton_engine_options options = run->options->engine;
-    actions.context = run;
+    struct stat there;
+    int r = 0;
     options.on_progress = baton_hydrating_progress;
     options.progress_context = &run->hydrating;
+    const bool known =
+        run->options->standby_of != NULL || stat(run->options->directory, &there) == 0;
+    if (known)
+        r = know_place(run, error);
+    if (r == 0 && run->options->standby_of != NULL)
+        r = find_active(run, &options, error);
+    else if (r == 0)
+        r = refuse_fenced(run, error);
+    if (r < 0)
+        return r;
+    r = baton_engine_open(run->doors->service, run->options->directory, &options, &hooks,
+                          &run->engine, &run->hydrate, error);
+    if (r == BATON_E_REFUSED && !options.standby) {
+        run->engine = NULL;
+        r = open_by_decision(run, &options, &hooks, error);
+    }
+    return r == 0 && !known ? know_place(run, error) : r;
+}
+
+static int start(service_run *run, baton_error *error)
+{
+    baton_control_actions actions = baton_run_control_actions;
+    actions.context = run;
 
     int r = baton_hydrating_begin(&run->hydrating, run->options->control_path, &run->instance,
                                   &actions);
     if (r < 0)
         return baton_error_set(error, r, "start", NULL, "raise the limit of open files");
-    if (run->options->standby_of != NULL)
-        r = find_active(run, &options, error);
-    if (r == 0)
-        r = baton_engine_open(run->doors->service, run->options->directory, &options, &hooks,
-                              &run->engine, &run->hydrate, error);
-    if (r == BATON_E_REFUSED && !options.standby) {
-        run->engine = NULL;
-        r = open_by_decision(run, &options, &hooks, error);
-    }
+    r = open_engine(run, error);
     if (r < 0)
         return r;
     log_hydrated(run);
@@ -250,7 +296,10 @@ static int start(service_run *run, baton_error *error)
     r = baton_hydrating_serve(&run->hydrating, run->engine, &run->control, error);
     if (r < 0)
         return r;
-    return run->following ? start_following(run, error) : start_program(run, NULL, 0, error);
+    if (!run->following)
+        return start_program(run, NULL, 0, error);
+    r = start_following(run, error);
+    return r == 0 && run->undecided ? baton_undecided_start(run, error) : r;
 }
 
 /* What comes from the other instance, after a turn. */
@@ -264,6 +313,8 @@ static int turn_handover(service_run *run, uint64_t *ret_sleep_ns, baton_error *
     }
     if (r == 0)
         r = baton_cutover_turn(&run->cutover, ret_sleep_ns, error);
+    if (r == 0)
+        r = baton_undecided_turn(run, error);
     if (follower_ns < *ret_sleep_ns)
         *ret_sleep_ns = follower_ns;
     return r;
@@ -272,8 +323,10 @@ static int turn_handover(service_run *run, uint64_t *ret_sleep_ns, baton_error *
 /* The successor serves: what was the active follows it, with the state that is there. */
 static int stand_by(service_run *run, baton_error *error)
 {
-    char directory[sizeof(run->cutover.peer_directory)];
-    memcpy(directory, run->cutover.peer_directory, sizeof(directory));
+    const baton_partner to = run->cutover.peer;
+    const char *where = to.far && to.address[0] != '\0' ? to.address : to.directory;
+    run->partner = to;
+    baton_undecided_close(run);
     if (run->control != NULL)
         baton_control_turn(run->control); /* who waits for the handover gets its answer */
     if (run->program_started && run->doors->program->stop != NULL)
@@ -286,10 +339,30 @@ static int stand_by(service_run *run, baton_error *error)
         if ((r = baton_engine_turn(run->engine, DRAIN_TURN_NS, error)) < 0)
             break;
     if (r == 0)
-        r = baton_follower_target_init(&run->target, directory, run->options->directory,
-                                       run->doors->service, run->instance.nonce, error);
+        r = baton_follower_target_init(&run->target, where, &run->place, run->doors->service,
+                                       run->instance.nonce, error);
     run->following = r == 0;
     return r < 0 ? r : start_following(run, error);
+}
+
+/* R12: nothing more is answered. What this one has and the other has not, was logged. */
+static int tell_fenced(const service_run *run, baton_error *error)
+{
+    const baton_cutover *cutover = &run->cutover;
+    const uint64_t last = baton_engine_applied_seq(run->engine);
+    char only_here[96] = "it has no entry that the other one has not";
+    if (!cutover->higher_after_known)
+        snprintf(only_here, sizeof(only_here), "hold both directories against each other");
+    else if (last > cutover->higher_after.seq)
+        snprintf(only_here, sizeof(only_here), "entries %llu to %llu stand only here",
+                 (unsigned long long)cutover->higher_after.seq + 1, (unsigned long long)last);
+    return baton_error_setf(
+        error, BATON_E_REFUSED, "serve",
+        "look at what stands only here with `baton journal dump --from`, set the "
+        "directory aside, and start an empty one with --standby-of the other",
+        "fenced: %.100s on %.50s serves in epoch %llu, here it is %llu; %s",
+        cutover->higher.directory, cutover->higher.host, (unsigned long long)cutover->higher_epoch,
+        (unsigned long long)cutover->highest_header, only_here);
 }
 
 /* The loop, from ready to CLOSING, or until another instance serves. A negative result is the
@@ -302,7 +375,10 @@ static int serve(service_run *run, baton_error *error)
         int r = turn_handover(run, &handover_ns, error);
         if (r < 0)
             return r;
-        const bool fenced = run->cutover.old.state == BATON_OLD_FENCED;
+        const bool fenced = run->cutover.old.state == BATON_OLD_FENCED && !run->cutover.found &&
+                            (run->leaving || baton_cutover_may_leave(&run->cutover));
+        if (fenced && run->cutover.higher_epoch != 0)
+            return tell_fenced(run, error);
         if (fenced && run->options->standby_after_handover && !run->leaving) {
             r = stand_by(run, error);
             if (r < 0)
@@ -350,6 +426,7 @@ static int finish(service_run *run, int status, baton_error *error)
         baton_control_detach(run->control);
     if (run->follower != NULL)
         baton_follower_close(run->follower);
+    baton_undecided_close(run);
     baton_cutover_close(&run->cutover);
     if (run->engine != NULL)
         baton_engine_unwatch(run->engine, run->signal_fd);

@@ -15,6 +15,7 @@ enum {
     RUN_DIR,
     RUN_CONTROL,
     RUN_STANDBY_OF,
+    RUN_PEER_FAR,
     RUN_AFTER_HANDOVER,
     RUN_IO,
     RUN_MODE,
@@ -49,6 +50,10 @@ const baton_option baton_run_option_table[] = {
     [RUN_CONTROL] = {"control", "PATH", NULL, "the control socket (default: DIR/control.sock)"},
     [RUN_STANDBY_OF] = {"standby-of", "DIR|SOCKET", NULL,
                         "follow the active in that directory, until it hands over to this one"},
+    [RUN_PEER_FAR] =
+        {"peer-far", "yes|no", "no",
+         "the other instances are on other hosts, also where the socket is a tunnel's: "
+         "their directories can't be looked into"},
     [RUN_AFTER_HANDOVER] = {"after-handover", "exit|standby", "exit",
                             "what becomes of this process when a successor serves"},
     [RUN_IO] = {"io", "auto|uring|threads", "auto", "how files are written"},
@@ -213,6 +218,7 @@ static int read_choices(baton_run_options *options, const baton_option_set *set,
         (r = read_choice(set, RUN_AFTER_HANDOVER, afters, &after, error)) < 0 ||
         (r = read_choice(set, RUN_LOG_LEVEL, levels, &level, error)) < 0 ||
         (r = read_yes_no(set, RUN_SNAPSHOT_AT_DRAIN, &options->snapshot_at_drain, error)) < 0 ||
+        (r = read_yes_no(set, RUN_PEER_FAR, &options->peer_far, error)) < 0 ||
         (r = read_yes_no(set, RUN_RETIRE, &options->engine.retire, error)) < 0)
         return r;
     options->standby_after_handover = after == 1;

@@ -4,6 +4,7 @@
 
 #include "drain/cutover.h"
 #include "drain/follower.h"
+#include "drain/herald.h"
 #include "drain/hydrating.h"
 #include "drain/last_resort.h"
 
@@ -21,8 +22,15 @@ typedef struct {
     baton_cutover cutover;    /* while it is the active */
     baton_follower *follower; /* NULL: it never was a standby */
     baton_follower_target target;
-    bool following; /* a standby, that was not promoted */
-    bool leaving;   /* a standby that is to end */
+    baton_place place;
+    baton_partner partner; /* of the last handover; directory "": there was none */
+    bool undecided;        /* a start that may begin nothing by itself (undecided.h) */
+    uint64_t undecided_since_ns, undecided_told_ns; /* 0: it is not */
+    uint64_t forced_epoch, forced_counted;
+    baton_metric *forced_metric;
+    baton_herald *herald; /* NULL: there is nobody to be told */
+    bool following;       /* a standby, that was not promoted */
+    bool leaving;         /* a standby that is to end */
     int signal_fd;
     bool program_started;
     bool drain_snapshot_begun;
