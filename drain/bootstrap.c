@@ -21,17 +21,22 @@ static const char *const what_fetch = "fetch the active's snapshot";
 
 int baton_follower_target_init(baton_follower_target *target, const char *standby_of,
                                const baton_place *place, const baton_service *service,
-                               const char *nonce_text, baton_error *error)
+                               const char *nonce_text, const baton_peer_security *security,
+                               baton_error *error)
 {
     struct stat there;
+    char text[sizeof(target->active.text) + sizeof(BATON_HANDOVER_SOCKET)];
     baton_digest nonce = {{0}};
-    *target = (baton_follower_target){.service = service, .place = place};
+    *target = (baton_follower_target){.service = service, .security = security, .place = place};
     const bool is_directory = stat(standby_of, &there) == 0 && S_ISDIR(there.st_mode);
-    const int n = snprintf(target->socket_path, sizeof(target->socket_path), "%s%s", standby_of,
+    const int n = snprintf(text, sizeof(text), "%s%s", standby_of,
                            is_directory ? "/" BATON_HANDOVER_SOCKET : "");
-    if (n < 0 || (size_t)n >= sizeof(target->socket_path))
-        return baton_error_set(error, -ENAMETOOLONG, "option --standby-of", NULL,
-                               "give a shorter path");
+    int r = n < 0 || (size_t)n >= sizeof(text)
+                ? baton_error_set(error, -ENAMETOOLONG, "option --standby-of", NULL,
+                                  "give a shorter path")
+                : baton_peer_address_parse(&target->active, text, error);
+    if (r < 0)
+        return r;
     if (baton_digest_parse(nonce_text, &nonce) < 0)
         return baton_error_set(error, BATON_E_INVALID, "nonce", NULL, NULL);
     memcpy(target->nonce, nonce.bytes, sizeof(target->nonce));
@@ -56,17 +61,26 @@ void baton_follower_hello(const baton_follower_target *target, baton_peer_hello 
              target->service->version);
     snprintf((char *)ret_hello->directory, sizeof(ret_hello->directory), "%s",
              target->place->directory);
+    snprintf((char *)ret_hello->address, sizeof(ret_hello->address), "%s", target->place->address);
 }
 
 /* ---- a conversation that waits ---- */
 
 typedef struct {
     const baton_follower_target *target;
-    int fd;
+    baton_peer_channel channel;
     baton_peer_inbox inbox;
     uint8_t active[BATON_PEER_NONCE_BYTES];
     baton_error *error;
 } fetching;
+
+/* False: nothing happened in all that time. */
+static bool wait_for(fetching *self, bool to_send)
+{
+    struct pollfd wanted = {.fd = self->channel.fd,
+                            .events = baton_peer_channel_wants(&self->channel, to_send)};
+    return poll(&wanted, 1, ANSWER_MS) != 0;
+}
 
 static int say(fetching *self, baton_peer_type type, const void *body, uint32_t bytes)
 {
@@ -75,10 +89,15 @@ static int say(fetching *self, baton_peer_type type, const void *body, uint32_t 
     memcpy(names.from, self->target->nonce, sizeof(names.from));
     memcpy(names.to, self->active, sizeof(names.to));
     baton_peer_put(&out, type, &names, body, bytes);
-    int r = baton_peer_send(&out, self->fd);
-    if (r == 1)
-        return 0; /* short, and the first: there is room for it */
-    return baton_error_set(self->error, r < 0 ? r : BATON_E_TIMEOUT, what_fetch, NULL, "try again");
+    int r;
+    while ((r = baton_peer_send(&out, &self->channel)) == 0 && wait_for(self, true))
+        ;
+    if (r == 0)
+        r = baton_error_set(self->error, BATON_E_TIMEOUT, what_fetch, "the active takes nothing",
+                            "look at its log");
+    else if (r < 0)
+        *self->error = self->channel.error;
+    return r < 0 ? r : 0;
 }
 
 /* The next message, of this type; a refusal is an error with the active's words. */
@@ -98,12 +117,15 @@ static int hear(fetching *self, baton_peer_type type, const baton_peer_header **
             return baton_error_set(self->error, BATON_E_INVALID, what_fetch,
                                    "the active says something else", "try again");
         }
-        r = baton_peer_receive(&self->inbox, self->fd);
-        if (r < 0)
+        r = baton_peer_receive(&self->inbox, &self->channel);
+        if (r == -EPIPE)
             return baton_error_set(self->error, r, what_fetch, "the active hung up",
                                    "look at its log, and start again");
-        struct pollfd wanted = {.fd = self->fd, .events = POLLIN};
-        if (r == 0 && poll(&wanted, 1, ANSWER_MS) == 0)
+        if (r < 0) {
+            *self->error = self->channel.error;
+            return r;
+        }
+        if (r == 0 && !wait_for(self, false))
             return baton_error_set(self->error, BATON_E_TIMEOUT, what_fetch,
                                    "the active does not answer", "look at its log");
     }
@@ -257,7 +279,7 @@ int baton_bootstrap(const baton_follower_target *target, baton_digest *ret_root,
 {
     char directory[4200];
     uint64_t highest = 0;
-    fetching self = {.target = target, .fd = -1, .error = error};
+    fetching self = {.target = target, .channel = BATON_PEER_CHANNEL_NONE, .error = error};
     *ret_root = (baton_digest){{0}};
     int r = baton_highest_name(target->place->directory, &highest);
     if (r < 0)
@@ -265,14 +287,15 @@ int baton_bootstrap(const baton_follower_target *target, baton_digest *ret_root,
     if (highest != 0)
         return 0;
     snprintf(directory, sizeof(directory), "%s/snapshots", target->place->directory);
-    r = baton_peer_connect(target->socket_path, &self.fd, error);
+    r = baton_peer_channel_connect(&self.channel, &target->active, target->security);
+    if (r < 0)
+        *error = self.channel.error;
     if (r == 0 &&
         baton_peer_inbox_init(&self.inbox, sizeof(baton_peer_piece) + BATON_PEER_PIECE_BYTES) < 0)
         r = baton_error_set(error, -ENOMEM, what_fetch, NULL, NULL);
     if (r == 0)
         r = fetch(&self, directory, ret_root);
     baton_peer_inbox_fini(&self.inbox);
-    if (self.fd >= 0)
-        close(self.fd);
+    baton_peer_channel_close(&self.channel);
     return r;
 }

@@ -311,40 +311,42 @@ void baton_cutover_close_feeder(baton_cutover *cutover)
 }
 
 static void set_options(baton_cutover *cutover, const baton_run_options *options,
-                        const baton_instance *instance)
+                        const baton_instance *instance, baton_peer_door *door)
 {
     cutover->feeder_options = (baton_feeder_options){
         .place = cutover->place,
         .journal_directory = baton_engine_journal_directory(cutover->engine),
         .service = cutover->doors->service,
         .backend = options->engine.backend,
+        .door = door,
+        .security = &options->peer_security,
     };
     baton_instance_nonce(instance, cutover->feeder_options.nonce);
 }
 
 void baton_cutover_open(baton_cutover *cutover, const baton_doors *doors, baton_engine *engine,
                         const baton_run_options *options, const baton_instance *instance,
-                        const baton_place *place)
+                        const baton_place *place, baton_peer_door *door)
 {
     *cutover = (baton_cutover){.doors = doors, .engine = engine, .place = place};
     set_actions(cutover);
     (void)baton_partner_read(place->directory, &cutover->peer);
     if (options->engine.mode != BATON_MODE_DURABLE)
         return; /* what it calls durable proves nothing to another one */
-    set_options(cutover, options, instance);
+    set_options(cutover, options, instance, door);
     baton_cutover_open_feeder(cutover);
 }
 
 void baton_cutover_found(baton_cutover *cutover, const baton_doors *doors, baton_engine *engine,
                          const baton_run_options *options, const baton_instance *instance,
-                         const baton_place *place, const baton_partner *partner,
-                         uint64_t highest_header)
+                         const baton_place *place, baton_peer_door *door,
+                         const baton_partner *partner, uint64_t highest_header)
 {
     const baton_handover_wire *record = &baton_engine_facts(engine)->handover;
     uint64_t highest_name = highest_header;
     *cutover = (baton_cutover){.doors = doors, .engine = engine, .place = place, .peer = *partner};
     set_actions(cutover);
-    set_options(cutover, options, instance);
+    set_options(cutover, options, instance, door);
     int r = baton_highest_name(place->directory, &highest_name);
     cutover->found = true;
     cutover->epoch = baton_le64_get(record->epoch);
@@ -393,7 +395,7 @@ static int choose(baton_cutover *cutover, const char *to, baton_feeder_peer *ret
 
 static void note_peer(baton_cutover *cutover, const baton_feeder_peer *peer)
 {
-    cutover->peer = (baton_partner){.far = peer->far};
+    cutover->peer = (baton_partner){.far = peer->is_remote};
     memcpy(cutover->peer.directory, peer->directory, sizeof(cutover->peer.directory));
     memcpy(cutover->peer.host, peer->host, sizeof(cutover->peer.host));
     memcpy(cutover->peer.address, peer->address, sizeof(cutover->peer.address));

@@ -45,16 +45,17 @@ typedef struct {
     bool let_go;
 } baton_cutover;
 
-/* From here on standbys may connect; one that can't is no reason not to serve: it is logged. */
+/* From here on standbys may connect; one that can't is no reason not to serve: it is logged. door: NULL, or where
+ * they may by TCP, as long as the cutover lives. */
 void baton_cutover_open(baton_cutover *cutover, const baton_doors *doors, baton_engine *engine,
                         const baton_run_options *options, const baton_instance *instance,
-                        const baton_place *place);
+                        const baton_place *place, baton_peer_door *door);
 /* Instead, for a start that may not begin a term by itself (R7): the engine is a standby, whose directory
  * has this highest header. partner: as baton_partner_read. */
 void baton_cutover_found(baton_cutover *cutover, const baton_doors *doors, baton_engine *engine,
                          const baton_run_options *options, const baton_instance *instance,
-                         const baton_place *place, const baton_partner *partner,
-                         uint64_t highest_header);
+                         const baton_place *place, baton_peer_door *door,
+                         const baton_partner *partner, uint64_t highest_header);
 /* Begin: to is a nonce's text, or NULL when there is one standby only. Refused: BATON_E_REFUSED,
  * BATON_E_NOT_FOUND, BATON_E_LAGGING, ... */
 BATON_MUST_USE int baton_cutover_begin(baton_cutover *cutover, const char *to, uint64_t max_gap_ns,

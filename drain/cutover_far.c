@@ -45,7 +45,7 @@ static void give_leave(baton_cutover *cutover, uint64_t peer_id)
 
 static void note_higher(const baton_feeder_peer *peer, baton_partner *ret_partner)
 {
-    *ret_partner = (baton_partner){.far = peer->far};
+    *ret_partner = (baton_partner){.far = peer->is_remote};
     memcpy(ret_partner->directory, peer->directory, sizeof(ret_partner->directory));
     memcpy(ret_partner->host, peer->host, sizeof(ret_partner->host));
     memcpy(ret_partner->address, peer->address, sizeof(ret_partner->address));

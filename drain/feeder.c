@@ -40,7 +40,7 @@ static void free_place(feeder_peer *peer)
             close(letter->fds[i]);
     }
     pthread_mutex_unlock(&peer->feeder->mutex);
-    close(peer->fd);
+    baton_peer_channel_close(&peer->channel);
     peer->used = false;
 }
 
@@ -58,8 +58,8 @@ static feeder_peer *find_place(baton_feeder *feeder)
 }
 
 /* It is told why, if its socket takes that at once. */
-static void turn_away(const baton_feeder *feeder, int fd, int status, const char *why,
-                      const char *todo)
+static void turn_away(const baton_feeder *feeder, baton_peer_channel *channel, int status,
+                      const char *why, const char *todo)
 {
     const baton_peer_refusal body = baton_peer_refusal_put(status, why, todo);
     baton_peer_names names = {.epoch = feeder->options.epoch,
@@ -67,17 +67,18 @@ static void turn_away(const baton_feeder *feeder, int fd, int status, const char
     baton_peer_outgoing out = {.busy = false};
     memcpy(names.from, feeder->options.nonce, sizeof(names.from));
     baton_peer_put(&out, BATON_PEER_REFUSE, &names, &body, sizeof(body));
-    int r = baton_peer_send(&out, fd);
+    int r = baton_peer_send(&out, channel);
     (void)r;
-    close(fd);
-    baton_log(WARN, "handover.refused_peer", BATON_LOG_TEXT("why", why));
+    baton_peer_channel_close(channel);
+    baton_log(WARN, "handover.refused_peer", BATON_LOG_TEXT("why", why),
+              BATON_LOG_TEXT("from", channel->other));
 }
 
 /* Its wake_fd stays with the place: the loop may be about to write to it. */
-static void reset_place(feeder_peer *peer, int fd)
+static void reset_place(feeder_peer *peer, const baton_peer_channel *channel)
 {
     atomic_store(&peer->ended, false);
-    peer->fd = fd;
+    peer->channel = *channel;
     peer->inbox = (baton_peer_inbox){0};
     peer->out = (baton_peer_outgoing){.busy = false};
     peer->reader = NULL;
@@ -85,46 +86,58 @@ static void reset_place(feeder_peer *peer, int fd)
     peer->wants_start = peer->greeted = peer->ending = false;
     peer->files = (peer_files){.chunks_fd = -1, .manifest_fd = -1};
     pthread_mutex_lock(&peer->feeder->mutex);
-    peer->known = (baton_feeder_peer){.id = ++peer->feeder->peers_count};
+    peer->known =
+        (baton_feeder_peer){.id = ++peer->feeder->peers_count, .is_remote = channel->is_remote};
     peer->mailbox_first = peer->mailbox_count = 0;
     pthread_mutex_unlock(&peer->feeder->mutex);
 }
 
-static void take_peer(baton_feeder *feeder, int fd)
+static void take_peer(baton_feeder *feeder, baton_peer_channel *channel)
 {
-    if (!baton_peer_may_talk(fd)) {
-        turn_away(feeder, fd, BATON_E_REFUSED,
+    if (!channel->is_remote && !baton_peer_may_talk(channel->fd)) {
+        turn_away(feeder, channel, BATON_E_REFUSED,
                   "only root and the user that runs the service may follow it", "use that user");
         return;
     }
     feeder_peer *peer = find_place(feeder);
     if (peer == NULL) {
-        turn_away(feeder, fd, BATON_E_FULL, "as many standbys as there may be: come again later",
-                  "stop one of them");
+        turn_away(feeder, channel, BATON_E_FULL,
+                  "as many standbys as there may be: come again later", "stop one of them");
         return;
     }
-    reset_place(peer, fd);
+    reset_place(peer, channel);
     peer->used = pthread_create(&peer->thread, NULL, baton_feeder_peer_main, peer) == 0;
-    if (!peer->used) {
-        turn_away(feeder, fd, -ENOMEM, "no memory for a thread", "give the process more memory");
-    }
+    if (!peer->used)
+        turn_away(feeder, &peer->channel, -ENOMEM, "no memory for a thread",
+                  "give the process more memory");
+}
+
+/* Out of descriptors: not as a loop that spins. */
+static void accept_from(baton_feeder *feeder, int listen_fd, const baton_peer_security *security)
+{
+    baton_peer_channel channel;
+    struct pollfd stop = {.fd = feeder->stop_fd, .events = POLLIN};
+    int r = baton_peer_channel_accept(&channel, listen_fd, security);
+    if (r == 1)
+        take_peer(feeder, &channel);
+    else if (r == -EMFILE || r == -ENFILE)
+        (void)poll(&stop, 1, 100);
 }
 
 static void *accept_main(void *context)
 {
     baton_feeder *feeder = context;
     while (!atomic_load(&feeder->closing)) {
-        struct pollfd wanted[] = {{.fd = feeder->socket.fd, .events = POLLIN},
-                                  {.fd = feeder->stop_fd, .events = POLLIN}};
-        if (poll(wanted, 2, -1) < 0 && errno != EINTR)
+        const baton_peer_door *door = feeder->options.door;
+        struct pollfd wanted[] = {{.fd = feeder->stop_fd, .events = POLLIN},
+                                  {.fd = feeder->socket.fd, .events = POLLIN},
+                                  {.fd = door != NULL ? door->fd : -1, .events = POLLIN}};
+        if (poll(wanted, 3, -1) < 0 && errno != EINTR)
             return NULL;
-        if (wanted[0].revents == 0)
-            continue;
-        const int fd = accept4(feeder->socket.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd >= 0)
-            take_peer(feeder, fd);
-        else if (errno == EMFILE || errno == ENFILE)
-            (void)poll(&wanted[1], 1, 100); /* out of descriptors: not as a loop that spins */
+        if (wanted[1].revents != 0)
+            accept_from(feeder, feeder->socket.fd, NULL);
+        if (wanted[2].revents != 0)
+            accept_from(feeder, door->fd, feeder->options.security);
     }
     return NULL;
 }
@@ -157,6 +170,8 @@ int baton_feeder_open(const baton_feeder_options *options, baton_feeder **ret_fe
         baton_error_set(error, r, "handover socket", NULL, "raise the limit of open files");
     else
         r = baton_control_socket_open(&feeder->socket, path, error);
+    if (r == 0 && options->door != NULL)
+        r = baton_peer_door_begin(options->door, error);
     if (r == 0) {
         r = -pthread_create(&feeder->thread, NULL, accept_main, feeder);
         feeder->has_thread = r == 0;
@@ -183,6 +198,8 @@ void baton_feeder_close(baton_feeder *feeder)
     for (uint32_t i = 0; i < BATON_FEEDER_PEERS_MAX; i++)
         if (feeder->peers[i].used)
             free_place(&feeder->peers[i]);
+    if (feeder->options.door != NULL)
+        baton_peer_door_pause(feeder->options.door);
     baton_control_socket_close(&feeder->socket);
     for (uint32_t i = 0; i < BATON_FEEDER_PEERS_MAX; i++)
         if (feeder->peers[i].wake_fd >= 0)

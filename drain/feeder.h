@@ -1,5 +1,5 @@
-/* drain/feeder.h: the active's side of following (H2): DIR/handover.sock, and for each standby that
- * connects a thread with a journal reader of its own, which sends what has become durable.
+/* drain/feeder.h: the active's side of following (H2): DIR/handover.sock and a TCP address, and for each standby
+ * that connects a thread with a journal reader of its own, which sends what has become durable.
  *
  * The loop that serves clients is never held up: a thread reads the journal as any other process would,
  * and one whose standby takes nothing waits, or drops it; what it has not got yet it gets from the disk
@@ -9,6 +9,7 @@
  * journal; one that knows a later epoch; one too many. Dropped: who is silent, or takes nothing. */
 #pragma once
 
+#include "drain/peer_door.h"
 #include "drain/place.h"
 
 #define BATON_FEEDER_PEERS_MAX 8u
@@ -26,6 +27,8 @@ typedef struct {
     bool undecided;     /* opened by one that waits to know whether it may begin a term */
     baton_digest journal_id;
     baton_backend backend;
+    baton_peer_door *door; /* NULL: no TCP */
+    const baton_peer_security *security;
 } baton_feeder_options;
 
 /* A standby, as it is known now. */
@@ -36,10 +39,10 @@ typedef struct {
     char version[32];
     char directory[256];
     char host[64];
-    char address[128];
     uint8_t place[BATON_PLACE_BYTES];
-    bool far; /* on another host: its LOCK can't be asked, and it gets no descriptors */
-    uint64_t highest_header, highest_name; /* there, of its own */
+    bool is_remote; /* on another host: its LOCK can't be asked, and it gets no descriptors */
+    char address[BATON_TCP_ADDRESS_TEXT_BYTES]; /* where its standbys would connect; "": unknown */
+    uint64_t highest_header, highest_name;      /* there, of its own */
     uint32_t schema_write, schema_read_min;
     baton_position durable; /* there */
     uint64_t applied_seq;

@@ -50,7 +50,8 @@ static void refuse(feeder_peer *peer, const baton_error *error)
 {
     const baton_peer_refusal body = baton_peer_refusal_put(error->status, error->why, error->todo);
     baton_log(WARN, "handover.refused_peer", BATON_LOG_TEXT("why", error->why),
-              BATON_LOG_TEXT("standby", peer->known.directory));
+              BATON_LOG_TEXT("standby", peer->known.directory),
+              BATON_LOG_TEXT("from", peer->channel.other));
     if (peer->out.busy && peer->out.sent > 0) { /* in the midst of another one */
         peer->ending = true;
         return;
@@ -103,6 +104,8 @@ static void welcome(feeder_peer *peer)
     snprintf((char *)body.service, sizeof(body.service), "%s", options->service->name);
     snprintf((char *)body.version, sizeof(body.version), "%s", options->service->version);
     snprintf((char *)body.directory, sizeof(body.directory), "%s", options->place->directory);
+    if (options->door != NULL)
+        memcpy(body.address, options->door->text, sizeof(body.address));
     put_copy(peer, BATON_PEER_WELCOME, &body, sizeof(body));
 }
 
@@ -115,14 +118,13 @@ static void take_hello(feeder_peer *peer, const baton_peer_header *header,
     memcpy(known->nonce, header->from, sizeof(known->nonce));
     memcpy(known->version, hello->version, sizeof(known->version));
     memcpy(known->directory, hello->directory, sizeof(known->directory));
+    baton_peer_channel_reach(&peer->channel, (const char *)hello->address, known->address);
     known->schema_write = baton_le32_get(hello->schema_write);
     known->schema_read_min = baton_le32_get(hello->schema_read_min);
     known->durable = baton_peer_position_get(hello->durable);
     known->applied_seq = baton_le64_get(hello->applied_seq);
     memcpy(known->host, hello->at.host, sizeof(known->host));
-    memcpy(known->address, hello->at.address, sizeof(known->address));
     memcpy(known->place, hello->at.place, sizeof(known->place));
-    known->far = peer->feeder->options.place->far || baton_le32_get(hello->at.is_far) == 1;
     known->highest_header = baton_le64_get(hello->at.highest_header);
     known->highest_name = baton_le64_get(hello->highest_name);
     pthread_mutex_unlock(&peer->feeder->mutex);
@@ -244,7 +246,7 @@ static bool hear(feeder_peer *peer)
             baton_peer_took(&peer->inbox);
             continue;
         }
-        r = baton_peer_receive(&peer->inbox, peer->fd);
+        r = baton_peer_receive(&peer->inbox, &peer->channel);
         if (r < 0)
             return false;
         if (r == 0)
@@ -334,7 +336,7 @@ static bool push(feeder_peer *peer, bool *ret_idle)
         return true;
     }
     const size_t before = peer->out.sent;
-    int r = baton_peer_send(&peer->out, peer->fd);
+    int r = baton_peer_send(&peer->out, &peer->channel);
     if (peer->out.sent != before)
         peer->sent_ns = now_ns();
     *ret_idle = r == 0;
@@ -346,10 +348,10 @@ static bool push(feeder_peer *peer, bool *ret_idle)
 static void wait(feeder_peer *peer, uint64_t seen)
 {
     baton_feeder *feeder = peer->feeder;
-    struct pollfd wanted[] = {
-        {.fd = peer->fd, .events = (short)(POLLIN | (peer->out.busy ? POLLOUT : 0))},
-        {.fd = peer->wake_fd, .events = POLLIN},
-        {.fd = feeder->stop_fd, .events = POLLIN}};
+    struct pollfd wanted[] = {{.fd = peer->channel.fd,
+                               .events = baton_peer_channel_wants(&peer->channel, peer->out.busy)},
+                              {.fd = peer->wake_fd, .events = POLLIN},
+                              {.fd = feeder->stop_fd, .events = POLLIN}};
     if (peer->out.busy && !peer->known.following)
         wanted[0].events = POLLOUT; /* the next request waits */
     atomic_store(&peer->sleeping, true);
@@ -392,7 +394,7 @@ static void converse(feeder_peer *peer)
     }
     /* What the loop said last is worth a try: the abort of a service that drains. */
     while (peer->out.busy || put_letter(peer))
-        if (baton_peer_send(&peer->out, peer->fd) != 1)
+        if (baton_peer_send(&peer->out, &peer->channel) != 1)
             return;
 }
 
@@ -407,7 +409,7 @@ void *baton_feeder_peer_main(void *context)
     baton_feeder_files_close(peer);
     free(peer->files.buffer);
     baton_peer_inbox_fini(&peer->inbox);
-    (void)shutdown(peer->fd, SHUT_RDWR);
+    baton_peer_channel_linger(&peer->channel, peer->feeder->stop_fd);
     atomic_store(&peer->ended, true);
     if (peer->greeted)
         (void)baton_feeder_post(peer, NULL, NULL);

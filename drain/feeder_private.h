@@ -32,9 +32,9 @@ typedef struct feeder_peer {
     baton_feeder *feeder;
     /* the accepting thread's */
     pthread_t thread;
-    bool used; /* the place is taken, until the thread was joined */
+    bool used;                  /* the place is taken, until the thread was joined */
+    baton_peer_channel channel; /* the peer's thread's, while there is one */
     /* any thread */
-    int fd;
     int wake_fd;
     atomic_bool sleeping;
     atomic_bool ended; /* the thread is about to return */

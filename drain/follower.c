@@ -1,7 +1,9 @@
 /* drain/follower.c: a standby on the engine's loop. */
 #include "drain/follower.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -37,11 +39,11 @@ void baton_follower_drop_passed(baton_follower *follower)
 
 void baton_follower_cut(baton_follower *follower, const baton_error *why)
 {
-    if (follower->fd < 0)
+    if (follower->channel.fd < 0)
         return;
-    baton_engine_unwatch(follower->engine, follower->fd);
-    close(follower->fd);
-    follower->fd = -1;
+    baton_engine_unwatch(follower->engine, follower->channel.fd);
+    follower->watched = 0;
+    baton_peer_channel_close(&follower->channel);
     baton_peer_inbox_fini(&follower->inbox);
     drop_letters(follower);
     follower->following = follower->asking = follower->held_back = false;
@@ -69,7 +71,7 @@ void baton_follower_say(baton_follower *follower, baton_peer_type type, const vo
     baton_position end;
     baton_digest digest;
     bool needs_start;
-    if (follower->fd < 0)
+    if (follower->channel.fd < 0)
         return;
     if (follower->letters_count == LETTERS_MAX) {
         baton_follower_cut_for(follower, BATON_E_FULL, "it takes nothing");
@@ -91,9 +93,9 @@ static void send_letters(baton_follower *follower)
 {
     while (follower->letters_count > 0) {
         baton_peer_outgoing *out = &follower->letters[follower->letters_first % LETTERS_MAX].out;
-        int r = baton_peer_send(out, follower->fd);
+        int r = baton_peer_send(out, &follower->channel);
         if (r < 0)
-            baton_follower_cut_for(follower, r, "it has hung up");
+            baton_follower_cut(follower, &follower->channel.error);
         if (r <= 0)
             return;
         follower->letters_first++;
@@ -108,40 +110,53 @@ static void on_event(void *context, int fd, uint32_t events)
     (void)events;
 }
 
+/* For what the connection waits for now. False: it can't be. */
+static bool watch_channel(baton_follower *follower)
+{
+    const uint32_t wanted =
+        (uint32_t)baton_peer_channel_wants(&follower->channel, follower->letters_count > 0);
+    static_assert(EPOLLIN == POLLIN && EPOLLOUT == POLLOUT, "epoll has the bits of poll");
+    if (wanted == follower->watched)
+        return true;
+    follower->watched = wanted;
+    return baton_engine_watch(follower->engine, follower->channel.fd, wanted, on_event, follower) >=
+           0;
+}
+
 /* R11: the one that it followed has handed over to another one, which is found through it. */
 static void follow_successor(baton_follower *follower)
 {
     static const uint8_t nobody[BATON_PEER_NONCE_BYTES];
     const baton_handover_wire *handover = &baton_engine_facts(follower->engine)->handover;
-    char path[sizeof(follower->target->socket_path)];
+    char path[sizeof(follower->target->active.text)];
     baton_position end;
     baton_digest digest;
     bool needs_start;
     baton_engine_follow_end(follower->engine, &end, &digest, &needs_start);
-    if (needs_start || memcmp(handover->successor_nonce, nobody, sizeof(nobody)) == 0 ||
+    if (follower->target->active.tcp.bytes > 0 || needs_start ||
+        memcmp(handover->successor_nonce, nobody, sizeof(nobody)) == 0 ||
         baton_le64_get(handover->epoch) != end.epoch || baton_follower_is_named(follower) ||
         !baton_partner_socket(follower->active.directory, path, sizeof(path)) ||
-        strcmp(path, follower->target->socket_path) == 0)
+        strcmp(path, follower->target->active.text) == 0)
         return;
-    memcpy(follower->target->socket_path, path, sizeof(path));
+    memcpy(follower->target->active.text, path, sizeof(path));
     baton_log(INFO, "handover.follow_successor", BATON_LOG_TEXT("of", path));
 }
 
 static void connect_again(baton_follower *follower)
 {
-    baton_error error = {0};
     baton_peer_hello hello;
-    if (follower->fd >= 0 || now_ns() < follower->retry_at_ns)
+    if (follower->channel.fd >= 0 || now_ns() < follower->retry_at_ns)
         return;
     follower->retry_at_ns = now_ns() + RETRY_NS;
-    if (baton_peer_connect(follower->target->socket_path, &follower->fd, &error) < 0) {
-        follower->last_refusal = error;
-        follower->fd = -1;
+    if (baton_peer_channel_connect(&follower->channel, &follower->target->active,
+                                   follower->target->security) < 0) {
+        follower->last_refusal = follower->channel.error;
         follow_successor(follower);
         return;
     }
     if (baton_peer_inbox_init(&follower->inbox, BATON_PEER_BODY_BYTES_MAX) < 0 ||
-        baton_engine_watch(follower->engine, follower->fd, EPOLLIN, on_event, follower) < 0) {
+        !watch_channel(follower)) {
         baton_follower_cut_for(follower, -ENOMEM, "memory is short");
         return;
     }
@@ -165,7 +180,7 @@ int baton_follower_open(baton_follower *follower, const baton_doors *doors, bato
     follower->doors = doors;
     follower->engine = engine;
     follower->target = target;
-    follower->fd = -1;
+    follower->channel = BATON_PEER_CHANNEL_NONE;
     follower->actions = baton_follower_actions;
     follower->actions.context = follower;
     baton_new_init(&follower->cutover, &follower->actions);
@@ -214,15 +229,14 @@ static void prepare_ahead(baton_follower *follower)
 /* R5 b and c: nobody says anything, and the grant may stand on the disk. */
 static void look(baton_follower *follower)
 {
-    if (follower->active.far) /* R12: only its own word counts */
-        return;
-    if (follower->cutover.state != BATON_NEW_ANSWERED || follower->cutover.granted ||
+    if (follower->active.far || /* R12: only its own word counts */
+        follower->cutover.state != BATON_NEW_ANSWERED || follower->cutover.granted ||
         now_ns() - follower->asked_ns < ASK_NS)
         return;
     follower->asked_ns = now_ns();
     baton_error error = {0};
     int r = baton_grant_look(follower->engine, follower->active.directory, follower->target->nonce,
-                             follower->fd, &error);
+                             follower->channel.fd, &error);
     if (r == 1) {
         baton_log(INFO, "handover.grant_found",
                   BATON_LOG_TEXT("directory", follower->active.directory));
@@ -236,19 +250,21 @@ int baton_follower_turn(baton_follower *follower, baton_error *error)
 {
     if (follower->cutover.state != BATON_NEW_SERVING)
         connect_again(follower);
-    if (follower->fd >= 0)
+    if (follower->channel.fd >= 0)
         baton_follower_hear(follower);
     prepare_ahead(follower);
     look(follower);
     int r = baton_new_step(&follower->cutover, &follower->failure);
     if (r < 0)
         follower->fatal = r;
-    if (follower->fd >= 0)
+    if (follower->channel.fd >= 0)
         send_letters(follower);
-    if (follower->fd >= 0)
+    if (follower->channel.fd >= 0)
         acknowledge(follower);
-    if (follower->fd >= 0)
+    if (follower->channel.fd >= 0)
         send_letters(follower);
+    if (follower->channel.fd >= 0 && !watch_channel(follower))
+        baton_follower_cut_for(follower, -ENOMEM, "memory is short");
     if (follower->fatal < 0)
         *error = follower->failure;
     return follower->fatal;
@@ -259,11 +275,11 @@ uint64_t baton_follower_sleep_ns(const baton_follower *follower)
     const uint64_t now = now_ns();
     if (follower->cutover.state == BATON_NEW_SERVING)
         return UINT64_MAX;
-    if (follower->more && follower->fd >= 0)
+    if (follower->more && follower->channel.fd >= 0)
         return 0;
     if (follower->cutover.state == BATON_NEW_ANSWERED)
         return ASK_NS;
-    if (follower->fd < 0)
+    if (follower->channel.fd < 0)
         return follower->retry_at_ns > now ? follower->retry_at_ns - now : 0;
     return follower->held_back ? 1000000 : HEARTBEAT_NS;
 }
@@ -272,7 +288,7 @@ void baton_follower_close(baton_follower *follower)
 {
     if (follower->engine == NULL)
         return;
-    if (follower->fd >= 0) {
+    if (follower->channel.fd >= 0) {
         send_letters(follower);
         baton_follower_cut_for(follower, 0, "this one ends");
     }
@@ -288,7 +304,7 @@ json_t *baton_follower_describe(const baton_follower *follower)
                                baton_describe_text(follower->active.directory), "active_version",
                                baton_describe_text(follower->active_version), "batches",
                                baton_describe_number(follower->batches_count), "socket",
-                               baton_describe_text(follower->target->socket_path));
+                               baton_describe_text(follower->target->active.text));
     if (object != NULL && !follower->following && follower->last_refusal.status != 0)
         json_object_set_new(object, "error", baton_describe_error(&follower->last_refusal));
     return object;

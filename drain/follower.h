@@ -26,7 +26,8 @@ typedef struct baton_follower {
                     baton_error *error);
     void *context;
 
-    int fd; /* -1: not connected */
+    baton_peer_channel channel; /* fd -1: not connected */
+    uint32_t watched;           /* events of it */
     baton_peer_inbox inbox;
     follower_letter letters[LETTERS_MAX];
     uint32_t letters_first, letters_count;

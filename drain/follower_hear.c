@@ -1,7 +1,6 @@
 /* drain/follower_hear.c: what the active says to a standby. None of it is believed before it is checked. */
 #include "drain/follower.h"
 
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -28,17 +27,14 @@ static void note_active(baton_follower *follower, const baton_peer_header *heade
                         const baton_peer_hello *hello)
 {
     baton_partner *active = &follower->active;
-    const char *address = (const char *)hello->at.address;
     memcpy(follower->active_nonce, header->from, sizeof(follower->active_nonce));
     memcpy(follower->active_version, hello->version, sizeof(follower->active_version));
-    *active = (baton_partner){.far = follower->target->place->far ||
-                                     baton_le32_get(hello->at.is_far) == 1};
+    *active = (baton_partner){.far = follower->channel.is_remote};
     memcpy(active->directory, hello->directory, sizeof(active->directory));
     memcpy(active->host, hello->at.host, sizeof(active->host));
     memcpy(active->place, hello->at.place, sizeof(active->place));
     memcpy(active->nonce, header->from, sizeof(active->nonce));
-    snprintf(active->address, sizeof(active->address), "%.127s",
-             address[0] != '\0' ? address : follower->target->socket_path);
+    baton_peer_channel_reach(&follower->channel, (const char *)hello->address, active->address);
 }
 
 /* False: it is one that this instance does not follow. */
@@ -91,10 +87,9 @@ static void take_welcome(baton_follower *follower, const baton_peer_header *head
 /* R7: one that is fenced gives leave. It must be there still: what it said is its word. */
 static void take_authority(baton_follower *follower, const baton_peer_ack *body)
 {
-    struct pollfd wanted = {.fd = follower->fd, .events = POLLRDHUP};
     const uint64_t theirs = baton_le64_get(body->position.epoch);
     uint64_t here = 0;
-    if (!follower->deciding || poll(&wanted, 1, 0) != 0 ||
+    if (!follower->deciding || !baton_peer_channel_is_alive(&follower->channel) ||
         baton_highest_name(follower->target->place->directory, &here) < 0)
         return;
     if (baton_new_on_leave(&follower->cutover, (here > theirs ? here : theirs) + 1))
@@ -262,7 +257,7 @@ void baton_follower_hear(baton_follower *follower)
 {
     follower->held_back = false;
     follower->more = true;
-    for (uint32_t i = 0; i < MESSAGES_PER_TURN && follower->fd >= 0; i++) {
+    for (uint32_t i = 0; i < MESSAGES_PER_TURN && follower->channel.fd >= 0; i++) {
         const baton_peer_header *header;
         const void *body;
         baton_error error = {0};
@@ -279,16 +274,16 @@ void baton_follower_hear(baton_follower *follower)
                 follower->more = false;
                 return;
             }
-            if (follower->fd >= 0)
+            if (follower->channel.fd >= 0)
                 baton_peer_took(&follower->inbox);
             int stepped = baton_new_step(&follower->cutover, &follower->failure);
             if (stepped < 0)
                 baton_follower_fail(follower, stepped, &(baton_error){0});
             continue;
         }
-        r = baton_peer_receive(&follower->inbox, follower->fd);
+        r = baton_peer_receive(&follower->inbox, &follower->channel);
         if (r < 0)
-            baton_follower_cut_for(follower, r, "it has hung up");
+            baton_follower_cut(follower, &follower->channel.error);
         if (r <= 0) {
             follower->more = false;
             return;

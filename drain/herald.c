@@ -30,17 +30,15 @@ static bool stopped(const baton_herald *herald, int timeout_ms)
     return poll(&wanted, 1, timeout_ms) > 0;
 }
 
-static void take_welcome(baton_herald *herald, const baton_peer_header *header,
-                         const baton_peer_hello *hello)
+static void take_welcome(baton_herald *herald, const baton_peer_channel *channel,
+                         const baton_peer_header *header, const baton_peer_hello *hello)
 {
     baton_partner other = {.far = true};
     memcpy(other.directory, hello->directory, sizeof(other.directory));
     memcpy(other.host, hello->at.host, sizeof(other.host));
     memcpy(other.place, hello->at.place, sizeof(other.place));
     memcpy(other.nonce, header->from, sizeof(other.nonce));
-    snprintf(other.address, sizeof(other.address), "%.127s",
-             hello->at.address[0] != 0 ? (const char *)hello->at.address
-                                       : herald->options.target.socket_path);
+    baton_peer_channel_reach(channel, (const char *)hello->address, other.address);
     pthread_mutex_lock(&herald->mutex);
     herald->news = (baton_herald_news){
         .heard_ns = baton_clock_monotonic_ns(baton_clock_system()),
@@ -53,43 +51,61 @@ static void take_welcome(baton_herald *herald, const baton_peer_header *header,
     pthread_mutex_unlock(&herald->mutex);
 }
 
-static bool say(baton_herald *herald, int fd)
+/* False: nothing came, or it is to end. */
+static bool wait_for(const baton_herald *herald, const baton_peer_channel *channel, bool to_send)
+{
+    struct pollfd wanted[] = {
+        {.fd = channel->fd, .events = baton_peer_channel_wants(channel, to_send)},
+        {.fd = herald->stop_fd, .events = POLLIN}};
+    return poll(wanted, 2, ANSWER_MS) > 0 && wanted[1].revents == 0;
+}
+
+static int say(baton_herald *herald, baton_peer_channel *channel)
 {
     baton_peer_hello hello;
     baton_peer_outgoing out = {.busy = false};
     baton_peer_names names = {.epoch = herald->options.epoch,
                               .journal_id = herald->options.journal_id};
+    int r;
     memcpy(names.from, herald->options.target.nonce, sizeof(names.from));
     baton_follower_hello(&herald->options.target, &hello);
     hello.is_active = baton_le32_put(1);
     hello.at = baton_place_put_active(herald->options.target.place, herald->options.epoch);
     baton_peer_put(&out, BATON_PEER_HELLO, &names, &hello, sizeof(hello));
-    return baton_peer_send(&out, fd) == 1; /* short, and the first: there is room for it */
+    while ((r = baton_peer_send(&out, channel)) == 0 && wait_for(herald, channel, true))
+        ;
+    return r;
+}
+
+static void hear(baton_herald *herald, baton_peer_channel *channel, baton_peer_inbox *inbox)
+{
+    const baton_peer_header *header;
+    const void *body;
+    baton_error error;
+    for (;;) {
+        int r = baton_peer_next(inbox, &header, &body, &error);
+        if (r == 1 && baton_le16_get(header->type) == BATON_PEER_WELCOME)
+            take_welcome(herald, channel, header, body);
+        if (r != 0)
+            return;
+        r = baton_peer_receive(inbox, channel);
+        if (r < 0 || (r == 0 && !wait_for(herald, channel, false)))
+            return;
+    }
 }
 
 static void tell(baton_herald *herald)
 {
     baton_peer_inbox inbox = {0};
-    baton_error error;
-    const baton_peer_header *header;
-    const void *body;
-    int fd = -1;
-    if (baton_peer_connect(herald->options.target.socket_path, &fd, &error) < 0)
-        return;
-    int r = baton_peer_inbox_init(&inbox, BATON_PEER_SHORT_BYTES_MAX);
-    if (r == 0 && say(herald, fd))
-        for (int tries = 0; tries < 16; tries++) {
-            struct pollfd wanted[] = {{.fd = fd, .events = POLLIN},
-                                      {.fd = herald->stop_fd, .events = POLLIN}};
-            r = baton_peer_next(&inbox, &header, &body, &error);
-            if (r == 1 && baton_le16_get(header->type) == BATON_PEER_WELCOME)
-                take_welcome(herald, header, body);
-            if (r != 0 || poll(wanted, 2, ANSWER_MS) <= 0 || wanted[1].revents != 0 ||
-                baton_peer_receive(&inbox, fd) < 0)
-                break;
-        }
+    baton_peer_channel channel = BATON_PEER_CHANNEL_NONE;
+    int r = baton_peer_channel_connect(&channel, &herald->options.target.active,
+                                       herald->options.target.security);
+    if (r == 0)
+        r = baton_peer_inbox_init(&inbox, BATON_PEER_SHORT_BYTES_MAX);
+    if (r == 0 && say(herald, &channel) == 1)
+        hear(herald, &channel, &inbox);
     baton_peer_inbox_fini(&inbox);
-    close(fd);
+    baton_peer_channel_close(&channel);
 }
 
 static void *herald_main(void *context)

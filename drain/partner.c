@@ -37,7 +37,7 @@ static void read_line(baton_partner *partner, const char *word, const char *valu
     if (strcmp(word, "host") == 0)
         snprintf(partner->host, sizeof(partner->host), "%.63s", value);
     else if (strcmp(word, "address") == 0)
-        snprintf(partner->address, sizeof(partner->address), "%.127s", value);
+        snprintf(partner->address, sizeof(partner->address), "%.63s", value);
     else if (strcmp(word, "place") == 0 && baton_digest_parse(value, &number) == 0)
         memcpy(partner->place, number.bytes, sizeof(partner->place));
     else if (strcmp(word, "nonce") == 0 && baton_digest_parse(value, &number) == 0)

@@ -9,7 +9,7 @@
 typedef struct {
     char directory[256]; /* absolute, on its host */
     char host[64];
-    char address[128]; /* where it can be asked; "": nowhere */
+    char address[64];  /* HOST:PORT where it can be asked; "": nowhere */
     uint8_t place[16]; /* zero: not known */
     uint8_t nonce[16]; /* of the process there, when this was written */
     bool far;          /* its LOCK can't be asked (R12) */

@@ -1,14 +1,11 @@
-/* drain/peer_socket.c: bytes and descriptors of one connection. */
+/* drain/peer_socket.c: messages and descriptors of one connection. */
 #include "drain/peer_socket.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -59,12 +56,35 @@ static void keep_descriptors(baton_peer_inbox *inbox, struct msghdr *message)
     }
 }
 
-int baton_peer_receive(baton_peer_inbox *inbox, int fd)
+/* From a Unix socket, with what comes along. */
+static ssize_t receive_local(baton_peer_inbox *inbox, int fd, struct iovec *room)
 {
     union {
         char bytes[CMSG_SPACE(sizeof(int) * BATON_PEER_LISTENERS_MAX)];
         struct cmsghdr align;
     } control;
+    struct msghdr message = {.msg_iov = room,
+                             .msg_iovlen = 1,
+                             .msg_control = control.bytes,
+                             .msg_controllen = sizeof(control.bytes)};
+    ssize_t n;
+    do
+        n = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return errno == EAGAIN || errno == EWOULDBLOCK ? -EAGAIN : -errno;
+    keep_descriptors(inbox, &message);
+    return n > 0 ? n : -EPIPE;
+}
+
+static int hung_up(baton_peer_channel *channel, int status)
+{
+    return baton_error_set(&channel->error, status, "the connection to the other instance",
+                           "it has hung up", NULL);
+}
+
+int baton_peer_receive(baton_peer_inbox *inbox, baton_peer_channel *channel)
+{
     if (inbox->begin > 0) {
         memmove(inbox->memory, bytes_of(inbox) + inbox->begin, inbox->end - inbox->begin);
         inbox->end -= inbox->begin;
@@ -72,21 +92,17 @@ int baton_peer_receive(baton_peer_inbox *inbox, int fd)
         inbox->shown = 0;
     }
     struct iovec room = {bytes_of(inbox) + inbox->end, inbox->capacity - inbox->end};
-    struct msghdr message = {.msg_iov = &room,
-                             .msg_iovlen = 1,
-                             .msg_control = control.bytes,
-                             .msg_controllen = sizeof(control.bytes)};
     if (room.iov_len == 0)
         return 0;
-    ssize_t n;
-    do
-        n = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    while (n < 0 && errno == EINTR);
+    const ssize_t n = channel->is_remote
+                          ? baton_peer_channel_read(channel, room.iov_base, room.iov_len)
+                          : receive_local(inbox, channel->fd, &room);
+    if (n == -EAGAIN)
+        return 0;
     if (n < 0)
-        return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -errno;
-    keep_descriptors(inbox, &message);
+        return channel->is_remote ? (int)n : hung_up(channel, (int)n);
     inbox->end += (size_t)n;
-    return n > 0 ? 1 : -EPIPE;
+    return 1;
 }
 
 int baton_peer_next(baton_peer_inbox *inbox, const baton_peer_header **ret_header,
@@ -146,7 +162,7 @@ void baton_peer_put(baton_peer_outgoing *out, baton_peer_type type, const baton_
     out->busy = true;
 }
 
-static ssize_t send_some(baton_peer_outgoing *out, int fd)
+static ssize_t send_some(baton_peer_outgoing *out, baton_peer_channel *channel)
 {
     union {
         char bytes[CMSG_SPACE(sizeof(int) * BATON_PEER_LISTENERS_MAX)];
@@ -162,6 +178,8 @@ static ssize_t send_some(baton_peer_outgoing *out, int fd)
     if (out->body_bytes > body_sent)
         parts[message.msg_iovlen++] = (struct iovec){(uint8_t *)(uintptr_t)out->body + body_sent,
                                                      out->body_bytes - body_sent};
+    if (channel->is_remote)
+        return baton_peer_channel_write(channel, parts, (uint32_t)message.msg_iovlen);
     if (out->sent == 0 && out->descriptors_count > 0) {
         const size_t bytes = out->descriptors_count * sizeof(int);
         message.msg_control = control.bytes;
@@ -172,17 +190,19 @@ static ssize_t send_some(baton_peer_outgoing *out, int fd)
         c->cmsg_len = CMSG_LEN(bytes);
         memcpy(CMSG_DATA(c), out->descriptors, bytes);
     }
-    return sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    const ssize_t n = sendmsg(channel->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n >= 0)
+        return n;
+    return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? -EAGAIN
+                                                                     : hung_up(channel, -errno);
 }
 
-int baton_peer_send(baton_peer_outgoing *out, int fd)
+int baton_peer_send(baton_peer_outgoing *out, baton_peer_channel *channel)
 {
     while (out->busy) {
-        ssize_t n = send_some(out, fd);
-        if (n < 0 && errno == EINTR)
-            continue;
+        const ssize_t n = send_some(out, channel);
         if (n < 0)
-            return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -errno;
+            return n == -EAGAIN ? 0 : (int)n;
         close_all(out->descriptors, &out->descriptors_count);
         out->sent += (size_t)n;
         out->busy = out->sent < sizeof(out->header) + out->body_bytes;
@@ -194,63 +214,4 @@ void baton_peer_drop(baton_peer_outgoing *out)
 {
     close_all(out->descriptors, &out->descriptors_count);
     out->busy = false;
-}
-
-/* ---- the connection ---- */
-
-/* sockaddr_un holds 108 bytes. A longer path is reached through its directory's descriptor. */
-static int make_address(const char *path, struct sockaddr_un *address, int *ret_directory_fd)
-{
-    char directory[4096];
-    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
-    *ret_directory_fd = -1;
-    if (strlen(path) < sizeof(address->sun_path)) {
-        memcpy(address->sun_path, path, strlen(path));
-        return 0;
-    }
-    const int n = snprintf(directory, sizeof(directory), "%s", path);
-    char *slash = strrchr(directory, '/');
-    if (n < 0 || (size_t)n >= sizeof(directory) || slash == NULL)
-        return -ENAMETOOLONG;
-    *slash = '\0';
-    *ret_directory_fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (*ret_directory_fd < 0)
-        return -errno;
-    const int m = snprintf(address->sun_path, sizeof(address->sun_path), "/proc/self/fd/%d/%s",
-                           *ret_directory_fd, slash + 1);
-    return m > 0 && (size_t)m < sizeof(address->sun_path) ? 0 : -ENAMETOOLONG;
-}
-
-int baton_peer_connect(const char *path, int *ret_fd, baton_error *error)
-{
-    char what[192];
-    struct sockaddr_un address;
-    int directory_fd = -1;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    int r = fd < 0 ? -errno : make_address(path, &address, &directory_fd);
-    if (r == 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
-        r = -errno;
-    if (directory_fd >= 0)
-        close(directory_fd);
-    if (r == 0 && !baton_peer_may_talk(fd))
-        r = -EPERM;
-    if (r == 0) {
-        *ret_fd = fd;
-        return 0;
-    }
-    if (fd >= 0)
-        close(fd);
-    snprintf(what, sizeof(what), "connect to %.150s", path);
-    return baton_error_set(error, r, what,
-                           r == -ENOENT || r == -ECONNREFUSED ? "no active instance answers there"
-                                                              : NULL,
-                           "is the active running, and is this its directory?");
-}
-
-bool baton_peer_may_talk(int fd)
-{
-    struct ucred peer;
-    socklen_t bytes = sizeof(peer);
-    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0 &&
-           (peer.uid == 0 || peer.uid == geteuid());
 }

@@ -1,7 +1,8 @@
-/* drain/peer_socket.h: messages of drain/peer_wire.h over a Unix stream socket, in both directions,
- * never blocking. Descriptors come and go with a message's first byte (SCM_RIGHTS). */
+/* drain/peer_socket.h: messages of drain/peer_wire.h over a channel, in both directions, never blocking. Over a
+ * Unix socket descriptors come and go with a message's first byte (SCM_RIGHTS). */
 #pragma once
 
+#include "drain/peer_channel.h"
 #include "drain/peer_wire.h"
 
 #define BATON_HANDOVER_SOCKET "handover.sock" /* in the active's directory */
@@ -20,8 +21,8 @@ typedef struct {
 BATON_MUST_USE int baton_peer_inbox_init(baton_peer_inbox *inbox, uint32_t body_bytes_max);
 void baton_peer_inbox_fini(baton_peer_inbox *inbox); /* closes descriptors that nobody took */
 /* What is there now, as far as there is room: 1 something came, 0 not now (or no room), -EPIPE: it
- * has hung up, or -errno. */
-BATON_MUST_USE int baton_peer_receive(baton_peer_inbox *inbox, int fd);
+ * has hung up, or what the channel says; channel->error says why. */
+BATON_MUST_USE int baton_peer_receive(baton_peer_inbox *inbox, baton_peer_channel *channel);
 /* The first whole message, checked: 1, 0: not yet, or what baton_peer_check says. Valid until the
  * next receive or next. */
 BATON_MUST_USE int baton_peer_next(baton_peer_inbox *inbox, const baton_peer_header **ret_header,
@@ -44,11 +45,6 @@ typedef struct {
 
 void baton_peer_put(baton_peer_outgoing *out, baton_peer_type type, const baton_peer_names *names,
                     const void *body, uint32_t body_bytes);
-/* 1: all of it has left; 0: not now; -errno. */
-BATON_MUST_USE int baton_peer_send(baton_peer_outgoing *out, int fd);
+/* 1: all of it has left; 0: not now; or an error, as of receive. */
+BATON_MUST_USE int baton_peer_send(baton_peer_outgoing *out, baton_peer_channel *channel);
 void baton_peer_drop(baton_peer_outgoing *out);
-
-/* Blocks until connected, which on this machine is at once, or refused. The socket does not block. */
-BATON_MUST_USE int baton_peer_connect(const char *path, int *ret_fd, baton_error *error);
-/* Only root and this user may be at the other end. */
-bool baton_peer_may_talk(int fd);

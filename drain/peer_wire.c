@@ -128,10 +128,9 @@ static bool hello_fits(const baton_peer_hello *body)
     return is_text(body->service, sizeof(body->service), false) &&
            is_text(body->version, sizeof(body->version), false) &&
            is_text(body->directory, sizeof(body->directory), false) && body->directory[0] == '/' &&
+           is_text(body->address, sizeof(body->address), true) &&
            baton_le32_get(body->is_active) <= 1 && all_zero(body->zero, 4) &&
-           is_text(body->at.host, sizeof(body->at.host), true) &&
-           is_text(body->at.address, sizeof(body->at.address), true) &&
-           baton_le32_get(body->at.is_far) <= 1 && all_zero(body->at.zero, 4);
+           is_text(body->at.host, sizeof(body->at.host), true);
 }
 
 static bool piece_fits(const baton_peer_piece *body, uint32_t bytes)

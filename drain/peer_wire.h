@@ -65,21 +65,19 @@ typedef struct {
 typedef struct {
     uint8_t place[16];         /* random, of the directory: DIR/PLACE */
     uint8_t host[64];          /* its name */
-    uint8_t address[128];      /* where it can be asked; empty: nowhere */
     baton_le64 highest_header; /* of its own: the highest epoch that was begun there; 0: none */
     baton_le64 run_epoch;      /* the highest that it has heard (O1) */
     /* Of one that serves: the batch behind which the first term since the last forced promotion
      * begins. Who has other batches behind it has what this one has not. */
     baton_position_wire begun_after;
     uint8_t begun_digest[16];
-    baton_le32 is_far; /* 0 or 1: it is on another host, whatever the connection is */
-    uint8_t zero[4];
 } baton_peer_place;
 
 typedef struct {
     uint8_t service[32];
     uint8_t version[32];
     uint8_t directory[256]; /* the sender's, absolute */
+    uint8_t address[64];    /* HOST:PORT where its standbys connect; empty: its Unix socket alone */
     baton_le32 schema_write;
     baton_le32 schema_read_min;
     baton_le64 highest_name; /* epoch of the last segment name in it */
@@ -162,8 +160,8 @@ typedef struct {
 } baton_peer_point;
 
 static_assert(sizeof(baton_peer_header) == 112, "handover protocol 1");
-static_assert(sizeof(baton_peer_place) == 272, "handover protocol 1");
-static_assert(sizeof(baton_peer_hello) == 648, "handover protocol 1");
+static_assert(sizeof(baton_peer_place) == 136, "handover protocol 1");
+static_assert(sizeof(baton_peer_hello) == 576, "handover protocol 1");
 static_assert(sizeof(baton_peer_refusal) == 520, "handover protocol 1");
 static_assert(sizeof(baton_peer_snapshot) == 48, "handover protocol 1");
 static_assert(sizeof(baton_peer_piece) == 16, "handover protocol 1");

@@ -12,7 +12,6 @@
 
 #include "drain/describe.h"
 #include "drain/other_directory.h"
-#include "drain/peer_socket.h"
 
 #define PATH_BYTES 4300
 
@@ -96,11 +95,11 @@ static int number_of(baton_place *place, baton_error *error)
     return baton_note_write(place->directory, "PLACE", text, error);
 }
 
-int baton_place_open(baton_place *place, const char *directory, const char *address, bool far,
+int baton_place_open(baton_place *place, const char *directory, const char *address,
                      baton_error *error)
 {
     char text[32], absolute[PATH_MAX];
-    *place = (baton_place){.far = far};
+    *place = (baton_place){.run_epoch = 0};
     if (realpath(directory, absolute) == NULL)
         return baton_error_set(error, -errno, directory, NULL, "give --dir another path");
     if (strlen(absolute) >= sizeof(place->directory))
@@ -110,12 +109,7 @@ int baton_place_open(baton_place *place, const char *directory, const char *addr
     memcpy(place->directory, absolute, strlen(absolute) + 1);
     if (gethostname(place->host, sizeof(place->host) - 1) < 0)
         place->host[0] = '\0';
-    const int n = snprintf(place->address, sizeof(place->address), "%s", address);
-    const int m = address[0] != '\0' ? n
-                                     : snprintf(place->address, sizeof(place->address),
-                                                "%s/" BATON_HANDOVER_SOCKET, place->directory);
-    if (m < 0 || (size_t)m >= sizeof(place->address))
-        place->address[0] = '\0'; /* it can't be asked, then */
+    snprintf(place->address, sizeof(place->address), "%s", address);
     if (baton_note_read(place->directory, "RUN-EPOCH", text, sizeof(text)))
         place->run_epoch = strtoull(text, NULL, 10);
     return number_of(place, error);
@@ -144,11 +138,9 @@ baton_peer_place baton_place_put(const baton_place *place, uint64_t highest_head
     baton_peer_place wire = {
         .highest_header = baton_le64_put(highest_header),
         .run_epoch = baton_le64_put(place->run_epoch),
-        .is_far = baton_le32_put(place->far ? 1 : 0),
     };
     memcpy(wire.place, place->place, sizeof(wire.place));
     memcpy(wire.host, place->host, strlen(place->host));
-    memcpy(wire.address, place->address, strlen(place->address));
     return wire;
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "drain/peer_wire.h"
+#include "drain/tcp_address.h"
 
 #define BATON_PLACE_BYTES 16u
 
@@ -11,14 +12,13 @@ typedef struct {
     char directory[256]; /* absolute */
     uint8_t place[BATON_PLACE_BYTES];
     char host[64];
-    char address[128];  /* where others can reach it; "": nowhere */
-    bool far;           /* --peer-far: its peers are on other hosts, whatever the sockets are */
-    uint64_t run_epoch; /* kept in the directory: baton_place_heard_run */
+    char address[BATON_TCP_ADDRESS_TEXT_BYTES]; /* where others reach it; "": nowhere by TCP */
+    uint64_t run_epoch;                         /* kept in the directory: baton_place_heard_run */
 } baton_place;
 
 /* DIR/PLACE is made when missing, durable when this returns. */
 BATON_MUST_USE int baton_place_open(baton_place *place, const char *directory, const char *address,
-                                    bool far, baton_error *error);
+                                    baton_error *error);
 /* A run's epoch was named: BATON_E_REFUSED when it is below the highest; a higher one is kept, durable. */
 BATON_MUST_USE int baton_place_run(baton_place *place, uint64_t run_epoch, baton_error *error);
 /* What a HELLO or WELCOME says of it: highest_header is the caller's to know. */

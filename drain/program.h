@@ -6,6 +6,7 @@
 
 #include "drain/describe.h"
 #include "drain/options.h"
+#include "drain/peer_channel.h"
 
 typedef struct {
     const char *path; /* argv[0] */
@@ -34,11 +35,12 @@ typedef struct {
     char control_path[4096];
     uint64_t drain_deadline_ns;
     bool snapshot_at_drain;
-    const char *standby_of;      /* NULL: the active */
-    bool peer_far;               /* --peer-far */
-    bool standby_after_handover; /* follow the successor, in this process */
-    int ready_fd;                /* -1: none */
-    int report_fd;               /* -1: none */
+    const char *standby_of;        /* NULL: the active */
+    bool standby_after_handover;   /* follow the successor, in this process */
+    baton_tcp_address peer_listen; /* bytes 0: standbys come over the Unix socket alone */
+    baton_peer_security peer_security;
+    int ready_fd;  /* -1: none */
+    int report_fd; /* -1: none */
     baton_log_level log_level;
     baton_engine_options engine;
     const char *const *program_values;

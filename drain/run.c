@@ -146,7 +146,7 @@ static int start_program(service_run *run, const baton_passed_fd *fds, uint32_t 
     if (r < 0)
         return r;
     baton_cutover_open(&run->cutover, run->doors, run->engine, run->options, &run->instance,
-                       &run->place);
+                       &run->place, run->door.fd >= 0 ? &run->door : NULL);
     baton_undecided_serves(run);
     return 0;
 }
@@ -171,7 +171,8 @@ static int find_active(service_run *run, baton_engine_options *options, baton_er
 {
     baton_digest root;
     int r = baton_follower_target_init(&run->target, run->options->standby_of, &run->place,
-                                       run->doors->service, run->instance.nonce, error);
+                                       run->doors->service, run->instance.nonce,
+                                       &run->options->peer_security, error);
     if (r == 0)
         r = baton_bootstrap(&run->target, &root, error);
     if (r < 0)
@@ -192,7 +193,7 @@ static int start_following(service_run *run, baton_error *error)
         return baton_error_set(error, -ENOMEM, "follow", NULL, "give the process more memory");
     run->follower->promoted = promoted;
     run->follower->context = run;
-    baton_log(INFO, "service.standby", BATON_LOG_TEXT("of", run->target.socket_path),
+    baton_log(INFO, "service.standby", BATON_LOG_TEXT("of", run->target.active.text),
               BATON_LOG_TEXT("control", run->options->control_path),
               BATON_LOG_TEXT("nonce", run->instance.nonce));
     return baton_follower_open(run->follower, run->doors, run->engine, &run->target, error);
@@ -244,7 +245,7 @@ static int know_place(service_run *run, baton_error *error)
     const char *directory = run->options->directory;
     if (run->options->standby_of != NULL && mkdir(directory, 0777) < 0 && errno != EEXIST)
         return baton_error_set(error, -errno, directory, NULL, "give --dir another path");
-    int r = baton_place_open(&run->place, directory, "", run->options->peer_far, error);
+    int r = baton_place_open(&run->place, directory, run->door.text, error);
     if (r == 0)
         (void)baton_partner_read(run->place.directory, &run->partner);
     return r;
@@ -286,7 +287,10 @@ static int start(service_run *run, baton_error *error)
                                   &actions);
     if (r < 0)
         return baton_error_set(error, r, "start", NULL, "raise the limit of open files");
-    r = open_engine(run, error);
+    if (run->options->peer_listen.bytes > 0)
+        r = baton_peer_door_open(&run->door, &run->options->peer_listen, error);
+    if (r == 0)
+        r = open_engine(run, error);
     if (r < 0)
         return r;
     log_hydrated(run);
@@ -320,6 +324,16 @@ static int turn_handover(service_run *run, uint64_t *ret_sleep_ns, baton_error *
     return r;
 }
 
+/* One on another host has to say where. */
+static bool can_follow_successor(const service_run *run)
+{
+    if (!run->cutover.peer.far || run->cutover.peer.address[0] != '\0')
+        return true;
+    baton_log(WARN, "handover.not_standby",
+              BATON_LOG_TEXT("why", "the successor has no --peer-listen: this one ends"));
+    return false;
+}
+
 /* The successor serves: what was the active follows it, with the state that is there. */
 static int stand_by(service_run *run, baton_error *error)
 {
@@ -340,7 +354,7 @@ static int stand_by(service_run *run, baton_error *error)
             break;
     if (r == 0)
         r = baton_follower_target_init(&run->target, where, &run->place, run->doors->service,
-                                       run->instance.nonce, error);
+                                       run->instance.nonce, &run->options->peer_security, error);
     run->following = r == 0;
     return r < 0 ? r : start_following(run, error);
 }
@@ -379,7 +393,8 @@ static int serve(service_run *run, baton_error *error)
                             (run->leaving || baton_cutover_may_leave(&run->cutover));
         if (fenced && run->cutover.higher_epoch != 0)
             return tell_fenced(run, error);
-        if (fenced && run->options->standby_after_handover && !run->leaving) {
+        if (fenced && run->options->standby_after_handover && !run->leaving &&
+            can_follow_successor(run)) {
             r = stand_by(run, error);
             if (r < 0)
                 return r;
@@ -459,6 +474,7 @@ static int finish(service_run *run, int status, baton_error *error)
     run->follower = NULL;
     if (run->signal_fd >= 0)
         close(run->signal_fd);
+    baton_peer_door_close(&run->door);
     baton_last_resort_disarm(&run->last_resort);
     return status;
 }
@@ -470,6 +486,7 @@ static int run_service(const baton_doors *doors, const baton_run_options *option
         .doors = doors,
         .options = options,
         .signal_fd = -1,
+        .door.fd = -1,
         .hydrating.loop.epoll_fd = -1,
         .started_ns = now_ns(NULL),
         .drain_actions = baton_run_drain_actions,

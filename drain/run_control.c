@@ -167,6 +167,8 @@ static json_t *control_status(void *context)
     json_object_set_new(answer, "rto",
                         baton_describe_rto(&prediction, baton_engine_rates(run->engine)));
     json_object_set_new(answer, "hydrate", baton_describe_hydrate(&run->hydrate));
+    json_object_set_new(answer, "peer_listen",
+                        run->door.fd >= 0 ? baton_describe_text(run->door.text) : json_null());
     json_object_set_new(answer, "drain", draining ? baton_describe_drain(&run->plan) : json_null());
     if (run->follower != NULL)
         json_object_set_new(answer, "follow", baton_follower_describe(run->follower));

@@ -15,7 +15,8 @@ enum {
     RUN_DIR,
     RUN_CONTROL,
     RUN_STANDBY_OF,
-    RUN_PEER_FAR,
+    RUN_PEER_LISTEN,
+    RUN_PEER_PLAINTEXT,
     RUN_AFTER_HANDOVER,
     RUN_IO,
     RUN_MODE,
@@ -48,12 +49,15 @@ const baton_option baton_run_option_table[] = {
     [RUN_DIR] = {"dir", "DIR", NULL,
                  "where the data is: journal/ and snapshots/ (required; made when missing)"},
     [RUN_CONTROL] = {"control", "PATH", NULL, "the control socket (default: DIR/control.sock)"},
-    [RUN_STANDBY_OF] = {"standby-of", "DIR|SOCKET", NULL,
-                        "follow the active in that directory, until it hands over to this one"},
-    [RUN_PEER_FAR] =
-        {"peer-far", "yes|no", "no",
-         "the other instances are on other hosts, also where the socket is a tunnel's: "
-         "their directories can't be looked into"},
+    [RUN_STANDBY_OF] = {"standby-of", "DIR|SOCKET|HOST:PORT", NULL,
+                        "follow the active in that directory, or at that address, until it hands "
+                        "over to this one"},
+    [RUN_PEER_LISTEN] = {"peer-listen", "HOST:PORT", NULL,
+                         "where standbys connect by TCP while this one is the active; port 0: any "
+                         "free one, named in the log and the status"},
+    [RUN_PEER_PLAINTEXT] = {"peer-plaintext", NULL, NULL,
+                            "no TLS with other instances: on loopback only, where every user of "
+                            "this machine may then follow"},
     [RUN_AFTER_HANDOVER] = {"after-handover", "exit|standby", "exit",
                             "what becomes of this process when a successor serves"},
     [RUN_IO] = {"io", "auto|uring|threads", "auto", "how files are written"},
@@ -218,7 +222,6 @@ static int read_choices(baton_run_options *options, const baton_option_set *set,
         (r = read_choice(set, RUN_AFTER_HANDOVER, afters, &after, error)) < 0 ||
         (r = read_choice(set, RUN_LOG_LEVEL, levels, &level, error)) < 0 ||
         (r = read_yes_no(set, RUN_SNAPSHOT_AT_DRAIN, &options->snapshot_at_drain, error)) < 0 ||
-        (r = read_yes_no(set, RUN_PEER_FAR, &options->peer_far, error)) < 0 ||
         (r = read_yes_no(set, RUN_RETIRE, &options->engine.retire, error)) < 0)
         return r;
     options->standby_after_handover = after == 1;
@@ -323,6 +326,40 @@ static int read_numbers(baton_run_options *options, const baton_option_set *set,
     return 0;
 }
 
+/* What goes over TCP is protected, or does not leave this machine. */
+static int check_tcp(const baton_run_options *options, const char *option,
+                     const baton_tcp_address *address, baton_error *error)
+{
+    char what[64];
+    snprintf(what, sizeof(what), "option --%s", option);
+    if (address->bytes == 0)
+        return 0;
+    if (!options->peer_security.plaintext)
+        return baton_error_set(error, BATON_E_INVALID, what, "TCP without TLS is not protected",
+                               "on loopback it is allowed with --peer-plaintext");
+    if (!baton_tcp_is_loopback((const struct sockaddr *)&address->address))
+        return baton_error_set(
+            error, BATON_E_INVALID, what,
+            "--peer-plaintext is for loopback: others could read and change all of it",
+            "give an address like 127.0.0.1:7460");
+    return 0;
+}
+
+static int read_peers(baton_run_options *options, const baton_option_set *set, baton_error *error)
+{
+    const char *listen = set->values[RUN_PEER_LISTEN];
+    baton_tcp_address active = {.bytes = 0};
+    options->peer_security.plaintext = set->values[RUN_PEER_PLAINTEXT] != NULL;
+    if (listen != NULL && !baton_tcp_address_parse(listen, &options->peer_listen))
+        return baton_error_setf(error, BATON_E_INVALID, "option --peer-listen",
+                                "give one like 127.0.0.1:7460 or [::1]:0", "'%.100s' does not fit",
+                                listen);
+    if (options->standby_of != NULL && !baton_tcp_address_parse(options->standby_of, &active))
+        active.bytes = 0;
+    int r = check_tcp(options, "peer-listen", &options->peer_listen, error);
+    return r < 0 ? r : check_tcp(options, "standby-of", &active, error);
+}
+
 int baton_run_options_read(baton_run_options *options, const baton_option_set *set,
                            baton_error *error)
 {
@@ -347,6 +384,8 @@ int baton_run_options_read(baton_run_options *options, const baton_option_set *s
                                "give a shorter path");
 
     int r = read_choices(options, set, error);
+    if (r == 0)
+        r = read_peers(options, set, error);
     if (r == 0)
         r = read_arena(&options->engine.config.arena_options, set, error);
     if (r == 0)

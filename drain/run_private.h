@@ -29,6 +29,7 @@ typedef struct {
     uint64_t forced_epoch, forced_counted;
     baton_metric *forced_metric;
     baton_herald *herald; /* NULL: there is nobody to be told */
+    baton_peer_door door; /* fd -1: none */
     bool following;       /* a standby, that was not promoted */
     bool leaving;         /* a standby that is to end */
     int signal_fd;

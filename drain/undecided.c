@@ -42,7 +42,7 @@ static bool waits(const service_run *run)
         return true;
     if (run->following && follower != NULL) /* a promise is out, and its active can't be heard */
         return follower->cutover.state == BATON_NEW_ANSWERED && follower->active.far &&
-               follower->fd < 0;
+               follower->channel.fd < 0;
     return run->cutover.engine != NULL && old->state == BATON_OLD_GRANTED &&
            run->cutover.peer.far && run->cutover.peer_cut;
 }
@@ -205,12 +205,13 @@ int baton_undecided_start(service_run *run, baton_error *error)
     if (r < 0)
         return baton_error_set(error, r, "decide who serves", NULL, "look at the directory");
     r = baton_follower_target_init(&run->target, where, &run->place, run->doors->service,
-                                   run->instance.nonce, error);
+                                   run->instance.nonce, &run->options->peer_security, error);
     if (r < 0)
         return r;
     if (granted && header >= baton_le64_get(record->epoch)) {
         baton_cutover_found(&run->cutover, run->doors, run->engine, run->options, &run->instance,
-                            &run->place, &run->partner, header);
+                            &run->place, run->door.fd >= 0 ? &run->door : NULL, &run->partner,
+                            header);
         run->follower->deciding = true;
     }
     return 0;
@@ -223,7 +224,7 @@ static int give_way(service_run *run, baton_error *error)
     const baton_partner *by = cutover->higher_epoch != 0 ? &cutover->higher : &cutover->peer;
     const char *where = by->address[0] != '\0' ? by->address : by->directory;
     int r = baton_follower_target_init(&run->target, where, &run->place, run->doors->service,
-                                       run->instance.nonce, error);
+                                       run->instance.nonce, &run->options->peer_security, error);
     if (r < 0)
         return r;
     baton_cutover_close(&run->cutover);
@@ -371,7 +372,8 @@ void baton_undecided_serves(service_run *run)
     if (!baton_partner_read(run->place.directory, &run->partner) || !run->partner.far ||
         run->partner.address[0] == '\0' ||
         baton_follower_target_init(&options.target, run->partner.address, &run->place,
-                                   run->doors->service, run->instance.nonce, &error) < 0)
+                                   run->doors->service, run->instance.nonce,
+                                   &run->options->peer_security, &error) < 0)
         return;
     run->herald = baton_herald_open(&options);
 }

@@ -1,7 +1,6 @@
 /* drain/batond/config.c: see config.h. */
 #include "drain/batond/config.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,47 +114,6 @@ static int refuse_value(uint32_t option, const char *text, const char *todo, bat
     return baton_error_setf(error, BATON_E_INVALID, what, todo, "'%.100s' does not fit", text);
 }
 
-static bool parse_port(const char *text, in_port_t *ret_port)
-{
-    char *rest;
-    if (text[0] < '0' || text[0] > '9' || strlen(text) > 5)
-        return false;
-    const unsigned long number = strtoul(text, &rest, 10);
-    *ret_port = htons((uint16_t)number);
-    return *rest == '\0' && number <= UINT16_MAX;
-}
-
-/* Numbers only: a name could mean another address tomorrow. */
-static int read_address(batond_config *config, const char *text, baton_error *error)
-{
-    char host[64];
-    struct sockaddr_in *v4 = (struct sockaddr_in *)&config->address;
-    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&config->address;
-    in_port_t port = 0;
-    const char *colon = strrchr(text, ':');
-    const size_t bytes = colon != NULL ? (size_t)(colon - text) : 0;
-    bool fits = colon != NULL && bytes < sizeof(host) && parse_port(colon + 1, &port);
-    if (fits) {
-        memcpy(host, text, bytes);
-        host[bytes] = '\0';
-    }
-    if (fits && bytes > 2 && host[0] == '[' && host[bytes - 1] == ']') {
-        host[bytes - 1] = '\0';
-        v6->sin6_family = AF_INET6;
-        v6->sin6_port = port;
-        config->address_bytes = sizeof(*v6);
-        fits = inet_pton(AF_INET6, host + 1, &v6->sin6_addr) == 1;
-    } else if (fits) {
-        v4->sin_family = AF_INET;
-        v4->sin_port = port;
-        config->address_bytes = sizeof(*v4);
-        fits = inet_pton(AF_INET, host, &v4->sin_addr) == 1;
-    }
-    return fits ? 0
-                : refuse_value(OPTION_LISTEN, text, "give one like 127.0.0.1:9464 or [::1]:9464",
-                               error);
-}
-
 static int read_time(const char **values, uint32_t option, uint64_t min_ns, uint64_t *ret_ns,
                      baton_error *error)
 {
@@ -231,36 +189,10 @@ int batond_config_read(batond_config *config, int argc, char *const *argv, baton
     config->compatible_min = values[OPTION_COMPATIBLE_MIN];
     config->compatible_max = values[OPTION_COMPATIBLE_MAX];
     config->drain_on_term = values[OPTION_DRAIN_ON_TERM] != NULL;
-    r = read_address(config, values[OPTION_LISTEN], error);
+    if (!baton_tcp_address_parse(values[OPTION_LISTEN], &config->address))
+        r = refuse_value(OPTION_LISTEN, values[OPTION_LISTEN],
+                         "give one like 127.0.0.1:9464 or [::1]:9464", error);
     if (r == 0)
         r = read_times(config, values, error);
     return r < 0 ? r : read_numbers(config, values, error);
-}
-
-bool batond_is_loopback(const struct sockaddr *address)
-{
-    if (address->sa_family == AF_INET) {
-        const struct sockaddr_in *v4 = (const struct sockaddr_in *)address;
-        return (ntohl(v4->sin_addr.s_addr) >> 24) == 127;
-    }
-    if (address->sa_family != AF_INET6)
-        return false;
-    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)address;
-    return IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr) ||
-           (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr) && v6->sin6_addr.s6_addr[12] == 127);
-}
-
-const char *batond_address_text(const struct sockaddr *address,
-                                char text[BATOND_ADDRESS_TEXT_BYTES])
-{
-    char host[INET6_ADDRSTRLEN] = "?";
-    const bool is_v6 = address->sa_family == AF_INET6;
-    const struct sockaddr_in *v4 = (const struct sockaddr_in *)address;
-    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)address;
-    inet_ntop(address->sa_family,
-              is_v6 ? (const void *)&v6->sin6_addr : (const void *)&v4->sin_addr, host,
-              sizeof(host));
-    snprintf(text, BATOND_ADDRESS_TEXT_BYTES, is_v6 ? "[%s]:%u" : "%s:%u", host,
-             (unsigned)ntohs(is_v6 ? v6->sin6_port : v4->sin_port));
-    return text;
 }

@@ -1,21 +1,17 @@
 /* drain/batond/config.h: batond's command line, and what it means. */
 #pragma once
 
-#include <netinet/in.h>
-#include <stdbool.h>
-#include <sys/socket.h>
-
 #include <baton/log.h>
 
 #include "drain/options.h"
+#include "drain/tcp_address.h"
 
 typedef struct {
     const char *service_path;                    /* the strings are argv's and the table's */
     const char *token_path;                      /* NULL: nothing can be changed */
     const char *certificate_path, *key_path;     /* both or none */
     const char *compatible_min, *compatible_max; /* NULL: from the service's version */
-    struct sockaddr_storage address;
-    socklen_t address_bytes;
+    baton_tcp_address address;
     uint64_t answer_timeout_ns;
     uint64_t hang_after_ns;
     uint64_t action_timeout_ns;
@@ -32,10 +28,3 @@ typedef struct {
 BATON_MUST_USE int batond_config_read(batond_config *config, int argc, char *const *argv,
                                       baton_error *error);
 void batond_config_help(FILE *file);
-
-/* Also ::ffff:127.0.0.1, as a socket of both families sees it. */
-bool batond_is_loopback(const struct sockaddr *address);
-/* "127.0.0.1:9464", "[::1]:9464" */
-#define BATOND_ADDRESS_TEXT_BYTES 64
-const char *batond_address_text(const struct sockaddr *address,
-                                char text[BATOND_ADDRESS_TEXT_BYTES]);

@@ -167,7 +167,7 @@ static bool is_private(struct MHD_Connection *connection, const batond_config *c
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     return config->certificate_path != NULL ||
-           (info != NULL && batond_is_loopback(info->client_addr));
+           (info != NULL && baton_tcp_is_loopback(info->client_addr));
 }
 
 static batond_request *take_in(batond_http *http, struct MHD_Connection *connection,
@@ -297,14 +297,14 @@ static int start_listening(batond_http *http, baton_error *error)
 {
     char what[128] = "listen on ";
     const int on = 1;
-    const struct sockaddr *address = (const struct sockaddr *)&http->config->address;
+    const struct sockaddr *address = (const struct sockaddr *)&http->config->address.address;
     socklen_t bytes = sizeof(http->address);
-    batond_address_text(address, what + strlen(what));
+    baton_tcp_address_text(address, what + strlen(what));
     http->listen_fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (http->listen_fd < 0)
         return baton_error_set(error, -errno, what, NULL, "give another --listen");
     (void)setsockopt(http->listen_fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    if (bind(http->listen_fd, address, http->config->address_bytes) < 0 ||
+    if (bind(http->listen_fd, address, http->config->address.bytes) < 0 ||
         listen(http->listen_fd, BACKLOG) < 0)
         return errno == EADDRINUSE
                    ? baton_error_set(error, BATON_E_LOCKED, what, "another process listens there",

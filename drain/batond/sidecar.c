@@ -229,7 +229,7 @@ static int start(batond_sidecar *sidecar, baton_error *error)
                                   .reply = batond_route_reply,
                                   .forget = batond_route_forget,
                                   .context = sidecar};
-    char text[BATOND_ADDRESS_TEXT_BYTES];
+    char text[BATON_TCP_ADDRESS_TEXT_BYTES];
     int r = check_secrets(config, error);
     if (r < 0)
         return r;
@@ -250,7 +250,7 @@ static int start(batond_sidecar *sidecar, baton_error *error)
     batond_notify_ready(&sidecar->notify);
     baton_log(
         INFO, "batond.listening",
-        BATON_LOG_TEXT("address", batond_address_text(batond_http_address(sidecar->http), text)),
+        BATON_LOG_TEXT("address", baton_tcp_address_text(batond_http_address(sidecar->http), text)),
         BATON_LOG_TEXT("tls", config->certificate_path != NULL ? "yes" : "no"),
         BATON_LOG_TEXT("service", config->service_path));
     return 0;

@@ -6,3 +6,5 @@ baton_script_test(service_handover SCRIPT tests/e2e/service_handover_test.py ARG
 baton_script_test(service_handover_deaths SCRIPT tests/e2e/service_handover_test.py ARGS Deaths Stops)
 baton_script_test(service_handover_load SCRIPT tests/e2e/service_handover_test.py ARGS Exchange)
 baton_script_test(service_handover_rounds SCRIPT tests/e2e/service_handover_test.py ARGS Rounds TIMEOUT 300)
+# Between two hosts, played on one.
+baton_script_test(service_peer_tcp SCRIPT tests/e2e/service_peer_tcp_test.py)

@@ -23,17 +23,17 @@ static int read_config(int argc, const char *const *argv)
 
 static const struct sockaddr *address(void)
 {
-    return (const struct sockaddr *)&config.address;
+    return (const struct sockaddr *)&config.address.address;
 }
 
 static void without_options_it_serves_this_machine_only_and_changes_nothing(void **state)
 {
-    char text[BATOND_ADDRESS_TEXT_BYTES];
+    char text[BATON_TCP_ADDRESS_TEXT_BYTES];
     (void)state;
     assert_int_equal(READ("--service", "/run/x"), 0);
     assert_string_equal(config.service_path, "/run/x");
-    assert_string_equal(batond_address_text(address(), text), "127.0.0.1:9464");
-    assert_true(batond_is_loopback(address()));
+    assert_string_equal(baton_tcp_address_text(address(), text), "127.0.0.1:9464");
+    assert_true(baton_tcp_is_loopback(address()));
     assert_null(config.token_path);
     assert_null(config.certificate_path);
     assert_false(config.drain_on_term);
@@ -65,11 +65,11 @@ static void addresses_are_numbers(void **state)
         "[1.2.3.4]:1",
         "*:9464",
         "[1111111111111111111111111111111111111111111111111111111]:1"};
-    char text[BATOND_ADDRESS_TEXT_BYTES];
+    char text[BATON_TCP_ADDRESS_TEXT_BYTES];
     (void)state;
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
         assert_int_equal(READ("--service", "x", "--listen", good[i]), 0);
-        assert_string_equal(batond_address_text(address(), text), good[i]);
+        assert_string_equal(baton_tcp_address_text(address(), text), good[i]);
     }
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         assert_int_equal(READ("--service", "x", "--listen", bad[i]), BATON_E_INVALID);
@@ -91,9 +91,9 @@ static void loopback_is_told_from_the_rest(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         assert_int_equal(READ("--service", "x", "--listen", cases[i].address), 0);
-        assert_int_equal(batond_is_loopback(address()), cases[i].is);
+        assert_int_equal(baton_tcp_is_loopback(address()), cases[i].is);
     }
-    assert_false(batond_is_loopback(&local));
+    assert_false(baton_tcp_is_loopback(&local));
 }
 
 static void every_option_arrives_in_its_place(void **state)

@@ -334,6 +334,7 @@ static void toy_stop(void *context)
     if (toy->listen_fd >= 0) {
         baton_engine_unwatch(toy->engine, toy->listen_fd);
         close(toy->listen_fd);
+        toy->listen_fd = -1; /* it may start again, as the successor's successor */
     }
     while (toy->clients_count > 0)
         drop_client(toy, toy->clients[0]);

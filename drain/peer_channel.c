@@ -1,0 +1,280 @@
+/* drain/peer_channel.c: connecting, accepting, bytes. */
+#include "drain/peer_channel.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <baton/clock.h>
+
+#define KEEP_IDLE_S  5
+#define KEEP_EVERY_S 2
+#define KEEP_COUNT   3
+#define UNTAKEN_MS   10000u
+#define LINGER_NS    UINT64_C(1000000000)
+#define LINGER_BYTES 4096
+
+static uint64_t now_ns(void)
+{
+    return baton_clock_monotonic_ns(baton_clock_system());
+}
+
+static int fail(baton_peer_channel *channel, int status, const char *why, const char *todo)
+{
+    return baton_error_set(&channel->error, status, "the connection to the other instance", why,
+                           todo);
+}
+
+/* ---- addresses ---- */
+
+int baton_peer_address_parse(baton_peer_address *address, const char *text, baton_error *error)
+{
+    const int n = snprintf(address->text, sizeof(address->text), "%s", text);
+    if (n < 0 || (size_t)n >= sizeof(address->text))
+        return baton_error_set(error, -ENAMETOOLONG, "the address of an active", NULL,
+                               "give a shorter path");
+    if (!baton_tcp_address_parse(text, &address->tcp))
+        address->tcp.bytes = 0;
+    return 0;
+}
+
+/* sockaddr_un holds 108 bytes. A longer path is reached through its directory's descriptor. */
+static int make_unix(const char *path, struct sockaddr_un *address, int *ret_directory_fd)
+{
+    char directory[4096];
+    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    *ret_directory_fd = -1;
+    if (strlen(path) < sizeof(address->sun_path)) {
+        memcpy(address->sun_path, path, strlen(path));
+        return 0;
+    }
+    const int n = snprintf(directory, sizeof(directory), "%s", path);
+    char *slash = strrchr(directory, '/');
+    if (n < 0 || (size_t)n >= sizeof(directory) || slash == NULL)
+        return -ENAMETOOLONG;
+    *slash = '\0';
+    *ret_directory_fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (*ret_directory_fd < 0)
+        return -errno;
+    const int m = snprintf(address->sun_path, sizeof(address->sun_path), "/proc/self/fd/%d/%s",
+                           *ret_directory_fd, slash + 1);
+    return m > 0 && (size_t)m < sizeof(address->sun_path) ? 0 : -ENAMETOOLONG;
+}
+
+bool baton_peer_may_talk(int fd)
+{
+    struct ucred peer;
+    socklen_t bytes = sizeof(peer);
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0 &&
+           (peer.uid == 0 || peer.uid == geteuid());
+}
+
+static int connect_unix(int fd, const char *path)
+{
+    struct sockaddr_un address;
+    int directory_fd = -1;
+    int r = make_unix(path, &address, &directory_fd);
+    if (r == 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+        r = -errno;
+    if (directory_fd >= 0)
+        close(directory_fd);
+    if (r == 0 && !baton_peer_may_talk(fd))
+        r = -EPERM;
+    return r;
+}
+
+/* ---- TCP ---- */
+
+/* Small messages go at once; an end that is gone without a word is noticed. */
+static void set_tcp(int fd)
+{
+    const struct {
+        int level, name, value;
+    } options[] = {{IPPROTO_TCP, TCP_NODELAY, 1},
+                   {SOL_SOCKET, SO_KEEPALIVE, 1},
+                   {IPPROTO_TCP, TCP_KEEPIDLE, KEEP_IDLE_S},
+                   {IPPROTO_TCP, TCP_KEEPINTVL, KEEP_EVERY_S},
+                   {IPPROTO_TCP, TCP_KEEPCNT, KEEP_COUNT},
+                   {IPPROTO_TCP, TCP_USER_TIMEOUT, (int)UNTAKEN_MS}};
+    for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+        (void)setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(int));
+}
+
+static int connect_tcp(baton_peer_channel *channel, const baton_peer_address *address)
+{
+    set_tcp(channel->fd);
+    baton_tcp_address_text((const struct sockaddr *)&address->tcp.address, channel->other);
+    channel->connecting = true;
+    channel->open_by_ns = now_ns() + BATON_PEER_OPEN_NS;
+    return connect(channel->fd, (const struct sockaddr *)&address->tcp.address,
+                   address->tcp.bytes) < 0 &&
+                   errno != EINPROGRESS
+               ? -errno
+               : 0;
+}
+
+/* ---- its beginning and its end ---- */
+
+static int refuse_connect(baton_peer_channel *channel, int status, const char *text)
+{
+    char what[192];
+    snprintf(what, sizeof(what), "connect to %.150s", text);
+    return baton_error_set(
+        &channel->error, status, what,
+        status == -ENOENT || status == -ECONNREFUSED ? "no active instance answers there" : NULL,
+        "is the active running, and is this its address?");
+}
+
+int baton_peer_channel_connect(baton_peer_channel *channel, const baton_peer_address *address,
+                               const baton_peer_security *security)
+{
+    (void)security;
+    *channel = (baton_peer_channel){.is_remote = address->tcp.bytes > 0};
+    channel->fd = socket(channel->is_remote ? address->tcp.address.ss_family : (sa_family_t)AF_UNIX,
+                         SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int r = channel->fd < 0      ? -errno
+            : channel->is_remote ? connect_tcp(channel, address)
+                                 : connect_unix(channel->fd, address->text);
+    if (r == 0)
+        return 0;
+    baton_peer_channel_close(channel);
+    return refuse_connect(channel, r, address->text);
+}
+
+int baton_peer_channel_accept(baton_peer_channel *channel, int listen_fd,
+                              const baton_peer_security *security)
+{
+    struct sockaddr_storage from;
+    socklen_t bytes = sizeof(from);
+    *channel = (baton_peer_channel){.is_remote = security != NULL};
+    channel->fd =
+        accept4(listen_fd, (struct sockaddr *)&from, &bytes, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (channel->fd < 0)
+        return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR || errno == ECONNABORTED
+                   ? 0
+                   : -errno;
+    if (channel->is_remote) {
+        set_tcp(channel->fd);
+        baton_tcp_address_text((const struct sockaddr *)&from, channel->other);
+    }
+    return 1;
+}
+
+static int finish_connect(baton_peer_channel *channel)
+{
+    int status = 0;
+    socklen_t bytes = sizeof(status);
+    struct pollfd wanted = {.fd = channel->fd, .events = POLLOUT};
+    if (poll(&wanted, 1, 0) <= 0)
+        return 0;
+    if (getsockopt(channel->fd, SOL_SOCKET, SO_ERROR, &status, &bytes) < 0)
+        status = errno;
+    if (status != 0)
+        return refuse_connect(channel, -status, channel->other);
+    channel->connecting = false;
+    return 1;
+}
+
+int baton_peer_channel_advance(baton_peer_channel *channel)
+{
+    if (channel->open_by_ns == 0)
+        return 1;
+    int r = channel->connecting ? finish_connect(channel) : 1;
+    if (r == 1)
+        channel->open_by_ns = 0;
+    else if (r == 0 && now_ns() > channel->open_by_ns)
+        r = fail(channel, BATON_E_TIMEOUT, "it does not answer",
+                 "look at the network, and at the active");
+    return r;
+}
+
+short baton_peer_channel_wants(const baton_peer_channel *channel, bool to_send)
+{
+    if (channel->connecting)
+        return POLLOUT;
+    return (short)(POLLIN | (to_send ? POLLOUT : 0));
+}
+
+void baton_peer_channel_reach(const baton_peer_channel *channel, const char *said,
+                              char ret_address[BATON_TCP_ADDRESS_TEXT_BYTES])
+{
+    baton_tcp_address address, from;
+    ret_address[0] = '\0';
+    if (!baton_tcp_address_parse(said, &address))
+        return;
+    if (channel->is_remote && baton_tcp_is_any((const struct sockaddr *)&address.address) &&
+        baton_tcp_address_parse(channel->other, &from)) {
+        baton_tcp_port_set(&from, baton_tcp_port((const struct sockaddr *)&address.address));
+        address = from;
+    }
+    baton_tcp_address_text((const struct sockaddr *)&address.address, ret_address);
+}
+
+void baton_peer_channel_linger(baton_peer_channel *channel, int stop_fd)
+{
+    uint8_t away[LINGER_BYTES];
+    const uint64_t until = now_ns() + LINGER_NS;
+    (void)shutdown(channel->fd, channel->is_remote ? SHUT_WR : SHUT_RDWR);
+    while (channel->is_remote && now_ns() < until) {
+        struct pollfd wanted[] = {{.fd = channel->fd, .events = POLLIN},
+                                  {.fd = stop_fd, .events = POLLIN}};
+        const ssize_t n = recv(channel->fd, away, sizeof(away), MSG_DONTWAIT);
+        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))
+            return;
+        if (n < 0 && poll(wanted, 2, (int)(LINGER_NS / 1000000)) > 0 && wanted[1].revents != 0)
+            return;
+    }
+}
+
+void baton_peer_channel_close(baton_peer_channel *channel)
+{
+    if (channel->fd >= 0)
+        close(channel->fd);
+    channel->fd = -1;
+}
+
+/* ---- bytes ---- */
+
+/* What a system call has said: bytes, not now, or the end. */
+static ssize_t judge(baton_peer_channel *channel, ssize_t n)
+{
+    if (n >= 0)
+        return n;
+    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)
+        return -EAGAIN;
+    return fail(channel, -errno, "it has hung up", NULL);
+}
+
+ssize_t baton_peer_channel_read(baton_peer_channel *channel, void *to, size_t bytes)
+{
+    int r = baton_peer_channel_advance(channel);
+    if (r <= 0)
+        return r < 0 ? r : -EAGAIN;
+    const ssize_t n = judge(channel, recv(channel->fd, to, bytes, MSG_DONTWAIT));
+    return n != 0 ? n : fail(channel, -EPIPE, "it has hung up", NULL);
+}
+
+ssize_t baton_peer_channel_write(baton_peer_channel *channel, const struct iovec *parts,
+                                 uint32_t parts_count)
+{
+    const struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)parts,
+                                   .msg_iovlen = parts_count};
+    int r = baton_peer_channel_advance(channel);
+    if (r <= 0)
+        return r < 0 ? r : -EAGAIN;
+    return judge(channel, sendmsg(channel->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL));
+}
+
+bool baton_peer_channel_is_alive(const baton_peer_channel *channel)
+{
+    char byte;
+    if (channel->fd < 0)
+        return false;
+    const ssize_t n = recv(channel->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return n > 0 || (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK));
+}

@@ -1,0 +1,73 @@
+/* drain/peer_channel.h: one connection between an active and a standby, whatever it goes over: a Unix socket
+ * on one host, or TCP. Never blocks. What goes through it is drain/peer_socket.h.
+ *
+ * A channel that is not open yet takes nothing and has nothing: reading and writing say "not now", and carry its
+ * beginning on. What goes wrong stands in channel->error, for one line in a log. */
+#pragma once
+
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include <baton/status.h>
+
+#include "drain/tcp_address.h"
+
+#define BATON_PEER_OPEN_NS UINT64_C(5000000000) /* from the connect to the first message, at most */
+
+/* Of connections over TCP. The strings live as long as whoever was given it. */
+typedef struct {
+    bool plaintext; /* on loopback alone */
+} baton_peer_security;
+
+typedef struct {
+    char text[4096];       /* a path, or HOST:PORT */
+    baton_tcp_address tcp; /* bytes 0: a Unix socket */
+} baton_peer_address;
+
+typedef struct {
+    int fd; /* -1: none */
+    bool
+        is_remote; /* TCP: the other end may be on another host, which has no LOCK in common with this one (R12) */
+    bool connecting;
+    uint64_t open_by_ns;                      /* 0: it is open */
+    char other[BATON_TCP_ADDRESS_TEXT_BYTES]; /* of TCP: the address at the other end */
+    baton_error error;                        /* why the last call failed */
+} baton_peer_channel;
+
+#define BATON_PEER_CHANNEL_NONE ((baton_peer_channel){.fd = -1})
+
+/* HOST:PORT, or a path. -ENAMETOOLONG. */
+BATON_MUST_USE int baton_peer_address_parse(baton_peer_address *address, const char *text,
+                                            baton_error *error);
+
+/* Only root and this user may be at the other end of a Unix socket. */
+bool baton_peer_may_talk(int fd);
+
+/* Over a Unix socket the other end is there at once, or refuses, and is root or this user; over TCP this begins.
+ * What fails is in channel->error, too. */
+BATON_MUST_USE int baton_peer_channel_connect(baton_peer_channel *channel,
+                                              const baton_peer_address *address,
+                                              const baton_peer_security *security);
+/* The next one that waits there: 1; 0: none; -errno of accept. security: NULL for a Unix socket, whose user the
+ * caller asks for. */
+BATON_MUST_USE int baton_peer_channel_accept(baton_peer_channel *channel, int listen_fd,
+                                             const baton_peer_security *security);
+/* 1: it is open; 0: not yet; or why it never will be. */
+BATON_MUST_USE int baton_peer_channel_advance(baton_peer_channel *channel);
+/* What to poll for; to_send: there is something. */
+short baton_peer_channel_wants(const baton_peer_channel *channel, bool to_send);
+/* Bytes; -EAGAIN: not now; -EPIPE: it has hung up; or why it is of no use any more. */
+BATON_MUST_USE ssize_t baton_peer_channel_read(baton_peer_channel *channel, void *to, size_t bytes);
+BATON_MUST_USE ssize_t baton_peer_channel_write(baton_peer_channel *channel,
+                                                const struct iovec *parts, uint32_t parts_count);
+/* Has the other end not hung up, as far as can be seen now? */
+bool baton_peer_channel_is_alive(const baton_peer_channel *channel);
+/* said: where the other end says that it listens; as it can be reached from here into
+ * ret_address: of every interface it is the one that this connection comes from. "": nowhere. */
+void baton_peer_channel_reach(const baton_peer_channel *channel, const char *said,
+                              char ret_address[BATON_TCP_ADDRESS_TEXT_BYTES]);
+/* Tells the other end that no more comes, and waits a moment until it has taken what was sent: closed with bytes
+ * unread, TCP would take that back. stop_fd: readable when there is no time for that. */
+void baton_peer_channel_linger(baton_peer_channel *channel, int stop_fd);
+void baton_peer_channel_close(baton_peer_channel *channel);
