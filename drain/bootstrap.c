@@ -20,7 +20,7 @@
 static const char *const what_fetch = "fetch the active's snapshot";
 
 int baton_follower_target_init(baton_follower_target *target, const char *standby_of,
-                               const baton_place *place, const baton_service *service,
+                               baton_place *place, const baton_service *service,
                                const char *nonce_text, const baton_peer_security *security,
                                baton_error *error)
 {

@@ -9,7 +9,7 @@
 typedef struct {
     baton_peer_address active;
     const baton_peer_security *security;
-    const baton_place *place; /* the standby's own; lives as long as this */
+    baton_place *place; /* the standby's own; lives as long as this */
     uint8_t nonce[BATON_PEER_NONCE_BYTES];
     const baton_service *service;
 } baton_follower_target;
@@ -17,8 +17,8 @@ typedef struct {
 /* standby_of: the active's directory, its handover socket, or HOST:PORT. security and place live as long as
  * the target. */
 BATON_MUST_USE int baton_follower_target_init(baton_follower_target *target, const char *standby_of,
-                                              const baton_place *place,
-                                              const baton_service *service, const char *nonce_text,
+                                              baton_place *place, const baton_service *service,
+                                              const char *nonce_text,
                                               const baton_peer_security *security,
                                               baton_error *error);
 /* What a standby says first. */

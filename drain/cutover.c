@@ -326,7 +326,7 @@ static void set_options(baton_cutover *cutover, const baton_run_options *options
 
 void baton_cutover_open(baton_cutover *cutover, const baton_doors *doors, baton_engine *engine,
                         const baton_run_options *options, const baton_instance *instance,
-                        const baton_place *place, baton_peer_door *door)
+                        baton_place *place, baton_peer_door *door)
 {
     *cutover = (baton_cutover){.doors = doors, .engine = engine, .place = place};
     set_actions(cutover);
@@ -339,8 +339,8 @@ void baton_cutover_open(baton_cutover *cutover, const baton_doors *doors, baton_
 
 void baton_cutover_found(baton_cutover *cutover, const baton_doors *doors, baton_engine *engine,
                          const baton_run_options *options, const baton_instance *instance,
-                         const baton_place *place, baton_peer_door *door,
-                         const baton_partner *partner, uint64_t highest_header)
+                         baton_place *place, baton_peer_door *door, const baton_partner *partner,
+                         uint64_t highest_header)
 {
     const baton_handover_wire *record = &baton_engine_facts(engine)->handover;
     uint64_t highest_name = highest_header;

@@ -16,7 +16,7 @@ typedef struct {
     uint64_t epoch;
     baton_feeder *feeder; /* NULL: nobody can follow */
     baton_feeder_options feeder_options;
-    const baton_place *place;
+    baton_place *place;
     uint64_t highest_header; /* of this directory: more than epoch when it is not proven */
     bool found;  /* a start that found a grant, or what follows one (R7): nothing serves here */
     bool spoilt; /* a later name is burnt here: the record that was found grants nothing any more */
@@ -49,13 +49,13 @@ typedef struct {
  * they may by TCP, as long as the cutover lives. */
 void baton_cutover_open(baton_cutover *cutover, const baton_doors *doors, baton_engine *engine,
                         const baton_run_options *options, const baton_instance *instance,
-                        const baton_place *place, baton_peer_door *door);
+                        baton_place *place, baton_peer_door *door);
 /* Instead, for a start that may not begin a term by itself (R7): the engine is a standby, whose directory
  * has this highest header. partner: as baton_partner_read. */
 void baton_cutover_found(baton_cutover *cutover, const baton_doors *doors, baton_engine *engine,
                          const baton_run_options *options, const baton_instance *instance,
-                         const baton_place *place, baton_peer_door *door,
-                         const baton_partner *partner, uint64_t highest_header);
+                         baton_place *place, baton_peer_door *door, const baton_partner *partner,
+                         uint64_t highest_header);
 /* Begin: to is a nonce's text, or NULL when there is one standby only. Refused: BATON_E_REFUSED,
  * BATON_E_NOT_FOUND, BATON_E_LAGGING, ... */
 BATON_MUST_USE int baton_cutover_begin(baton_cutover *cutover, const char *to, uint64_t max_gap_ns,

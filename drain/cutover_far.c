@@ -62,6 +62,7 @@ void baton_cutover_on_hello(baton_cutover *cutover, const baton_feeder_message *
     baton_partner other;
     if (!baton_feeder_peer_get(cutover->feeder, message->peer_id, &peer))
         return;
+    baton_place_heard(cutover->place, baton_le64_get(hello->at.run_epoch));
     if (baton_le32_get(hello->is_active) == 1) {
         note_higher(&peer, &other);
         if (its_epoch > cutover->highest_header)

@@ -68,6 +68,7 @@ static void take_welcome(baton_follower *follower, const baton_peer_header *head
     baton_digest digest;
     bool needs_start;
     note_active(follower, header, hello);
+    baton_place_heard(follower->target->place, baton_le64_get(hello->at.run_epoch));
     baton_engine_follow_end(follower->engine, &end, &digest, &needs_start);
     if (end.epoch > follower->seen_epoch)
         follower->seen_epoch = end.epoch;

@@ -10,6 +10,8 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include <baton/log.h>
+
 #include "drain/describe.h"
 #include "drain/other_directory.h"
 
@@ -131,6 +133,13 @@ int baton_place_run(baton_place *place, uint64_t run_epoch, baton_error *error)
     if (r == 0)
         place->run_epoch = run_epoch;
     return r;
+}
+
+void baton_place_heard(baton_place *place, uint64_t run_epoch)
+{
+    baton_error error;
+    if (run_epoch > place->run_epoch && baton_place_run(place, run_epoch, &error) < 0)
+        baton_log(WARN, "handover.run_epoch", BATON_LOG_TEXT("why", error.why));
 }
 
 baton_peer_place baton_place_put(const baton_place *place, uint64_t highest_header)

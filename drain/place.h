@@ -13,7 +13,7 @@ typedef struct {
     uint8_t place[BATON_PLACE_BYTES];
     char host[64];
     char address[BATON_TCP_ADDRESS_TEXT_BYTES]; /* where others reach it; "": nowhere by TCP */
-    uint64_t run_epoch;                         /* kept in the directory: baton_place_heard_run */
+    _Atomic uint64_t run_epoch;                         /* kept in the directory: baton_place_heard_run */
 } baton_place;
 
 /* DIR/PLACE is made when missing, durable when this returns. */
@@ -21,6 +21,8 @@ BATON_MUST_USE int baton_place_open(baton_place *place, const char *directory, c
                                     baton_error *error);
 /* A run's epoch was named: BATON_E_REFUSED when it is below the highest; a higher one is kept, durable. */
 BATON_MUST_USE int baton_place_run(baton_place *place, uint64_t run_epoch, baton_error *error);
+/* The other side has heard of this one: kept when it is higher. */
+void baton_place_heard(baton_place *place, uint64_t run_epoch);
 /* What a HELLO or WELCOME says of it: highest_header is the caller's to know. */
 baton_peer_place baton_place_put(const baton_place *place, uint64_t highest_header);
 /* The same, and where the first term since the last forced promotion began, of one that serves in this
