@@ -33,13 +33,27 @@
     X(PARENT_BY_ORDER, "increment-applied-on-whatever-is-older")                                   \
     X(PINNED_CHAIN_PRUNED, "parent-of-a-pinned-image-pruned")
 
+/* And of handing over: drain/ and what it stands on. */
+#define BATON_HANDOVER_BREAK_LIST(X)                                                               \
+    X(ACT_EARLY, "successor-acts-before-the-record-is-durable")                                    \
+    X(RESUME_LATE, "old-resumes-after-submit")                                                     \
+    X(NO_DIGEST_COMPARISON, "no-digest-comparison")                                                \
+    X(NO_EPOCH_CHECK, "no-epoch-check")                                                            \
+    X(NO_FLUSH_BEFORE_ACTING, "no-flush-before-acting")                                            \
+    X(NAMES_IGNORED, "names-above-e-ignored")                                                      \
+    X(ANSWERS_UNDURABLE, "standby-acks-before-durable")                                            \
+    X(FEEDS_UNDURABLE, "feeder-sends-what-is-not-durable")
+
 typedef enum {
 #define BATON_BREAK_ENUM(name, text) BATON_BREAK_##name,
     BATON_BREAK_LIST(BATON_BREAK_ENUM)
         BATON_BREAKS, /* of the journal; those of the snapshots follow */
     BATON_SNAPSHOT_BREAK_LIST(BATON_BREAK_ENUM)
+        BATON_HANDOVER_BREAK_FIRST_,
+    BATON_HANDOVER_BREAK_LIST(BATON_BREAK_ENUM)
 #undef BATON_BREAK_ENUM
 } baton_break;
+#define BATON_HANDOVER_BREAK_FIRST (BATON_HANDOVER_BREAK_FIRST_ + 1)
 
 #ifdef BATON_BREAKABLE
 extern int baton_break_chosen; /* a baton_break */

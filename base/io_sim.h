@@ -39,6 +39,8 @@ const baton_clock *baton_sim_clock(const baton_sim *sim);
 
 /* Let time pass; what is due meanwhile lands. */
 void baton_sim_advance(baton_sim *sim, uint64_t ns);
+/* When the next operation in flight is due; UINT64_MAX: none is. */
+uint64_t baton_sim_next_ns(const baton_sim *sim);
 /* The wall clock steps; the monotonic one does not. */
 void baton_sim_step_wall(baton_sim *sim, int64_t ns);
 /* A number of the simulation's own chance, 0..below-1. */

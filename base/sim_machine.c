@@ -66,6 +66,11 @@ void baton_sim_advance(baton_sim *sim, uint64_t ns)
     sim_run_until(sim, sim->now_ns + ns);
 }
 
+uint64_t baton_sim_next_ns(const baton_sim *sim)
+{
+    return sim->flights != NULL ? sim->flights->due_ns : UINT64_MAX;
+}
+
 void baton_sim_step_wall(baton_sim *sim, int64_t ns)
 {
     sim->wall_ns += ns;

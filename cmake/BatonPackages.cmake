@@ -13,6 +13,7 @@ baton_package(LZ4 liblz4)
 baton_package(XXHASH libxxhash)
 baton_package(MSGPACK msgpack)
 baton_package(JANSSON jansson)
+baton_package(GNUTLS gnutls) # between instances on two hosts
 baton_package(CRYPTO libcrypto) # the baton command only: checksums of exported snapshots
 baton_package(MICROHTTPD libmicrohttpd) # batond only
 # In our programs only, never forced on a user of the library, and not under sanitizers: they bring their own malloc.

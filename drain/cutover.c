@@ -99,6 +99,8 @@ static bool old_all_released(void *context)
     const baton_program *program = cutover->doors->program;
     if (!baton_engine_all_released(cutover->engine))
         return false;
+    if (baton_cutover_passes_connections(cutover))
+        return true; /* what is not sent goes along */
     return program->all_sent == NULL || program->all_sent(cutover->doors->context) ||
            now_ns(NULL) - cutover->old.stopped_ns > cutover->old.max_gap_ns / SENT_SHARE;
 }
@@ -113,6 +115,7 @@ static void old_offer(void *context, const baton_engine_point *point)
 {
     baton_cutover *cutover = context;
     const baton_peer_point body = baton_peer_point_put(point);
+    baton_cutover_give_connections(cutover);
     (void)send_to(cutover, BATON_PEER_FINAL, &body, sizeof(body));
 }
 
@@ -426,6 +429,7 @@ int baton_cutover_begin(baton_cutover *cutover, const char *to, uint64_t max_gap
     cutover->peer_cut = cutover->word = false;
     cutover->try_number++;
     cutover->gap_ns = 0;
+    cutover->connections_passed = cutover->connections_left = 0;
     cutover->level_ns = 0;
     baton_log(INFO, "handover.begin", BATON_LOG_TEXT("to", peer.directory),
               BATON_LOG_TEXT("version", peer.version),

@@ -41,6 +41,8 @@ typedef struct {
     uint64_t try_number;
     uint64_t level_seq, level_ns; /* since when the standby is waited for to have that */
     uint64_t gap_ns;              /* of the one that was done, until M8 */
+    uint32_t connections_passed;  /* with the offer (R10) */
+    uint32_t connections_left;    /* that did not fit: their clients connect again */
     baton_old_state told_state;
     bool let_go;
 } baton_cutover;
@@ -77,6 +79,10 @@ void baton_cutover_fence(baton_cutover *cutover, const baton_partner *by, uint64
                          const baton_peer_place *said);
 /* A granted one, in each turn: falling back (R6), by the other LOCK, its word, or force. */
 BATON_MUST_USE int baton_cutover_fall_back(baton_cutover *cutover, baton_error *error);
+
+/* cutover_connections.c: connected sockets stay where they are, and go along with the offer. */
+bool baton_cutover_passes_connections(const baton_cutover *cutover);
+void baton_cutover_give_connections(baton_cutover *cutover);
 
 /* The try that was done, or is under way. */
 json_t *baton_cutover_report(const baton_cutover *cutover);

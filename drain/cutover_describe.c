@@ -34,6 +34,11 @@ json_t *baton_cutover_report(const baton_cutover *cutover)
         baton_describe_number(cutover->try_number), "to", nonce_text(cutover->peer_nonce), "gap_ms",
         (double)cutover->gap_ns / 1e6, "max_gap_ms", (double)old->max_gap_ns / 1e6, "seq",
         baton_describe_number(old->point.seq), "steps", steps);
+    if (object != NULL)
+        json_object_set_new(object, "connections",
+                            json_pack("{s:o, s:o}", "passed",
+                                      baton_describe_number(cutover->connections_passed), "left",
+                                      baton_describe_number(cutover->connections_left)));
     if (object != NULL && old->status < 0)
         json_object_set_new(object, "error", baton_describe_error(&old->error));
     return object;

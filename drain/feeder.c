@@ -29,16 +29,21 @@ static void clear_fd(int fd)
 
 /* ---- the accepting thread ---- */
 
+void baton_feeder_drop_letter(peer_letter *letter)
+{
+    while (letter->fds_count > 0)
+        close(letter->fds[--letter->fds_count]);
+    baton_parcel_free(letter->parcel);
+    letter->parcel = NULL;
+}
+
 static void free_place(feeder_peer *peer)
 {
     pthread_join(peer->thread, NULL);
     pthread_mutex_lock(&peer->feeder->mutex);
     peer->known = (baton_feeder_peer){0};
-    for (; peer->mailbox_count > 0; peer->mailbox_count--) {
-        const peer_letter *letter = &peer->mailbox[peer->mailbox_first++ % MAILBOX_MAX];
-        for (uint32_t i = 0; i < letter->fds_count; i++)
-            close(letter->fds[i]);
-    }
+    for (; peer->mailbox_count > 0; peer->mailbox_count--)
+        baton_feeder_drop_letter(&peer->mailbox[peer->mailbox_first++ % MAILBOX_MAX]);
     pthread_mutex_unlock(&peer->feeder->mutex);
     baton_peer_channel_close(&peer->channel);
     peer->used = false;
@@ -58,7 +63,7 @@ static feeder_peer *find_place(baton_feeder *feeder)
 }
 
 /* It is told why, if its socket takes that at once. */
-static void turn_away(const baton_feeder *feeder, baton_peer_channel *channel, int status,
+static void turn_away(baton_feeder *feeder, baton_peer_channel *channel, int status,
                       const char *why, const char *todo)
 {
     const baton_peer_refusal body = baton_peer_refusal_put(status, why, todo);
@@ -69,9 +74,12 @@ static void turn_away(const baton_feeder *feeder, baton_peer_channel *channel, i
     baton_peer_put(&out, BATON_PEER_REFUSE, &names, &body, sizeof(body));
     int r = baton_peer_send(&out, channel);
     (void)r;
-    baton_peer_channel_close(channel);
     baton_log(WARN, "handover.refused_peer", BATON_LOG_TEXT("why", why),
               BATON_LOG_TEXT("from", channel->other));
+    if (channel->is_remote)
+        baton_lobby_see_off(&feeder->lobby, channel);
+    else
+        baton_peer_channel_close(channel);
 }
 
 /* Its wake_fd stays with the place: the loop may be about to write to it. */
@@ -118,7 +126,9 @@ static void accept_from(baton_feeder *feeder, int listen_fd, const baton_peer_se
     baton_peer_channel channel;
     struct pollfd stop = {.fd = feeder->stop_fd, .events = POLLIN};
     int r = baton_peer_channel_accept(&channel, listen_fd, security);
-    if (r == 1)
+    if (r == 1 && channel.is_remote)
+        baton_lobby_take(&feeder->lobby, &channel);
+    else if (r == 1)
         take_peer(feeder, &channel);
     else if (r == -EMFILE || r == -ENFILE)
         (void)poll(&stop, 1, 100);
@@ -127,18 +137,26 @@ static void accept_from(baton_feeder *feeder, int listen_fd, const baton_peer_se
 static void *accept_main(void *context)
 {
     baton_feeder *feeder = context;
+    const baton_peer_door *door = feeder->options.door;
     while (!atomic_load(&feeder->closing)) {
-        const baton_peer_door *door = feeder->options.door;
-        struct pollfd wanted[] = {{.fd = feeder->stop_fd, .events = POLLIN},
-                                  {.fd = feeder->socket.fd, .events = POLLIN},
-                                  {.fd = door != NULL ? door->fd : -1, .events = POLLIN}};
-        if (poll(wanted, 3, -1) < 0 && errno != EINTR)
-            return NULL;
+        baton_peer_channel channel;
+        int timeout_ms;
+        struct pollfd wanted[3 + BATON_LOBBY_MAX] = {
+            {.fd = feeder->stop_fd, .events = POLLIN},
+            {.fd = feeder->socket.fd, .events = POLLIN},
+            {.fd = door != NULL && baton_lobby_has_room(&feeder->lobby) ? door->fd : -1,
+             .events = POLLIN}};
+        const uint32_t guests = baton_lobby_poll(&feeder->lobby, &wanted[3], &timeout_ms);
+        if (poll(wanted, 3 + guests, timeout_ms) < 0 && errno != EINTR)
+            break;
         if (wanted[1].revents != 0)
             accept_from(feeder, feeder->socket.fd, NULL);
         if (wanted[2].revents != 0)
             accept_from(feeder, door->fd, feeder->options.security);
+        while (baton_lobby_turn(&feeder->lobby, &channel) == 1)
+            take_peer(feeder, &channel);
     }
+    baton_lobby_close(&feeder->lobby);
     return NULL;
 }
 
@@ -153,6 +171,7 @@ int baton_feeder_open(const baton_feeder_options *options, baton_feeder **ret_fe
         return baton_error_set(error, -ENOMEM, "handover socket", NULL, NULL);
     feeder->options = *options;
     atomic_store(&feeder->over, options->undecided);
+    baton_lobby_init(&feeder->lobby);
     feeder->socket = (baton_control_socket){.lock_fd = -1, .fd = -1};
     feeder->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     feeder->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -292,6 +311,24 @@ static bool copy_descriptors(peer_letter *letter, const int *fds, uint32_t fds_c
     return true;
 }
 
+/* The place for one message more; NULL: none. Under the mutex. */
+static peer_letter *next_letter(feeder_peer *peer, uint32_t mailbox_max)
+{
+    if (peer == NULL || peer->mailbox_count >= mailbox_max)
+        return NULL;
+    peer_letter *letter = &peer->mailbox[(peer->mailbox_first + peer->mailbox_count) % MAILBOX_MAX];
+    letter->body_bytes = letter->fds_count = 0;
+    letter->parcel = NULL;
+    return letter;
+}
+
+static void letter_is_written(feeder_peer *peer)
+{
+    peer->mailbox_count++;
+    atomic_fetch_add(&peer->feeder->published, 1);
+    wake_peer(peer);
+}
+
 bool baton_feeder_send(baton_feeder *feeder, uint64_t peer_id, baton_peer_type type,
                        uint64_t try_number, const void *body, uint32_t body_bytes, const int *fds,
                        uint32_t fds_count)
@@ -299,22 +336,15 @@ bool baton_feeder_send(baton_feeder *feeder, uint64_t peer_id, baton_peer_type t
     baton_assert(body_bytes <= BATON_PEER_SHORT_BYTES_MAX && fds_count <= BATON_PEER_LISTENERS_MAX);
     pthread_mutex_lock(&feeder->mutex);
     feeder_peer *peer = peer_of(feeder, peer_id);
-    bool queued = false;
-    if (peer != NULL && peer->mailbox_count < MAILBOX_MAX) {
-        peer_letter *letter =
-            &peer->mailbox[(peer->mailbox_first + peer->mailbox_count) % MAILBOX_MAX];
+    peer_letter *letter = next_letter(peer, MAILBOX_MAX);
+    const bool queued = letter != NULL && copy_descriptors(letter, fds, fds_count);
+    if (queued) {
         letter->type = type;
         letter->try_number = try_number;
         letter->body_bytes = body_bytes;
-        letter->fds_count = 0;
         if (body_bytes > 0)
             memcpy(letter->body, body, body_bytes);
-        queued = copy_descriptors(letter, fds, fds_count);
-        peer->mailbox_count += queued ? 1 : 0;
-    }
-    if (queued) {
-        atomic_fetch_add(&feeder->published, 1);
-        wake_peer(peer);
+        letter_is_written(peer);
     }
     pthread_mutex_unlock(&feeder->mutex);
     return queued;
@@ -333,6 +363,22 @@ bool baton_feeder_peer_get(baton_feeder *feeder, uint64_t peer_id, baton_feeder_
 void baton_feeder_set_over(baton_feeder *feeder, bool over)
 {
     atomic_store(&feeder->over, over);
+}
+
+bool baton_feeder_send_parcel(baton_feeder *feeder, uint64_t peer_id, uint64_t try_number,
+                              baton_parcel *parcel)
+{
+    pthread_mutex_lock(&feeder->mutex);
+    feeder_peer *peer = peer_of(feeder, peer_id);
+    peer_letter *letter = next_letter(peer, MAILBOX_MAX - MAILBOX_KEPT);
+    if (letter != NULL) {
+        letter->type = BATON_PEER_CONNECTIONS;
+        letter->try_number = try_number;
+        letter->parcel = parcel;
+        letter_is_written(peer);
+    }
+    pthread_mutex_unlock(&feeder->mutex);
+    return letter != NULL;
 }
 
 uint32_t baton_feeder_peers(baton_feeder *feeder, baton_feeder_peer peers[BATON_FEEDER_PEERS_MAX])

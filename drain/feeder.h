@@ -9,6 +9,7 @@
  * journal; one that knows a later epoch; one too many. Dropped: who is silent, or takes nothing. */
 #pragma once
 
+#include "drain/connections.h"
 #include "drain/peer_door.h"
 #include "drain/place.h"
 
@@ -74,4 +75,7 @@ bool baton_feeder_send(baton_feeder *feeder, uint64_t peer_id, baton_peer_type t
 bool baton_feeder_peer_get(baton_feeder *feeder, uint64_t peer_id, baton_feeder_peer *ret_peer);
 /* From here on nobody is told any more that this instance serves: a grant is out. */
 void baton_feeder_set_over(baton_feeder *feeder, bool over);
+/* The same for a CONNECTIONS message; true: the parcel is the feeder's. */
+bool baton_feeder_send_parcel(baton_feeder *feeder, uint64_t peer_id, uint64_t try_number,
+                              baton_parcel *parcel);
 uint32_t baton_feeder_peers(baton_feeder *feeder, baton_feeder_peer peers[BATON_FEEDER_PEERS_MAX]);

@@ -52,7 +52,9 @@ static void refuse(feeder_peer *peer, const baton_error *error)
     baton_log(WARN, "handover.refused_peer", BATON_LOG_TEXT("why", error->why),
               BATON_LOG_TEXT("standby", peer->known.directory),
               BATON_LOG_TEXT("from", peer->channel.other));
-    if (peer->out.busy && peer->out.sent > 0) { /* in the midst of another one */
+    if (peer->out.busy &&
+        (peer->out.sent > 0 ||
+         baton_peer_channel_is_midway(&peer->channel))) { /* in the midst of another one */
         peer->ending = true;
         return;
     }
@@ -259,6 +261,7 @@ static bool hear(feeder_peer *peer)
 static bool put_letter(feeder_peer *peer)
 {
     baton_feeder *feeder = peer->feeder;
+    baton_feeder_drop_letter(&peer->letter); /* has left: `out` is free */
     pthread_mutex_lock(&feeder->mutex);
     const bool any = peer->mailbox_count > 0;
     if (any) {
@@ -268,10 +271,16 @@ static bool put_letter(feeder_peer *peer)
     pthread_mutex_unlock(&feeder->mutex);
     if (!any)
         return false;
-    memcpy(peer->out.descriptors, peer->letter.fds, sizeof(peer->letter.fds));
-    peer->out.descriptors_count = peer->letter.fds_count;
-    put(peer, peer->letter.type, peer->letter.try_number, peer->letter.body,
-        peer->letter.body_bytes);
+    peer_letter *letter = &peer->letter;
+    baton_parcel *parcel = letter->parcel;
+    uint32_t *fds_count = parcel != NULL ? &parcel->fds_count : &letter->fds_count;
+    memcpy(peer->out.descriptors, parcel != NULL ? parcel->fds : letter->fds,
+           *fds_count * sizeof(int));
+    peer->out.descriptors_count = *fds_count;
+    *fds_count = 0; /* they are `out`'s */
+    put(peer, letter->type, letter->try_number,
+        parcel != NULL ? (const void *)parcel->body : letter->body,
+        parcel != NULL ? parcel->body_bytes : letter->body_bytes);
     return true;
 }
 
@@ -405,6 +414,7 @@ void *baton_feeder_peer_main(void *context)
     if (baton_peer_inbox_init(&peer->inbox, BATON_PEER_SHORT_BYTES_MAX) == 0)
         converse(peer);
     baton_peer_drop(&peer->out);
+    baton_feeder_drop_letter(&peer->letter);
     baton_reader_close(peer->reader);
     baton_feeder_files_close(peer);
     free(peer->files.buffer);

@@ -5,11 +5,14 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "drain/connections.h"
 #include "drain/control.h"
 #include "drain/feeder.h"
+#include "drain/feeder_lobby.h"
 #include "drain/peer_socket.h"
 
-#define MAILBOX_MAX  8u  /* messages that wait for one peer */
+#define MAILBOX_MAX  64u /* messages that wait for one peer */
+#define MAILBOX_KEPT 8u  /* of those, for what is no parcel */
 #define MESSAGES_MAX 64u /* that wait for the loop */
 
 typedef struct {
@@ -19,6 +22,7 @@ typedef struct {
     int fds[BATON_PEER_LISTENERS_MAX];
     uint32_t fds_count;
     uint64_t body[BATON_PEER_SHORT_BYTES_MAX / 8];
+    baton_parcel *parcel; /* instead of body and fds; NULL: none */
 } peer_letter;
 
 typedef struct {
@@ -58,6 +62,7 @@ typedef struct feeder_peer {
 struct baton_feeder {
     baton_feeder_options options;
     baton_control_socket socket;
+    feeder_lobby lobby; /* the accepting thread's */
     pthread_t thread;
     bool has_thread;
     int stop_fd; /* readable for ever once it closes: every thread polls it */
@@ -72,6 +77,8 @@ struct baton_feeder {
     uint32_t messages_first, messages_count;
 };
 
+/* Everything of it that is not sent yet. */
+void baton_feeder_drop_letter(peer_letter *letter);
 void *baton_feeder_peer_main(void *context);
 /* feeder_peer.c asks; under no lock. False: the loop does not take any more. */
 bool baton_feeder_post(feeder_peer *peer, const baton_peer_header *header, const void *body);

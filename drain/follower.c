@@ -13,6 +13,8 @@
 #include "drain/grant_look.h"
 
 #define RETRY_NS     UINT64_C(100000000)
+#define REFUSED_NS   UINT64_C(1000000000)
+#define REFUSALS_MAX 3u /* that double the time */
 #define HEARTBEAT_NS UINT64_C(1000000000)
 #define ASK_NS       UINT64_C(50000000) /* nothing heard, and a grant may come: look */
 
@@ -32,9 +34,21 @@ static void drop_letters(baton_follower *follower)
 
 void baton_follower_drop_passed(baton_follower *follower)
 {
-    for (uint32_t i = 0; i < follower->passed_count; i++)
-        close(follower->passed[i].fd);
-    follower->passed_count = 0;
+    baton_passed *passed = &follower->passed;
+    for (uint32_t i = 0; i < passed->listeners_count; i++)
+        close(passed->listeners[i].fd);
+    passed->listeners_count = 0;
+    baton_connections_close(&passed->connections);
+}
+
+/* Who is refused comes again seldom: somebody has to do something first. */
+static void retry_later(baton_follower *follower, int status)
+{
+    follower->retry_at_ns = now_ns() + RETRY_NS;
+    if (status != BATON_E_REFUSED)
+        return;
+    follower->retry_at_ns = now_ns() + (REFUSED_NS << follower->refusals);
+    follower->refusals += follower->refusals < REFUSALS_MAX ? 1 : 0;
 }
 
 void baton_follower_cut(baton_follower *follower, const baton_error *why)
@@ -47,7 +61,7 @@ void baton_follower_cut(baton_follower *follower, const baton_error *why)
     baton_peer_inbox_fini(&follower->inbox);
     drop_letters(follower);
     follower->following = follower->asking = follower->held_back = false;
-    follower->retry_at_ns = now_ns() + RETRY_NS;
+    retry_later(follower, why->status);
     follower->last_refusal = *why;
     if (follower->cutover.state == BATON_NEW_READY)
         baton_follower_drop_passed(follower);
@@ -123,6 +137,14 @@ static bool watch_channel(baton_follower *follower)
            0;
 }
 
+/* The partner of a successor is the one that handed over to it: that may be this one. */
+static bool is_own(const baton_follower *follower, const char *socket_path)
+{
+    const size_t bytes = strlen(follower->target->place->directory);
+    return strncmp(socket_path, follower->target->place->directory, bytes) == 0 &&
+           strcmp(socket_path + bytes, "/" BATON_HANDOVER_SOCKET) == 0;
+}
+
 /* R11: the one that it followed has handed over to another one, which is found through it. */
 static void follow_successor(baton_follower *follower)
 {
@@ -137,7 +159,7 @@ static void follow_successor(baton_follower *follower)
         memcmp(handover->successor_nonce, nobody, sizeof(nobody)) == 0 ||
         baton_le64_get(handover->epoch) != end.epoch || baton_follower_is_named(follower) ||
         !baton_partner_socket(follower->active.directory, path, sizeof(path)) ||
-        strcmp(path, follower->target->active.text) == 0)
+        strcmp(path, follower->target->active.text) == 0 || is_own(follower, path))
         return;
     memcpy(follower->target->active.text, path, sizeof(path));
     baton_log(INFO, "handover.follow_successor", BATON_LOG_TEXT("of", path));

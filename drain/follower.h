@@ -5,12 +5,20 @@
 #pragma once
 
 #include "drain/bootstrap.h"
+#include "drain/connections.h"
 #include "drain/describe.h"
 #include "drain/handover_new.h"
 #include "drain/partner.h"
 #include "drain/program.h"
 
 #define LETTERS_MAX 16u
+
+/* What came along for a successor, until the verdict. */
+typedef struct {
+    baton_passed_fd listeners[BATON_PASSED_FDS_MAX];
+    uint32_t listeners_count;
+    baton_connections connections;
+} baton_passed;
 
 typedef struct {
     baton_peer_outgoing out;
@@ -21,9 +29,9 @@ typedef struct baton_follower {
     const baton_doors *doors;
     baton_engine *engine;
     baton_follower_target *target;
-    /* The engine is the active now: open sockets, serve. */
-    int (*promoted)(void *context, const baton_passed_fd *fds, uint32_t fds_count,
-                    baton_error *error);
+    /* The engine is the active now: open sockets, serve. The descriptors are the callee's; the bytes are
+     * there during the call. */
+    int (*promoted)(void *context, const baton_passed *passed, baton_error *error);
     void *context;
 
     baton_peer_channel channel; /* fd -1: not connected */
@@ -42,6 +50,7 @@ typedef struct baton_follower {
     uint64_t following_since_ns;
     uint64_t prepared_epoch; /* for which the first segment of a term is ready; 0: none */
     uint64_t retry_at_ns;
+    uint32_t refusals;   /* in a row */
     uint64_t asked_ns;   /* told, or looked, while a grant may come */
     uint64_t told_ns;    /* of the last ACK */
     baton_position told; /* in it */
@@ -59,8 +68,7 @@ typedef struct baton_follower {
 
     baton_new_actions actions;
     baton_new cutover;
-    baton_passed_fd passed[BATON_PASSED_FDS_MAX];
-    uint32_t passed_count;
+    baton_passed passed;
     bool promoted_done;
 } baton_follower;
 

@@ -95,9 +95,9 @@ static void new_taken(void *context)
                                  .seq = baton_le64_put(baton_engine_applied_seq(follower->engine))};
     if (!follower->promoted_done) {
         follower->promoted_done = true;
-        int r =
-            follower->promoted(follower->context, follower->passed, follower->passed_count, &error);
-        follower->passed_count = 0;
+        int r = follower->promoted(follower->context, &follower->passed, &error);
+        follower->passed.listeners_count = 0;
+        baton_connections_forget(&follower->passed.connections);
         if (r < 0)
             baton_follower_fail(follower, r, &error);
     }

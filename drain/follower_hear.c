@@ -79,6 +79,7 @@ static void take_welcome(baton_follower *follower, const baton_peer_header *head
     memcpy(body.digest, digest.bytes, sizeof(body.digest));
     baton_follower_say(follower, BATON_PEER_FOLLOW, &body, sizeof(body));
     follower->following = follower->ever_followed = true;
+    follower->refusals = 0;
     follower->following_since_ns = now_ns();
     baton_log(INFO, "handover.following", BATON_LOG_TEXT("active", follower->active.directory),
               BATON_LOG_TEXT("version", follower->active_version),
@@ -105,7 +106,8 @@ static void take_refusal(baton_follower *follower, const void *body)
     if (is_hopeless(follower, status))
         baton_follower_fail(follower, status, &error);
     baton_follower_cut(follower, &error);
-    follower->retry_at_ns = now_ns() + RETRY_AFTER_REFUSAL_NS;
+    if (follower->retry_at_ns < now_ns() + RETRY_AFTER_REFUSAL_NS)
+        follower->retry_at_ns = now_ns() + RETRY_AFTER_REFUSAL_NS;
 }
 
 /* 1: taken. 0: no room now. Whatever is wrong with a batch that was not taken ends the connection;
@@ -157,16 +159,30 @@ static void take_start(baton_follower *follower, const baton_peer_header *header
 static void take_prepare(baton_follower *follower, const baton_peer_header *header,
                          const baton_peer_prepare *body)
 {
-    int fds[BATON_PEER_LISTENERS_MAX];
+    int fds[BATON_PEER_DESCRIPTORS_MAX];
     baton_follower_drop_passed(follower);
     const uint32_t count = baton_peer_take_descriptors(&follower->inbox, fds);
+    baton_passed_fd *listeners = follower->passed.listeners;
     for (uint32_t i = 0; i < count; i++) {
-        follower->passed[i].fd = fds[i];
-        memcpy(follower->passed[i].name, body->listeners[i].name, sizeof(follower->passed[i].name));
+        listeners[i].fd = fds[i];
+        memcpy(listeners[i].name, body->listeners[i].name, sizeof(listeners[i].name));
     }
-    follower->passed_count = count;
+    follower->passed.listeners_count = count;
     baton_new_on_prepare(&follower->cutover, baton_le64_get(header->try_number),
                          baton_le32_get(body->schema));
+}
+
+/* R10: nobody touches them until the verdict. Those of a try that is over are closed. */
+static void take_connections(baton_follower *follower, const baton_peer_header *header,
+                             const baton_peer_connections *body)
+{
+    int fds[BATON_PEER_DESCRIPTORS_MAX];
+    if (follower->cutover.state != BATON_NEW_READY ||
+        baton_le64_get(header->try_number) != follower->cutover.try_number)
+        return;
+    const uint32_t count = baton_peer_take_descriptors(&follower->inbox, fds);
+    baton_connections_add(&follower->passed.connections, body, baton_le32_get(header->body_bytes),
+                          fds, count);
 }
 
 static void take_abort(baton_follower *follower, const baton_peer_header *header,
@@ -224,6 +240,9 @@ static bool take_message(baton_follower *follower, const baton_peer_header *head
         return take_batch(follower, header, body) == 1;
     case BATON_PEER_PREPARE:
         take_prepare(follower, header, body);
+        break;
+    case BATON_PEER_CONNECTIONS:
+        take_connections(follower, header, body);
         break;
     case BATON_PEER_FINAL: {
         const baton_engine_point offer = baton_peer_point_get(body);

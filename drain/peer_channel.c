@@ -12,12 +12,17 @@
 
 #include <baton/clock.h>
 
-#define KEEP_IDLE_S  5
-#define KEEP_EVERY_S 2
-#define KEEP_COUNT   3
-#define UNTAKEN_MS   10000u
-#define LINGER_NS    UINT64_C(1000000000)
-#define LINGER_BYTES 4096
+#include "drain/peer_tls.h"
+
+#define KEEP_IDLE_S      5
+#define KEEP_EVERY_S     2
+#define KEEP_COUNT       3
+#define UNTAKEN_MS       10000u
+#define LEAVE_NS         UINT64_C(1000000000)
+#define LEAVE_BYTES      4096
+#define LEAVE_READS      16u /* in one go */
+#define TLS_RECORD_FIRST 20  /* first byte of a record */
+#define TLS_RECORD_LAST  23
 
 static uint64_t now_ns(void)
 {
@@ -133,8 +138,8 @@ static int refuse_connect(baton_peer_channel *channel, int status, const char *t
 int baton_peer_channel_connect(baton_peer_channel *channel, const baton_peer_address *address,
                                const baton_peer_security *security)
 {
-    (void)security;
-    *channel = (baton_peer_channel){.is_remote = address->tcp.bytes > 0};
+    *channel = (baton_peer_channel){
+        .is_remote = address->tcp.bytes > 0, .is_client = true, .security = security};
     channel->fd = socket(channel->is_remote ? address->tcp.address.ss_family : (sa_family_t)AF_UNIX,
                          SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     int r = channel->fd < 0      ? -errno
@@ -151,7 +156,7 @@ int baton_peer_channel_accept(baton_peer_channel *channel, int listen_fd,
 {
     struct sockaddr_storage from;
     socklen_t bytes = sizeof(from);
-    *channel = (baton_peer_channel){.is_remote = security != NULL};
+    *channel = (baton_peer_channel){.is_remote = security != NULL, .security = security};
     channel->fd =
         accept4(listen_fd, (struct sockaddr *)&from, &bytes, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (channel->fd < 0)
@@ -161,6 +166,7 @@ int baton_peer_channel_accept(baton_peer_channel *channel, int listen_fd,
     if (channel->is_remote) {
         set_tcp(channel->fd);
         baton_tcp_address_text((const struct sockaddr *)&from, channel->other);
+        channel->open_by_ns = now_ns() + BATON_PEER_OPEN_NS;
     }
     return 1;
 }
@@ -180,23 +186,62 @@ static int finish_connect(baton_peer_channel *channel)
     return 1;
 }
 
+/* One that says nothing costs no handshake, and one that speaks something else is told apart from one whose TLS
+ * is broken. */
+static int hear_first(baton_peer_channel *channel)
+{
+    uint8_t byte;
+    const ssize_t n = recv(channel->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+        return 0;
+    if (n <= 0)
+        return fail(channel, -EPIPE, "it has hung up before it said anything", NULL);
+    if (!channel->security->plaintext && (byte < TLS_RECORD_FIRST || byte > TLS_RECORD_LAST))
+        return fail(channel, BATON_E_REFUSED, "what it says is no TLS",
+                    "is it an instance, and without --peer-plaintext?");
+    channel->heard = true;
+    return 1;
+}
+
+static int shake(baton_peer_channel *channel)
+{
+    int r =
+        channel->heard || (channel->is_client && channel->tls == NULL) ? 1 : hear_first(channel);
+    if (r <= 0 || channel->security->plaintext)
+        return r;
+    if (channel->tls == NULL)
+        r = baton_peer_tls_begin(channel->security, channel->fd, channel->is_client, &channel->tls,
+                                 &channel->error);
+    return r < 0 ? r : baton_peer_tls_shake(channel->tls, &channel->error);
+}
+
 int baton_peer_channel_advance(baton_peer_channel *channel)
 {
     if (channel->open_by_ns == 0)
         return 1;
     int r = channel->connecting ? finish_connect(channel) : 1;
     if (r == 1)
+        r = shake(channel);
+    if (r == 1)
         channel->open_by_ns = 0;
     else if (r == 0 && now_ns() > channel->open_by_ns)
-        r = fail(channel, BATON_E_TIMEOUT, "it does not answer",
-                 "look at the network, and at the active");
+        r = fail(channel, BATON_E_TIMEOUT, "it has not said who it is in time",
+                 "look at the network, and at the other instance");
     return r;
+}
+
+bool baton_peer_channel_is_midway(const baton_peer_channel *channel)
+{
+    return channel->tls != NULL && baton_peer_tls_is_midway(channel->tls);
 }
 
 short baton_peer_channel_wants(const baton_peer_channel *channel, bool to_send)
 {
     if (channel->connecting)
         return POLLOUT;
+    if (channel->open_by_ns != 0)
+        return channel->tls != NULL && baton_peer_tls_wants_to_send(channel->tls) ? POLLOUT
+                                                                                  : POLLIN;
     return (short)(POLLIN | (to_send ? POLLOUT : 0));
 }
 
@@ -215,24 +260,38 @@ void baton_peer_channel_reach(const baton_peer_channel *channel, const char *sai
     baton_tcp_address_text((const struct sockaddr *)&address.address, ret_address);
 }
 
+void baton_peer_channel_leave(baton_peer_channel *channel)
+{
+    if (channel->tls != NULL && channel->open_by_ns == 0)
+        baton_peer_tls_bye(channel->tls);
+    (void)shutdown(channel->fd, channel->is_remote ? SHUT_WR : SHUT_RDWR);
+    channel->open_by_ns = now_ns() + LEAVE_NS;
+}
+
+bool baton_peer_channel_has_left(baton_peer_channel *channel)
+{
+    uint8_t away[LEAVE_BYTES];
+    ssize_t n = 1;
+    if (!channel->is_remote || now_ns() > channel->open_by_ns)
+        return true;
+    for (uint32_t i = 0; n > 0 && i < LEAVE_READS; i++)
+        n = recv(channel->fd, away, sizeof(away), MSG_DONTWAIT);
+    return n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+}
+
 void baton_peer_channel_linger(baton_peer_channel *channel, int stop_fd)
 {
-    uint8_t away[LINGER_BYTES];
-    const uint64_t until = now_ns() + LINGER_NS;
-    (void)shutdown(channel->fd, channel->is_remote ? SHUT_WR : SHUT_RDWR);
-    while (channel->is_remote && now_ns() < until) {
-        struct pollfd wanted[] = {{.fd = channel->fd, .events = POLLIN},
-                                  {.fd = stop_fd, .events = POLLIN}};
-        const ssize_t n = recv(channel->fd, away, sizeof(away), MSG_DONTWAIT);
-        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))
-            return;
-        if (n < 0 && poll(wanted, 2, (int)(LINGER_NS / 1000000)) > 0 && wanted[1].revents != 0)
-            return;
-    }
+    struct pollfd wanted[] = {{.fd = channel->fd, .events = POLLIN},
+                              {.fd = stop_fd, .events = POLLIN}};
+    baton_peer_channel_leave(channel);
+    while (!baton_peer_channel_has_left(channel) && wanted[1].revents == 0)
+        (void)poll(wanted, 2, (int)(LEAVE_NS / 1000000));
 }
 
 void baton_peer_channel_close(baton_peer_channel *channel)
 {
+    baton_peer_tls_free(channel->tls);
+    channel->tls = NULL;
     if (channel->fd >= 0)
         close(channel->fd);
     channel->fd = -1;
@@ -255,6 +314,8 @@ ssize_t baton_peer_channel_read(baton_peer_channel *channel, void *to, size_t by
     int r = baton_peer_channel_advance(channel);
     if (r <= 0)
         return r < 0 ? r : -EAGAIN;
+    if (channel->tls != NULL)
+        return baton_peer_tls_read(channel->tls, to, bytes, &channel->error);
     const ssize_t n = judge(channel, recv(channel->fd, to, bytes, MSG_DONTWAIT));
     return n != 0 ? n : fail(channel, -EPIPE, "it has hung up", NULL);
 }
@@ -267,6 +328,8 @@ ssize_t baton_peer_channel_write(baton_peer_channel *channel, const struct iovec
     int r = baton_peer_channel_advance(channel);
     if (r <= 0)
         return r < 0 ? r : -EAGAIN;
+    if (channel->tls != NULL)
+        return baton_peer_tls_write(channel->tls, parts, parts_count, &channel->error);
     return judge(channel, sendmsg(channel->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL));
 }
 

@@ -15,9 +15,13 @@
 
 #define BATON_PEER_OPEN_NS UINT64_C(5000000000) /* from the connect to the first message, at most */
 
+typedef struct baton_peer_tls baton_peer_tls; /* drain/peer_tls.h */
+
 /* Of connections over TCP. The strings live as long as whoever was given it. */
 typedef struct {
-    bool plaintext; /* on loopback alone */
+    const char *certificate_path, *key_path, *ca_path; /* all, or none */
+    const char *name; /* that the other end's certificate has to have */
+    bool plaintext;   /* on loopback alone */
 } baton_peer_security;
 
 typedef struct {
@@ -30,7 +34,11 @@ typedef struct {
     bool
         is_remote; /* TCP: the other end may be on another host, which has no LOCK in common with this one (R12) */
     bool connecting;
-    uint64_t open_by_ns;                      /* 0: it is open */
+    bool is_client;
+    bool heard;          /* its first byte is there, and is one of TLS if that is wanted */
+    uint64_t open_by_ns; /* 0: it is open */
+    const baton_peer_security *security;
+    baton_peer_tls *tls;                      /* NULL: none yet, or plaintext */
     char other[BATON_TCP_ADDRESS_TEXT_BYTES]; /* of TCP: the address at the other end */
     baton_error error;                        /* why the last call failed */
 } baton_peer_channel;
@@ -55,6 +63,8 @@ BATON_MUST_USE int baton_peer_channel_accept(baton_peer_channel *channel, int li
                                              const baton_peer_security *security);
 /* 1: it is open; 0: not yet; or why it never will be. */
 BATON_MUST_USE int baton_peer_channel_advance(baton_peer_channel *channel);
+/* Part of a message has been taken that no write has counted yet: no other may follow it. */
+bool baton_peer_channel_is_midway(const baton_peer_channel *channel);
 /* What to poll for; to_send: there is something. */
 short baton_peer_channel_wants(const baton_peer_channel *channel, bool to_send);
 /* Bytes; -EAGAIN: not now; -EPIPE: it has hung up; or why it is of no use any more. */
@@ -67,7 +77,10 @@ bool baton_peer_channel_is_alive(const baton_peer_channel *channel);
  * ret_address: of every interface it is the one that this connection comes from. "": nowhere. */
 void baton_peer_channel_reach(const baton_peer_channel *channel, const char *said,
                               char ret_address[BATON_TCP_ADDRESS_TEXT_BYTES]);
-/* Tells the other end that no more comes, and waits a moment until it has taken what was sent: closed with bytes
- * unread, TCP would take that back. stop_fd: readable when there is no time for that. */
+/* Tells the other end that no more comes. Then it gets a moment to take what was sent: closed with bytes of it
+ * unread, TCP would take that back. left: false while that moment lasts. */
+void baton_peer_channel_leave(baton_peer_channel *channel);
+bool baton_peer_channel_has_left(baton_peer_channel *channel);
+/* Both, waiting; stop_fd: readable when there is no time for that. */
 void baton_peer_channel_linger(baton_peer_channel *channel, int stop_fd);
 void baton_peer_channel_close(baton_peer_channel *channel);

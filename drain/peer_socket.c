@@ -26,9 +26,18 @@ static void close_all(int *fds, uint32_t *count)
     *count = 0;
 }
 
+static uint32_t descriptors_held(const baton_peer_inbox *inbox)
+{
+    uint32_t sum = 0;
+    for (uint32_t i = 0; i < inbox->bundles_count; i++)
+        sum += inbox->bundles[i];
+    return sum;
+}
+
 void baton_peer_inbox_fini(baton_peer_inbox *inbox)
 {
-    close_all(inbox->descriptors, &inbox->descriptors_count);
+    uint32_t held = descriptors_held(inbox);
+    close_all(inbox->descriptors, &held);
     free(inbox->memory);
     *inbox = (baton_peer_inbox){0};
 }
@@ -38,29 +47,38 @@ static uint8_t *bytes_of(const baton_peer_inbox *inbox)
     return (uint8_t *)inbox->memory;
 }
 
-/* Those of a sender that sends more than there may be are closed: the message won't fit them. */
+/* A sender that sends more than there may be: they are closed, and next says so. */
 static void keep_descriptors(baton_peer_inbox *inbox, struct msghdr *message)
 {
+    const uint32_t before = descriptors_held(inbox);
+    uint32_t came = 0;
+    bool any = (message->msg_flags & MSG_CTRUNC) != 0; /* if none could be opened, none is here */
     for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c != NULL; c = CMSG_NXTHDR(message, c)) {
         if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
             continue;
+        any = true;
         const size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
         for (size_t i = 0; i < count; i++) {
             int fd;
             memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
-            if (inbox->descriptors_count < BATON_PEER_LISTENERS_MAX)
-                inbox->descriptors[inbox->descriptors_count++] = fd;
-            else
+            if (inbox->bundles_count < BATON_PEER_BUNDLES_MAX &&
+                came < BATON_PEER_DESCRIPTORS_MAX) {
+                inbox->descriptors[before + came++] = fd;
+            } else {
                 close(fd);
+                inbox->flooded = true;
+            }
         }
     }
+    if (any && inbox->bundles_count < BATON_PEER_BUNDLES_MAX)
+        inbox->bundles[inbox->bundles_count++] = came;
 }
 
 /* From a Unix socket, with what comes along. */
 static ssize_t receive_local(baton_peer_inbox *inbox, int fd, struct iovec *room)
 {
     union {
-        char bytes[CMSG_SPACE(sizeof(int) * BATON_PEER_LISTENERS_MAX)];
+        char bytes[CMSG_SPACE(sizeof(int) * BATON_PEER_DESCRIPTORS_MAX)];
         struct cmsghdr align;
     } control;
     struct msghdr message = {.msg_iov = room,
@@ -105,6 +123,19 @@ int baton_peer_receive(baton_peer_inbox *inbox, baton_peer_channel *channel)
     return 1;
 }
 
+/* Where a listener is missing, nothing is right; a connection that is missing connects again. */
+static bool brings_what_it_says(const baton_peer_inbox *inbox, const baton_peer_header *header)
+{
+    const uint32_t says = baton_le32_get(header->descriptors);
+    if (inbox->flooded)
+        return false;
+    if (says == 0)
+        return true;
+    if (inbox->bundles_count == 0 || inbox->bundles[0] > says)
+        return false;
+    return inbox->bundles[0] == says || baton_le16_get(header->type) == BATON_PEER_CONNECTIONS;
+}
+
 int baton_peer_next(baton_peer_inbox *inbox, const baton_peer_header **ret_header,
                     const void **ret_body, baton_error *error)
 {
@@ -125,11 +156,11 @@ int baton_peer_next(baton_peer_inbox *inbox, const baton_peer_header **ret_heade
     r = baton_peer_check(header, header + 1, error);
     if (r < 0)
         return r;
-    if (baton_le32_get(header->descriptors) != inbox->descriptors_count &&
-        baton_le16_get(header->type) == BATON_PEER_PREPARE)
+    if (!brings_what_it_says(inbox, header))
         return baton_error_set(error, BATON_E_INVALID, "a message of the other instance",
                                "its descriptors did not come along", NULL);
     inbox->shown = bytes;
+    inbox->shown_bring = baton_le32_get(header->descriptors) > 0;
     *ret_header = header;
     *ret_body = header + 1;
     return 1;
@@ -137,15 +168,24 @@ int baton_peer_next(baton_peer_inbox *inbox, const baton_peer_header **ret_heade
 
 void baton_peer_took(baton_peer_inbox *inbox)
 {
+    int fds[BATON_PEER_DESCRIPTORS_MAX];
+    uint32_t left = baton_peer_take_descriptors(inbox, fds);
+    close_all(fds, &left);
     inbox->begin += inbox->shown;
     inbox->shown = 0;
 }
 
 uint32_t baton_peer_take_descriptors(baton_peer_inbox *inbox, int *ret_fds)
 {
-    const uint32_t count = inbox->descriptors_count;
+    if (!inbox->shown_bring)
+        return 0;
+    const uint32_t count = inbox->bundles[0];
+    const uint32_t behind = descriptors_held(inbox) - count;
     memcpy(ret_fds, inbox->descriptors, count * sizeof(int));
-    inbox->descriptors_count = 0;
+    memmove(inbox->descriptors, inbox->descriptors + count, behind * sizeof(int));
+    inbox->bundles_count--;
+    memmove(inbox->bundles, inbox->bundles + 1, inbox->bundles_count * sizeof(inbox->bundles[0]));
+    inbox->shown_bring = false;
     return count;
 }
 
@@ -165,7 +205,7 @@ void baton_peer_put(baton_peer_outgoing *out, baton_peer_type type, const baton_
 static ssize_t send_some(baton_peer_outgoing *out, baton_peer_channel *channel)
 {
     union {
-        char bytes[CMSG_SPACE(sizeof(int) * BATON_PEER_LISTENERS_MAX)];
+        char bytes[CMSG_SPACE(sizeof(int) * BATON_PEER_DESCRIPTORS_MAX)];
         struct cmsghdr align;
     } control = {{0}};
     struct iovec parts[2];

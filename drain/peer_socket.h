@@ -7,14 +7,23 @@
 
 #define BATON_HANDOVER_SOCKET "handover.sock" /* in the active's directory */
 
-/* What has come and was not taken yet. */
+#define BATON_PEER_DESCRIPTORS_MAX BATON_PEER_CONNECTIONS_MAX /* of one message */
+
+/* What has come and was not taken yet. Descriptors come with the first byte of the message that they belong
+ * to, and no read goes on behind such a byte's message: so there are those of the first message, and of
+ * one that has begun behind it. */
+#define BATON_PEER_BUNDLES_MAX 2u
 typedef struct {
     uint64_t *memory; /* heap, aligned as batches have to be */
     size_t capacity;
     size_t begin, end; /* bytes; begin is a multiple of 8 */
     size_t shown;      /* of the message that next returned */
-    int descriptors[BATON_PEER_LISTENERS_MAX];
-    uint32_t descriptors_count;
+    int descriptors[BATON_PEER_BUNDLES_MAX * BATON_PEER_DESCRIPTORS_MAX];
+    uint32_t
+        bundles[BATON_PEER_BUNDLES_MAX]; /* how many came with each of those messages, in order */
+    uint32_t bundles_count;
+    bool flooded;     /* more came than there may be */
+    bool shown_bring; /* the message that next returned has those of the first bundle */
 } baton_peer_inbox;
 
 /* body_bytes_max: a longer one is refused. -ENOMEM. */
@@ -29,7 +38,8 @@ BATON_MUST_USE int baton_peer_next(baton_peer_inbox *inbox, const baton_peer_hea
                                    const void **ret_body, baton_error *error);
 /* The message that next returned was dealt with; without this, it comes again. */
 void baton_peer_took(baton_peer_inbox *inbox);
-/* The descriptors that came with it are the caller's now. */
+/* The descriptors that came with it are the caller's now; else took closes them. Of a CONNECTIONS message they may
+ * be fewer than its header says: those of the last ones are missing when this process has no room for more. */
 uint32_t baton_peer_take_descriptors(baton_peer_inbox *inbox, int *ret_fds);
 
 /* One message on its way. body stays the caller's until it has left. */
@@ -39,7 +49,7 @@ typedef struct {
     uint32_t body_bytes;
     size_t sent;
     bool busy;
-    int descriptors[BATON_PEER_LISTENERS_MAX]; /* closed when they have left, or by drop */
+    int descriptors[BATON_PEER_DESCRIPTORS_MAX]; /* closed when they have left, or by drop */
     uint32_t descriptors_count;
 } baton_peer_outgoing;
 

@@ -90,16 +90,22 @@ int baton_peer_check_header(const baton_peer_header *header, baton_error *error)
     const uint32_t fixed = fixed_bytes(type);
     if (bytes > BATON_PEER_BODY_BYTES_MAX)
         return refuse(error, BATON_E_TOO_LARGE, "it is longer than any message may be");
-    const bool fits = fixed != 0                 ? bytes == fixed
-                      : type == BATON_PEER_FETCH ? bytes == 0
-                      : type == BATON_PEER_PIECE
-                          ? bytes >= sizeof(baton_peer_piece) &&
-                                bytes <= sizeof(baton_peer_piece) + BATON_PEER_PIECE_BYTES
-                          : bytes >= sizeof(baton_batch_header);
+    const bool fits =
+        fixed != 0                 ? bytes == fixed
+        : type == BATON_PEER_FETCH ? bytes == 0
+        : type == BATON_PEER_PIECE ? bytes >= sizeof(baton_peer_piece) &&
+                                         bytes <= sizeof(baton_peer_piece) + BATON_PEER_PIECE_BYTES
+        : type == BATON_PEER_CONNECTIONS
+            ? bytes >= sizeof(baton_peer_connections) + sizeof(baton_peer_connection) &&
+                  bytes <= BATON_PEER_CONNECTIONS_BYTES_MAX
+            : bytes >= sizeof(baton_batch_header);
     if (!fits || bytes % 8 != 0)
         return refuse(error, BATON_E_INVALID, "its length does not fit its type");
     const uint32_t descriptors = baton_le32_get(header->descriptors);
-    if (descriptors > (type == BATON_PEER_PREPARE ? BATON_PEER_LISTENERS_MAX : 0))
+    const uint32_t descriptors_max = type == BATON_PEER_PREPARE       ? BATON_PEER_LISTENERS_MAX
+                                     : type == BATON_PEER_CONNECTIONS ? BATON_PEER_CONNECTIONS_MAX
+                                                                      : 0;
+    if (descriptors > descriptors_max)
         return refuse(error, BATON_E_INVALID, "it brings descriptors that do not belong to it");
     if (!all_zero(header->zero, sizeof(header->zero)))
         return refuse(error, BATON_E_UNKNOWN_TYPE, "it has bits set that must be zero");
@@ -164,6 +170,35 @@ static bool prepare_fits(const baton_peer_prepare *body, uint32_t descriptors)
                     (BATON_PEER_LISTENERS_MAX - count) * sizeof(body->listeners[0]));
 }
 
+/* The sum of at most 250 numbers below 2^22 is no overflow. */
+static bool connections_fit(const baton_peer_connections *body, uint32_t bytes,
+                            uint32_t descriptors)
+{
+    const baton_peer_connection *list = (const baton_peer_connection *)(body + 1);
+    const uint32_t count = baton_le32_get(body->count);
+    uint32_t at = (uint32_t)sizeof(*body) + count * (uint32_t)sizeof(*list);
+    if (count == 0 || count > BATON_PEER_CONNECTIONS_MAX || count != descriptors || at > bytes ||
+        !all_zero(body->zero, sizeof(body->zero)))
+        return false;
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t lengths[] = {baton_le32_get(list[i].received_bytes),
+                                    baton_le32_get(list[i].unsent_bytes),
+                                    baton_le32_get(list[i].notes_bytes)};
+        uint32_t sum = 0;
+        for (uint32_t k = 0; k < 3; k++) {
+            if (lengths[k] > BATON_CONNECTION_BYTES_MAX)
+                return false;
+            sum += lengths[k];
+        }
+        at += sum;
+        if (sum > BATON_CONNECTION_BYTES_MAX ||
+            !is_text(list[i].name, sizeof(list[i].name), false) ||
+            !all_zero(list[i].zero, sizeof(list[i].zero)))
+            return false;
+    }
+    return at <= bytes && bytes - at < 8 && all_zero((const uint8_t *)body + at, bytes - at);
+}
+
 static bool body_fits(const baton_peer_header *header, const void *body)
 {
     const uint32_t bytes = baton_le32_get(header->body_bytes);
@@ -180,6 +215,8 @@ static bool body_fits(const baton_peer_header *header, const void *body)
         return start_fits(body);
     case BATON_PEER_PREPARE:
         return prepare_fits(body, baton_le32_get(header->descriptors));
+    case BATON_PEER_CONNECTIONS:
+        return connections_fit(body, bytes, baton_le32_get(header->descriptors));
     case BATON_PEER_FINAL:
     case BATON_PEER_ANSWER:
         return all_zero(((const baton_peer_point *)body)->zero, 4);

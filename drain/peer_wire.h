@@ -8,14 +8,19 @@
 #include <assert.h>
 #include <stddef.h>
 
+#include <baton/main.h>
+
 #include "engine/run.h"
 
-#define BATON_PEER_MAGIC          "BATONHND"
-#define BATON_PEER_PROTOCOL       1u
-#define BATON_PEER_NONCE_BYTES    16u
-#define BATON_PEER_PIECE_BYTES    (256u << 10) /* of a snapshot's file, at most, in one message */
-#define BATON_PEER_LISTENERS_MAX  8u
-#define BATON_PEER_BODY_BYTES_MAX BATON_BATCH_BYTES_HIGHEST
+#define BATON_PEER_MAGIC         "BATONHND"
+#define BATON_PEER_PROTOCOL      1u
+#define BATON_PEER_NONCE_BYTES   16u
+#define BATON_PEER_PIECE_BYTES   (256u << 10) /* of a snapshot's file, at most, in one message */
+#define BATON_PEER_LISTENERS_MAX 8u
+/* Of one message: the kernel passes 253 (SCM_MAX_FD). */
+#define BATON_PEER_CONNECTIONS_MAX       250u
+#define BATON_PEER_CONNECTIONS_BYTES_MAX (BATON_CONNECTION_BYTES_MAX + (16u << 10))
+#define BATON_PEER_BODY_BYTES_MAX        BATON_BATCH_BYTES_HIGHEST
 /* What a standby sends, and what takes part in a cutover, is short. */
 #define BATON_PEER_SHORT_BYTES_MAX 2048u
 
@@ -38,7 +43,8 @@
     X(GRANT, 15, sizeof(baton_peer_ack))        /* A: M7; the record's batch is in the stream */   \
     X(TAKEN, 16, sizeof(baton_peer_ack))        /* N: M8 */                                        \
     X(ABORT, 17, sizeof(baton_peer_refusal))    /* A: M9 */                                        \
-    X(AUTHORITY, 18, sizeof(baton_peer_ack))    /* A: fenced: leave to begin; epoch and names */
+    X(AUTHORITY, 18, sizeof(baton_peer_ack))    /* A: fenced: leave to begin; epoch and names */   \
+    X(CONNECTIONS, 19, 0u)                      /* A: before M4, with descriptors */
 
 typedef enum {
 #define BATON_PEER_ENUM(name, number, bytes) BATON_PEER_##name = number,
@@ -56,7 +62,7 @@ typedef struct {
     uint8_t journal_id[16]; /* zero: the standby has no journal yet */
     uint8_t from[16];       /* nonces */
     uint8_t to[16];         /* zero in a HELLO: it does not know who answers */
-    baton_le32 descriptors; /* that came along with the first byte: PREPARE only */
+    baton_le32 descriptors; /* that came along with the first byte: PREPARE and CONNECTIONS */
     uint8_t zero[12];
     uint8_t digest[16]; /* XXH3-128 over the bytes before it and the body */
 } baton_peer_header;
@@ -159,6 +165,22 @@ typedef struct {
     baton_position_wire durable;
 } baton_peer_point;
 
+/* Of a CONNECTIONS message, one for each descriptor, in their order. */
+typedef struct {
+    uint8_t name[16];
+    baton_le32 received_bytes;
+    baton_le32 unsent_bytes;
+    baton_le32 notes_bytes;
+    uint8_t zero[4];
+} baton_peer_connection;
+
+/* The connections follow, then the bytes of each in turn: received, unsent, notes; then zeros up to a
+ * multiple of 8. */
+typedef struct {
+    baton_le32 count;
+    uint8_t zero[4];
+} baton_peer_connections;
+
 static_assert(sizeof(baton_peer_header) == 112, "handover protocol 1");
 static_assert(sizeof(baton_peer_place) == 136, "handover protocol 1");
 static_assert(sizeof(baton_peer_hello) == 576, "handover protocol 1");
@@ -172,6 +194,13 @@ static_assert(sizeof(baton_peer_listener) == 16, "handover protocol 1");
 static_assert(sizeof(baton_peer_prepare) == 144, "handover protocol 1");
 static_assert(sizeof(baton_peer_ready) == 8, "handover protocol 1");
 static_assert(sizeof(baton_peer_point) == 112, "handover protocol 1");
+static_assert(sizeof(baton_peer_connection) == 32, "handover protocol 1");
+static_assert(sizeof(baton_peer_connections) == 8, "handover protocol 1");
+static_assert(sizeof(baton_peer_connections) +
+                      BATON_PEER_CONNECTIONS_MAX * sizeof(baton_peer_connection) +
+                      BATON_CONNECTION_BYTES_MAX + 8 <=
+                  BATON_PEER_CONNECTIONS_BYTES_MAX,
+              "a full message with one connection's most bytes");
 static_assert(sizeof(baton_peer_start) <= BATON_PEER_SHORT_BYTES_MAX, "it fits a short message");
 
 /* What both ends of a connection say of themselves in every header. */

@@ -13,7 +13,7 @@ typedef struct {
     uint8_t place[BATON_PLACE_BYTES];
     char host[64];
     char address[BATON_TCP_ADDRESS_TEXT_BYTES]; /* where others reach it; "": nowhere by TCP */
-    _Atomic uint64_t run_epoch;                         /* kept in the directory: baton_place_heard_run */
+    _Atomic uint64_t run_epoch;                 /* kept in the directory: baton_place_heard_run */
 } baton_place;
 
 /* DIR/PLACE is made when missing, durable when this returns. */

@@ -131,20 +131,20 @@ static void tell_ready(const service_run *run)
         baton_log(WARN, "service.ready_fd", BATON_LOG_TEXT("error", baton_status_text(r)));
 }
 
-static int start_program(service_run *run, const baton_passed_fd *fds, uint32_t fds_count,
-                         baton_error *error)
+static int start_program(service_run *run, const baton_passed *passed, baton_error *error)
 {
     const baton_program *program = run->doors->program;
     int r = 0;
     if (program->take_fds != NULL)
-        program->take_fds(run->doors->context, fds, fds_count);
-    for (uint32_t i = 0; i < fds_count && program->take_fds == NULL; i++)
-        close(fds[i].fd);
+        program->take_fds(run->doors->context, passed->listeners, passed->listeners_count);
+    for (uint32_t i = 0; i < passed->listeners_count && program->take_fds == NULL; i++)
+        close(passed->listeners[i].fd);
     if (program->start != NULL)
         r = program->start(run->doors->context, run->engine, run->options->program_values, error);
     run->program_started = r >= 0;
     if (r < 0)
         return r;
+    baton_connections_hand_on(&passed->connections, program, run->doors->context);
     baton_cutover_open(&run->cutover, run->doors, run->engine, run->options, &run->instance,
                        &run->place, run->door.fd >= 0 ? &run->door : NULL);
     baton_undecided_serves(run);
@@ -152,13 +152,12 @@ static int start_program(service_run *run, const baton_passed_fd *fds, uint32_t 
 }
 
 /* The standby is the active now. */
-static int promoted(void *context, const baton_passed_fd *fds, uint32_t fds_count,
-                    baton_error *error)
+static int promoted(void *context, const baton_passed *passed, baton_error *error)
 {
     service_run *run = context;
     run->following = false;
     baton_cutover_close(&run->cutover); /* of a start that was undecided */
-    int r = start_program(run, fds, fds_count, error);
+    int r = start_program(run, passed, error);
     if (r < 0)
         return r;
     baton_engine_note_ready(run->engine, run->hydrate.total_ns);
@@ -191,6 +190,8 @@ static int start_following(service_run *run, baton_error *error)
     run->follower = calloc(1, sizeof(*run->follower));
     if (run->follower == NULL)
         return baton_error_set(error, -ENOMEM, "follow", NULL, "give the process more memory");
+    if (run->doors->program->take_connections != NULL)
+        baton_connections_make_room();
     run->follower->promoted = promoted;
     run->follower->context = run;
     baton_log(INFO, "service.standby", BATON_LOG_TEXT("of", run->target.active.text),
@@ -301,7 +302,7 @@ static int start(service_run *run, baton_error *error)
     if (r < 0)
         return r;
     if (!run->following)
-        return start_program(run, NULL, 0, error);
+        return start_program(run, &(baton_passed){.listeners_count = 0}, error);
     r = start_following(run, error);
     return r == 0 && run->undecided ? baton_undecided_start(run, error) : r;
 }
@@ -558,6 +559,8 @@ int baton_run_command(const baton_doors *doors, int argc, char **argv)
                             "`run` takes options only", "name the directory with --dir");
     } else if (r == 0) {
         r = baton_run_options_read(options, &set, &error);
+        if (options->peer_security.name == NULL)
+            options->peer_security.name = doors->service->name;
         if (r == 0) {
             baton_log_set_sink(baton_log_to_fd, &log_fd, options->log_level);
             code = run_service(doors, options);

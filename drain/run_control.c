@@ -150,12 +150,15 @@ static json_t *control_status(void *context)
     json_t *answer = json_object();
     if (answer == NULL || baton_engine_status_get(run->engine, &status) < 0)
         return answer;
+    /* Fenced it may still wait for a snapshot that is being taken; it serves no more. */
+    const bool handing_over =
+        baton_old_is_under_way(&run->cutover.old) || run->cutover.old.state == BATON_OLD_FENCED;
     json_t *undecided = baton_undecided_describe(run);
-    const char *phase = undecided != NULL                           ? "undecided"
-                        : run->following                            ? "following"
-                        : draining                                  ? "draining"
-                        : baton_old_is_under_way(&run->cutover.old) ? "handing over"
-                                                                    : "running";
+    const char *phase = undecided != NULL ? "undecided"
+                        : run->following  ? "following"
+                        : draining        ? "draining"
+                        : handing_over    ? "handing over"
+                                          : "running";
     json_object_set_new(answer, "phase", json_string(phase));
     json_t *engine = baton_describe_engine(&status);
     if (engine != NULL)

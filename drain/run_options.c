@@ -1,4 +1,5 @@
 /* drain/run_options.c: the options of `run`, as one table, and what they mean. */
+#include "drain/peer_tls.h"
 #include "drain/program.h"
 
 #include <errno.h>
@@ -16,6 +17,10 @@ enum {
     RUN_CONTROL,
     RUN_STANDBY_OF,
     RUN_PEER_LISTEN,
+    RUN_PEER_CERT,
+    RUN_PEER_KEY,
+    RUN_PEER_CA,
+    RUN_PEER_NAME,
     RUN_PEER_PLAINTEXT,
     RUN_AFTER_HANDOVER,
     RUN_IO,
@@ -55,6 +60,14 @@ const baton_option baton_run_option_table[] = {
     [RUN_PEER_LISTEN] = {"peer-listen", "HOST:PORT", NULL,
                          "where standbys connect by TCP while this one is the active; port 0: any "
                          "free one, named in the log and the status"},
+    [RUN_PEER_CERT] = {"peer-cert", "FILE", NULL,
+                       "PEM: this one's certificate for TLS 1.3 with other instances, and its "
+                       "chain; read anew for each connection"},
+    [RUN_PEER_KEY] = {"peer-key", "FILE", NULL, "PEM: its key, which nobody else can read"},
+    [RUN_PEER_CA] = {"peer-ca", "FILE", NULL,
+                     "PEM: who has to have signed the other instance's certificate"},
+    [RUN_PEER_NAME] = {"peer-name", "NAME", NULL,
+                       "that the other's certificate has to have (default: the service's)"},
     [RUN_PEER_PLAINTEXT] = {"peer-plaintext", NULL, NULL,
                             "no TLS with other instances: on loopback only, where every user of "
                             "this machine may then follow"},
@@ -334,15 +347,38 @@ static int check_tcp(const baton_run_options *options, const char *option,
     snprintf(what, sizeof(what), "option --%s", option);
     if (address->bytes == 0)
         return 0;
-    if (!options->peer_security.plaintext)
+    if (!options->peer_security.plaintext && options->peer_security.certificate_path == NULL)
         return baton_error_set(error, BATON_E_INVALID, what, "TCP without TLS is not protected",
-                               "on loopback it is allowed with --peer-plaintext");
-    if (!baton_tcp_is_loopback((const struct sockaddr *)&address->address))
+                               "give --peer-cert, --peer-key and --peer-ca; or, on loopback, "
+                               "--peer-plaintext");
+    if (options->peer_security.plaintext &&
+        !baton_tcp_is_loopback((const struct sockaddr *)&address->address))
         return baton_error_set(
             error, BATON_E_INVALID, what,
             "--peer-plaintext is for loopback: others could read and change all of it",
             "give an address like 127.0.0.1:7460");
     return 0;
+}
+
+static int read_certificates(baton_peer_security *security, const baton_option_set *set,
+                             baton_error *error)
+{
+    security->certificate_path = set->values[RUN_PEER_CERT];
+    security->key_path = set->values[RUN_PEER_KEY];
+    security->ca_path = set->values[RUN_PEER_CA];
+    security->name = set->values[RUN_PEER_NAME];
+    const int given = (security->certificate_path != NULL) + (security->key_path != NULL) +
+                      (security->ca_path != NULL);
+    if (given == 0)
+        return 0;
+    if (given < 3)
+        return baton_error_set(error, BATON_E_INVALID,
+                               "options --peer-cert, --peer-key and --peer-ca",
+                               "one of them is missing", "give all three, or none");
+    if (security->plaintext)
+        return baton_error_set(error, BATON_E_INVALID, "option --peer-plaintext",
+                               "--peer-cert is given, too", "give one of the two");
+    return baton_peer_tls_check(security, error);
 }
 
 static int read_peers(baton_run_options *options, const baton_option_set *set, baton_error *error)
@@ -356,7 +392,9 @@ static int read_peers(baton_run_options *options, const baton_option_set *set, b
                                 listen);
     if (options->standby_of != NULL && !baton_tcp_address_parse(options->standby_of, &active))
         active.bytes = 0;
-    int r = check_tcp(options, "peer-listen", &options->peer_listen, error);
+    int r = read_certificates(&options->peer_security, set, error);
+    if (r == 0)
+        r = check_tcp(options, "peer-listen", &options->peer_listen, error);
     return r < 0 ? r : check_tcp(options, "standby-of", &active, error);
 }
 

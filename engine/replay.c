@@ -4,6 +4,7 @@
 #include "base/breakable.h"
 #include "engine/hydrate.h"
 #include "engine/step.h"
+#include "journal/follow.h"
 #include "journal/format.h"
 
 #define TELL_EVERY 16u /* entries between two looks at the clock */
@@ -70,6 +71,13 @@ static void count_bytes(replaying *self, uint64_t batch, uint32_t payload_bytes)
     self->batch_bytes += sizeof(baton_frame_header) + padded(payload_bytes, 8);
 }
 
+static int compare_said(replaying *self, const baton_reader *reader)
+{
+    uint64_t seq, effects;
+    baton_reader_applied(reader, &seq, &effects);
+    return baton_step_said(&self->step, seq, effects, self->error);
+}
+
 static int read_on(replaying *self, baton_reader *reader)
 {
     const baton_hydrate_options *options = self->options;
@@ -86,6 +94,9 @@ static int read_on(replaying *self, baton_reader *reader)
             self->stopped = entry.time_ns > to_time_ns;
             return 0;
         }
+        const uint64_t batch = baton_reader_position(reader).batch;
+        if (batch != self->at.batch && (r = compare_said(self, reader)) < 0)
+            return r;
         self->at = baton_reader_position(reader);
         count_bytes(self, self->at.batch, entry.payload_bytes);
         r = baton_step_take(&self->step, &entry, self->error);
@@ -94,11 +105,14 @@ static int read_on(replaying *self, baton_reader *reader)
         self->report->replayed_entries = self->step.entries_applied;
         self->report->checkpoints_compared = self->step.checkpoints_compared;
         self->report->last_good_seq = self->step.last_good_seq;
+        self->report->effects_good_seq = self->step.effects_good_seq;
         if (entry.is_record)
             keep(self, &entry);
         else if (self->step.entries_applied % TELL_EVERY == 0)
             tell(self);
     }
+    if (r == 0 && (r = compare_said(self, reader)) == 0) /* marks at the end say it, too */
+        self->report->effects_good_seq = self->step.effects_good_seq;
     return r;
 }
 
@@ -138,6 +152,7 @@ int baton_machine_replay(baton_machine *machine, const baton_hydrate_options *op
                  .journal_directory = options->paths->journal,
                  .begin_seq = machine->seq,
                  .last_good_seq = machine->seq,
+                 .effects_good_seq = machine->seq,
                  .on_entry = options->on_entry,
                  .context = options->context},
         .options = options,
@@ -145,7 +160,7 @@ int baton_machine_replay(baton_machine *machine, const baton_hydrate_options *op
         .error = error,
         .teller.options = options,
     };
-    report->last_good_seq = machine->seq;
+    report->last_good_seq = report->effects_good_seq = machine->seq;
     if (baton_digest_is_zero(view->id) && report->by_trust_root)
         return 0; /* the snapshot is all there is */
     if (baton_digest_is_zero(view->id))

@@ -20,9 +20,11 @@ typedef struct {
     uint64_t replayed_entries;
     uint64_t checkpoints_compared; /* E2 */
     uint64_t last_good_seq;        /* of the last of them, or the snapshot's */
-    uint64_t load_bytes;           /* raw bytes of the snapshot used */
-    uint64_t replayed_bytes;       /* of the journal's batches */
-    uint64_t recover_ns;           /* the journal's lock and recovery */
+    uint64_t
+        effects_good_seq; /* effects up to here are those that the writer had: each batch says (J4) */
+    uint64_t load_bytes;     /* raw bytes of the snapshot used */
+    uint64_t replayed_bytes; /* of the journal's batches */
+    uint64_t recover_ns;     /* the journal's lock and recovery */
     uint64_t load_ns;
     uint64_t replay_ns;
     uint64_t total_ns; /* of the whole open, epoch header durable */

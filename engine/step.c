@@ -4,7 +4,47 @@
 #include <inttypes.h>
 #include <string.h>
 
+/* Effects that were released are not decided again (E3): there is no option that goes on here. */
+static const char *const step_todo =
+    "run the build that wrote it, and from there go back by `baton service handover`; if it can't "
+    "serve, let it write its state, `baton snapshot --schema N`, and start this build from that "
+    "(docs/handover.md, the way back)";
+
 /* ---- comparing ---- */
+
+static uint64_t effects_were_good(const baton_step *step)
+{
+    return step->effects_good_seq > step->last_good_seq ? step->effects_good_seq
+                                                        : step->last_good_seq;
+}
+
+/* J4: each batch says how far its writer had come, and with what effects. They may have left it. */
+static int compare_said(baton_step *step, uint64_t seq, uint64_t effects, baton_error *error)
+{
+    const uint64_t are = baton_digest_low64(step->machine->effect_digest);
+    if (are == effects) {
+        step->effects_good_seq = seq;
+        return 0;
+    }
+    baton_error_setf(error, BATON_E_DIVERGED, step->what, step_todo,
+                     "entries %" PRIu64 " to %" PRIu64
+                     ": the low half of the effect digest is %016" PRIx64
+                     " now, it was %016" PRIx64,
+                     effects_were_good(step) + 1, seq, are, effects);
+    baton_error_at(error, step->journal_directory, UINT64_MAX);
+    return BATON_E_DIVERGED;
+}
+
+int baton_step_said(baton_step *step, uint64_t seq, uint64_t effects, baton_error *error)
+{
+    const bool is_to_come = seq > step->machine->seq;
+    /* Of a dead writer's term, and never durable, when the batch is of another one. */
+    step->said_seq = is_to_come ? seq : 0;
+    step->said_effects = effects;
+    if (seq == 0 || seq != step->machine->seq)
+        return 0;
+    return compare_said(step, seq, effects, error);
+}
 
 static int diverged(const baton_step *step, const char *kind, uint64_t seq, baton_digest is,
                     const uint8_t was_bytes[16], baton_error *error)
@@ -13,12 +53,10 @@ static int diverged(const baton_step *step, const char *kind, uint64_t seq, bato
     char was_text[BATON_DIGEST_TEXT_BYTES];
     baton_digest was;
     memcpy(was.bytes, was_bytes, sizeof(was.bytes));
-    baton_error_setf(
-        error, BATON_E_DIVERGED, step->what,
-        "run the build that wrote it; then find out what in apply depends on more than the entries",
-        "entries %" PRIu64 " to %" PRIu64 ": the %s digest is %s now, it was %s",
-        step->last_good_seq + 1, seq, kind, baton_digest_text(is, is_text),
-        baton_digest_text(was, was_text));
+    baton_error_setf(error, BATON_E_DIVERGED, step->what, step_todo,
+                     "entries %" PRIu64 " to %" PRIu64 ": the %s digest is %s now, it was %s",
+                     (kind[0] == 'e' ? effects_were_good(step) : step->last_good_seq) + 1, seq,
+                     kind, baton_digest_text(is, is_text), baton_digest_text(was, was_text));
     baton_error_at(error, step->journal_directory, UINT64_MAX);
     return BATON_E_DIVERGED;
 }
@@ -37,6 +75,7 @@ static int compare(baton_step *step, uint64_t seq, uint32_t schema, const uint8_
     }
     if (memcmp(machine->effect_digest.bytes, effect_digest, 16) != 0)
         return diverged(step, "effect", seq, machine->effect_digest, effect_digest, error);
+    step->effects_good_seq = seq;
     if (schema < machine->service->schema.read_min || schema > machine->service->schema.write)
         return 0; /* fields that this build does not know can't be compared */
     baton_digest state_is;
@@ -116,7 +155,10 @@ static int take_entry(baton_step *step, const baton_entry *entry, baton_error *e
                                 "entry %" PRIu64 " (type %u) can not be applied: %s", entry->seq,
                                 entry->type, baton_status_text(r));
     step->entries_applied++;
-    return 0;
+    if (step->said_seq != machine->seq)
+        return 0;
+    step->said_seq = 0;
+    return compare_said(step, machine->seq, step->said_effects, error);
 }
 
 int baton_step_take(baton_step *step, const baton_entry *entry, baton_error *error)

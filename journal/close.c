@@ -108,6 +108,8 @@ static void drop_next(baton_journal *journal, bool remove)
         next->file = (baton_io_file)next->step.result;
     if (remove)
         journal_ignore(baton_io_unlink(journal->io, next->path));
+    if (remove && next->outdated)
+        journal_ignore(baton_io_unlink(journal->io, next->path_before));
 }
 
 static void drop_spares(baton_journal *journal)
@@ -132,8 +134,11 @@ static void release(baton_journal *journal, bool orderly)
 {
     if (journal->io) {
         wait_for_all(journal);
-        drop_next(journal, orderly);
-        if (orderly)
+        /* Clients wait for the successor's first answers, on the same device maybe, and freeing takes it
+         * its time: the next open here does that. */
+        const bool tidy = orderly && (journal->following || !journal_handed_over(journal));
+        drop_next(journal, tidy);
+        if (tidy)
             drop_spares(journal);
         drop_ballast_step(journal);
         if (journal->hint && journal->durable_index != 0)

@@ -92,6 +92,9 @@ static int look_once(baton_beside *beside, baton_error *error)
     while (r == 0 && (r = baton_walk_next(walk, &batch, error)) == 1)
         r = visit(self, walk->end.position, walk->end.digest);
     beside->last = walk->end.position;
+    /* The other walk shares this io: it must not reap what this one has read ahead of the end. */
+    const int stopped = baton_cursor_stop(&walk->cursor);
+    r = r < 0 ? r : stopped;
     return r == -ENOMEM ? baton_error_set(error, r, what, NULL, "give the process more memory") : r;
 }
 

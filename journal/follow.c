@@ -101,7 +101,9 @@ int baton_journal_follow_on(baton_journal *journal, baton_error *error)
 
 bool baton_journal_ends_followed(const baton_journal *journal)
 {
-    return journal->recovery.report.last.epoch > journal->recovery.epoch_own;
+    const baton_recovery *recovery = &journal->recovery;
+    return recovery->report.last.epoch > recovery->epoch_own ||
+           recovery->epoch_followed > recovery->epoch_own;
 }
 
 /* It may have come from elsewhere: only what a segment's header can say. */
@@ -280,8 +282,8 @@ static int begin_epoch(baton_journal *journal, uint64_t epoch, baton_error *erro
     else
         journal_segment_set_state(journal->current, SEGMENT_FINISHING);
     journal->epoch = epoch;
-    journal_next_outdated(journal);
     journal_first_stand(journal, segment);
+    journal_next_outdated(journal);
     return 0;
 }
 
@@ -390,8 +392,8 @@ int baton_journal_promote(baton_journal *journal, uint64_t epoch, baton_error *e
         journal_segment_set_state(journal->current, SEGMENT_FINISHING);
     else
         journal->oldest_index = journal_oldest_index(journal, segment);
-    journal_next_outdated(journal);
     journal_first_stand(journal, segment);
+    journal_next_outdated(journal);
     baton_log(INFO, "journal.promoted", BATON_LOG_TEXT("dir", journal->directory),
               BATON_LOG_NUMBER("epoch", epoch), BATON_LOG_NUMBER("last_seq", journal->last_seq));
     return 0;

@@ -62,6 +62,10 @@ BATON_MUST_USE int baton_journal_follow_on(baton_journal *journal, baton_error *
 /* Does what was recovered end in a term that was followed here? Then there may be more of it elsewhere. */
 bool baton_journal_ends_followed(const baton_journal *journal);
 
+/* What the writer had applied when it sealed the batch of the last entry returned, or a later one
+ * without entries: a seq, 0: nothing was said, and the low 64 bits of its effects' digest (J4). */
+void baton_reader_applied(const baton_reader *reader, uint64_t *ret_seq, uint64_t *ret_effects);
+
 /* ---- the other one's side ---- */
 
 /* A reader for a follower that has everything up to `after`, whose batch has this digest; all 0: from

@@ -75,6 +75,7 @@ typedef enum { TAG_BATCH = 1, TAG_HEADER, TAG_STEP, TAG_BALLAST } journal_tag;
  * FREE ------+                       REMOVING --> FREE
  * FREE <-----------+
  * a spare:  CREATING -> ZEROING -> SYNCING -> RENAMING -> NAMING; REMOVING from each of them
+ * ready for a term that is over: READY -> RENAMING -> NAMING -> READY; REMOVING from RENAMING, NAMING
  *
  * CREATING .. NAMING make a file that is safe to use (J3). ZEROING a new one writes zeros over all of it,
  * a spare one (spare.c) over its first and last unit only. REMOVING takes a half-made one away again.
@@ -112,6 +113,7 @@ typedef struct {
     uint64_t zeroed_bytes;
     uint32_t spare;      /* which spare file it is being made of; JOURNAL_SPARES_MAX: none */
     bool recycled;       /* it was made of one: its header says so */
+    bool outdated;       /* made for a term that is over, and still under that name: path_before */
     uint32_t unacked;    /* batches submitted to it and not acknowledged */
     baton_position last; /* of the last batch submitted to it, or of the one before it */
     baton_digest last_digest;
@@ -119,6 +121,7 @@ typedef struct {
     baton_segment_header *header; /* one unit each, in the region */
     baton_segment_trailer *trailer;
     char path[JOURNAL_PATH_BYTES];
+    char path_before[JOURNAL_PATH_BYTES];
 } journal_segment;
 
 /* One batch buffer. The ring of slots is in submission order: in flight first, then the open
@@ -299,6 +302,9 @@ void journal_path(const baton_journal *journal, const char *name, char path[JOUR
 void journal_segment_set_state(journal_segment *segment, journal_segment_state state);
 void journal_segment_start(baton_journal *journal, journal_segment *segment, uint64_t epoch,
                            uint64_t index, uint64_t bytes);
+/* It gets another name, which is not on disk yet: outdated, until it is. */
+void journal_segment_rename(baton_journal *journal, journal_segment *segment, uint64_t epoch,
+                            uint64_t index);
 void journal_segment_fill_header(const baton_journal *journal, journal_segment *segment);
 void journal_segment_fill_trailer(const baton_journal *journal, journal_segment *segment,
                                   uint32_t flags);

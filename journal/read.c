@@ -328,6 +328,8 @@ static void take_batch(baton_reader *reader, const baton_batch_header *batch)
     uint64_t last_seq = reader->walk.end.position.seq;
 
     reader->batch_position = reader->walk.end.position;
+    reader->applied_seq = baton_le64_get(batch->applied_seq);
+    reader->applied_effects = baton_le64_get(batch->effect_digest);
     reader->batch_offset = sizeof(*batch);
     reader->batch_next_seq = baton_le64_get(batch->first_seq);
     reader->batch = last_seq + 1 >= reader->options.from_seq ? batch : NULL;
@@ -482,4 +484,10 @@ int baton_reader_wait(baton_reader *reader, uint64_t timeout_ns)
 baton_position baton_reader_position(const baton_reader *reader)
 {
     return reader->position;
+}
+
+void baton_reader_applied(const baton_reader *reader, uint64_t *ret_seq, uint64_t *ret_effects)
+{
+    *ret_seq = reader->applied_seq;
+    *ret_effects = reader->applied_effects;
 }

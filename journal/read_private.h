@@ -19,7 +19,8 @@ struct baton_reader {
     uint32_t batch_offset;
     uint64_t batch_next_seq;
     baton_position batch_position;
-    baton_position position; /* of the last returned entry's batch */
+    baton_position position;               /* of the last returned entry's batch */
+    uint64_t applied_seq, applied_effects; /* as the last batch that was read says, marks too */
     bool returned_any;
     baton_follow_start start; /* of the first batch that was returned whole */
     baton_position after;     /* the follower has everything up to it; batch 0: nothing */

@@ -41,7 +41,9 @@ static int take_segments(const baton_walk *walk, baton_recovery *recovery)
             info->first_seq = 0;
             continue;
         }
-        if (at <= walk->current && !segments->list[at].follower)
+        if (at <= walk->current && segments->list[at].follower)
+            recovery->epoch_followed = info->epoch;
+        else if (at <= walk->current)
             recovery->epoch_own = info->epoch;
         if (at < walk->start) {
             info->state = BATON_SEGMENT_UNCHECKED;

@@ -41,7 +41,8 @@ typedef struct {
     uint64_t last_offset;
     uint64_t epoch_highest; /* burnt by any name on disk, valid or not; 0 when there is none */
     uint64_t index_highest;
-    uint64_t epoch_own; /* the highest that was begun here, not followed; 0: none */
+    uint64_t epoch_own;      /* the highest that was begun here, not followed; 0: none */
+    uint64_t epoch_followed; /* of the last header that follows, with batches or without; 0: none */
     uint64_t last_time_ns;
     bool written_mode; /* the newest segment was written in mode written */
     bool closed;       /* the last accepted batch is a close mark */

@@ -20,7 +20,7 @@ static const uint32_t transitions[SEGMENT_STATES] = {
     [SEGMENT_SYNCING] = 1u << SEGMENT_RENAMING | 1u << SEGMENT_NAMING | 1u << SEGMENT_REMOVING,
     [SEGMENT_RENAMING] = 1u << SEGMENT_NAMING | 1u << SEGMENT_REMOVING,
     [SEGMENT_NAMING] = 1u << SEGMENT_PREPARED | 1u << SEGMENT_REMOVING,
-    [SEGMENT_PREPARED] = 1u << SEGMENT_CURRENT | 1u << SEGMENT_REMOVING,
+    [SEGMENT_PREPARED] = 1u << SEGMENT_CURRENT | 1u << SEGMENT_RENAMING | 1u << SEGMENT_REMOVING,
     [SEGMENT_CURRENT] = 1u << SEGMENT_FINISHING,
     [SEGMENT_FINISHING] = 1u << SEGMENT_ENDING,
     [SEGMENT_ENDING] = 1u << SEGMENT_FREE,
@@ -31,6 +31,13 @@ void journal_segment_set_state(journal_segment *segment, journal_segment_state s
 {
     baton_assert(transitions[segment->state] & 1u << state);
     segment->state = state;
+}
+
+static void name_it(const baton_journal *journal, journal_segment *segment)
+{
+    char name[BATON_SEGMENT_NAME_BYTES];
+    baton_segment_name(segment->epoch, segment->index, name);
+    journal_path(journal, name, segment->path);
 }
 
 void journal_segment_start(baton_journal *journal, journal_segment *segment, uint64_t epoch,
@@ -45,14 +52,23 @@ void journal_segment_start(baton_journal *journal, journal_segment *segment, uin
     segment->zeroed_bytes = 0;
     segment->spare = JOURNAL_SPARES_MAX;
     segment->recycled = false;
+    segment->outdated = false;
     segment->unacked = 0;
     segment->header_durable = false;
     segment->flushed = false;
     segment->last = (baton_position){0};
     segment->last_digest = (baton_digest){{0}};
-    char name[BATON_SEGMENT_NAME_BYTES];
-    baton_segment_name(epoch, index, name);
-    journal_path(journal, name, segment->path);
+    name_it(journal, segment);
+}
+
+void journal_segment_rename(baton_journal *journal, journal_segment *segment, uint64_t epoch,
+                            uint64_t index)
+{
+    memcpy(segment->path_before, segment->path, sizeof(segment->path_before));
+    segment->epoch = epoch;
+    segment->index = index;
+    segment->outdated = true;
+    name_it(journal, segment);
 }
 
 /* Durable mode writes around the page cache, so that one write is one device command. Mode

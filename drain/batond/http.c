@@ -320,8 +320,8 @@ static int start_daemon(batond_http *http, baton_error *error)
     const unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
                            (tls ? (unsigned)MHD_USE_TLS : 0u);
     const struct MHD_OptionItem tls_items[] = {
-        {MHD_OPTION_HTTPS_MEM_CERT, 0, http->tls.certificate},
-        {MHD_OPTION_HTTPS_MEM_KEY, 0, http->tls.key},
+        {MHD_OPTION_HTTPS_MEM_CERT, 0, http->tls.certificate.text},
+        {MHD_OPTION_HTTPS_MEM_KEY, 0, http->tls.key.text},
         {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)BATOND_TLS_PRIORITIES},
         {MHD_OPTION_END, 0, NULL},
     };

@@ -7,8 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
 #include <unistd.h>
+
+#include "drain/secret_file.h"
 
 static const char scheme[] = "Bearer ";
 
@@ -18,25 +19,6 @@ static int refuse(const char *path, int status, const char *why, const char *tod
     char what[192];
     snprintf(what, sizeof(what), "secret %.180s", path);
     return baton_error_set(error, status, what, why, todo);
-}
-
-int batond_secret_check(int fd, const char *path, baton_error *error)
-{
-    struct stat there;
-    if (fstat(fd, &there) < 0)
-        return refuse(path, -errno, NULL, "give the path of a file", error);
-    if (!S_ISREG(there.st_mode))
-        return refuse(path, BATON_E_REFUSED, "it is no regular file", "give the path of a file",
-                      error);
-    if (there.st_uid != 0 && there.st_uid != geteuid())
-        return refuse(path, BATON_E_REFUSED, "it belongs to another user",
-                      "chown it to the user that runs batond, or to root", error);
-    if ((there.st_mode & (S_IROTH | S_IWOTH)) != 0)
-        return refuse(path, BATON_E_REFUSED, "every user of this machine can read or write it",
-                      "chmod 0600 it, and take a new secret", error);
-    if ((there.st_mode & S_IWGRP) != 0)
-        return refuse(path, BATON_E_REFUSED, "its group can write it", "chmod 0640 it", error);
-    return 0;
 }
 
 static bool is_token_byte(unsigned char byte)
@@ -74,7 +56,7 @@ int batond_token_read(batond_token *token, const char *path, baton_error *error)
     if (fd < 0)
         return refuse(path, -errno, NULL, "give --token-file a file that this user can read",
                       error);
-    int r = batond_secret_check(fd, path, error);
+    int r = baton_secret_check(fd, path, error);
     while (r == 0 && count < sizeof(bytes)) {
         const ssize_t n = read(fd, bytes + count, sizeof(bytes) - count);
         if (n < 0 && errno != EINTR)

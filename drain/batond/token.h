@@ -24,6 +24,3 @@ void batond_token_wipe(batond_token *token);
 
 /* header: the value of Authorization, or NULL. */
 bool batond_token_fits(const batond_token *token, const char *header);
-
-/* The same of any secret, as a TLS key: who may read and write the file. */
-BATON_MUST_USE int batond_secret_check(int fd, const char *path, baton_error *error);

@@ -40,6 +40,15 @@ def judge(acks, journaled):
     return lost, doubled
 
 
+def reordered(journaled):
+    """Commands that stand in the journal before an earlier one of their client."""
+    last, count = {}, 0
+    for client, client_seq in sorted(journaled, key=lambda name: journaled[name][0]):
+        count += client_seq < last.get(client, 0)
+        last[client] = max(client_seq, last.get(client, 0))
+    return count
+
+
 def same_acks(some, others):
     """Were the clients told the same? All but the times and the connection."""
     told = ("client", "client_seq", "type", "outcome", "seq", "filled", "remaining")
@@ -66,3 +75,9 @@ def same_effects(one, other):
             right.pop("epoch", None)
             if left != right:
                 return False
+
+
+def digest(engine, directory):
+    """Of its state and its effects at its end, over schema 1's fields, from its newest snapshot or from entry 1."""
+    command = [engine, "baton", "replay", directory, "--digest-schema", "1", "-o", "json"]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)

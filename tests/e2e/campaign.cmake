@@ -16,3 +16,8 @@ target_link_libraries(snapshot_kill_service PRIVATE baton_flags)
 baton_link_modules(snapshot_kill_service PRIVATE engine journal snapshot base)
 set_target_properties(snapshot_kill_service PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
 baton_script_test(snapshot_kill_campaign SCRIPT tests/e2e/snapshot_kill.py TIMEOUT 300 NOSAN LABELS e2e)
+
+# Two instances that hand over to each other. The campaigns themselves: `scripts/campaign handover` and `pingpong`.
+baton_script_test(handover_disturbed SCRIPT tests/e2e/handover_campaign.py ARGS Disturbed TIMEOUT 300 NOSAN)
+baton_script_test(handover_in_a_row SCRIPT tests/e2e/handover_campaign.py ARGS InARow TIMEOUT 300 NOSAN)
+baton_script_test(handover_campaign SCRIPT tests/e2e/handover_campaign.py ARGS Campaign TIMEOUT 300 NOSAN)

@@ -6,7 +6,10 @@ import sys
 import process
 from workdir import SOURCE, TestCase, main, seed
 
-NUMBERS = ("orders_sent", "orders_acked", "lost", "doubled", "drain_ms", "hydrate_ms", "gap_ms")
+NUMBERS = ("orders_sent", "orders_acked", "lost", "doubled", "reordered", "drain_ms", "hydrate_ms", "gap_ms")
+SMALL = ("--quick", "--orders", 30000)
+STEPS = [("upgrade", "1.0.0", "1.1.0", "done"), ("refused upgrade", "1.1.0", "1.2.0", "refused"),
+         ("rollback", "1.1.0", "1.0.0", "done"), ("restart", "1.0.0", "1.1.0", "done")]
 
 
 class Demo(TestCase):
@@ -19,7 +22,7 @@ class Demo(TestCase):
                 "--work", self.work, "--seed", self.seed, *options]
 
     def test_quick_loses_nothing_and_says_so_in_one_json_object(self):
-        result = process.run(*self.command("--quick", "--json", "-"), timeout=280, check=0)
+        result = process.run(*self.command(*SMALL, "--json", "-"), timeout=280, check=0)
         self.assertEqual(len(result.stdout.splitlines()), 1)
         summary = result.json()
         for name in NUMBERS:
@@ -29,7 +32,14 @@ class Demo(TestCase):
                 self.assertGreater(summary["latency"][phase][metric], 0)
         self.assertGreater(summary["orders_acked"], 0)
         self.assertEqual(summary["orders_acked"], summary["orders_sent"])
-        self.assertEqual((summary["lost"], summary["doubled"], summary["digests_equal"]), (0, 0, True))
+        self.assertEqual((summary["lost"], summary["doubled"], summary["reordered"]), (0, 0, 0))
+        self.assertEqual((summary["digests_equal"], summary["one_writer"]), (True, True))
+        self.assertEqual([tuple(step[key] for key in ("step", "from", "to", "outcome")) for step in summary["steps"]],
+                         STEPS)
+        self.assertIn("the two differ after entry", summary["steps"][1]["why"])
+        self.assertGreater(summary["steps"][2]["orders_of_new_version"], 0)
+        for step in summary["steps"]:
+            self.assertGreater(step["gap_ms"], 0)
         self.assertEqual(list(self.work.iterdir()), [])
 
     def test_a_release_that_forgets_fails_and_its_files_are_kept(self):
@@ -41,7 +51,7 @@ class Demo(TestCase):
         real = os.path.join(os.environ["BATON_BIN"], "matching-engine-1.1.0")
         forgetful.write_text('#!/bin/sh\n[ "$1" = run ] && rm -rf "$3"\n' f'exec "{real}" "$@"\n')
         forgetful.chmod(0o755)
-        result = process.run(*self.command("--quick", "--json", "-", programs=programs), timeout=280)
+        result = process.run(*self.command(*SMALL, "--json", "-", programs=programs), timeout=280)
         self.assertEqual(result.status, 1, result)
         self.assertGreater(result.json()["lost"], 0)
         self.assertFalse(result.json()["digests_equal"])
@@ -49,7 +59,7 @@ class Demo(TestCase):
         self.assertEqual(len(list(self.work.iterdir())), 1)
 
     def test_terminated_it_has_ended_its_processes_and_removed_its_files(self):
-        child = self.spawn(*self.command("--quick"))
+        child = self.spawn(*self.command(*SMALL))
         self.wait_until(lambda: any("exchange-load" in line for line in process.about(self.work, "demo.py")), "the load")
         self.assertEqual(child.terminate(), 128 + signal.SIGTERM)
         self.assertEqual(process.about(self.work, "demo.py"), [])

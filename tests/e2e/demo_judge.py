@@ -5,7 +5,7 @@ import sys
 from workdir import SOURCE, TestCase, main
 
 sys.path.insert(0, str(SOURCE / "scripts" / "rig"))
-import demo  # noqa: E402
+import demo_summary  # noqa: E402
 import judge  # noqa: E402
 
 
@@ -40,9 +40,16 @@ class Judge(TestCase):
 
     def test_quantiles_are_values_that_so_many_are_not_above(self):
         values = [n * 1_000_000 for n in range(1, 101)]
-        self.assertEqual([demo.quantile(values, q) for q in (0.5, 0.99, 0.999)], [50, 99, 100])
-        self.assertEqual(demo.quantile([7_000_000], 0.999), 7)
-        self.assertIsNone(demo.quantile([], 0.5))
+        self.assertEqual([demo_summary.quantile(values, q) for q in (0.5, 0.99, 0.999)], [50, 99, 100])
+        self.assertEqual(demo_summary.quantile([7_000_000], 0.999), 7)
+        self.assertIsNone(demo_summary.quantile([], 0.5))
+
+    def test_a_gap_is_the_longest_time_without_an_ack_around_a_step(self):
+        acked = [n * 1_000_000 for n in (1, 2, 3, 9, 10, 30)]
+        self.assertEqual(demo_summary.gap_ms(acked, 4_000_000, 5_000_000), 6)
+        self.assertEqual(demo_summary.gap_ms(acked, 1_500_000, 2_500_000), 1)
+        self.assertEqual(demo_summary.gap_ms(acked, 0, 40_000_000), 20)
+        self.assertEqual(demo_summary.gap_ms([], 1, 2), 0)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,34 @@
  * nobody guesses a fitting one. What is accepted must go through the wire types and back unchanged. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/assert.h"
-#include "drain/peer_wire.h"
+#include "drain/connections.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
+
+/* Every byte that a connection points to is read, by packing them again. */
+static void check_connections(const baton_peer_connections *body, uint32_t bytes)
+{
+    int fds[BATON_PEER_CONNECTIONS_MAX];
+    uint32_t used, left;
+    baton_connections taken = {.list = NULL};
+    const uint32_t count = baton_le32_get(body->count);
+    for (uint32_t i = 0; i < count; i++) {
+        fds[i] = dup(STDERR_FILENO);
+        baton_assert(fds[i] >= 0);
+    }
+    baton_connections_add(&taken, body, bytes, fds, count);
+    baton_assert(taken.count == count && taken.lost == 0);
+    baton_parcel *again = baton_parcel_pack(taken.list, taken.count, &used, &left);
+    baton_assert(again != NULL);
+    if (used == count) /* together they may be more than one message is given */
+        baton_assert(left == 0 && again->body_bytes == bytes &&
+                     memcmp(again->body, body, bytes) == 0);
+    baton_parcel_free(again);
+    baton_connections_close(&taken);
+}
 
 static void check_accepted(const baton_peer_header *header, const void *body)
 {
@@ -23,6 +46,8 @@ static void check_accepted(const baton_peer_header *header, const void *body)
         const baton_peer_start again = baton_peer_start_put(&start);
         baton_assert(memcmp(&again, body, sizeof(again)) == 0);
     }
+    if (type == BATON_PEER_CONNECTIONS)
+        check_connections(body, baton_le32_get(header->body_bytes));
     if (type == BATON_PEER_REFUSE || type == BATON_PEER_ABORT || type == BATON_PEER_AUTHORITY) {
         baton_assert(baton_peer_refusal_get(body, "fuzzed", &error) < 0);
         baton_assert(error.why[0] != '\0');

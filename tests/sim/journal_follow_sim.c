@@ -25,6 +25,7 @@ typedef struct {
     uint64_t durable_batch; /* called durable here */
     uint64_t acked;         /* entries of its own, once promoted */
     uint64_t appended;
+    bool leads; /* a term of its own may have begun */
     bool promoted;
 } pair;
 
@@ -184,6 +185,7 @@ static int lead(pair *p, uint64_t epoch, baton_error *error)
 {
     int r = baton_journal_flush(p->standby);
     note_durable(p);
+    p->leads = true;
     if (r == 0)
         r = baton_journal_promote(p->standby, epoch, error);
     p->promoted = r == 0;
@@ -258,6 +260,9 @@ static void check_after(pair *p, const char *what, uint64_t n)
     baton_sim_crash_at(p->sim, 0, BATON_SIM_KILL);
     baton_sim_fail_at(p->sim, 0, 0);
     int r = start(p, &error);
+    /* From its first header on, whatever came behind it: it may not begin a term by itself (R7). */
+    if (r == 0 && !p->leads && !baton_digest_is_zero(baton_journal_id(p->standby)))
+        assert_true(baton_journal_ends_followed(p->standby));
     if (r == 0)
         r = baton_journal_follow_begin(p->standby, &error);
     if (r == 0)

@@ -2,16 +2,23 @@
 # the places of base/breakable.h can break; in the libraries they do not exist. And its tests: a sample
 # of what scripts/sim does for as long as it is asked to, with fixed seeds, so the same run everywhere.
 #   baton_simulator(journal SOURCES .c... MODULES journal... SEEDS n SEEDS_SLOW n
-#       [LIBRARIES targets...] [WRAP functions...])
+#       [LIBRARIES targets...] [WRAP functions...] [EXCEPT names...] [OWN_WRAP])
+# EXCEPT: files of the modules that it has its own of; OWN_WRAP: it has its own wrap.c.
 function(baton_simulator name)
-    cmake_parse_arguments(ARG "" "SEEDS;SEEDS_SLOW" "SOURCES;MODULES;LIBRARIES;WRAP" ${ARGN})
+    cmake_parse_arguments(ARG "OWN_WRAP" "SEEDS;SEEDS_SLOW" "SOURCES;MODULES;LIBRARIES;WRAP;EXCEPT" ${ARGN})
     if(ARG_UNPARSED_ARGUMENTS)
         message(FATAL_ERROR "baton_simulator(${name}): ${ARG_UNPARSED_ARGUMENTS}?")
     endif()
-    add_executable(${name}-sim ${ARG_SOURCES} sim/sim_main.c sim/wrap.c sim/breaks.c)
+    add_executable(${name}-sim ${ARG_SOURCES} sim/sim_main.c sim/breaks.c)
+    if(NOT ARG_OWN_WRAP)
+        target_sources(${name}-sim PRIVATE sim/wrap.c)
+    endif()
     foreach(module ${ARG_MODULES})
         get_target_property(sources baton_${module} SOURCES)
         list(FILTER sources INCLUDE REGEX "\\.c$")
+        foreach(file ${ARG_EXCEPT})
+            list(REMOVE_ITEM sources ${file})
+        endforeach()
         list(TRANSFORM sources PREPEND "${PROJECT_SOURCE_DIR}/${module}/")
         target_sources(${name}-sim PRIVATE ${sources})
         target_include_directories(${name}-sim PRIVATE "${PROJECT_SOURCE_DIR}/${module}/include")
@@ -59,3 +66,21 @@ baton_simulator(snapshot MODULES journal snapshot engine SEEDS 130 SEEDS_SLOW 12
     WRAP baton_clock_system baton_loop_turn fork getpid)
 baton_test(snapshot_sweep_sim SOURCES sim/snapshot_sweep_sim.c MODULES snapshot base LIBRARIES baton_sim LABELS sim)
 baton_test(snapshot_image_sweep_sim SOURCES sim/snapshot_image_sweep_sim.c MODULES snapshot base LIBRARIES baton_sim LABELS sim)
+
+# Handovers: the program around it, but for what stands beside it.
+if(NOT TARGET baton_drain)
+    return()
+endif()
+baton_simulator(handover MODULES journal snapshot engine drain SEEDS 40 SEEDS_SLOW 6 OWN_WRAP
+    SOURCES sim/handover/handover_sim.c sim/handover/world.c sim/handover/process.c sim/handover/service.c
+        sim/handover/clients.c sim/handover/judge.c sim/handover/network.c sim/handover/system.c
+        sim/handover/files.c sim/handover/fiber.c
+    EXCEPT control.c control_call.c control_request.c control_socket.c door_snapshot.c doors.c hydrating.c
+        last_resort.c main.c
+    LIBRARIES PkgConfig::LZ4 PkgConfig::MSGPACK PkgConfig::JANSSON
+    WRAP baton_clock_system baton_loop_init baton_loop_fini baton_loop_watch_fd baton_loop_unwatch_fd
+        baton_loop_turn baton_log_set_sink baton_describe_failure fork getpid close read write eventfd
+        signalfd sigprocmask socket connect accept4 getsockopt shutdown recvmsg sendmsg recv poll
+        pthread_create pthread_join pthread_mutex_lock pthread_mutex_unlock
+        open openat fcntl pread fsync fdatasync rename mkdir stat realpath fopen
+        opendir readdir closedir dirfd)

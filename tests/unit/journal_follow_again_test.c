@@ -2,6 +2,7 @@
  * segments, names that stay, wrong starts, readers, repair. */
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "tests/unit/journal_pair.h"
 
@@ -97,6 +98,38 @@ static void a_segment_of_a_killed_follower_is_not_recycled(void **state)
     pair_fail_on(
         baton_journal_verify(pair_standby_dir, BATON_BACKEND_THREADS, NULL, NULL, &summary, &error),
         &error);
+}
+
+static ino_t inode_once_there(baton_journal *journal, const char *name)
+{
+    char path[TEST_PATH_BYTES];
+    struct stat status;
+    snprintf(path, sizeof(path), "%.400s/%s", pair_standby_dir, name);
+    while (stat(path, &status) < 0)
+        assert_int_equal(baton_journal_poll(journal), 0);
+    return status.st_ino;
+}
+
+/* Removing it and making another one would keep the device busy while clients wait. */
+static void what_was_made_ahead_for_the_old_term_serves_the_new_one(void **state)
+{
+    (void)state;
+    pair_write_epoch(4000, true);
+    baton_journal *standby;
+    uint32_t batches;
+    assert_int_equal(pair_try_begin_standby(pair_standby_dir, &standby), 0);
+    assert_int_equal(pair_follow_some(standby, 1, &batches), 0);
+    const ino_t made = inode_once_there(standby, "0000000000000001-0000000000000002.seg");
+    assert_int_equal(baton_journal_flush(standby), 0);
+    pair_promote(standby, 2);
+    assert_int_equal(inode_once_there(standby, "0000000000000002-0000000000000004.seg"), made);
+    assert_false(
+        fixture_exists(test_path(&pair_dir, "standby/0000000000000001-0000000000000002.seg")));
+    const uint64_t before = baton_journal_last_seq(standby);
+    for (uint32_t i = 0; i < 40; i++) /* into it, and through it */
+        fixture_append_durable(standby, 100);
+    assert_int_equal(baton_journal_close(standby), 0);
+    fixture_expect(pair_standby_dir, 1, before + 4000);
 }
 
 static void write_name(const char *name, uint8_t byte)
@@ -245,6 +278,8 @@ int main(void)
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_segment_of_a_killed_follower_is_not_recycled, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(what_was_made_ahead_for_the_old_term_serves_the_new_one,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_epoch_whose_name_stays_is_not_begun, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_start_that_no_header_can_say_is_refused, set_up,
                                         tear_down),

@@ -22,6 +22,22 @@ typedef struct baton_passed_fd {
     char name[16]; /* the program's own, so that another version knows what it is */
 } baton_passed_fd;
 
+/* A connected plaintext socket on its way to the successor (H4): the descriptor, and what stands between
+ * it and the program. Up to BATON_CONNECTIONS_MAX of them; all bytes of one up to
+ * BATON_CONNECTION_BYTES_MAX, of all together up to BATON_CONNECTIONS_BYTES_MAX. What does not fit, or finds no
+ * descriptors free, is not passed: its client connects again. That is logged, and counted in `status`. */
+#define BATON_CONNECTIONS_MAX       4096u
+#define BATON_CONNECTION_BYTES_MAX  (UINT32_C(1) << 20)
+#define BATON_CONNECTIONS_BYTES_MAX (UINT32_C(16) << 20)
+typedef struct baton_connection {
+    int fd;
+    char name[16];        /* the program's own kind of it, not empty */
+    const void *received; /* read from the socket and not taken yet: half a request, or some */
+    const void *unsent;   /* queued for it, and not sent: from half an answer on */
+    const void *notes; /* what else the program knows of it, in a form that other versions read */
+    uint32_t received_bytes, unsent_bytes, notes_bytes;
+} baton_connection;
+
 /* The process around the state: sockets, clients. All functions may be NULL. context is the one
  * given to baton_main. */
 typedef struct baton_program {
@@ -50,6 +66,20 @@ typedef struct baton_program {
     /* Before a handover: fill in what the successor gets copies of, and return how many. They stay
      * this program's, and open. */
     uint32_t (*give_fds)(void *context, baton_passed_fd fds[BATON_PASSED_FDS_MAX]);
+    /* For a handover on this machine, intake being paused and everything released: fill in the connected
+     * sockets, at most connections_max of them, those first that matter most, and return how many. What they
+     * point to is the program's and stays unchanged until this is over; descriptors are copied. From here
+     * on the program neither reads, writes nor closes any of them, nor watches them, whatever they do, until
+     * one of: resume_intake (the successor's copies are closed, and it goes on where it was); or let_go and stop:
+     * it closes its own copies, without shutdown(). Answers that clients have not taken are not
+     * waited for. NULL: connections end at a handover, and clients come again. */
+    uint32_t (*give_connections)(void *context, baton_connection *connections,
+                                 uint32_t connections_max);
+    /* After start, in a successor, whose term has begun: the descriptors are the program's from here on,
+     * watched by nobody; what it can't use, it closes. The bytes are valid during the call, and not
+     * aligned. They come from another process, maybe of another version: check them. */
+    void (*take_connections)(void *context, const baton_connection *connections,
+                             uint32_t connections_count);
     /* The successor serves: close, and leave what was passed to it in place (the paths of Unix sockets).
      * stop follows. */
     void (*let_go)(void *context);

@@ -3,6 +3,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "examples/exchange/matching-engine/planted.h"
+
 enum {
     TRADES_PER_EFFECT = BATON_EFFECT_BYTES_MAX / sizeof(exchange_trade),
     EXPIRED_PER_EFFECT = BATON_EFFECT_BYTES_MAX / sizeof(exchange_expired),
@@ -116,6 +118,8 @@ static int apply_new_order(matching_engine *engine, const baton_entry *entry,
                         .expire_ns = baton_le64_get(wire->expire_ns),
                         .side = (book_side)wire->side,
                         .time_in_force = (book_time_in_force)wire->time_in_force};
+    if (order.time_in_force == BOOK_GTC && planted_is_under_pressure()) /* in 1.2.0 only */
+        order.time_in_force = BOOK_IOC;
     trade_collector collector = {.engine = engine, .effects = effects};
     book_placed placed = {0};
     book_refusal refusal = book_new_order(engine->book, &order, on_fill, &collector, &placed);

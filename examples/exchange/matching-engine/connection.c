@@ -106,6 +106,18 @@ static bool out_reserve(connection *own, uint64_t bytes)
     return true;
 }
 
+bool connection_restore(connection *own, const void *received, uint32_t received_bytes,
+                        const void *unsent, uint32_t unsent_bytes)
+{
+    if (received_bytes > CONNECTION_IN_BYTES || !out_reserve(own, unsent_bytes))
+        return false;
+    memcpy(own->in, received, received_bytes);
+    memcpy(own->out, unsent, unsent_bytes);
+    own->in_end = received_bytes;
+    own->out_end = unsent_bytes;
+    return true;
+}
+
 bool connection_has_room(const connection *own, uint32_t body_bytes)
 {
     return own->out_end - own->out_begin + sizeof(exchange_frame) + body_bytes <= own->out_max;

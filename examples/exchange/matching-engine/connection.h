@@ -50,6 +50,11 @@ frame_verdict connection_frame(connection *own, uint16_t *ret_type, const void *
                                uint32_t *ret_body_bytes);
 void connection_take(connection *own); /* drop the frame that connection_frame showed */
 
+/* Of a connection that was just opened: what another process had read from it and queued for it. False: that
+ * is more than there may be, or memory is short. */
+BATON_MUST_USE bool connection_restore(connection *own, const void *received,
+                                       uint32_t received_bytes, const void *unsent,
+                                       uint32_t unsent_bytes);
 /* Would a frame with so much body fit now? */
 bool connection_has_room(const connection *own, uint32_t body_bytes);
 /* Queue a frame of one or two pieces (the second may be NULL). Sets failed when out_max would be

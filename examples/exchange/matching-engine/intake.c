@@ -57,7 +57,7 @@ static bool take_command(server *own, client_place *place, uint16_t type, const 
         return true;
     }
     uint64_t client_id = baton_le64_get(command.client_id);
-    own->routes[client_id] = place->stream.id;
+    server_route_to(own, client_id, place);
     if (type == EXCHANGE_CLOCK && !own->client_time) {
         answer_refused(place, &command, type, EXCHANGE_NOT_HERE);
         return true;

@@ -32,11 +32,38 @@ static const baton_service_option options[OPTIONS] = {
                       "who tells the time for GTD orders: wall, or client (CLOCK commands)"},
 };
 
+static client_place *place_of(server *own, const client_route *route)
+{
+    client_place *place = &own->places[route->connection % SERVER_CONNECTIONS_MAX];
+    return route->connection != 0 && place->stream.id == route->connection ? place : NULL;
+}
+
 connection *server_route(server *own, uint64_t client_id)
 {
-    uint64_t id = own->routes[client_id & EXCHANGE_CLIENT_ID_MAX];
-    connection *stream = &own->places[id % SERVER_CONNECTIONS_MAX].stream;
-    return id != 0 && stream->id == id ? stream : NULL;
+    client_place *place = place_of(own, &own->routes[client_id & EXCHANGE_CLIENT_ID_MAX]);
+    return place != NULL ? &place->stream : NULL;
+}
+
+void server_route_to(server *own, uint64_t client_id, client_place *place)
+{
+    client_route *route = &own->routes[client_id];
+    client_place *before = place_of(own, route);
+    if (before == place)
+        return;
+    if (before != NULL) {
+        if (route->next != 0)
+            own->routes[route->next].previous = route->previous;
+        if (route->previous != 0)
+            own->routes[route->previous].next = route->next;
+        else
+            before->first_client = route->next;
+        before->clients_count--;
+    }
+    *route = (client_route){.connection = place->stream.id, .next = place->first_client};
+    if (route->next != 0)
+        own->routes[route->next].previous = (uint32_t)client_id;
+    place->first_client = (uint32_t)client_id;
+    place->clients_count++;
 }
 
 void server_refuse(client_place *place, int status, const char *text)
@@ -49,10 +76,12 @@ void server_refuse(client_place *place, int status, const char *text)
               BATON_LOG_TEXT("why", text));
 }
 
-static void listen_again(server *own);
-
+/* The end of a connection is the end for copies of its socket as well, which another process may hold
+ * for a while; but not when they may be the successor's. */
 static void close_place(server *own, client_place *place)
 {
+    if (place->shared && !own->given)
+        shutdown(place->stream.fd, SHUT_RDWR);
     if (place->stream.held_back)
         own->held_back_count--;
     if (own->feed_id == place->stream.id)
@@ -62,7 +91,7 @@ static void close_place(server *own, client_place *place)
     place->subscribed = false;
     place->behind = false;
     if (own->listening_paused)
-        listen_again(own);
+        server_listen_again(own);
 }
 
 static void on_stream(void *context, int fd, uint32_t events);
@@ -82,7 +111,7 @@ static void watch_stream(server *own, client_place *place)
 }
 
 /* What a turn leaves behind: sent as far as possible, watched, or closed. */
-static void settle(server *own, client_place *place)
+void server_settle(server *own, client_place *place)
 {
     connection *stream = &place->stream;
     connection_send(stream);
@@ -102,7 +131,7 @@ static void on_stream(void *context, int fd, uint32_t events)
     else if (events & (EPOLLHUP | EPOLLERR))
         place->stream.failed = true;
     server_intake(own, place);
-    settle(own, place);
+    server_settle(own, place);
 }
 
 /* A free place, if need be that of the oldest connection that has never said HELLO, or that was
@@ -150,24 +179,30 @@ static void set_options(int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
 }
 
-static void take_connection(server *own, int fd, server_role role)
+client_place *server_place(server *own, int fd, server_role role)
 {
     client_place *place = find_place(own);
     uint64_t out_max = role == ROLE_FEED ? FEED_OUT_BYTES_MAX : CONNECTION_OUT_BYTES_MAX;
-    if (!place || connection_open(&place->stream, fd, out_max) < 0) {
-        turn_away(fd);
-        return;
-    }
-    set_options(fd);
+    if (!place || connection_open(&place->stream, fd, out_max) < 0)
+        return NULL;
     own->accepts_count++;
     uint32_t index = (uint32_t)(place - own->places);
     if (index >= own->places_end)
         own->places_end = index + 1;
-    place->owner = own;
-    place->role = role;
-    place->subscribed = place->behind = false;
+    *place = (client_place){.stream = place->stream, .owner = own, .role = role};
     place->stream.accepted = own->accepts_count;
     place->stream.id = own->accepts_count * SERVER_CONNECTIONS_MAX + index;
+    return place;
+}
+
+static void take_connection(server *own, int fd, server_role role)
+{
+    client_place *place = server_place(own, fd, role);
+    if (!place) {
+        turn_away(fd);
+        return;
+    }
+    set_options(fd);
     watch_stream(own, place);
     if (place->stream.failed)
         close_place(own, place);
@@ -205,7 +240,7 @@ static int watch_listeners(server *own)
     return r;
 }
 
-static void listen_again(server *own)
+void server_listen_again(server *own)
 {
     own->listening_paused = false;
     if (own->taking && watch_listeners(own) < 0)
@@ -221,7 +256,7 @@ static void on_tick(void *context)
     const matching_engine *state = baton_engine_state(own->engine);
     uint64_t seq;
     if (own->listening_paused)
-        listen_again(own);
+        server_listen_again(own);
     if (own->client_time || book_next_expiry_ns(state->book) > baton_engine_time_ns(own->engine))
         return;
     int r = baton_engine_submit(own->engine, ENTRY_TICK, "", 0, &seq);
@@ -300,6 +335,8 @@ static void turn(void *context)
     server *own = context;
     uint64_t out_bytes = 0;
     client_place *largest = NULL;
+    if (own->given)
+        return;
     /* Each time from another place on: where room is short, it goes round. */
     own->turn_first++;
     for (uint32_t i = 0; i < own->places_end; i++) {
@@ -310,7 +347,7 @@ static void turn(void *context)
             server_intake(own, place);
         if (place->behind && !place->stream.closing && connection_all_sent(&place->stream))
             server_feed_on(own, place);
-        settle(own, place);
+        server_settle(own, place);
         out_bytes += place->stream.out_capacity;
         if (!largest || place->stream.out_capacity > largest->stream.out_capacity)
             largest = place;
@@ -328,80 +365,6 @@ static void stop_intake(void *context)
         baton_engine_unwatch(own->engine, own->feed.fd);
     listener_close(&own->orders);
     listener_close(&own->feed);
-}
-
-/* ---- a handover to a living successor ---- */
-
-/* As stop_intake, but what listens goes on listening: whoever connects waits. */
-static void pause_intake(void *context)
-{
-    server *own = context;
-    own->taking = false;
-    baton_engine_unwatch(own->engine, own->orders.fd);
-    if (own->feed.fd >= 0)
-        baton_engine_unwatch(own->engine, own->feed.fd);
-}
-
-/* What was read before stands in the connections' buffers, and no event tells of it again. */
-static void resume_intake(void *context)
-{
-    server *own = context;
-    own->taking = true;
-    listen_again(own);
-    for (uint32_t i = 1; i < own->places_end; i++) {
-        if (own->places[i].stream.fd < 0)
-            continue;
-        server_intake(own, &own->places[i]);
-        settle(own, &own->places[i]);
-    }
-}
-
-static const char *const passed_names[] = {"orders", "orders.lock", "feed", "feed.lock"};
-
-static int *passed_place(server *own, const char *name)
-{
-    int *const places[] = {&own->orders.fd, &own->orders.lock_fd, &own->feed.fd,
-                           &own->feed.lock_fd};
-    for (uint32_t i = 0; i < 4; i++)
-        if (strcmp(name, passed_names[i]) == 0)
-            return places[i];
-    return NULL;
-}
-
-static uint32_t give_fds(void *context, baton_passed_fd fds[BATON_PASSED_FDS_MAX])
-{
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < 4; i++) {
-        const int fd = *passed_place(context, passed_names[i]);
-        if (fd < 0)
-            continue;
-        fds[count].fd = fd;
-        snprintf(fds[count].name, sizeof(fds[count].name), "%s", passed_names[i]);
-        count++;
-    }
-    return count;
-}
-
-static void take_fds(void *context, const baton_passed_fd *fds, uint32_t fds_count)
-{
-    server *own = context;
-    for (uint32_t i = 0; i < fds_count; i++) {
-        int *place = passed_place(own, fds[i].name);
-        if (place != NULL && *place < 0)
-            *place = fds[i].fd;
-        else
-            close(fds[i].fd);
-    }
-    listener_adopt(&own->orders);
-    listener_adopt(&own->feed);
-}
-
-/* The successor listens there: the paths and their locks are its own now. */
-static void let_go(void *context)
-{
-    server *own = context;
-    own->orders.unix_path[0] = '\0';
-    own->feed.unix_path[0] = '\0';
 }
 
 static bool all_sent(void *context)
@@ -422,6 +385,9 @@ static void stop(void *context)
             close_place(own, &own->places[i]);
     listener_close(&own->orders);
     listener_close(&own->feed);
+    free(own->notes);
+    own->notes = NULL;
+    own->given = false;
 }
 
 int server_create(server **ret_server)
@@ -458,10 +424,12 @@ const baton_program server_program = {
     .turn = turn,
     .stop_intake = stop_intake,
     .all_sent = all_sent,
-    .pause_intake = pause_intake,
-    .resume_intake = resume_intake,
-    .give_fds = give_fds,
-    .take_fds = take_fds,
-    .let_go = let_go,
+    .pause_intake = server_pause_intake,
+    .resume_intake = server_resume_intake,
+    .give_fds = server_give_fds,
+    .take_fds = server_take_fds,
+    .give_connections = server_give_connections,
+    .take_connections = server_take_connections,
+    .let_go = server_let_go,
     .stop = stop,
 };

@@ -18,7 +18,7 @@ enum {
 
 typedef struct server server;
 
-/* -ENOMEM. About 128 MiB of address space, touched only as clients come. */
+/* -ENOMEM. About 256 MiB of address space, touched only as clients come. */
 BATON_MUST_USE int server_create(server **ret_server);
 void server_destroy(server *own);
 

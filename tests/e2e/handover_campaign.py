@@ -1,0 +1,96 @@
+"""Handovers to and fro, disturbed and not, in small. The rigs are those of `scripts/campaign handover` and `pingpong`.
+
+Give the class as an argument to run one part: Disturbed, InARow, Campaign."""
+import os
+import signal
+import sys
+
+import process
+from workdir import SOURCE, TestCase, data_dir, main, seed, wait_until
+
+sys.path.insert(0, str(SOURCE / "scripts" / "rig"))
+import footprint  # noqa: E402
+import judge  # noqa: E402
+
+
+class Rig(TestCase):
+    def setUp(self):
+        self.work = self.workdir()
+        self.seed = seed() % (1 << 31)
+
+    def command(self, campaign, *options, programs=None):
+        return [sys.executable, SOURCE / f"scripts/rig/{campaign}.py", "--bin", programs or os.environ["BATON_BIN"],
+                "--work", self.work, "--seed", self.seed, "--verbose", "--budget", 120, *options]
+
+    def run_good(self, campaign, *options):
+        result = process.run(*self.command(campaign, "--json", "-", *options), timeout=600)
+        self.assertEqual(result.status, 0, result)
+        found = result.json()
+        self.assertTrue(found["good"])
+        run, = found["runs"]
+        self.assertEqual((run["lost"], run["doubled"], run["reordered"], run["refused"]), (0, 0, 0, 0))
+        for digest in ("state_digest", "effect_digest"):
+            self.assertEqual(run[digest], run[f"{digest}_uninterrupted"])
+        self.assertEqual(list(self.work.iterdir()), [])
+        return run
+
+
+class Disturbed(Rig):
+    def test_killed_stopped_and_cut_anywhere_one_of_the_two_serves_and_has_everything(self):
+        run = self.run_good("handover", "--rounds", 6, "--rounds-per-run", 6)
+        self.assertEqual(run["moved"] + run["stayed"] + run["fell_back"], 6)
+
+
+class InARow(Rig):
+    def test_forty_handovers_in_a_row_leave_nothing_behind(self):
+        run = self.run_good("pingpong", "--rounds", 40, "--restart-every", 30)
+        self.assertEqual((run["epoch"], run["restarts"]), (41, 1))
+        self.assertTrue(run["footprints"])
+
+    def test_recorded_flow_goes_on_across_handovers(self):
+        if not data_dir():
+            self.skipTest("no recorded order flow: set BATON_DATA")
+        self.run_good("pingpong", "--rounds", 16, "--data", data_dir())
+
+
+class Campaign(Rig):
+    """The campaigns find what they are there to find, and leave nothing behind."""
+
+    def test_a_release_that_decides_by_the_clock_is_found_and_its_repetition_named(self):
+        """1.2.0 under the name of 1.1.0."""
+        programs = self.workdir("programs")
+        for name in os.listdir(os.environ["BATON_BIN"]):
+            (programs / name).symlink_to(os.path.join(os.environ["BATON_BIN"], name))
+        planted = programs / "matching-engine-1.1.0"
+        planted.unlink()
+        planted.symlink_to(os.path.join(os.environ["BATON_BIN"], "matching-engine-1.2.0"))
+        result = process.run(*self.command("pingpong", "--rounds", 60, "--io", "threads", programs=programs),
+                             timeout=280)
+        self.assertEqual(result.status, 1, result)
+        self.assertIn("differ", result.stderr)
+        self.assertIn(f"scripts/campaign pingpong --rounds 60 --restart-every 100 --seed {self.seed} --io threads",
+                      result.stderr)
+        self.assertEqual(len(list(self.work.iterdir())), 1)
+
+    def test_terminated_it_has_ended_its_processes_and_removed_its_files(self):
+        child = self.spawn(*self.command("handover", "--rounds", 50))
+        wait_until(lambda: any("exchange-load" in line for line in process.about(self.work, "handover.py")), "the load")
+        self.assertEqual(child.terminate(), 128 + signal.SIGTERM)
+        self.assertEqual(process.about(self.work, "handover.py"), [])
+        self.assertEqual(list(self.work.iterdir()), [])
+
+    def test_a_command_before_an_earlier_one_of_its_client_is_reordered(self):
+        self.assertEqual(judge.reordered({(1, 1): [10], (2, 2): [11], (1, 3): [12], (1, 4): [13]}), 0)
+        self.assertEqual(judge.reordered({(1, 1): [10], (1, 3): [11], (1, 2): [12], (2, 2): [9]}), 1)
+
+    def test_what_grows_is_not_flat(self):
+        def samples(grows):
+            return [{"resident_kib": 16000 + grows * number, "descriptors": 20} for number in range(100)]
+        tolerance = {"resident_kib": 1024, "descriptors": 2}
+        self.assertTrue(footprint.compare(samples(0), tolerance)["flat"])
+        self.assertFalse(footprint.compare(samples(20), tolerance)["flat"])
+        self.assertIsNone(footprint.compare(samples(0)[:10], tolerance))
+
+
+if __name__ == "__main__":
+    main()

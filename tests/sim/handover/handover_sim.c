@@ -1,0 +1,49 @@
+/* tests/sim/handover/handover_sim.c: handovers on a simulated machine, seed after seed. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/breakable.h"
+#include "tests/sim/handover/handover_run.h"
+
+static run_totals totals;
+
+static void run(const run_options *options, baton_digest *ret_trace)
+{
+    world_seed(options, &totals, ret_trace);
+}
+
+static void print(void)
+{
+    const run_totals *t = &totals;
+    printf(" starts=%" PRIu64 " refused=%" PRIu64 " asked=%" PRIu64 " handed_over=%" PRIu64 "\n",
+           t->starts, t->refused, t->asked, t->handed_over);
+    printf("orders=%" PRIu64 " acks=%" PRIu64 " resent=%" PRIu64 " connections=%" PRIu64
+           " cuts=%" PRIu64 " stops=%" PRIu64 "\n",
+           t->orders, t->acks, t->resent, t->connections, t->cuts, t->stops);
+}
+
+int main(int argc, char **argv)
+{
+    static const char *const break_names[] = {
+#define BREAK_NAME(name, text) text,
+        BATON_HANDOVER_BREAK_LIST(BREAK_NAME)
+#undef BREAK_NAME
+    };
+    static const simulator self = {
+        .name = "handover-sim",
+        .about = "Runs two or three instances of a service on a simulated machine, with a network: "
+                 "handovers to\n"
+                 "and fro, clients that count, kills, stops, power cuts, cuts of connections, and "
+                 "what is demanded\n"
+                 "of it all. The same seed gives the same run, to the last byte.\n",
+        .broken = "the handover",
+        .break_names = break_names,
+        .break_first = BATON_HANDOVER_BREAK_FIRST,
+        .break_count = sizeof(break_names) / sizeof(break_names[0]),
+        .run = run,
+        .print = print,
+        .totals = &totals.common,
+        .recoveries = &totals.starts,
+    };
+    return sim_main(&self, argc, argv);
+}

@@ -1,0 +1,558 @@
+/* tests/sim/handover/system.c: what a process asks of the kernel that is no file: descriptors, poll,
+ * the engine's loop, threads, sleep. The linker sends those calls here (-Wl,--wrap). A number that is
+ * none of the simulation's is the real system's. */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "drain/peer_socket.h"
+#include "engine/loop.h"
+#include "tests/sim/handover/handover_run.h"
+
+#define FD_FIRST    2000000
+#define FDS_MAX     1024u
+#define WATCHES_MAX 64u
+
+static sim_fd fds[FDS_MAX];
+
+/* ---- descriptors ---- */
+
+int fd_new(fd_kind kind, sim_life *life)
+{
+    for (uint32_t i = 0; i < FDS_MAX; i++)
+        if (fds[i].kind == FD_FREE) {
+            fds[i] = (sim_fd){.kind = kind, .life = life, .file = BATON_IO_NO_FILE};
+            return FD_FIRST + (int)i;
+        }
+    baton_assert(false);
+    return -EMFILE;
+}
+
+sim_fd *fd_of(int fd)
+{
+    return fd >= FD_FIRST && fd < FD_FIRST + (int)FDS_MAX && fds[fd - FD_FIRST].kind != FD_FREE
+               ? &fds[fd - FD_FIRST]
+               : NULL;
+}
+
+static void fd_close(sim_fd *fd)
+{
+    if (fd->kind == FD_SOCKET && fd->end != NULL)
+        network_close(fd->end);
+    else if (fd->kind == FD_LISTENER)
+        network_unlisten(fd->end);
+    else if (fd->kind == FD_FILE)
+        file_close(fd);
+    fd->kind = FD_FREE;
+}
+
+void fd_close_all(const sim_life *life)
+{
+    for (uint32_t i = 0; i < FDS_MAX; i++)
+        if (fds[i].kind != FD_FREE && fds[i].life == life) {
+            fds[i].kind = fds[i].kind == FD_SOCKET || fds[i].kind == FD_LISTENER ? FD_EVENT
+                                                                                 : fds[i].kind;
+            fd_close(&fds[i]); /* its connections have ended with it */
+        }
+}
+
+void fd_reset(void)
+{
+    memset(fds, 0, sizeof(fds));
+}
+
+bool fd_is_readable(const sim_fd *fd)
+{
+    switch (fd->kind) {
+    case FD_EVENT:
+        return fd->count > 0;
+    case FD_SOCKET:
+        return fd->end != NULL && network_can_read(fd->end);
+    case FD_LISTENER:
+        return network_can_accept(fd->end);
+    case FD_FREE:
+    case FD_FILE:
+    case FD_DIRECTORY:
+        return false;
+    }
+    return false;
+}
+
+static int fail(int r)
+{
+    errno = -r;
+    return -1;
+}
+
+/* The process of the caller is dead: it asks in vain. */
+static bool is_in_vain(void)
+{
+    const sim_life *life = life_current();
+    return life != NULL && life_is_dead(life);
+}
+
+int __real_close(int fd);
+int __wrap_close(int fd);
+ssize_t __real_read(int fd, void *buffer, size_t bytes);
+ssize_t __wrap_read(int fd, void *buffer, size_t bytes);
+ssize_t __real_write(int fd, const void *buffer, size_t bytes);
+ssize_t __wrap_write(int fd, const void *buffer, size_t bytes);
+int __wrap_eventfd(unsigned initial, int flags);
+int __wrap_signalfd(int fd, const sigset_t *mask, int flags);
+int __wrap_sigprocmask(int how, const sigset_t *set, sigset_t *old);
+
+int __wrap_close(int fd)
+{
+    sim_fd *one = fd_of(fd);
+    if (one == NULL)
+        return __real_close(fd);
+    fd_close(one);
+    return 0;
+}
+
+ssize_t __wrap_read(int fd, void *buffer, size_t bytes)
+{
+    sim_fd *one = fd_of(fd);
+    if (one == NULL)
+        return __real_read(fd, buffer, bytes);
+    if (one->kind != FD_EVENT || one->count == 0 || bytes < sizeof(one->count))
+        return fail(-EAGAIN);
+    memcpy(buffer, &one->count, sizeof(one->count));
+    one->count = 0;
+    return sizeof(one->count);
+}
+
+ssize_t __wrap_write(int fd, const void *buffer, size_t bytes)
+{
+    sim_fd *one = fd_of(fd);
+    uint64_t more;
+    if (one == NULL)
+        return __real_write(fd, buffer, bytes);
+    if (one->kind == FD_FILE)
+        return file_write(one, buffer, bytes);
+    if (one->kind != FD_EVENT || bytes != sizeof(more))
+        return fail(-EBADF);
+    memcpy(&more, buffer, sizeof(more));
+    one->count += more;
+    return sizeof(more);
+}
+
+int __wrap_eventfd(unsigned initial, int flags)
+{
+    (void)flags;
+    const int fd = fd_new(FD_EVENT, life_current());
+    fd_of(fd)->count = initial;
+    return fd;
+}
+
+/* SIGTERM comes by the control socket's word. */
+int __wrap_signalfd(int fd, const sigset_t *mask, int flags)
+{
+    (void)fd;
+    (void)mask;
+    return __wrap_eventfd(0, flags);
+}
+
+int __wrap_sigprocmask(int how, const sigset_t *set, sigset_t *old)
+{
+    (void)how;
+    (void)set;
+    (void)old;
+    return 0;
+}
+
+/* ---- sockets ---- */
+
+int __wrap_socket(int domain, int type, int protocol);
+int __wrap_connect(int fd, const struct sockaddr *address, socklen_t bytes);
+int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *bytes, int flags);
+int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *bytes);
+int __wrap_shutdown(int fd, int how);
+ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags);
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags);
+ssize_t __wrap_recv(int fd, void *buffer, size_t bytes, int flags);
+
+int __wrap_socket(int domain, int type, int protocol)
+{
+    (void)type;
+    (void)protocol;
+    baton_assert(domain == AF_UNIX);
+    return is_in_vain() ? fail(-EMFILE) : fd_new(FD_SOCKET, life_current());
+}
+
+int __wrap_connect(int fd, const struct sockaddr *address, socklen_t bytes)
+{
+    const struct sockaddr_un *at = (const struct sockaddr_un *)(const void *)address;
+    sim_fd *one = fd_of(fd);
+    (void)bytes;
+    int r = is_in_vain() ? -ECONNREFUSED : network_connect(one->life, at->sun_path, &one->end);
+    return r < 0 ? fail(r) : 0;
+}
+
+int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *bytes, int flags)
+{
+    const sim_fd *one = fd_of(fd);
+    void *end = NULL;
+    (void)address;
+    (void)bytes;
+    (void)flags;
+    if (one == NULL || one->kind != FD_LISTENER || is_in_vain())
+        return fail(-EBADF);
+    if (network_accept(one->end, &end) == 0)
+        return fail(-EAGAIN);
+    const int accepted = fd_new(FD_SOCKET, life_current());
+    fd_of(accepted)->end = end;
+    return accepted;
+}
+
+int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *bytes)
+{
+    struct ucred peer = {.pid = 7, .uid = geteuid(), .gid = getegid()};
+    (void)fd;
+    if (level != SOL_SOCKET || name != SO_PEERCRED || *bytes < sizeof(peer))
+        return fail(-EINVAL);
+    memcpy(value, &peer, sizeof(peer));
+    return 0;
+}
+
+int __wrap_shutdown(int fd, int how)
+{
+    (void)how; /* close follows */
+    (void)fd;
+    return 0;
+}
+
+static ssize_t answer(ssize_t r)
+{
+    return r < 0 ? fail((int)r) : r;
+}
+
+ssize_t __wrap_recv(int fd, void *buffer, size_t bytes, int flags)
+{
+    const sim_fd *one = fd_of(fd);
+    if (one == NULL || one->end == NULL)
+        return fail(-ENOTCONN);
+    return is_in_vain() ? 0
+                        : answer(network_read(one->end, buffer, bytes, (flags & MSG_PEEK) != 0));
+}
+
+ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags)
+{
+    message->msg_controllen = 0;
+    message->msg_flags = 0;
+    return __wrap_recv(fd, message->msg_iov[0].iov_base, message->msg_iov[0].iov_len, flags);
+}
+
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    const sim_fd *one = fd_of(fd);
+    ssize_t sent = 0;
+    (void)flags;
+    if (one == NULL || one->end == NULL || is_in_vain())
+        return fail(-EPIPE);
+    for (size_t i = 0; i < message->msg_iovlen; i++) {
+        const struct iovec *part = &message->msg_iov[i];
+        const ssize_t n = network_write(one->end, part->iov_base, part->iov_len);
+        if (n < 0)
+            return sent > 0 ? sent : fail((int)n);
+        sent += n;
+        if ((size_t)n < part->iov_len)
+            break;
+    }
+    return sent;
+}
+
+/* drain/control_socket.c's part: the name is bound once. */
+int baton_control_socket_open(baton_control_socket *socket, const char *path, baton_error *error)
+{
+    *socket = (baton_control_socket){.lock_fd = -1, .fd = -1};
+    const int fd = is_in_vain() ? -EIO : network_listen(life_current(), path);
+    if (fd < 0)
+        return baton_error_set(error, fd, path, NULL, NULL);
+    socket->fd = fd;
+    return 0;
+}
+
+void baton_control_socket_close(baton_control_socket *socket)
+{
+    if (socket->fd >= 0)
+        (void)__wrap_close(socket->fd);
+    socket->fd = -1;
+}
+
+/* ---- waiting ---- */
+
+int __wrap_poll(struct pollfd *wanted, nfds_t count, int timeout_ms);
+
+typedef struct {
+    struct pollfd *wanted;
+    nfds_t count;
+} polling;
+
+static int look(const polling *self)
+{
+    int found = 0;
+    for (nfds_t i = 0; i < self->count; i++) {
+        struct pollfd *one = &self->wanted[i];
+        const sim_fd *fd = fd_of(one->fd);
+        one->revents = 0;
+        if (fd == NULL)
+            continue;
+        if ((one->events & POLLIN) != 0 && fd_is_readable(fd))
+            one->revents |= POLLIN;
+        if (fd->kind == FD_SOCKET && fd->end != NULL) {
+            if ((one->events & POLLOUT) != 0 && network_can_write(fd->end))
+                one->revents |= POLLOUT;
+            if (network_is_hung_up(fd->end))
+                one->revents |= (short)(POLLHUP | (one->events & POLLRDHUP));
+        }
+        found += one->revents != 0;
+    }
+    return found;
+}
+
+static bool polled(void *context)
+{
+    return look(context) > 0;
+}
+
+int __wrap_poll(struct pollfd *wanted, nfds_t count, int timeout_ms)
+{
+    polling self = {wanted, count};
+    if (look(&self) == 0 && timeout_ms != 0)
+        fiber_wait(polled, &self,
+                   timeout_ms < 0 ? UINT64_MAX
+                                  : world_now(life_current()->w) + (uint64_t)timeout_ms * MS);
+    return look(&self);
+}
+
+int __wrap_nanosleep(const struct timespec *wanted, struct timespec *ret_left);
+int __wrap_nanosleep(const struct timespec *wanted, struct timespec *ret_left)
+{
+    (void)ret_left;
+    const uint64_t ns = (uint64_t)wanted->tv_sec * 1000 * MS + (uint64_t)wanted->tv_nsec;
+    if (fiber_current() != NULL)
+        fiber_sleep(ns);
+    return 0;
+}
+
+/* ---- the engine's loop ---- */
+
+typedef struct {
+    int fd;
+    uint32_t events;
+    baton_watch watch;
+    void *context;
+} loop_watch;
+
+static bool is_due(const loop_watch *one)
+{
+    const sim_fd *fd = one->watch != NULL ? fd_of(one->fd) : NULL;
+    return fd != NULL &&
+           (((one->events & EPOLLIN) != 0 && fd_is_readable(fd)) ||
+            ((one->events & EPOLLOUT) != 0 && fd->end != NULL && network_can_write(fd->end)));
+}
+
+int __wrap_baton_loop_init(baton_loop *loop);
+void __wrap_baton_loop_fini(baton_loop *loop);
+int __wrap_baton_loop_watch_fd(baton_loop *loop, int fd, uint32_t events, baton_watch watch,
+                               void *context);
+void __wrap_baton_loop_unwatch_fd(baton_loop *loop, int fd);
+int __wrap_baton_loop_turn(baton_loop *loop, uint64_t timeout_ns);
+
+static loop_watch *watches_of(const baton_loop *loop)
+{
+    return (loop_watch *)(void *)loop->watches;
+}
+
+int __wrap_baton_loop_init(baton_loop *loop)
+{
+    *loop = (baton_loop){.epoll_fd = -1, .watches = calloc(WATCHES_MAX, sizeof(loop_watch))};
+    return loop->watches != NULL ? 0 : -ENOMEM;
+}
+
+void __wrap_baton_loop_fini(baton_loop *loop)
+{
+    free(loop->watches);
+    *loop = (baton_loop){.epoll_fd = -1};
+}
+
+void __wrap_baton_loop_unwatch_fd(baton_loop *loop, int fd)
+{
+    loop_watch *watches = watches_of(loop);
+    for (uint32_t i = 0; watches != NULL && i < WATCHES_MAX; i++)
+        if (watches[i].watch != NULL && watches[i].fd == fd)
+            watches[i].watch = NULL;
+}
+
+int __wrap_baton_loop_watch_fd(baton_loop *loop, int fd, uint32_t events, baton_watch watch,
+                               void *context)
+{
+    loop_watch *watches = watches_of(loop);
+    __wrap_baton_loop_unwatch_fd(loop, fd);
+    for (uint32_t i = 0; i < WATCHES_MAX; i++)
+        if (watches[i].watch == NULL) {
+            watches[i] = (loop_watch){fd, events, watch, context};
+            return 0;
+        }
+    return -ENOMEM;
+}
+
+static bool loop_is_ready(void *context)
+{
+    const loop_watch *watches = watches_of(context);
+    for (uint32_t i = 0; i < WATCHES_MAX; i++) {
+        const sim_fd *fd = watches[i].watch != NULL ? fd_of(watches[i].fd) : NULL;
+        if (is_due(&watches[i]) || (fd != NULL && fd->life != NULL && fd->life->kicked))
+            return true;
+    }
+    return false;
+}
+
+int __wrap_baton_loop_turn(baton_loop *loop, uint64_t timeout_ns)
+{
+    sim_life *life = life_current();
+    loop_watch *watches = watches_of(loop);
+    const uint64_t now = world_now(life->w);
+    fiber_wait(loop_is_ready, loop, timeout_ns > UINT64_MAX - now ? UINT64_MAX : now + timeout_ns);
+    life->kicked = false;
+    if (life_is_dead(life))
+        return -EIO;
+    int ready[WATCHES_MAX];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < WATCHES_MAX; i++)
+        if (is_due(&watches[i]))
+            ready[count++] = (int)i;
+    for (uint32_t i = 0; i < count; i++) {
+        const loop_watch *one = &watches[ready[i]];
+        if (one->watch != NULL)
+            one->watch(one->context, one->fd, one->events);
+    }
+    return 0;
+}
+
+/* ---- threads: fibers, which never wait while they hold a mutex ---- */
+
+int __wrap_pthread_create(pthread_t *ret_thread, const pthread_attr_t *attributes,
+                          void *(*main)(void *), void *argument);
+int __wrap_pthread_join(pthread_t thread, void **ret_result);
+int __wrap_pthread_mutex_lock(pthread_mutex_t *mutex);
+int __wrap_pthread_mutex_unlock(pthread_mutex_t *mutex);
+
+int __wrap_pthread_create(pthread_t *ret_thread, const pthread_attr_t *attributes,
+                          void *(*main)(void *), void *argument)
+{
+    (void)attributes;
+    sim_fiber *fiber = fiber_start(life_current(), main, argument);
+    memcpy(ret_thread, &fiber, sizeof(fiber));
+    return 0;
+}
+
+static bool has_finished(void *context)
+{
+    return ((const sim_fiber *)context)->finished;
+}
+
+int __wrap_pthread_join(pthread_t thread, void **ret_result)
+{
+    sim_fiber *fiber;
+    memcpy(&fiber, &thread, sizeof(fiber));
+    if (!fiber->finished)
+        fiber_wait(has_finished, fiber, UINT64_MAX);
+    if (!fiber->finished) /* the process is dead: nothing waits in it any more */
+        fiber_resume(fiber);
+    baton_assert(fiber->finished);
+    if (ret_result != NULL)
+        *ret_result = fiber->result;
+    fiber_free(fiber);
+    return 0;
+}
+
+int __wrap_pthread_mutex_lock(pthread_mutex_t *mutex)
+{
+    (void)mutex;
+    return 0;
+}
+
+int __wrap_pthread_mutex_unlock(pthread_mutex_t *mutex)
+{
+    (void)mutex;
+    return 0;
+}
+
+/* ---- the rest ---- */
+
+static baton_sim *current_sim;
+static baton_sim_process *current_process;
+static sim_random chance;
+
+void wrap_become(baton_sim *sim, baton_sim_process *process)
+{
+    current_sim = sim;
+    current_process = process;
+}
+
+baton_sim *wrap_sim(void)
+{
+    return current_sim;
+}
+
+baton_sim_process *wrap_process(void)
+{
+    return current_process;
+}
+
+void wrap_seed(uint64_t seed)
+{
+    chance.state = ~seed;
+}
+
+ssize_t __wrap_getrandom(void *buffer, size_t bytes, unsigned flags);
+ssize_t __wrap_getrandom(void *buffer, size_t bytes, unsigned flags)
+{
+    uint8_t *to = buffer;
+    (void)flags;
+    for (size_t i = 0; i < bytes; i++)
+        to[i] = (uint8_t)sim_random_next(&chance);
+    return (ssize_t)bytes;
+}
+
+const baton_clock *__real_baton_clock_system(void);
+const baton_clock *__wrap_baton_clock_system(void);
+pid_t __wrap_fork(void);
+pid_t __wrap_getpid(void);
+void __real_baton_log_set_sink(baton_log_sink sink, void *context, baton_log_level level);
+void __wrap_baton_log_set_sink(baton_log_sink sink, void *context, baton_log_level level);
+
+const baton_clock *__wrap_baton_clock_system(void)
+{
+    const sim_life *life = life_current();
+    return life != NULL ? baton_sim_clock(life->w->sim) : __real_baton_clock_system();
+}
+
+pid_t __wrap_fork(void)
+{
+    return fail(-EAGAIN);
+}
+
+/* As in a container: every process has the same number. */
+pid_t __wrap_getpid(void)
+{
+    return 7;
+}
+
+void __wrap_baton_log_set_sink(baton_log_sink sink, void *context, baton_log_level level)
+{
+    if (fiber_current() == NULL)
+        __real_baton_log_set_sink(sink, context, level);
+}
