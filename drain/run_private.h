@@ -38,6 +38,9 @@ typedef struct {
     uint64_t started_ns;
 } service_run;
 
+/* run_open.c: run->engine, run->place, run->partner; run->following: it is a standby, or run->undecided. */
+BATON_MUST_USE int baton_run_open_engine(service_run *run, const baton_engine_hooks *hooks,
+                                         baton_error *error);
 /* run_control.c */
 extern const baton_control_actions baton_run_control_actions; /* without the context */
 extern const baton_drain_actions baton_run_drain_actions;     /* likewise */
