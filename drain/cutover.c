@@ -351,6 +351,8 @@ void baton_cutover_found(baton_cutover *cutover, const baton_doors *doors, baton
     set_actions(cutover);
     set_options(cutover, options, instance, door);
     int r = baton_highest_name(place->directory, &highest_name);
+    if (r == 0)
+        r = baton_is_begun(place->directory, baton_le64_get(record->epoch), &cutover->granted_here);
     cutover->found = true;
     cutover->epoch = baton_le64_get(record->epoch);
     cutover->highest_header = highest_header;

@@ -18,7 +18,8 @@ typedef struct {
     baton_feeder_options feeder_options;
     baton_place *place;
     uint64_t highest_header; /* of this directory: more than epoch when it is not proven */
-    bool found;  /* a start that found a grant, or what follows one (R7): nothing serves here */
+    bool found; /* a start that found a grant, or what follows one (R7): nothing serves here */
+    bool granted_here; /* the term that ends with the record was begun in this directory */
     bool spoilt; /* a later name is burnt here: the record that was found grants nothing any more */
     baton_old_actions actions;
     baton_old old;

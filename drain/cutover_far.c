@@ -78,7 +78,11 @@ void baton_cutover_on_hello(baton_cutover *cutover, const baton_feeder_message *
                                                   sizeof(cutover->peer_nonce)) == 0;
     if (over && peer.highest_header > cutover->highest_header) {
         give_leave(cutover, message->peer_id);
-    } else if (cutover->old.state == BATON_OLD_GRANTED && !named) {
+    } else if (cutover->old.state == BATON_OLD_GRANTED && !named &&
+               (!cutover->found || cutover->granted_here ||
+                baton_le32_get(hello->is_active) == 0)) {
+        /* To the successor's own directory one that may begin yet gives no word: an older one's may be on its
+         * way to it. It gives leave, when it is asked (R7). */
         cutover->word = true;
         cutover->word_names = peer.highest_name;
         memcpy(cutover->peer.nonce, peer.nonce, sizeof(cutover->peer.nonce));

@@ -184,6 +184,7 @@ static void connect_again(baton_follower *follower)
     }
     memset(follower->active_nonce, 0, sizeof(follower->active_nonce));
     baton_follower_hello(follower->target, &hello);
+    hello.is_active = baton_le32_put(follower->deciding ? 2 : 0);
     baton_follower_say(follower, BATON_PEER_HELLO, &hello, sizeof(hello));
 }
 

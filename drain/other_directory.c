@@ -143,6 +143,14 @@ int baton_begun_after(const char *directory, uint64_t from, baton_position *ret_
     return r;
 }
 
+int baton_is_begun(const char *directory, uint64_t epoch, bool *ret_begun)
+{
+    begun_look self = {.from = epoch};
+    int r = each_segment(directory, false, lower_begun, &self);
+    *ret_begun = r == 0 && self.epoch == epoch;
+    return r;
+}
+
 static int flush_segment(void *context, int listing_fd, const char *name)
 {
     const int fd = openat(listing_fd, name, O_RDONLY | O_CLOEXEC);

@@ -11,6 +11,8 @@
 BATON_MUST_USE int baton_highest_name(const char *directory, uint64_t *ret_epoch);
 /* Of those whose header is valid there and names no follower; what was found is flushed first (R9). */
 BATON_MUST_USE int baton_highest_header(const char *directory, uint64_t *ret_epoch);
+/* Does a header of its own, of just this epoch, stand there? */
+BATON_MUST_USE int baton_is_begun(const char *directory, uint64_t epoch, bool *ret_begun);
 /* Where its first term of epoch `from` or above began: the batch before it, and that one's digest. 0, and
  * zeros: there is none. */
 BATON_MUST_USE int baton_begun_after(const char *directory, uint64_t from,

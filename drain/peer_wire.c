@@ -135,7 +135,7 @@ static bool hello_fits(const baton_peer_hello *body)
            is_text(body->version, sizeof(body->version), false) &&
            is_text(body->directory, sizeof(body->directory), false) && body->directory[0] == '/' &&
            is_text(body->address, sizeof(body->address), true) &&
-           baton_le32_get(body->is_active) <= 1 && all_zero(body->zero, 4) &&
+           baton_le32_get(body->is_active) <= 2 && all_zero(body->zero, 4) &&
            is_text(body->at.host, sizeof(body->at.host), true);
 }
 

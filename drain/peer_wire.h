@@ -89,7 +89,7 @@ typedef struct {
     baton_le64 highest_name; /* epoch of the last segment name in it */
     baton_position_wire durable;
     baton_le64 applied_seq;
-    baton_le32 is_active; /* 0 or 1: it takes orders, and would if it were asked */
+    baton_le32 is_active; /* 0: it follows; 1: it serves; 2: it may begin a term yet (R7) */
     uint8_t zero[4];
     baton_peer_place at;
 } baton_peer_hello;
