@@ -357,39 +357,6 @@ class Deaths(HandoverCase):
         self.wait_phase(follower, "running")
         self.assertEqual(self.client().add(1, 1), "3 1 3")
 
-    def test_new_dies_serving_and_the_old_one_is_its_standby(self):
-        """Its header stands, nothing is proven, and the other side lives: that one is asked, and says that it follows (R7)."""
-        self.old = self.run_toy(self.data, "--after-handover", "standby")
-        self.wait_phase(self.old, "running")
-        self.client().add(1, 1)
-        self.new = self.standby(env={"TOY_DIE_IN": "serving"})
-        self.asked = self.handover(self.data)
-        self.assertEqual(self.new.wait(), -signal.SIGKILL)
-        again = self.run_toy(self.other, program=TOY_NEXT)
-        self.wait_phase(again, "running")
-        self.wait_level(self.old, self.other)
-        self.assertEqual(self.client().add(1, 1), "2 1 2")
-        self.assert_one_journal(self.data, self.other)
-
-    def test_new_dies_taking_and_gives_its_word(self):
-        """A restarted standby holds the lock, and the grant does not name it: the old one goes on (M11)."""
-        self.old = self.run_toy(self.data, env={"TOY_STOP_IN": "granted"})
-        self.wait_phase(self.old, "running")
-        self.client().add(1, 1)
-        self.new = self.standby(env={"TOY_DIE_IN": "taking"})
-        asked = self.spawn(process.program("baton"), "service", "handover", str(self.data))
-        self.assertEqual(self.new.wait(), -signal.SIGKILL)
-        wait_until(lambda: stopped(self.old), "the old one to stand still")
-        again = self.run_toy(self.other, program=TOY_NEXT, standby_of=self.data)
-        wait_until(lambda: self.status_of(self.other), "the standby")
-        self.old.send(signal.SIGCONT)
-        self.wait_level(again, self.data)
-        self.assertEqual(self.status_of(self.data)["epoch"], 3)
-        self.assertIn("handover.word", self.old.err())
-        self.assertEqual(asked.wait(), 1)
-        self.assertEqual(self.client().add(1, 1), "2 1 2")
-        self.assert_one_journal(self.data, self.other)
-
     def test_new_dies_serving(self):
         """Its header is durable: the old one is fenced, and the new one's directory starts by itself."""
         self.begin(new_env={"TOY_DIE_IN": "serving"})

