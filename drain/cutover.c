@@ -11,10 +11,11 @@
 
 #include "drain/other_directory.h"
 
-#define PREPARE_NS UINT64_C(5000000000)
-#define LOOK_NS    UINT64_C(20000000)
-#define LAG_SHARE  16u /* of the gap, that the standby may be behind when it begins */
-#define SENT_SHARE 2u  /* of the gap, for clients that are slow to take their answers */
+#define PREPARE_NS        UINT64_C(5000000000)
+#define LOOK_NS           UINT64_C(20000000)
+#define LAG_SHARE         16u /* of the gap, that the standby may be behind when it begins */
+#define MESSAGES_PER_TURN 16u
+#define SENT_SHARE        2u /* of the gap, for clients that are slow to take their answers */
 
 static uint64_t now_ns(void *context)
 {
@@ -146,7 +147,8 @@ static void old_resume(void *context, baton_old_state from, const baton_error *w
     baton_cutover *cutover = context;
     const baton_peer_refusal body = baton_peer_refusal_put(why->status, why->why, why->todo);
     baton_error error = {0};
-    (void)send_to(cutover, BATON_PEER_ABORT, &body, sizeof(body));
+    if (!send_to(cutover, BATON_PEER_ABORT, &body, sizeof(body))) /* a cut says the same */
+        baton_feeder_drop(cutover->feeder, cutover->peer_id, "it takes nothing");
     baton_log(WARN, "handover.resumed", BATON_LOG_TEXT("from", baton_old_state_name(from)),
               BATON_LOG_TEXT("why", why->why), BATON_LOG_TEXT("todo", why->todo));
     if (from == BATON_OLD_PREPARING)
@@ -255,7 +257,9 @@ static void on_feeder(void *context, int fd, uint32_t events)
     baton_feeder_message message;
     (void)fd;
     (void)events;
-    while (baton_feeder_next(cutover->feeder, &message)) {
+    /* A turn is bounded: the rest comes in the next one. */
+    for (uint32_t i = 0; i < MESSAGES_PER_TURN && baton_feeder_next(cutover->feeder, &message);
+         i++) {
         on_message(cutover, &message);
         (void)baton_old_step(&cutover->old);
     }
@@ -293,6 +297,10 @@ void baton_cutover_open_feeder(baton_cutover *cutover)
     }
     cutover->feeder_options.undecided = cutover->found;
     cutover->feeder_options.journal_id = baton_engine_journal_id(cutover->engine);
+    cutover->feeder_options.end_seq = baton_engine_applied_seq(cutover->engine);
+    cutover->feeder_options.fingerprint = (baton_peer_hello){.is_active = baton_le32_put(1)};
+    baton_fingerprint_put(&cutover->feeder_options.fingerprint, cutover->doors->service,
+                          cutover->engine);
     int r = baton_feeder_open(&cutover->feeder_options, &cutover->feeder, &error);
     if (r == 0)
         r = baton_engine_watch(cutover->engine, baton_feeder_fd(cutover->feeder), EPOLLIN,
@@ -314,12 +322,14 @@ void baton_cutover_close_feeder(baton_cutover *cutover)
 }
 
 static void set_options(baton_cutover *cutover, const baton_run_options *options,
-                        const baton_instance *instance, baton_peer_door *door)
+                        const baton_instance *instance, baton_peer_door *door,
+                        baton_peer_faults *faults)
 {
     cutover->feeder_options = (baton_feeder_options){
         .place = cutover->place,
         .journal_directory = baton_engine_journal_directory(cutover->engine),
-        .service = cutover->doors->service,
+        .compatible = &options->compatible,
+        .faults = faults,
         .backend = options->engine.backend,
         .door = door,
         .security = &options->peer_security,
@@ -329,27 +339,27 @@ static void set_options(baton_cutover *cutover, const baton_run_options *options
 
 void baton_cutover_open(baton_cutover *cutover, const baton_doors *doors, baton_engine *engine,
                         const baton_run_options *options, const baton_instance *instance,
-                        baton_place *place, baton_peer_door *door)
+                        baton_place *place, baton_peer_door *door, baton_peer_faults *faults)
 {
     *cutover = (baton_cutover){.doors = doors, .engine = engine, .place = place};
     set_actions(cutover);
     (void)baton_partner_read(place->directory, &cutover->peer);
     if (options->engine.mode != BATON_MODE_DURABLE)
         return; /* what it calls durable proves nothing to another one */
-    set_options(cutover, options, instance, door);
+    set_options(cutover, options, instance, door, faults);
     baton_cutover_open_feeder(cutover);
 }
 
 void baton_cutover_found(baton_cutover *cutover, const baton_doors *doors, baton_engine *engine,
                          const baton_run_options *options, const baton_instance *instance,
-                         baton_place *place, baton_peer_door *door, const baton_partner *partner,
-                         uint64_t highest_header)
+                         baton_place *place, baton_peer_door *door, baton_peer_faults *faults,
+                         const baton_partner *partner, uint64_t highest_header)
 {
     const baton_handover_wire *record = &baton_engine_facts(engine)->handover;
     uint64_t highest_name = highest_header;
     *cutover = (baton_cutover){.doors = doors, .engine = engine, .place = place, .peer = *partner};
     set_actions(cutover);
-    set_options(cutover, options, instance, door);
+    set_options(cutover, options, instance, door, faults);
     int r = baton_highest_name(place->directory, &highest_name);
     if (r == 0)
         r = baton_is_begun(place->directory, baton_le64_get(record->epoch), &cutover->granted_here);
@@ -446,13 +456,27 @@ void baton_cutover_abort(baton_cutover *cutover, const baton_error *why)
         baton_old_on_abort(&cutover->old, why);
 }
 
+/* Who connects is judged by what is here now: after a finalize, too. */
+static void tell_feeder(baton_cutover *cutover)
+{
+    const uint32_t schema = baton_engine_schema(cutover->engine);
+    baton_feeder_set_end(cutover->feeder, baton_engine_applied_seq(cutover->engine));
+    if (schema == cutover->schema)
+        return;
+    cutover->schema = schema;
+    baton_feeder_set_schema(cutover->feeder, schema,
+                            baton_engine_facts(cutover->engine)->finalized_schema);
+}
+
 int baton_cutover_turn(baton_cutover *cutover, uint64_t *ret_sleep_ns, baton_error *error)
 {
     *ret_sleep_ns = UINT64_MAX;
     if (cutover->engine == NULL)
         return 0;
-    if (cutover->feeder != NULL)
+    if (cutover->feeder != NULL) {
+        tell_feeder(cutover);
         baton_feeder_wake(cutover->feeder);
+    }
     *ret_sleep_ns = baton_old_step(&cutover->old);
     int r = baton_cutover_fall_back(cutover, error);
     if (r < 0)

@@ -21,6 +21,7 @@ typedef struct {
     bool found; /* a start that found a grant, or what follows one (R7): nothing serves here */
     bool granted_here; /* the term that ends with the record was begun in this directory */
     bool spoilt; /* a later name is burnt here: the record that was found grants nothing any more */
+    uint32_t schema; /* that the feeder knows */
     baton_old_actions actions;
     baton_old old;
     uint64_t peer_id;
@@ -52,13 +53,13 @@ typedef struct {
  * they may by TCP, as long as the cutover lives. */
 void baton_cutover_open(baton_cutover *cutover, const baton_doors *doors, baton_engine *engine,
                         const baton_run_options *options, const baton_instance *instance,
-                        baton_place *place, baton_peer_door *door);
+                        baton_place *place, baton_peer_door *door, baton_peer_faults *faults);
 /* Instead, for a start that may not begin a term by itself (R7): the engine is a standby, whose directory
  * has this highest header. partner: as baton_partner_read. */
 void baton_cutover_found(baton_cutover *cutover, const baton_doors *doors, baton_engine *engine,
                          const baton_run_options *options, const baton_instance *instance,
-                         baton_place *place, baton_peer_door *door, const baton_partner *partner,
-                         uint64_t highest_header);
+                         baton_place *place, baton_peer_door *door, baton_peer_faults *faults,
+                         const baton_partner *partner, uint64_t highest_header);
 /* Begin: to is a nonce's text, or NULL when there is one standby only. Refused: BATON_E_REFUSED,
  * BATON_E_NOT_FOUND, BATON_E_LAGGING, ... */
 BATON_MUST_USE int baton_cutover_begin(baton_cutover *cutover, const char *to, uint64_t max_gap_ns,

@@ -43,9 +43,11 @@ typedef struct baton_follower {
     /* A term was begun here, and is not proven (R7): this one follows whoever serves, and begins anew by the
      * leave of one that is fenced. */
     bool deciding;
-    bool asking;    /* and has said HELLO to one that does not serve */
-    bool held_back; /* the journal has no room for the batch that is shown */
-    bool more;      /* a turn took as much as a turn may */
+    bool asking; /* and has said HELLO to one that does not serve */
+    uint64_t connected_ns;
+    uint32_t protocol; /* that both speak */
+    bool held_back;    /* the journal has no room for the batch that is shown */
+    bool more;         /* a turn took as much as a turn may */
     bool ever_followed;
     uint64_t following_since_ns;
     uint64_t prepared_epoch; /* for which the first segment of a term is ready; 0: none */
@@ -56,6 +58,7 @@ typedef struct baton_follower {
     baton_position told; /* in it */
     uint64_t told_seq;
     uint8_t active_nonce[BATON_PEER_NONCE_BYTES];
+    uint64_t active_epoch; /* of its welcome */
     char active_version[32];
     baton_partner active; /* as its last welcome said */
     uint64_t seen_epoch;  /* the highest that any active spoke of: a lower one is refused */
@@ -88,6 +91,9 @@ void baton_follower_say(baton_follower *follower, baton_peer_type type, const vo
 void baton_follower_hear(baton_follower *follower); /* all that has come, as far as a turn goes */
 void baton_follower_cut(baton_follower *follower, const baton_error *why);
 void baton_follower_cut_for(baton_follower *follower, int status, const char *why);
+/* What came is not to be gone on with: counted, and the active is told. */
+void baton_follower_refuse(baton_follower *follower, baton_peer_fault fault,
+                           const baton_error *why);
 /* This process is of no use any more. */
 void baton_follower_fail(baton_follower *follower, int status, const baton_error *why);
 void baton_follower_drop_passed(baton_follower *follower);

@@ -68,7 +68,7 @@ static int say(baton_herald *herald, baton_peer_channel *channel)
                               .journal_id = herald->options.journal_id};
     int r;
     memcpy(names.from, herald->options.target.nonce, sizeof(names.from));
-    baton_follower_hello(&herald->options.target, &hello);
+    baton_follower_hello(&herald->options.target, NULL, &hello);
     hello.is_active = baton_le32_put(1);
     hello.at = baton_place_put_active(herald->options.target.place, herald->options.epoch);
     baton_peer_put(&out, BATON_PEER_HELLO, &names, &hello, sizeof(hello));

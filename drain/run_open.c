@@ -6,13 +6,20 @@
 #include <string.h>
 #include <sys/stat.h>
 
+int baton_run_aim(service_run *run, const char *standby_of, baton_error *error)
+{
+    int r = baton_follower_target_init(&run->target, standby_of, &run->place, run->doors->service,
+                                       run->instance.nonce, &run->options->peer_security, error);
+    run->target.compatible = &run->options->compatible;
+    run->target.faults = &run->faults;
+    return r;
+}
+
 /* Whom to follow, and what to begin with, before the engine opens. */
 static int find_active(service_run *run, baton_engine_options *options, baton_error *error)
 {
     baton_digest root;
-    int r = baton_follower_target_init(&run->target, run->options->standby_of, &run->place,
-                                       run->doors->service, run->instance.nonce,
-                                       &run->options->peer_security, error);
+    int r = baton_run_aim(run, run->options->standby_of, error);
     if (r == 0)
         r = baton_bootstrap(&run->target, &root, error);
     if (r < 0)

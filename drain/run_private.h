@@ -19,6 +19,7 @@ typedef struct {
     baton_drain_actions drain_actions;
     baton_drain_plan plan;
     baton_last_resort last_resort;
+    baton_peer_faults faults;
     baton_cutover cutover;    /* while it is the active */
     baton_follower *follower; /* NULL: it never was a standby */
     baton_follower_target target;
@@ -38,6 +39,8 @@ typedef struct {
     uint64_t started_ns;
 } service_run;
 
+/* Whom to follow from here on. */
+BATON_MUST_USE int baton_run_aim(service_run *run, const char *standby_of, baton_error *error);
 /* run_open.c: run->engine, run->place, run->partner; run->following: it is a standby, or run->undecided. */
 BATON_MUST_USE int baton_run_open_engine(service_run *run, const baton_engine_hooks *hooks,
                                          baton_error *error);
@@ -45,3 +48,4 @@ BATON_MUST_USE int baton_run_open_engine(service_run *run, const baton_engine_ho
 extern const baton_control_actions baton_run_control_actions; /* without the context */
 extern const baton_drain_actions baton_run_drain_actions;     /* likewise */
 void baton_run_begin_drain(service_run *run, const char *because);
+void baton_run_tell_drained(const service_run *run);

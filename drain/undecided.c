@@ -204,14 +204,13 @@ int baton_undecided_start(service_run *run, baton_error *error)
         r = baton_flush_journal(run->place.directory); /* R9: what is found is acted on */
     if (r < 0)
         return baton_error_set(error, r, "decide who serves", NULL, "look at the directory");
-    r = baton_follower_target_init(&run->target, where, &run->place, run->doors->service,
-                                   run->instance.nonce, &run->options->peer_security, error);
+    r = baton_run_aim(run, where, error);
     if (r < 0)
         return r;
     if (granted && header >= baton_le64_get(record->epoch)) {
         baton_cutover_found(&run->cutover, run->doors, run->engine, run->options, &run->instance,
-                            &run->place, run->door.fd >= 0 ? &run->door : NULL, &run->partner,
-                            header);
+                            &run->place, run->door.fd >= 0 ? &run->door : NULL, &run->faults,
+                            &run->partner, header);
         run->follower->deciding = true;
     }
     return 0;
@@ -223,8 +222,7 @@ static int give_way(service_run *run, baton_error *error)
     const baton_cutover *cutover = &run->cutover;
     const baton_partner *by = cutover->higher_epoch != 0 ? &cutover->higher : &cutover->peer;
     const char *where = by->address[0] != '\0' ? by->address : by->directory;
-    int r = baton_follower_target_init(&run->target, where, &run->place, run->doors->service,
-                                       run->instance.nonce, &run->options->peer_security, error);
+    int r = baton_run_aim(run, where, error);
     if (r < 0)
         return r;
     baton_cutover_close(&run->cutover);
