@@ -145,22 +145,31 @@ static int start_program(service_run *run, const baton_passed *passed, baton_err
     if (r < 0)
         return r;
     baton_connections_hand_on(&passed->connections, program, run->doors->context);
-    baton_cutover_open(&run->cutover, run->doors, run->engine, run->options, &run->instance,
-                       run->door.fd >= 0 ? &run->door : NULL, &run->faults);
     return 0;
 }
 
-/* The standby is the active now. */
+static void let_follow(service_run *run)
+{
+    baton_cutover_open(&run->cutover, run->doors, run->engine, run->options, &run->instance,
+                       run->door.fd >= 0 ? &run->door : NULL, &run->faults);
+    run->to_let_follow = false;
+}
+
+/* The standby is the active now. Its clients come first, who wait for an answer: that it may be
+ * followed, and is ready, comes after the turn that takes their orders. */
 static int promoted(void *context, const baton_passed *passed, baton_error *error)
 {
     service_run *run = context;
     run->following = false;
-    int r = start_program(run, passed, error);
-    if (r < 0)
-        return r;
+    run->to_let_follow = true;
+    return start_program(run, passed, error);
+}
+
+static void finish_promotion(service_run *run)
+{
+    let_follow(run);
     baton_engine_note_ready(run->engine, run->hydrate.total_ns);
     tell_ready(run);
-    return 0;
 }
 
 static int aim(service_run *run, const char *standby_of, baton_error *error)
@@ -196,8 +205,6 @@ static int start_following(service_run *run, baton_error *error)
     run->follower = calloc(1, sizeof(*run->follower));
     if (run->follower == NULL)
         return baton_error_set(error, -ENOMEM, "follow", NULL, "give the process more memory");
-    if (run->doors->program->take_connections != NULL)
-        baton_connections_make_room();
     run->follower->promoted = promoted;
     run->follower->context = run;
     baton_log(INFO, "service.standby", BATON_LOG_TEXT("of", run->target.active.text),
@@ -237,7 +244,8 @@ static int start(service_run *run, baton_error *error)
     actions.context = run;
     options.on_progress = baton_hydrating_progress;
     options.progress_context = &run->hydrating;
-
+    if (run->doors->program->give_connections != NULL)
+        baton_connections_make_room();
     int r = baton_hydrating_begin(&run->hydrating, run->options->control_path, &run->instance,
                                   &actions);
     if (r < 0)
@@ -263,8 +271,12 @@ static int start(service_run *run, baton_error *error)
     r = baton_hydrating_serve(&run->hydrating, run->engine, &run->control, error);
     if (r < 0)
         return r;
-    return run->following ? start_following(run, error)
-                          : start_program(run, &(baton_passed){.listeners_count = 0}, error);
+    if (run->following)
+        return start_following(run, error);
+    r = start_program(run, &(baton_passed){.listeners_count = 0}, error);
+    if (r == 0)
+        let_follow(run);
+    return r;
 }
 
 /* What comes from the other instance, after a turn. */
@@ -346,6 +358,8 @@ static int serve(service_run *run, baton_error *error)
             if (run->plan.status < 0)
                 return r;
         }
+        if (run->to_let_follow && r == 0)
+            finish_promotion(run);
     }
 }
 
