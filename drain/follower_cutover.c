@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/breakable.h"
 #include "drain/partner.h"
 
 /* The term that it follows has ended with a grant to this very process. */
@@ -83,7 +84,10 @@ static int new_promote(void *context, baton_error *error)
 {
     baton_follower *follower = context;
     const baton_handover_wire *handover = &baton_engine_facts(follower->engine)->handover;
-    return baton_engine_promote(follower->engine, baton_le64_get(handover->epoch) + 1, error);
+    uint64_t ended = baton_le64_get(handover->epoch);
+    if (BATON_BREAK(ACT_EARLY))
+        ended = follower->cutover.offer.position.epoch;
+    return baton_engine_promote(follower->engine, ended + 1, error);
 }
 
 static void new_taken(void *context)
