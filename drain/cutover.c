@@ -12,10 +12,11 @@
 #include "drain/other_directory.h"
 #include "drain/partner.h"
 
-#define PREPARE_NS UINT64_C(5000000000)
-#define LOOK_NS    UINT64_C(20000000)
-#define LAG_SHARE  16u /* of the gap, that the standby may be behind when it begins */
-#define SENT_SHARE 2u  /* of the gap, for clients that are slow to take their answers */
+#define PREPARE_NS        UINT64_C(5000000000)
+#define LOOK_NS           UINT64_C(20000000)
+#define LAG_SHARE         16u /* of the gap, that the standby may be behind when it begins */
+#define MESSAGES_PER_TURN 16u
+#define SENT_SHARE        2u /* of the gap, for clients that are slow to take their answers */
 
 static uint64_t now_ns(void *context)
 {
@@ -147,7 +148,8 @@ static void old_resume(void *context, baton_old_state from, const baton_error *w
     baton_cutover *cutover = context;
     const baton_peer_refusal body = baton_peer_refusal_put(why->status, why->why, why->todo);
     baton_error error = {0};
-    (void)send_to(cutover, BATON_PEER_ABORT, &body, sizeof(body));
+    if (!send_to(cutover, BATON_PEER_ABORT, &body, sizeof(body))) /* a cut says the same */
+        baton_feeder_drop(cutover->feeder, cutover->peer_id, "it takes nothing");
     baton_log(WARN, "handover.resumed", BATON_LOG_TEXT("from", baton_old_state_name(from)),
               BATON_LOG_TEXT("why", why->why), BATON_LOG_TEXT("todo", why->todo));
     if (from == BATON_OLD_PREPARING)
@@ -242,7 +244,9 @@ static void on_feeder(void *context, int fd, uint32_t events)
     baton_feeder_message message;
     (void)fd;
     (void)events;
-    while (baton_feeder_next(cutover->feeder, &message)) {
+    /* A turn is bounded: the rest comes in the next one. */
+    for (uint32_t i = 0; i < MESSAGES_PER_TURN && baton_feeder_next(cutover->feeder, &message);
+         i++) {
         on_message(cutover, &message);
         (void)baton_old_step(&cutover->old);
     }
@@ -275,6 +279,10 @@ static void open_feeder(baton_cutover *cutover)
     baton_error error = {0};
     cutover->epoch = cutover->feeder_options.epoch = baton_engine_epoch(cutover->engine);
     cutover->feeder_options.journal_id = baton_engine_journal_id(cutover->engine);
+    cutover->feeder_options.end_seq = baton_engine_applied_seq(cutover->engine);
+    cutover->feeder_options.fingerprint = (baton_peer_hello){.is_active = baton_le32_put(1)};
+    baton_fingerprint_put(&cutover->feeder_options.fingerprint, cutover->doors->service,
+                          cutover->engine);
     int r = baton_feeder_open(&cutover->feeder_options, &cutover->feeder, &error);
     if (r == 0)
         r = baton_engine_watch(cutover->engine, baton_feeder_fd(cutover->feeder), EPOLLIN,
@@ -297,7 +305,7 @@ static void close_feeder(baton_cutover *cutover)
 
 void baton_cutover_open(baton_cutover *cutover, const baton_doors *doors, baton_engine *engine,
                         const baton_run_options *options, const baton_instance *instance,
-                        baton_peer_door *door)
+                        baton_peer_door *door, baton_peer_faults *faults)
 {
     *cutover = (baton_cutover){.doors = doors, .engine = engine};
     set_actions(cutover);
@@ -312,7 +320,8 @@ void baton_cutover_open(baton_cutover *cutover, const baton_doors *doors, baton_
     cutover->feeder_options = (baton_feeder_options){
         .directory = cutover->directory,
         .journal_directory = baton_engine_journal_directory(engine),
-        .service = doors->service,
+        .compatible = &options->compatible,
+        .faults = faults,
         .backend = options->engine.backend,
         .door = door,
         .security = &options->peer_security,
@@ -451,13 +460,27 @@ static int look_for_successor(baton_cutover *cutover, baton_error *error)
                : 0;
 }
 
+/* Who connects is judged by what is here now: after a finalize, too. */
+static void tell_feeder(baton_cutover *cutover)
+{
+    const uint32_t schema = baton_engine_schema(cutover->engine);
+    baton_feeder_set_end(cutover->feeder, baton_engine_applied_seq(cutover->engine));
+    if (schema == cutover->schema)
+        return;
+    cutover->schema = schema;
+    baton_feeder_set_schema(cutover->feeder, schema,
+                            baton_engine_facts(cutover->engine)->finalized_schema);
+}
+
 int baton_cutover_turn(baton_cutover *cutover, uint64_t *ret_sleep_ns, baton_error *error)
 {
     *ret_sleep_ns = UINT64_MAX;
     if (cutover->engine == NULL)
         return 0;
-    if (cutover->feeder != NULL)
+    if (cutover->feeder != NULL) {
+        tell_feeder(cutover);
         baton_feeder_wake(cutover->feeder);
+    }
     *ret_sleep_ns = baton_old_step(&cutover->old);
     int r = look_for_successor(cutover, error);
     if (r < 0)

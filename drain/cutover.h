@@ -15,6 +15,7 @@ typedef struct {
     uint64_t epoch;
     baton_feeder *feeder; /* NULL: nobody can follow */
     baton_feeder_options feeder_options;
+    uint32_t schema; /* that the feeder knows */
     char directory[4096];
     baton_old_actions actions;
     baton_old old;
@@ -38,7 +39,7 @@ typedef struct {
  * they may by TCP, as long as the cutover lives. */
 void baton_cutover_open(baton_cutover *cutover, const baton_doors *doors, baton_engine *engine,
                         const baton_run_options *options, const baton_instance *instance,
-                        baton_peer_door *door);
+                        baton_peer_door *door, baton_peer_faults *faults);
 /* Begin: to is a nonce's text, or NULL when there is one standby only. Refused: BATON_E_REFUSED,
  * BATON_E_NOT_FOUND, BATON_E_LAGGING, ... */
 BATON_MUST_USE int baton_cutover_begin(baton_cutover *cutover, const char *to, uint64_t max_gap_ns,

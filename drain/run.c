@@ -145,31 +145,48 @@ static int start_program(service_run *run, const baton_passed *passed, baton_err
     if (r < 0)
         return r;
     baton_connections_hand_on(&passed->connections, program, run->doors->context);
-    baton_cutover_open(&run->cutover, run->doors, run->engine, run->options, &run->instance,
-                       run->door.fd >= 0 ? &run->door : NULL);
     return 0;
 }
 
-/* The standby is the active now. */
+static void let_follow(service_run *run)
+{
+    baton_cutover_open(&run->cutover, run->doors, run->engine, run->options, &run->instance,
+                       run->door.fd >= 0 ? &run->door : NULL, &run->faults);
+    run->to_let_follow = false;
+}
+
+/* The standby is the active now. Its clients come first, who wait for an answer: that it may be
+ * followed, and is ready, comes after the turn that takes their orders. */
 static int promoted(void *context, const baton_passed *passed, baton_error *error)
 {
     service_run *run = context;
     run->following = false;
-    int r = start_program(run, passed, error);
-    if (r < 0)
-        return r;
+    run->to_let_follow = true;
+    return start_program(run, passed, error);
+}
+
+static void finish_promotion(service_run *run)
+{
+    let_follow(run);
     baton_engine_note_ready(run->engine, run->hydrate.total_ns);
     tell_ready(run);
-    return 0;
+}
+
+static int aim(service_run *run, const char *standby_of, baton_error *error)
+{
+    int r = baton_follower_target_init(&run->target, standby_of, run->options->directory,
+                                       run->doors->service, run->instance.nonce,
+                                       &run->options->peer_security, run->door.text, error);
+    run->target.compatible = &run->options->compatible;
+    run->target.faults = &run->faults;
+    return r;
 }
 
 /* Whom to follow, and what to begin with, before the engine opens. */
 static int find_active(service_run *run, baton_engine_options *options, baton_error *error)
 {
     baton_digest root;
-    int r = baton_follower_target_init(
-        &run->target, run->options->standby_of, run->options->directory, run->doors->service,
-        run->instance.nonce, &run->options->peer_security, run->door.text, error);
+    int r = aim(run, run->options->standby_of, error);
     if (r == 0)
         r = baton_bootstrap(&run->target, &root, error);
     if (r < 0)
@@ -188,8 +205,6 @@ static int start_following(service_run *run, baton_error *error)
     run->follower = calloc(1, sizeof(*run->follower));
     if (run->follower == NULL)
         return baton_error_set(error, -ENOMEM, "follow", NULL, "give the process more memory");
-    if (run->doors->program->take_connections != NULL)
-        baton_connections_make_room();
     run->follower->promoted = promoted;
     run->follower->context = run;
     baton_log(INFO, "service.standby", BATON_LOG_TEXT("of", run->target.active.text),
@@ -229,7 +244,8 @@ static int start(service_run *run, baton_error *error)
     actions.context = run;
     options.on_progress = baton_hydrating_progress;
     options.progress_context = &run->hydrating;
-
+    if (run->doors->program->give_connections != NULL)
+        baton_connections_make_room();
     int r = baton_hydrating_begin(&run->hydrating, run->options->control_path, &run->instance,
                                   &actions);
     if (r < 0)
@@ -247,6 +263,7 @@ static int start(service_run *run, baton_error *error)
     }
     if (r < 0)
         return r;
+    baton_peer_faults_count(&run->faults, baton_engine_metrics(run->engine));
     log_hydrated(run);
     r = baton_engine_watch(run->engine, run->signal_fd, EPOLLIN, on_signal, run);
     if (r < 0)
@@ -254,8 +271,12 @@ static int start(service_run *run, baton_error *error)
     r = baton_hydrating_serve(&run->hydrating, run->engine, &run->control, error);
     if (r < 0)
         return r;
-    return run->following ? start_following(run, error)
-                          : start_program(run, &(baton_passed){.listeners_count = 0}, error);
+    if (run->following)
+        return start_following(run, error);
+    r = start_program(run, &(baton_passed){.listeners_count = 0}, error);
+    if (r == 0)
+        let_follow(run);
+    return r;
 }
 
 /* What comes from the other instance, after a turn. */
@@ -297,14 +318,13 @@ static int stand_by(service_run *run, baton_error *error)
     run->program_started = false;
     baton_cutover_close(&run->cutover);
     run->cutover = (baton_cutover){.engine = NULL};
+    run->following = true; /* also while a snapshot that is being taken keeps it waiting */
     int r;
     while ((r = baton_engine_stand_by(run->engine, error)) == BATON_E_AGAIN)
         if ((r = baton_engine_turn(run->engine, DRAIN_TURN_NS, error)) < 0)
             break;
     if (r == 0)
-        r = baton_follower_target_init(&run->target, successor, run->options->directory,
-                                       run->doors->service, run->instance.nonce,
-                                       &run->options->peer_security, run->door.text, error);
+        r = aim(run, successor, error);
     run->following = r == 0;
     return r < 0 ? r : start_following(run, error);
 }
@@ -338,21 +358,9 @@ static int serve(service_run *run, baton_error *error)
             if (run->plan.status < 0)
                 return r;
         }
+        if (run->to_let_follow && r == 0)
+            finish_promotion(run);
     }
-}
-
-static void tell_drained(const service_run *run)
-{
-    const baton_drain_plan *plan = &run->plan;
-    baton_log(INFO, "drain.end",
-              BATON_LOG_TEXT("outcome", plan->status == 0 ? "clean" : "not clean"),
-              BATON_LOG_NUMBER("all_sent", plan->all_sent),
-              BATON_LOG_NUMBER("handover_durable", plan->handover_durable),
-              BATON_LOG_TEXT("snapshot", baton_drain_snapshot_name(plan->snapshot)),
-              BATON_LOG_NUMBER("total_us", plan->reached_ns[BATON_DRAIN_CLOSED] / 1000));
-    if (plan->snapshot == BATON_DRAIN_SNAPSHOT_FAILED)
-        baton_log(WARN, "drain.snapshot_failed", BATON_LOG_TEXT("what", plan->snapshot_error.what),
-                  BATON_LOG_TEXT("why", plan->snapshot_error.why));
 }
 
 /* Whatever has been built is taken down; the lock goes last but for the control socket, whose
@@ -377,7 +385,7 @@ static int finish(service_run *run, int status, baton_error *error)
 
     json_t *report = NULL;
     if (run->plan.state != BATON_DRAIN_RUNNING) {
-        tell_drained(run);
+        baton_run_tell_drained(run);
         report =
             json_pack("{s:i, s:b, s:s, s:o, s:o, s:o}", "baton", BATON_CONTROL_PROTOCOL, "ok",
                       (int)(run->plan.status == 0), "do", "drain", "instance",
@@ -421,6 +429,7 @@ static int run_service(const baton_doors *doors, const baton_run_options *option
     baton_drain_plan_init(&run.plan, &run.drain_actions, options->drain_deadline_ns,
                           options->snapshot_at_drain);
 
+    baton_peer_faults_init(&run.faults);
     int r = take_signals(&run, &error);
     if (r == 0)
         r = name_instance(&run, &error);
@@ -436,6 +445,7 @@ static int run_service(const baton_doors *doors, const baton_run_options *option
     if (r < 0)
         error.status = r;
     r = finish(&run, r, &error);
+    baton_peer_faults_fini(&run.faults);
     if (r < 0)
         baton_describe_failure(stderr, &error);
     return baton_exit_code(r);
@@ -483,7 +493,7 @@ int baton_run_command(const baton_doors *doors, int argc, char **argv)
         r = baton_error_set(&error, BATON_E_INVALID, arguments.positionals[0],
                             "`run` takes options only", "name the directory with --dir");
     } else if (r == 0) {
-        r = baton_run_options_read(options, &set, &error);
+        r = baton_run_options_read(options, &set, doors->service->version, &error);
         if (options->peer_security.name == NULL)
             options->peer_security.name = doors->service->name;
         if (r == 0) {

@@ -512,7 +512,7 @@ class Peers(HandoverCase):
         for bytes_sent, words in ((b"GET / HTTP/1.1\r\n\r\n" + bytes(200), b"does not speak the handover protocol"),
                                   (b"BATONHND" + struct.pack("<HH", 9, 1) + bytes(100), b"it speaks handover protocol 9"),
                                   (b"BATONHND" + struct.pack("<HHI", 1, 99, 0) + bytes(96), b"type 99 is unknown"),
-                                  (b"BATONHND" + struct.pack("<HHI", 1, 1, 440) + bytes(536), b"its digest does not fit")):
+                                  (b"BATONHND" + struct.pack("<HHI", 1, 1, 992) + bytes(1088), b"its digest does not fit")):
             peer = self.connect()
             peer.sendall(bytes_sent)
             self.assertIn(words, self.end_of(peer))
@@ -530,7 +530,7 @@ class Peers(HandoverCase):
         self.start()
         refused = process.run(ENGINE_OLD, "run", "--dir", self.other, "--standby-of", self.data, "--listen",
                               f"unix:{self.socket_path('orders')}")
-        self.assert_refused(refused, 1, "this is toy, the standby is matching-engine")
+        self.assert_refused(refused, 1, "the active is toy, the standby is matching-engine")
 
     def test_another_journal_is_refused(self):
         self.start()
@@ -580,7 +580,7 @@ class Exchange(HandoverCase):
                          (result["commands"], 0, 0, 0))
         self.assertEqual(result["connections"], 1)  # it went along (R10)
         steps = ", ".join(f"{step['step']} {step['ms']:.1f}" for step in answer["handover"]["steps"])
-        print(f"gap {answer['handover']['gap_ms']:.1f} ms, the client's {result['gap_ms']} ms; {steps}", file=sys.stderr)
+        print(f"gap {answer['handover']['gap_ms']:.1f} ms, the client's {result['silence_ms']} ms; {steps}", file=sys.stderr)
         self.wait_phase(back, "running")
         self.assertEqual(back.terminate(), 0)
         self.assert_one_journal(self.other, self.data)
