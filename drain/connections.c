@@ -12,6 +12,9 @@
 
 #include "base/assert.h"
 
+/* The active has each connection twice while copies of them wait to be sent. */
+#define DESCRIPTORS_OF_A_HANDOVER (2 * BATON_CONNECTIONS_MAX + BATON_DESCRIPTORS_KEPT)
+
 #define BODY_HEAD(count)                                                                           \
     ((uint32_t)(sizeof(baton_peer_connections) + (count) * sizeof(baton_peer_connection)))
 
@@ -27,13 +30,32 @@ static int highest_fd(void)
                : (int)limit.rlim_cur / 2;
 }
 
+/* In a process with threads the kernel waits for a grace period whenever its table of descriptors grows: 10 ms
+ * and more, which are spent here and not in the gap. It never shrinks. */
+static void grow_table(rlim_t limit)
+{
+    const int highest =
+        limit > DESCRIPTORS_OF_A_HANDOVER ? (int)DESCRIPTORS_OF_A_HANDOVER : (int)limit - 1;
+    const int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    const int high = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, highest) : -1;
+    if (high >= 0)
+        close(high);
+    if (fd >= 0)
+        close(fd);
+}
+
 void baton_connections_make_room(void)
 {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= limit.rlim_max)
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         return;
-    limit.rlim_cur = limit.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur < limit.rlim_max) {
+        const rlim_t soft = limit.rlim_cur;
+        limit.rlim_cur = limit.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+            limit.rlim_cur = soft;
+    }
+    grow_table(limit.rlim_cur);
 }
 
 /* ---- into messages ---- */

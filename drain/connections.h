@@ -34,7 +34,8 @@ typedef struct {
     uint32_t bodies_count;
 } baton_connections;
 
-/* The soft limit of open files becomes the hard one: a successor may get many at once. */
+/* At the start of either side, where there is time: the soft limit of open files becomes the hard one, and the
+ * kernel's table gets room for many at once. */
 void baton_connections_make_room(void);
 /* body was checked by baton_peer_check; fds are those that came with it, of the first fds_count
  * connections in it: fewer than it has when the process ran out of descriptors. They are taken or closed. */

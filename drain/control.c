@@ -9,7 +9,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <baton/clock.h>
 #include <baton/log.h>
+
+#define TELL_REFUSED_NS UINT64_C(1000000000)
 
 /* On the engine's loop, or, before there is one, on the hydrate's. */
 static int watch_fd(baton_control *control, int fd, uint32_t events, baton_watch callback,
@@ -226,6 +229,18 @@ static void hang_up_one(baton_control *control)
     control->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
+/* A flood of strangers is a line a second. */
+static void tell_refused(baton_control *control)
+{
+    const uint64_t now = baton_clock_monotonic_ns(baton_clock_system());
+    control->refused_total++;
+    if (control->refused_told_ns != 0 && now - control->refused_told_ns < TELL_REFUSED_NS)
+        return;
+    control->refused_told_ns = now;
+    baton_log(WARN, "control.refused_peer", BATON_LOG_TEXT("socket", control->socket.path),
+              BATON_LOG_NUMBER("so_far", control->refused_total));
+}
+
 static void on_connect(void *context, int listen_fd, uint32_t events)
 {
     baton_control *control = context;
@@ -240,14 +255,16 @@ static void on_connect(void *context, int listen_fd, uint32_t events)
         if (fd < 0)
             return;
         if (!may_ask(fd)) {
-            baton_log(WARN, "control.refused_peer", BATON_LOG_TEXT("socket", control->socket.path));
+            tell_refused(control);
             refuse_peer(control, fd);
             continue;
         }
         baton_control_client *client = make_room(control);
         *client = (baton_control_client){
             .control = control, .fd = fd, .last_active = ++control->activity};
-        (void)watch(client);
+        /* What it asks is mostly there already: it is answered before a crowd behind it takes its place. */
+        if (watch(client))
+            baton_control_client_event(client, fd, EPOLLIN);
     }
 }
 

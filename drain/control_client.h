@@ -37,6 +37,7 @@ struct baton_control {
     bool detached;
     int spare_fd;
     uint64_t activity;
+    uint64_t refused_total, refused_told_ns; /* strangers */
     baton_control_client clients[BATON_CONTROL_CLIENTS_MAX];
 };
 

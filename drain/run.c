@@ -145,24 +145,34 @@ static int start_program(service_run *run, const baton_passed *passed, baton_err
     if (r < 0)
         return r;
     baton_connections_hand_on(&passed->connections, program, run->doors->context);
-    baton_cutover_open(&run->cutover, run->doors, run->engine, run->options, &run->instance,
-                       &run->place, run->door.fd >= 0 ? &run->door : NULL, &run->faults);
-    baton_undecided_serves(run);
     return 0;
 }
 
-/* The standby is the active now. */
+static void let_follow(service_run *run)
+{
+    baton_cutover_open(&run->cutover, run->doors, run->engine, run->options, &run->instance,
+                       &run->place, run->door.fd >= 0 ? &run->door : NULL, &run->faults);
+    baton_undecided_serves(run);
+    run->to_let_follow = false;
+}
+
+/* The standby is the active now. Its clients come first, who wait for an answer: that it may be
+ * followed, and is ready, comes after the turn that takes their orders. */
 static int promoted(void *context, const baton_passed *passed, baton_error *error)
 {
     service_run *run = context;
     run->following = false;
     baton_cutover_close(&run->cutover); /* of a start that was undecided */
-    int r = start_program(run, passed, error);
-    if (r < 0)
-        return r;
+    run->undecided = false;
+    run->to_let_follow = true;
+    return start_program(run, passed, error);
+}
+
+static void finish_promotion(service_run *run)
+{
+    let_follow(run);
     baton_engine_note_ready(run->engine, run->hydrate.total_ns);
     tell_ready(run);
-    return 0;
 }
 
 static int start_following(service_run *run, baton_error *error)
@@ -173,8 +183,6 @@ static int start_following(service_run *run, baton_error *error)
     run->follower = calloc(1, sizeof(*run->follower));
     if (run->follower == NULL)
         return baton_error_set(error, -ENOMEM, "follow", NULL, "give the process more memory");
-    if (run->doors->program->take_connections != NULL)
-        baton_connections_make_room();
     run->follower->promoted = promoted;
     run->follower->context = run;
     baton_log(INFO, "service.standby", BATON_LOG_TEXT("of", run->target.active.text),
@@ -189,6 +197,8 @@ static int start(service_run *run, baton_error *error)
     baton_control_actions actions = baton_run_control_actions;
     actions.context = run;
 
+    if (run->doors->program->give_connections != NULL)
+        baton_connections_make_room();
     int r = baton_hydrating_begin(&run->hydrating, run->options->control_path, &run->instance,
                                   &actions);
     if (r < 0)
@@ -207,10 +217,14 @@ static int start(service_run *run, baton_error *error)
     r = baton_hydrating_serve(&run->hydrating, run->engine, &run->control, error);
     if (r < 0)
         return r;
-    if (!run->following)
-        return start_program(run, &(baton_passed){.listeners_count = 0}, error);
-    r = start_following(run, error);
-    return r == 0 && run->undecided ? baton_undecided_start(run, error) : r;
+    if (run->following) {
+        r = start_following(run, error);
+        return r == 0 && run->undecided ? baton_undecided_start(run, error) : r;
+    }
+    r = start_program(run, &(baton_passed){.listeners_count = 0}, error);
+    if (r == 0)
+        let_follow(run);
+    return r;
 }
 
 /* What comes from the other instance, after a turn. */
@@ -318,6 +332,8 @@ static int serve(service_run *run, baton_error *error)
             if (run->plan.status < 0)
                 return r;
         }
+        if (run->to_let_follow && r == 0)
+            finish_promotion(run);
     }
 }
 

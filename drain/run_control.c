@@ -168,11 +168,11 @@ static json_t *control_status(void *context)
     const bool handing_over =
         baton_old_is_under_way(&run->cutover.old) || run->cutover.old.state == BATON_OLD_FENCED;
     json_t *undecided = baton_undecided_describe(run);
-    const char *phase = undecided != NULL ? "undecided"
-                        : run->following  ? "following"
-                        : draining        ? "draining"
-                        : handing_over    ? "handing over"
-                                          : "running";
+    const char *phase = undecided != NULL                      ? "undecided"
+                        : run->following || run->to_let_follow ? "following"
+                        : draining                             ? "draining"
+                        : handing_over                         ? "handing over"
+                                                               : "running";
     json_object_set_new(answer, "phase", json_string(phase));
     json_t *engine = baton_describe_engine(&status);
     if (engine != NULL)
@@ -195,7 +195,7 @@ static json_t *control_status(void *context)
     json_object_set_new(answer, "compatibility", window);
     if (run->follower != NULL)
         json_object_set_new(answer, "follow", baton_follower_describe(run->follower));
-    if (!run->following)
+    if (!run->following && !run->to_let_follow)
         baton_cutover_describe(&run->cutover, answer);
     json_object_set_new(answer, "run_epoch", baton_describe_number(run->place.run_epoch));
     json_object_set_new(answer, "forced_promotions",
@@ -229,6 +229,9 @@ static int control_handover(void *context, const char *to, uint64_t max_gap_ns, 
     if (run->following)
         return baton_error_set(error, BATON_E_REFUSED, "handover", "this is a standby",
                                "ask the active, and name this one with --to");
+    if (run->to_let_follow)
+        return baton_error_set(error, BATON_E_AGAIN, "handover", "it has just become the active",
+                               "ask again");
     return baton_cutover_begin(&run->cutover, to, max_gap_ns, error);
 }
 

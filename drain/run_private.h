@@ -21,6 +21,7 @@ typedef struct {
     baton_last_resort last_resort;
     baton_peer_faults faults;
     baton_cutover cutover;    /* while it is the active */
+    bool to_let_follow;       /* it is, since this turn: cutover is to be opened */
     baton_follower *follower; /* NULL: it never was a standby */
     baton_follower_target target;
     baton_place place;
@@ -47,5 +48,5 @@ BATON_MUST_USE int baton_run_open_engine(service_run *run, const baton_engine_ho
 /* run_control.c */
 extern const baton_control_actions baton_run_control_actions; /* without the context */
 extern const baton_drain_actions baton_run_drain_actions;     /* likewise */
+void baton_run_tell_drained(const service_run *run);          /* in the log */
 void baton_run_begin_drain(service_run *run, const char *because);
-void baton_run_tell_drained(const service_run *run);

@@ -4,6 +4,7 @@
 
 #include <baton/clock.h>
 
+#include "drain/batond/body.h"
 #include "drain/batond/sidecar.h"
 #include "drain/batond/token.h"
 #include "drain/describe.h"
@@ -98,34 +99,6 @@ static int check_token(batond_sidecar *sidecar, batond_request *request)
                          "send Authorization: Bearer TOKEN");
 }
 
-static bool is_field(const endpoint *route, const char *key)
-{
-    for (uint32_t i = 0; route->fields[i] != NULL; i++)
-        if (strcmp(route->fields[i], key) == 0)
-            return true;
-    return false;
-}
-
-/* The body: nothing, or an object of the fields that this path takes. False: something else. What
- * they mean, the service judges. */
-static bool read_body(const batond_request *request, json_t **ret_fields)
-{
-    const char *key;
-    json_t *value;
-    *ret_fields = NULL;
-    if (request->body_bytes == 0)
-        return true;
-    *ret_fields = json_loadb(request->body, request->body_bytes, JSON_REJECT_DUPLICATES, NULL);
-    json_object_foreach(*ret_fields, key, value)
-    {
-        const bool is_number = strcmp(key, "max_gap_ms") == 0;
-        if (!is_field(&routes[request->route], key) ||
-            !(is_number ? json_is_integer(value) : json_is_string(value)))
-            return false;
-    }
-    return json_object_size(*ret_fields) > 0;
-}
-
 static bool read_query(batond_request *request)
 {
     const char *wait =
@@ -139,7 +112,9 @@ static void begin_action(batond_sidecar *sidecar, batond_request *request)
     const endpoint *route = &routes[request->route];
     json_t *fields = NULL;
     request->status = check_token(sidecar, request);
-    if (request->status == 0 && (!read_body(request, &fields) || !read_query(request)))
+    if (request->status == 0 &&
+        (!batond_body_read(request->body, request->body_bytes, route->fields, &fields) ||
+         !read_query(request)))
         request->status = refuse(sidecar, request, 400, "the body or the query is not understood",
                                  "send no body, or {\"nonce\":\"...\"}; of /drain, wait is yes or "
                                  "no; see batond --help");

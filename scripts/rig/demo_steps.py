@@ -10,7 +10,7 @@ from pair import Instance, Load
 from processes import Engine, Failed
 
 OLD, NEW, BAD = "matching-engine-1.0.0", "matching-engine-1.1.0", "matching-engine-1.2.0"
-QUICK = {"orders": 80000, "rate": 10000, "messages": 24000}
+QUICK = {"orders": 70000, "rate": 10000, "messages": 24000}
 FULL = {"orders": 300000, "rate": 15000, "messages": 0}
 DATA_SECONDS = {True: 8, False: 25}  # how long recorded flow takes, quick or not
 # Of the commands, when each step begins: somewhere between, by the seed.

@@ -381,6 +381,44 @@ class Floods(PeerCase):
         self.addCleanup(lambda: [one.close() for one in self.held])
         self.short = self.socket_path("handover")
         os.symlink(self.data / "handover.sock", self.short)
+        self.short_control = self.socket_path("control")
+        os.symlink(self.control, self.short_control)
+
+    def test_a_flood_at_the_control_socket_locks_nobody_out(self):
+        """Silent ones, garbage and endless lines: who asks is answered, orders go on, and nothing grows."""
+        descriptors, memory, log = self.descriptors(), self.memory(), len(self.active.err())
+        kinds = [b"", b"garbage\n", b'{"baton":1,"do":"status"', b"x" * 5000, b'{"baton":1,"do":"status"}\n' * 30, b"[" * 4000 + b"\n"]
+        stop = threading.Event()
+        flooding = [threading.Thread(target=self.flood, args=(kinds[n::2], stop), daemon=True) for n in range(2)]
+        for thread in flooding:
+            thread.start()
+        self.addCleanup(stop.set)
+        for _ in range(30):
+            self.assert_serves()
+            self.assertEqual(self.status()["phase"], "running")
+            self.assertLess(self.descriptors(), descriptors + 24)
+        stop.set()
+        for thread in flooding:
+            thread.join(DEADLINE_S)
+        self.assertLess(self.memory() - memory, 64 << 20)
+        self.assertLess(len(self.active.err()) - log, 20000)
+
+    def flood(self, kinds, stop):
+        held, number = [], 0
+        while not stop.is_set():
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            connection.connect(self.short_control)
+            connection.setblocking(False)
+            try:
+                connection.send(kinds[number % len(kinds)])
+            except OSError:
+                pass
+            held.append(connection)
+            number += 1
+            if len(held) > 20:
+                held.pop(0).close()
+        for one in held:
+            one.close()
 
     def test_one_that_takes_nothing_is_dropped_and_one_that_says_nothing_too(self):
         silent, deaf = self.peer(), self.peer()

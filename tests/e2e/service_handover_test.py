@@ -580,7 +580,7 @@ class Exchange(HandoverCase):
                          (result["commands"], 0, 0, 0))
         self.assertEqual(result["connections"], 1)  # it went along (R10)
         steps = ", ".join(f"{step['step']} {step['ms']:.1f}" for step in answer["handover"]["steps"])
-        print(f"gap {answer['handover']['gap_ms']:.1f} ms, the client's {result['gap_ms']} ms; {steps}", file=sys.stderr)
+        print(f"gap {answer['handover']['gap_ms']:.1f} ms, the client's {result['silence_ms']} ms; {steps}", file=sys.stderr)
         self.wait_phase(back, "running")
         self.assertEqual(back.terminate(), 0)
         self.assert_one_journal(self.other, self.data)

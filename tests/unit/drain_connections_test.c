@@ -2,8 +2,10 @@
  * descriptor and bytes; what does not fit is counted, never mixed up (docs/handover.md R10). */
 #include "tests/unit/drain_connections_list.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 static const baton_peer_connections *body_of(const baton_parcel *parcel)
 {
@@ -130,6 +132,23 @@ static void a_standby_keeps_some_descriptors_for_itself(void **unused)
     assert_int_equal(next_fd(), first);
 }
 
+/* Grown in the gap, the kernel's table costs a grace period. */
+static void the_table_of_descriptors_has_room_beforehand(void **unused)
+{
+    (void)unused;
+    char line[128];
+    unsigned long size = 0;
+    FILE *status = fopen("/proc/self/status", "re");
+    assert_non_null(status);
+    while (size == 0 && fgets(line, sizeof(line), status) != NULL)
+        (void)sscanf(line, "FDSize: %lu", &size);
+    fclose(status);
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    const unsigned long wanted = 2 * BATON_CONNECTIONS_MAX;
+    assert_true(size >= (limit.rlim_cur < wanted ? limit.rlim_cur : wanted));
+}
+
 /* ---- what is refused ---- */
 
 static int check_changed(void (*change)(baton_peer_connections *body, baton_peer_connection *first))
@@ -224,6 +243,7 @@ int main(void)
         cmocka_unit_test(long_ones_have_a_message_each),
         cmocka_unit_test(an_active_keeps_some_descriptors_for_itself),
         cmocka_unit_test(a_standby_keeps_some_descriptors_for_itself),
+        cmocka_unit_test(the_table_of_descriptors_has_room_beforehand),
         cmocka_unit_test(lengths_that_lie_are_refused),
     };
     return cmocka_run_group_tests_name("drain_connections", tests, list_open, list_close);

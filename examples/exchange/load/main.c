@@ -225,12 +225,13 @@ static int write_summary(FILE *file, uint32_t count, const run_result *result)
     fprintf(
         file,
         "{\"commands\":%u,\"sent\":%u,\"acked\":%u,\"unacked\":%u,\"resent\":%u,\"conflicts\":%u,"
-        "\"refused\":%u,\"connections\":%u,\"fills\":%llu,\"gap_ms\":%.3f,\"seconds\":%.3f,"
+        "\"refused\":%u,\"connections\":%u,\"fills\":%llu,\"gap_ms\":%.3f,\"silence_ms\":%.3f,"
+        "\"seconds\":%.3f,"
         "\"p50_us\":%.1f,\"p99_us\":%.1f,\"p99_9_us\":%.1f,\"max_us\":%.1f}\n",
         count, result->sent, result->acked, result->sent - result->acked, result->resent,
         result->conflicts, result->refused, result->connections, (unsigned long long)result->fills,
-        (double)result->gap_ns / 1e6, (double)result->elapsed_ns / 1e9,
-        (double)baton_histogram_quantile(latency, 0.5) / 1e3,
+        (double)result->gap_ns / 1e6, (double)result->silence_ns / 1e6,
+        (double)result->elapsed_ns / 1e9, (double)baton_histogram_quantile(latency, 0.5) / 1e3,
         (double)baton_histogram_quantile(latency, 0.99) / 1e3,
         (double)baton_histogram_quantile(latency, 0.999) / 1e3,
         (double)baton_histogram_max(latency) / 1e3);

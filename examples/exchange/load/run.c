@@ -102,9 +102,22 @@ static bool is_applied(uint16_t outcome)
            outcome != EXCHANGE_BAD_COMMAND && outcome != EXCHANGE_NOT_HERE;
 }
 
+/* Across a handover the connection may stay: then a gap shows as silence only. */
+static void note_silence(runner *own, uint64_t now)
+{
+    run_result *result = own->result;
+    const command_result *oldest = &result->results[own->first_open];
+    const uint64_t owed_ns =
+        own->first_open < own->next && oldest->intended_ns != 0 ? oldest->intended_ns : now;
+    const uint64_t since_ns = owed_ns > own->last_answer_ns ? owed_ns : own->last_answer_ns;
+    if (now > since_ns && now - since_ns > result->silence_ns)
+        result->silence_ns = now - since_ns;
+}
+
 static void note_gap(runner *own, uint64_t now)
 {
     run_result *result = own->result;
+    note_silence(own, now);
     if (own->last_answer_connection != 0 && own->last_answer_connection != result->connections &&
         now - own->last_answer_ns > result->gap_ns)
         result->gap_ns = now - own->last_answer_ns;

@@ -38,6 +38,7 @@ typedef struct {
     uint32_t connections;
     uint64_t fills;  /* FILL frames */
     uint64_t gap_ns; /* the longest: last answer of a connection to the first answer of the next */
+    uint64_t silence_ns; /* the longest without an answer while one was due */
     uint64_t elapsed_ns;
     command_result *results;  /* count of them; malloc'ed, the caller frees it */
     baton_histogram *latency; /* the caller destroys it */
