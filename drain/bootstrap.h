@@ -4,6 +4,7 @@
 
 #include "drain/other_directory.h"
 #include "drain/peer_socket.h"
+#include "drain/program.h"
 
 typedef struct {
     baton_peer_address active;
@@ -12,6 +13,7 @@ typedef struct {
     char directory[4096]; /* the standby's own, absolute */
     uint8_t nonce[BATON_PEER_NONCE_BYTES];
     const baton_service *service;
+    baton_if_diverged if_diverged;
 } baton_follower_target;
 
 /* standby_of: the active's directory, its handover socket, or HOST:PORT. directory is made when missing.
@@ -21,6 +23,9 @@ BATON_MUST_USE int baton_follower_target_init(baton_follower_target *target, con
                                               const char *nonce_text,
                                               const baton_peer_security *security,
                                               const char *address, baton_error *error);
+/* A directory, whose handover socket it is, that socket, or HOST:PORT. */
+BATON_MUST_USE int baton_follower_address(const char *of, baton_peer_address *ret_address,
+                                          baton_error *error);
 /* What every message of the standby says of it. */
 void baton_follower_hello(const baton_follower_target *target, baton_peer_hello *ret_hello);
 /* When the directory has no journal yet: fetch the active's newest snapshot, every chunk checked, and
@@ -28,3 +33,10 @@ void baton_follower_hello(const baton_follower_target *target, baton_peer_hello 
  * fetched again. */
 BATON_MUST_USE int baton_bootstrap(const baton_follower_target *target, baton_digest *ret_root,
                                    baton_error *error);
+/* The snapshot that the active has just told of (R13), into the standby's snapshots/, durable: linked
+ * from its directory where that can be, else sent. pulse, between two pieces, may be NULL. */
+BATON_MUST_USE int baton_bootstrap_fetch(const baton_follower_target *target,
+                                         const char *active_directory,
+                                         const baton_peer_snapshot *said,
+                                         void (*pulse)(void *context), void *context,
+                                         baton_error *error);

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "drain/describe.h"
+#include "drain/handover_request.h"
 #include "engine/loop.h"
 
 #define BATON_CONTROL_PROTOCOL    1
@@ -24,8 +25,10 @@ typedef struct {
     bool (*draining)(void *context);
     /* Begin one; to: a nonce, or NULL. Then: 1 and a report when it is done, 0 while it is under way,
      * or why this instance serves on. */
-    int (*handover)(void *context, const char *to, uint64_t max_gap_ns, baton_error *error);
+    int (*handover)(void *context, const baton_handover_request *request, baton_error *error);
     int (*handover_state)(void *context, json_t **ret_report, baton_error *error);
+    /* A standby, from here on of that one: a directory or a socket. */
+    int (*follow)(void *context, const char *of, baton_error *error);
     void *context;
 } baton_control_actions;
 

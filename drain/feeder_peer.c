@@ -163,11 +163,11 @@ static void take_follow(feeder_peer *peer, const baton_peer_header *header,
     peer->ending = !baton_feeder_post(peer, header, body);
 }
 
-static void take_fetch(feeder_peer *peer)
+static void take_fetch(feeder_peer *peer, const baton_peer_fetch *wanted)
 {
     baton_peer_snapshot body;
     baton_error error = {0};
-    if (baton_feeder_files_open(peer, &body, &error) < 0)
+    if (baton_feeder_files_open(peer, wanted, &body, &error) < 0)
         refuse(peer, &error);
     else
         put_copy(peer, BATON_PEER_SNAPSHOT, &body, sizeof(body));
@@ -206,7 +206,7 @@ static void take_message(feeder_peer *peer, const baton_peer_header *header, con
     if (type == BATON_PEER_HELLO && !peer->greeted)
         take_hello(peer, header, body);
     else if (type == BATON_PEER_FETCH && !peer->known.following)
-        take_fetch(peer);
+        take_fetch(peer, body);
     else if (type == BATON_PEER_FOLLOW && !peer->known.following)
         take_follow(peer, header, body);
     else if (type == BATON_PEER_ACK && peer->known.following)

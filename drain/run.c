@@ -81,22 +81,6 @@ static int name_instance(service_run *run, baton_error *error)
     return 0;
 }
 
-/* What was cut or skipped on the way, the layers below have logged. */
-static void log_hydrated(const service_run *run)
-{
-    const baton_hydrate_report *report = &run->hydrate;
-    baton_log(INFO, "service.hydrated",
-              BATON_LOG_NUMBER("seq", baton_engine_applied_seq(run->engine)),
-              BATON_LOG_NUMBER("epoch", baton_engine_epoch(run->engine)),
-              BATON_LOG_NUMBER("from_snapshot", report->from_snapshot ? report->snapshot_seq : 0),
-              BATON_LOG_NUMBER("resumed_from_seq", report->resumed_seq),
-              BATON_LOG_NUMBER("replayed", report->replayed_entries),
-              BATON_LOG_NUMBER("checkpoints", report->checkpoints_compared),
-              BATON_LOG_NUMBER("load_us", report->load_ns / 1000),
-              BATON_LOG_NUMBER("replay_us", report->replay_ns / 1000),
-              BATON_LOG_NUMBER("total_us", report->total_ns / 1000));
-}
-
 static int write_line_to_fd(int fd, json_t *object)
 {
     FILE *file = object != NULL ? fdopen(fd, "w") : NULL;
@@ -190,6 +174,7 @@ static int start_following(service_run *run, baton_error *error)
         return baton_error_set(error, -ENOMEM, "follow", NULL, "give the process more memory");
     if (run->doors->program->take_connections != NULL)
         baton_connections_make_room();
+    run->target.if_diverged = run->options->if_diverged;
     run->follower->promoted = promoted;
     run->follower->context = run;
     baton_log(INFO, "service.standby", BATON_LOG_TEXT("of", run->target.active.text),
@@ -207,11 +192,12 @@ static int open_by_decision(service_run *run, baton_engine_options *options,
     if (realpath(run->options->directory, directory) == NULL)
         return BATON_E_REFUSED;
     options->standby = true;
+    options->copies_when_diverged = false;
     if (baton_engine_open(run->doors->service, run->options->directory, options, hooks,
                           &run->engine, &run->hydrate, &other) < 0) {
         run->engine = NULL;
-        *error = refusal;
-        return BATON_E_REFUSED;
+        *error = other.status == BATON_E_DIVERGED ? other : refusal;
+        return error->status;
     }
     int r = baton_partner_decide(run->engine, directory, error);
     if (r == BATON_E_NOT_FOUND) {
@@ -247,7 +233,7 @@ static int start(service_run *run, baton_error *error)
     }
     if (r < 0)
         return r;
-    log_hydrated(run);
+    baton_hydrating_log(run->engine, &run->hydrate);
     r = baton_engine_watch(run->engine, run->signal_fd, EPOLLIN, on_signal, run);
     if (r < 0)
         return baton_error_set(error, r, "signals", "they can't be watched", "report this");

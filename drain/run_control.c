@@ -194,20 +194,21 @@ static bool control_draining(void *context)
     return run->plan.state != BATON_DRAIN_RUNNING;
 }
 
-static int control_handover(void *context, const char *to, uint64_t max_gap_ns, baton_error *error)
+static int control_handover(void *context, const baton_handover_request *request,
+                            baton_error *error)
 {
     service_run *run = context;
     if (run->following)
         return baton_error_set(error, BATON_E_REFUSED, "handover", "this is a standby",
                                "ask the active, and name this one with --to");
-    return baton_cutover_begin(&run->cutover, to, max_gap_ns, error);
+    return baton_cutover_begin(&run->cutover, request, error);
 }
 
 static int control_handover_state(void *context, json_t **ret_report, baton_error *error)
 {
     const service_run *run = context;
     const baton_old *old = &run->cutover.old;
-    if (old->state == BATON_OLD_SERVING) {
+    if (!baton_cutover_is_under_way(&run->cutover)) {
         *error = old->error;
         return old->status < 0 ? old->status : BATON_E_REFUSED;
     }
@@ -217,10 +218,21 @@ static int control_handover_state(void *context, json_t **ret_report, baton_erro
     return 1;
 }
 
+static int control_follow(void *context, const char *of, baton_error *error)
+{
+    service_run *run = context;
+    if (!run->following)
+        return baton_error_set(error, BATON_E_REFUSED, "follow", "this instance serves",
+                               "hand over first, `baton service handover`; with --after-handover "
+                               "standby it follows its successor by itself");
+    return baton_follower_follow(run->follower, of, error);
+}
+
 const baton_control_actions baton_run_control_actions = {
     .status = control_status,
     .drain = control_drain,
     .draining = control_draining,
     .handover = control_handover,
     .handover_state = control_handover_state,
+    .follow = control_follow,
 };

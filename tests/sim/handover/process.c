@@ -91,8 +91,8 @@ int __wrap_baton_io_open(const baton_io_options *options, baton_io **ret_io, bat
 int baton_hydrating_begin(baton_hydrating *self, const char *control_path,
                           const baton_instance *instance, const baton_control_actions *actions)
 {
-    *self = (baton_hydrating){
-        .control_path = control_path, .instance = instance, .actions = actions};
+    *self =
+        (baton_hydrating){.control_path = control_path, .instance = instance, .actions = actions};
     return 0;
 }
 
@@ -138,8 +138,10 @@ static void hand_over(sim_life *life)
     baton_error error = {0};
     void *context = life->actions->context;
     json_t *status = life->actions->status(context);
-    const int r =
-        life->actions->handover(context, choose(life, status), life->wanted_gap_ns, &error);
+    const baton_handover_request request = {.to = choose(life, status),
+                                            .max_gap_ns = life->wanted_gap_ns,
+                                            .snapshot_gap_ns = life->wanted_gap_ns};
+    const int r = life->actions->handover(context, &request, &error);
     json_decref(status);
     world_note(life->w, "-- %s is asked to hand over: %s %s", instance_path(life->instance),
                baton_status_name(r), r < 0 ? error.why : "");
