@@ -100,7 +100,7 @@ json_t *baton_describe_hydrate(const baton_hydrate_report *report)
 {
     return json_pack(
         "{s:b, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o,"
-        " s:o}",
+        " s:o, s:o}",
         "from_snapshot", (int)report->from_snapshot, "snapshot_seq",
         baton_describe_number(report->snapshot_seq), "snapshot_form", report->snapshot_form,
         "snapshot_schema", baton_describe_number(report->snapshot_schema), "snapshots_skipped",
@@ -109,7 +109,8 @@ json_t *baton_describe_hydrate(const baton_hydrate_report *report)
         baton_describe_number(report->replayed_entries), "replayed_bytes",
         baton_describe_number(report->replayed_bytes), "load_bytes",
         baton_describe_number(report->load_bytes), "checkpoints_compared",
-        baton_describe_number(report->checkpoints_compared), "resumed_from_seq",
+        baton_describe_number(report->checkpoints_compared), "effects_good_seq",
+        baton_describe_number(report->effects_good_seq), "resumed_from_seq",
         baton_describe_number(report->resumed_seq), "kept",
         baton_describe_number(report->kept_count), "kept_seq",
         baton_describe_number(report->kept_seq), "kept_ms", milliseconds(report->kept_ns),

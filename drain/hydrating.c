@@ -92,6 +92,7 @@ void baton_hydrating_log(const baton_engine *engine, const baton_hydrate_report 
               BATON_LOG_NUMBER("resumed_from_seq", report->resumed_seq),
               BATON_LOG_NUMBER("replayed", report->replayed_entries),
               BATON_LOG_NUMBER("checkpoints", report->checkpoints_compared),
+              BATON_LOG_NUMBER("effects_good_seq", report->effects_good_seq),
               BATON_LOG_NUMBER("load_us", report->load_ns / 1000),
               BATON_LOG_NUMBER("replay_us", report->replay_ns / 1000),
               BATON_LOG_NUMBER("total_us", report->total_ns / 1000));

@@ -80,16 +80,15 @@ static int load(baton_engine *engine, const baton_snapshot_listed *listed,
                 const baton_hydrate_options *options, baton_error *error)
 {
     engine_standby *standby = &engine->standby;
-    /* From here on until it is loaded there is no state. */
+    /* From here on until it is loaded there is no state; why it can't follow with its own stays the reason. */
+    if (!standby->diverged)
+        baton_error_set(&standby->divergence, BATON_E_DIVERGED, what_load,
+                        "its snapshot could not be loaded", "look at the log, and begin again");
     standby->diverged = true;
-    baton_error_set(&standby->divergence, BATON_E_DIVERGED, what_load,
-                    "its snapshot could not be loaded", "look at the log, and begin again");
     int r = baton_machine_reset(&engine->machine, error);
     if (r == 0)
         r = baton_hydrate_load(options, listed, &engine->machine, error);
     if (r < 0) {
-        standby->divergence = error != NULL ? *error : standby->divergence;
-        standby->divergence.status = BATON_E_DIVERGED;
         baton_error why = {0};
         const int emptied = empty(engine, &why);
         return emptied < 0 ? baton_engine_fail(engine, emptied, what_load, why.why, why.todo) : r;

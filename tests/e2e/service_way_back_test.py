@@ -292,6 +292,24 @@ class DeadVersion(WayBackCase):
         self.assert_old_serves(4)
 
 
+    def test_without_any_build_of_the_new_one_what_it_did_is_given_up_by_name(self):
+        """The old one writes its state before the interval, and begins a journal of its own, 2^32 above: reported as such."""
+        self.kill_new(*CHANGED)
+        self.refused()
+        last = self.root / "last"
+        wrote = self.door("snapshot", "--to", "5", "--schema", "1", "--out", last / "snapshots", "-o", "json", self.other,
+                          program=TOY)
+        if wrote.status != 0:
+            (last / "snapshots").mkdir(parents=True)
+            wrote = self.door("snapshot", "--to", "5", "--schema", "1", "--out", last / "snapshots", "-o", "json",
+                              self.other, program=TOY, check=0)
+        self.old = self.run_toy(last, "--trust-root", wrote.json()["root"])
+        status = self.wait_phase(self.old, "running")
+        self.assertGreater(status["epoch"], 1 << 32)
+        self.total = 5
+        self.add(1)
+
+
 class Follow(WayBackCase):
     def test_a_standby_is_told_whom_to_follow(self):
         """The active went on elsewhere, and its standby was not there to see it."""
