@@ -159,6 +159,7 @@ static void follow_successor(baton_follower *follower)
     if (follower->target->active.tcp.bytes > 0 || needs_start ||
         memcmp(handover->successor_nonce, nobody, sizeof(nobody)) == 0 ||
         baton_le64_get(handover->epoch) != end.epoch || baton_follower_is_named(follower) ||
+        follower->active_epoch != end.epoch || /* it follows the successor already */
         !baton_partner_socket(follower->active_directory, path, sizeof(path)) ||
         strcmp(path, follower->target->active.text) == 0 || is_own(follower, path))
         return;

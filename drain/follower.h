@@ -51,6 +51,7 @@ typedef struct baton_follower {
     baton_position told; /* in it */
     uint64_t told_seq;
     uint8_t active_nonce[BATON_PEER_NONCE_BYTES];
+    uint64_t active_epoch; /* of its welcome */
     char active_version[32];
     char active_directory[256];
     char active_address[BATON_TCP_ADDRESS_TEXT_BYTES]; /* where it listens; "": unknown */

@@ -31,6 +31,7 @@ static void take_welcome(baton_follower *follower, const baton_peer_header *head
     baton_digest digest;
     bool needs_start;
     memcpy(follower->active_nonce, header->from, sizeof(follower->active_nonce));
+    follower->active_epoch = baton_le64_get(header->epoch);
     memcpy(follower->active_version, hello->version, sizeof(follower->active_version));
     memcpy(follower->active_directory, hello->directory, sizeof(follower->active_directory));
     baton_peer_channel_reach(&follower->channel, (const char *)hello->address,
@@ -92,6 +93,12 @@ static void take_start(baton_follower *follower, const baton_peer_header *header
 {
     baton_error error = {0};
     baton_follow_start start = baton_peer_start_get(body);
+    baton_position end;
+    baton_digest digest;
+    bool needs_start;
+    baton_engine_follow_end(follower->engine, &end, &digest, &needs_start);
+    if (!needs_start) /* it died between its beginning, which stands, and the first batch */
+        return;
     memcpy(start.id.bytes, header->journal_id, sizeof(start.id.bytes));
     int r = baton_engine_follow_start(follower->engine, &start, &error);
     if (r == 0)

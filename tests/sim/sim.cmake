@@ -77,7 +77,7 @@ baton_simulator(handover MODULES journal snapshot engine drain SEEDS 40 SEEDS_SL
         sim/handover/files.c sim/handover/fiber.c
     EXCEPT control.c control_call.c control_request.c control_socket.c door_snapshot.c doors.c hydrating.c
         last_resort.c main.c
-    LIBRARIES PkgConfig::LZ4 PkgConfig::MSGPACK PkgConfig::JANSSON
+    LIBRARIES PkgConfig::LZ4 PkgConfig::MSGPACK PkgConfig::JANSSON PkgConfig::GNUTLS
     WRAP baton_clock_system baton_loop_init baton_loop_fini baton_loop_watch_fd baton_loop_unwatch_fd
         baton_loop_turn baton_log_set_sink baton_describe_failure fork getpid close read write eventfd
         signalfd sigprocmask socket connect accept4 getsockopt shutdown recvmsg sendmsg recv poll
