@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <baton/log.h>
+
 #include "base/assert.h"
 
 /* A nonce is as long as a digest, and told in the same digits. */
@@ -299,4 +301,19 @@ int baton_exit_code(int status)
         return 11;
     }
     return 1;
+}
+
+/* What was cut or skipped on the way, the layers below have logged. */
+void baton_describe_hydrated(const baton_engine *engine, const baton_hydrate_report *report)
+{
+    baton_log(INFO, "service.hydrated", BATON_LOG_NUMBER("seq", baton_engine_applied_seq(engine)),
+              BATON_LOG_NUMBER("epoch", baton_engine_epoch(engine)),
+              BATON_LOG_NUMBER("from_snapshot", report->from_snapshot ? report->snapshot_seq : 0),
+              BATON_LOG_NUMBER("resumed_from_seq", report->resumed_seq),
+              BATON_LOG_NUMBER("replayed", report->replayed_entries),
+              BATON_LOG_NUMBER("checkpoints", report->checkpoints_compared),
+              BATON_LOG_NUMBER("effects_good_seq", report->effects_good_seq),
+              BATON_LOG_NUMBER("load_us", report->load_ns / 1000),
+              BATON_LOG_NUMBER("replay_us", report->replay_ns / 1000),
+              BATON_LOG_NUMBER("total_us", report->total_ns / 1000));
 }

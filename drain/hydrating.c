@@ -82,18 +82,3 @@ void baton_hydrating_end(baton_hydrating *self)
     self->control = NULL;
     baton_loop_fini(&self->loop);
 }
-
-/* What was cut or skipped on the way, the layers below have logged. */
-void baton_hydrating_log(const baton_engine *engine, const baton_hydrate_report *report)
-{
-    baton_log(INFO, "service.hydrated", BATON_LOG_NUMBER("seq", baton_engine_applied_seq(engine)),
-              BATON_LOG_NUMBER("epoch", baton_engine_epoch(engine)),
-              BATON_LOG_NUMBER("from_snapshot", report->from_snapshot ? report->snapshot_seq : 0),
-              BATON_LOG_NUMBER("resumed_from_seq", report->resumed_seq),
-              BATON_LOG_NUMBER("replayed", report->replayed_entries),
-              BATON_LOG_NUMBER("checkpoints", report->checkpoints_compared),
-              BATON_LOG_NUMBER("effects_good_seq", report->effects_good_seq),
-              BATON_LOG_NUMBER("load_us", report->load_ns / 1000),
-              BATON_LOG_NUMBER("replay_us", report->replay_ns / 1000),
-              BATON_LOG_NUMBER("total_us", report->total_ns / 1000));
-}

@@ -27,5 +27,3 @@ void baton_hydrating_progress(void *context, const baton_hydrate_progress *progr
 BATON_MUST_USE int baton_hydrating_serve(baton_hydrating *self, baton_engine *engine,
                                          baton_control **ret_control, baton_error *error);
 void baton_hydrating_end(baton_hydrating *self);
-/* How it went, in the log. */
-void baton_hydrating_log(const baton_engine *engine, const baton_hydrate_report *report);

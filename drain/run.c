@@ -233,7 +233,7 @@ static int start(service_run *run, baton_error *error)
     }
     if (r < 0)
         return r;
-    baton_hydrating_log(run->engine, &run->hydrate);
+    baton_describe_hydrated(run->engine, &run->hydrate);
     r = baton_engine_watch(run->engine, run->signal_fd, EPOLLIN, on_signal, run);
     if (r < 0)
         return baton_error_set(error, r, "signals", "they can't be watched", "report this");
