@@ -1,5 +1,6 @@
 #include "bench/common.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <ftw.h>
 #include <stdlib.h>
@@ -52,6 +53,23 @@ static int remove_one(const char *path, const struct stat *status, int kind, str
 void bench_remove_tree(const char *path)
 {
     (void)nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+int bench_check_empty(const char *path)
+{
+    DIR *directory = opendir(path);
+    if (directory == NULL)
+        return bench_fail(path, -errno);
+    int entries = 0;
+    while (readdir(directory) != NULL)
+        entries++;
+    closedir(directory);
+    if (entries <= 2)
+        return 0;
+    fprintf(stderr,
+            "baton: --dir %s: not empty: choose an empty directory, or make a new one in it\n",
+            path);
+    return -ENOTEMPTY;
 }
 
 /* ---- a journal ---- */

@@ -89,6 +89,8 @@ int bench_append(baton_journal *journal);
 int bench_raw_open(const bench_run *run, const char *name, raw_options options,
                    raw_device **ret_raw);
 void bench_remove_tree(const char *path);
+/* What lies there already would be measured with it, or loaded: says so, and a negative status. */
+int bench_check_empty(const char *path);
 
 /* A number of Baton's, the raw device's in the same blocks, and the raw device's again. */
 typedef struct {

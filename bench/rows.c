@@ -100,6 +100,19 @@ static const struct {
     {"cold_start", "p50", "uring", "raw", 1.5},
     {"portable_write", "entries_per_s", "uring", "peer", 8},
     {"portable_load", "entries_per_s", "uring", "peer", 6},
+    {"handover_gap", "p50", "uring", NULL, 2},
+    {"handover_gap", "p99", "uring", NULL, 10},
+    {"handover_gap", "max", "uring", NULL, 50},
+    {"handover_gap_sizes", "p50", "uring", "the smallest", 1.5},
+    {"cutover_orders", "p99_over_allowed", "uring", NULL, 1},
+    {"follow_lag", "p99", "uring", NULL, 2},
+    {"follow_cost", "entries_per_s", "uring", "without a standby", 0.95},
+    {"warm_rollback", "max", "uring", NULL, 50},
+    {"portable_rollback", "max", "uring", NULL, 3000},
+    {"cold_start", "value", "uring", NULL, 3000},
+    {"orders", "lost", "uring", NULL, 0},
+    {"orders", "doubled", "uring", NULL, 0},
+    {"orders", "reordered", "uring", NULL, 0},
 };
 
 /* The bar's case, or that case at another size: its name, '_', digits, 'm' or 'g'. */

@@ -1,6 +1,5 @@
 /* Suite `snapshot`: images and portable snapshots beside the device alone, beside the same loop
  * without a snapshot and beside Redis, in rounds that alternate. */
-#include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
@@ -341,24 +340,6 @@ static int parse_options(int argc, char **argv, snap_options *options)
     return r == 0 && options->directory && optind == argc ? 0 : -EINVAL;
 }
 
-/* What lies there already would be measured with it, or loaded. */
-static int check_empty(const char *path)
-{
-    DIR *directory = opendir(path);
-    if (directory == NULL)
-        return bench_fail(path, -errno);
-    int entries = 0;
-    while (readdir(directory) != NULL)
-        entries++;
-    closedir(directory);
-    if (entries <= 2)
-        return 0;
-    fprintf(stderr,
-            "baton: --dir %s: not empty: choose an empty directory, or make a new one in it\n",
-            path);
-    return -ENOTEMPTY;
-}
-
 int main(int argc, char **argv)
 {
     snap_options options;
@@ -369,7 +350,7 @@ int main(int argc, char **argv)
     }
     if (options.child != NULL)
         return run_child(&options);
-    if (check_empty(options.directory) < 0)
+    if (bench_check_empty(options.directory) < 0)
         return 1;
     if (options.json && strcmp(options.json, "-") == 0)
         output = (bench_output){.json = stdout};

@@ -53,6 +53,7 @@ byte offer;      /* A: of this try */
 byte asked;      /* A: N's nonce, as M1 named it */
 byte heard;      /* N: the offer that it answered */
 byte heard_from; /* N: the nonce of the A that made it */
+byte heard_name; /* N: the highest name in DA then: its record is of that term */
 
 /* ---- the two directories ---- */
 byte lock[2];      /* who holds LOCK */
@@ -126,7 +127,7 @@ inline die(p)
     unlock(N, p);
     if
     :: p == A -> offer = 0; asked = 0
-    :: else -> heard = 0; heard_from = 0
+    :: else -> heard = 0; heard_from = 0; heard_name = 0
     fi
 }
 
@@ -402,7 +403,7 @@ end:
             :: length[N] < value % 8 -> length[N]++; WROTE(N, length[N]) = WROTE(A, length[N])
             :: else -> break
             od;
-            heard = value; heard_from = from;
+            heard = value; heard_from = from; heard_name = name[A];
             st[N] = ANSWERED;
             if
             :: !diverged -> reply(A, ANSWER, from, heard)
@@ -415,7 +416,7 @@ end:
         :: dest == nonce[N] && kind == GRANT && NAMES_ME(value) -> take() /* R5 a */
         :: dest == nonce[N] && kind == GRANT && !NAMES_ME(value) -> /* M11: the word */
             reply(A, HELLO, from, 0)
-        :: dest == nonce[N] && kind == ABORT -> heard = 0; heard_from = 0; st[N] = FOLLOWING
+        :: dest == nonce[N] && kind == ABORT -> heard = 0; heard_from = 0; heard_name = 0; st[N] = FOLLOWING
         :: else
         fi;
         forget() }
@@ -423,6 +424,9 @@ end:
     :: atomic { st[N] == ANSWERED && empty(to[N]) && empty(to[A]) && st[A] != DOWN ->
         to[A]!HELLO(nonce[N], nonce[A], 0) }
 #ifndef TWO_HOSTS
+    /* its A is gone, and a name stands above the record's term */
+    :: atomic { st[N] == ANSWERED && !CONNECTED(A, heard_from) && name[A] > heard_name ->
+        heard = 0; heard_from = 0; heard_name = 0; st[N] = FOLLOWING }
     /* R5 b: both LOCKs; let go at once */
     :: atomic { st[N] == ANSWERED && FREE(A) && GRANTS_ME && UNSPOILT ->
         record = DURABLE; /* flushed */

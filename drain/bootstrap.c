@@ -54,21 +54,67 @@ int baton_follower_target_init(baton_follower_target *target, const char *standb
     return 0;
 }
 
-void baton_follower_hello(const baton_follower_target *target, baton_peer_hello *ret_hello)
+void baton_follower_hello(const baton_follower_target *target, const baton_engine *engine,
+                          baton_peer_hello *ret_hello)
 {
     uint64_t highest = 0;
     int r = baton_highest_name(target->directory, &highest);
     (void)r; /* what can't be read is not there for anybody */
-    *ret_hello = (baton_peer_hello){
-        .schema_write = baton_le32_put(target->service->schema.write),
-        .schema_read_min = baton_le32_put(target->service->schema.read_min),
-        .highest_name = baton_le64_put(highest),
-    };
-    snprintf((char *)ret_hello->service, sizeof(ret_hello->service), "%s", target->service->name);
-    snprintf((char *)ret_hello->version, sizeof(ret_hello->version), "%s",
-             target->service->version);
+    *ret_hello = (baton_peer_hello){.highest_name = baton_le64_put(highest)};
+    baton_fingerprint_put(ret_hello, target->service, engine);
     snprintf((char *)ret_hello->directory, sizeof(ret_hello->directory), "%s", target->directory);
     snprintf((char *)ret_hello->address, sizeof(ret_hello->address), "%s", target->address);
+}
+
+/* Of the same journal, and not of a term that was over before the last batch here. */
+static int check_authority(const baton_engine *engine, const baton_peer_header *header,
+                           const baton_peer_hello *welcome, baton_error *error)
+{
+    static const char *const what = "follow the active";
+    baton_position end;
+    baton_digest digest;
+    bool needs_start;
+    if (baton_le32_get(welcome->is_active) != 1)
+        return baton_error_set(error, BATON_E_REFUSED, what, "who answers there is no active",
+                               "look which instance is the active");
+    if (engine == NULL)
+        return 0;
+    const baton_digest id = baton_engine_journal_id(engine);
+    if (!baton_digest_is_zero(id) &&
+        memcmp(header->journal_id, id.bytes, sizeof(header->journal_id)) != 0)
+        return baton_error_set(error, BATON_E_OTHER_JOURNAL, what,
+                               "the active has another journal than this standby",
+                               "start the standby with an empty directory");
+    baton_engine_follow_end(engine, &end, &digest, &needs_start);
+    if (baton_le64_get(header->epoch) < end.epoch)
+        return baton_error_setf(error, BATON_E_REFUSED, what,
+                                "look which instance is the active: this one is not any more",
+                                "the active is of an older term: epoch %llu, here is %llu",
+                                (unsigned long long)baton_le64_get(header->epoch),
+                                (unsigned long long)end.epoch);
+    return 0;
+}
+
+int baton_follower_judge(const baton_follower_target *target, const baton_engine *engine,
+                         const baton_peer_hello *hello, const baton_peer_header *header,
+                         const baton_peer_hello *welcome, baton_peer_fault *ret_fault,
+                         baton_error *error)
+{
+    bool outside = false;
+    *ret_fault = BATON_PEER_FAULT_FINGERPRINT;
+    int r = baton_fingerprint_check(welcome, hello, error);
+    if (r == 0) {
+        *ret_fault = BATON_PEER_FAULT_AUTHORITY;
+        r = check_authority(engine, header, welcome, error);
+    }
+    if (r == 0) {
+        *ret_fault = BATON_PEER_FAULT_VERSION;
+        r = baton_fingerprint_window(target->compatible, welcome, "the active", &outside, error);
+    }
+    if (r == 0 && outside)
+        baton_peer_faults_tell(target->faults, BATON_PEER_FAULT_OUTSIDE, error->why,
+                               (const char *)welcome->directory);
+    return r;
 }
 
 /* ---- a conversation that waits ---- */
@@ -81,6 +127,7 @@ typedef struct {
     baton_peer_fetch wanted;
     void (*pulse)(void *context); /* may be NULL */
     void *context;
+    uint32_t protocol;
     baton_error *error;
 } fetching;
 
@@ -94,7 +141,7 @@ static bool wait_for(fetching *self, bool to_send)
 
 static int say(fetching *self, baton_peer_type type, const void *body, uint32_t bytes)
 {
-    baton_peer_names names = {.epoch = 0};
+    baton_peer_names names = {.protocol = self->protocol};
     baton_peer_outgoing out = {.busy = false};
     memcpy(names.from, self->target->nonce, sizeof(names.from));
     memcpy(names.to, self->active, sizeof(names.to));
@@ -146,15 +193,25 @@ static int greet(fetching *self)
     const baton_peer_header *header;
     const void *body;
     baton_peer_hello hello;
-    baton_follower_hello(self->target, &hello);
+    baton_peer_fault fault;
+    baton_follower_hello(self->target, NULL, &hello);
     int r = say(self, BATON_PEER_HELLO, &hello, sizeof(hello));
     if (r == 0)
         r = hear(self, BATON_PEER_WELCOME, &header, &body);
     if (r < 0)
         return r;
     memcpy(self->active, header->from, sizeof(self->active));
+    self->protocol = baton_fingerprint_protocol(body, &hello);
+    r = baton_follower_judge(self->target, NULL, &hello, header, body, &fault, self->error);
     baton_peer_took(&self->inbox);
-    return 0;
+    if (r < 0) {
+        const baton_peer_refusal refusal =
+            baton_peer_refusal_put(r, self->error->why, self->error->todo);
+        baton_error why = *self->error;
+        (void)!say(self, BATON_PEER_REFUSE, &refusal, sizeof(refusal)); /* it is told, too */
+        *self->error = why;
+    }
+    return r;
 }
 
 /* ---- the files ---- */
@@ -251,6 +308,15 @@ static int is_there(const char *directory, baton_digest root, baton_error *error
     return r;
 }
 
+/* Nothing stays that claims to be a snapshot. */
+static void take_back(const char *directory, const baton_peer_snapshot *said)
+{
+    char path[BATON_SNAPSHOT_PATH_BYTES];
+    if (baton_snapshot_path(path, directory, baton_le64_get(said->seq), baton_le64_get(said->epoch),
+                            BATON_NAME_MANIFEST) == 0)
+        (void)unlink(path);
+}
+
 static int fetch(fetching *self, const char *directory, baton_digest *ret_root)
 {
     const baton_peer_header *header;
@@ -277,9 +343,11 @@ static int fetch(fetching *self, const char *directory, baton_digest *ret_root)
         r = fetch_file(self, directory, &said, true);
     if (r == 0)
         r = is_there(directory, *ret_root, self->error);
-    if (r == 0)
+    if (r == 0) {
+        take_back(directory, &said);
         return baton_error_set(self->error, BATON_E_DAMAGED, what_fetch,
                                "what came is not what was named", "look at the active's snapshots");
+    }
     if (r == 1)
         baton_log(INFO, "handover.snapshot_fetched",
                   BATON_LOG_NUMBER("seq", baton_le64_get(said.seq)),

@@ -2,7 +2,9 @@
  * directory is empty. Blocking, before the engine opens. */
 #pragma once
 
+#include "drain/fingerprint.h"
 #include "drain/other_directory.h"
+#include "drain/peer_faults.h"
 #include "drain/peer_socket.h"
 #include "drain/program.h"
 
@@ -14,6 +16,8 @@ typedef struct {
     uint8_t nonce[BATON_PEER_NONCE_BYTES];
     const baton_service *service;
     baton_if_diverged if_diverged;
+    const baton_compatible *compatible;
+    baton_peer_faults *faults;
 } baton_follower_target;
 
 /* standby_of: the active's directory, its handover socket, or HOST:PORT. directory is made when missing.
@@ -26,8 +30,16 @@ BATON_MUST_USE int baton_follower_target_init(baton_follower_target *target, con
 /* A directory, whose handover socket it is, that socket, or HOST:PORT. */
 BATON_MUST_USE int baton_follower_address(const char *of, baton_peer_address *ret_address,
                                           baton_error *error);
-/* What every message of the standby says of it. */
-void baton_follower_hello(const baton_follower_target *target, baton_peer_hello *ret_hello);
+/* What the standby says of itself; engine NULL: there is none yet. */
+void baton_follower_hello(const baton_follower_target *target, const baton_engine *engine,
+                          baton_peer_hello *ret_hello);
+/* May it follow who answered so? hello is what it said itself. BATON_E_REFUSED: the version, or an older
+ * term; BATON_E_OTHER_JOURNAL; those of baton_fingerprint_check. What is only warned of is told. */
+BATON_MUST_USE int baton_follower_judge(const baton_follower_target *target,
+                                        const baton_engine *engine, const baton_peer_hello *hello,
+                                        const baton_peer_header *header,
+                                        const baton_peer_hello *welcome,
+                                        baton_peer_fault *ret_fault, baton_error *error);
 /* When the directory has no journal yet: fetch the active's newest snapshot, every chunk checked, and
  * say its root; zero: the active has none, or there is a journal. One that is there already is not
  * fetched again. */

@@ -12,9 +12,10 @@
 #include "drain/other_directory.h"
 #include "drain/partner.h"
 
-#define LOOK_NS    UINT64_C(20000000)
-#define LAG_SHARE  16u /* of the gap, that the standby may be behind when it begins */
-#define SENT_SHARE 2u  /* of the gap, for clients that are slow to take their answers */
+#define LOOK_NS           UINT64_C(20000000)
+#define LAG_SHARE         16u /* of the gap, that the standby may be behind when it begins */
+#define MESSAGES_PER_TURN 16u
+#define SENT_SHARE        2u /* of the gap, for clients that are slow to take their answers */
 
 static uint64_t now_ns(void *context)
 {
@@ -154,7 +155,8 @@ static void old_resume(void *context, baton_old_state from, const baton_error *w
     baton_cutover *cutover = context;
     const baton_peer_refusal body = baton_peer_refusal_put(why->status, why->why, why->todo);
     baton_error error = {0};
-    (void)send_to(cutover, BATON_PEER_ABORT, &body, sizeof(body));
+    if (!send_to(cutover, BATON_PEER_ABORT, &body, sizeof(body))) /* a cut says the same */
+        baton_feeder_drop(cutover->feeder, cutover->peer_id, "it takes nothing");
     baton_log(WARN, "handover.resumed", BATON_LOG_TEXT("from", baton_old_state_name(from)),
               BATON_LOG_TEXT("why", why->why), BATON_LOG_TEXT("todo", why->todo));
     baton_way_back_resumed(cutover, why);
@@ -255,7 +257,9 @@ static void on_feeder(void *context, int fd, uint32_t events)
     baton_feeder_message message;
     (void)fd;
     (void)events;
-    while (baton_feeder_next(cutover->feeder, &message)) {
+    /* A turn is bounded: the rest comes in the next one. */
+    for (uint32_t i = 0; i < MESSAGES_PER_TURN && baton_feeder_next(cutover->feeder, &message);
+         i++) {
         on_message(cutover, &message);
         (void)baton_old_step(&cutover->old);
     }
@@ -288,6 +292,10 @@ static void open_feeder(baton_cutover *cutover)
     baton_error error = {0};
     cutover->epoch = cutover->feeder_options.epoch = baton_engine_epoch(cutover->engine);
     cutover->feeder_options.journal_id = baton_engine_journal_id(cutover->engine);
+    cutover->feeder_options.end_seq = baton_engine_applied_seq(cutover->engine);
+    cutover->feeder_options.fingerprint = (baton_peer_hello){.is_active = baton_le32_put(1)};
+    baton_fingerprint_put(&cutover->feeder_options.fingerprint, cutover->doors->service,
+                          cutover->engine);
     int r = baton_feeder_open(&cutover->feeder_options, &cutover->feeder, &error);
     if (r == 0)
         r = baton_engine_watch(cutover->engine, baton_feeder_fd(cutover->feeder), EPOLLIN,
@@ -310,7 +318,7 @@ static void close_feeder(baton_cutover *cutover)
 
 void baton_cutover_open(baton_cutover *cutover, const baton_doors *doors, baton_engine *engine,
                         const baton_run_options *options, const baton_instance *instance,
-                        baton_peer_door *door)
+                        baton_peer_door *door, baton_peer_faults *faults)
 {
     *cutover = (baton_cutover){.doors = doors, .engine = engine};
     set_actions(cutover);
@@ -325,7 +333,8 @@ void baton_cutover_open(baton_cutover *cutover, const baton_doors *doors, baton_
     cutover->feeder_options = (baton_feeder_options){
         .directory = cutover->directory,
         .journal_directory = baton_engine_journal_directory(engine),
-        .service = doors->service,
+        .compatible = &options->compatible,
+        .faults = faults,
         .backend = options->engine.backend,
         .door = door,
         .security = &options->peer_security,
@@ -338,33 +347,6 @@ void baton_cutover_close(baton_cutover *cutover)
 {
     close_feeder(cutover);
     cutover->engine = NULL;
-}
-
-static int choose(baton_cutover *cutover, const char *to, baton_feeder_peer *ret_peer,
-                  baton_error *error)
-{
-    static const char *const what = "handover";
-    baton_feeder_peer peers[BATON_FEEDER_PEERS_MAX];
-    baton_digest nonce = {{0}}; /* 32 hex digits, too */
-    uint32_t following = 0;
-    if (to != NULL && baton_digest_parse(to, &nonce) < 0)
-        return baton_error_set(error, BATON_E_INVALID, what, "that is no nonce: 32 hex digits",
-                               "take it from the status of the standby");
-    const uint32_t count = baton_feeder_peers(cutover->feeder, peers);
-    for (uint32_t i = 0; i < count; i++) {
-        if (!peers[i].following ||
-            (to != NULL && memcmp(peers[i].nonce, nonce.bytes, sizeof(nonce.bytes)) != 0))
-            continue;
-        *ret_peer = peers[i];
-        following++;
-    }
-    if (following == 1)
-        return 0;
-    if (following == 0)
-        return baton_error_set(error, BATON_E_NOT_FOUND, what, "no such standby follows",
-                               "start one with `run --standby-of`, and look at its status");
-    return baton_error_setf(error, BATON_E_REFUSED, what, "say which one, with --to NONCE",
-                            "%u standbys follow", following);
 }
 
 bool baton_cutover_is_under_way(const baton_cutover *cutover)
@@ -384,7 +366,7 @@ int baton_cutover_begin(baton_cutover *cutover, const baton_handover_request *re
     if (baton_cutover_is_under_way(cutover))
         return baton_error_set(error, BATON_E_AGAIN, what, "another one is under way",
                                "ask again when it is over");
-    int r = choose(cutover, request->to, &peer, error);
+    int r = baton_cutover_choose(cutover, request->to, &peer, error);
     if (r < 0)
         return r;
     cutover->peer_id = peer.id;
@@ -465,13 +447,27 @@ static int look_for_successor(baton_cutover *cutover, baton_error *error)
                : 0;
 }
 
+/* Who connects is judged by what is here now: after a finalize, too. */
+static void tell_feeder(baton_cutover *cutover)
+{
+    const uint32_t schema = baton_engine_schema(cutover->engine);
+    baton_feeder_set_end(cutover->feeder, baton_engine_applied_seq(cutover->engine));
+    if (schema == cutover->schema)
+        return;
+    cutover->schema = schema;
+    baton_feeder_set_schema(cutover->feeder, schema,
+                            baton_engine_facts(cutover->engine)->finalized_schema);
+}
+
 int baton_cutover_turn(baton_cutover *cutover, uint64_t *ret_sleep_ns, baton_error *error)
 {
     *ret_sleep_ns = UINT64_MAX;
     if (cutover->engine == NULL)
         return 0;
-    if (cutover->feeder != NULL)
+    if (cutover->feeder != NULL) {
+        tell_feeder(cutover);
         baton_feeder_wake(cutover->feeder);
+    }
     baton_way_back_again(cutover);
     *ret_sleep_ns = baton_old_step(&cutover->old);
     if (cutover->way.again)

@@ -30,6 +30,7 @@ typedef struct {
     uint64_t epoch;
     baton_feeder *feeder; /* NULL: nobody can follow */
     baton_feeder_options feeder_options;
+    uint32_t schema; /* that the feeder knows */
     char directory[4096];
     baton_old_actions actions;
     baton_old old;
@@ -54,10 +55,13 @@ typedef struct {
  * they may by TCP, as long as the cutover lives. */
 void baton_cutover_open(baton_cutover *cutover, const baton_doors *doors, baton_engine *engine,
                         const baton_run_options *options, const baton_instance *instance,
-                        baton_peer_door *door);
+                        baton_peer_door *door, baton_peer_faults *faults);
 /* Refused: BATON_E_REFUSED, BATON_E_NOT_FOUND, BATON_E_LAGGING, ... */
 BATON_MUST_USE int baton_cutover_begin(baton_cutover *cutover,
                                        const baton_handover_request *request, baton_error *error);
+/* cutover_choose.c: to is a nonce's text, or NULL: then there must be one only. */
+BATON_MUST_USE int baton_cutover_choose(baton_cutover *cutover, const char *to,
+                                        baton_feeder_peer *ret_peer, baton_error *error);
 /* Is the request that began it still under way? */
 bool baton_cutover_is_under_way(const baton_cutover *cutover);
 void baton_cutover_abort(baton_cutover *cutover, const baton_error *why);

@@ -49,22 +49,42 @@ static void free_place(feeder_peer *peer)
     peer->used = false;
 }
 
+void baton_feeder_hang_up(feeder_peer *peer, const char *why)
+{
+    baton_peer_faults_tell(peer->feeder->options.faults, BATON_PEER_FAULT_REPLACED, why,
+                           peer->known.directory);
+    atomic_store(&peer->superfluous, true);
+    signal_fd(peer->wake_fd);
+}
+
+/* Where all are taken, the oldest that has not said who it is makes room: one that says so at once has
+ * said it long before it is the oldest. */
 static feeder_peer *find_place(baton_feeder *feeder)
 {
-    feeder_peer *found = NULL;
+    feeder_peer *found = NULL, *oldest = NULL;
     for (uint32_t i = 0; i < BATON_FEEDER_PEERS_MAX; i++) {
         feeder_peer *peer = &feeder->peers[i];
         if (peer->used && atomic_load(&peer->ended))
             free_place(peer);
         if (!peer->used && found == NULL)
             found = peer;
+        if (peer->used && !atomic_load(&peer->greeted) &&
+            (oldest == NULL || peer->known.id < oldest->known.id))
+            oldest = peer;
+    }
+    if (found == NULL && oldest != NULL) {
+        pthread_mutex_lock(&feeder->mutex);
+        baton_feeder_hang_up(oldest, "others wait, and it has not said who it is");
+        pthread_mutex_unlock(&feeder->mutex);
+        free_place(oldest);
+        found = oldest;
     }
     return found;
 }
 
 /* It is told why, if its socket takes that at once. */
-static void turn_away(baton_feeder *feeder, baton_peer_channel *channel, int status,
-                      const char *why, const char *todo)
+static void turn_away(baton_feeder *feeder, baton_peer_channel *channel, baton_peer_fault fault,
+                      int status, const char *why, const char *todo)
 {
     const baton_peer_refusal body = baton_peer_refusal_put(status, why, todo);
     baton_peer_names names = {.epoch = feeder->options.epoch,
@@ -74,8 +94,7 @@ static void turn_away(baton_feeder *feeder, baton_peer_channel *channel, int sta
     baton_peer_put(&out, BATON_PEER_REFUSE, &names, &body, sizeof(body));
     int r = baton_peer_send(&out, channel);
     (void)r;
-    baton_log(WARN, "handover.refused_peer", BATON_LOG_TEXT("why", why),
-              BATON_LOG_TEXT("from", channel->other));
+    baton_peer_faults_tell(feeder->options.faults, fault, why, channel->other);
     if (channel->is_remote)
         baton_lobby_see_off(&feeder->lobby, channel);
     else
@@ -86,12 +105,15 @@ static void turn_away(baton_feeder *feeder, baton_peer_channel *channel, int sta
 static void reset_place(feeder_peer *peer, const baton_peer_channel *channel)
 {
     atomic_store(&peer->ended, false);
+    atomic_store(&peer->greeted, false);
+    atomic_store(&peer->superfluous, false);
     peer->channel = *channel;
     peer->inbox = (baton_peer_inbox){0};
     peer->out = (baton_peer_outgoing){.busy = false};
     peer->reader = NULL;
     peer->batch = NULL;
-    peer->wants_start = peer->greeted = peer->ending = false;
+    peer->wants_start = peer->posted = peer->ending = peer->refusing = false;
+    peer->try_number = peer->tried = peer->ignored_count = 0;
     peer->files = (peer_files){.chunks_fd = -1, .manifest_fd = -1};
     pthread_mutex_lock(&peer->feeder->mutex);
     peer->known =
@@ -103,24 +125,24 @@ static void reset_place(feeder_peer *peer, const baton_peer_channel *channel)
 static void take_peer(baton_feeder *feeder, baton_peer_channel *channel)
 {
     if (!channel->is_remote && !baton_peer_may_talk(channel->fd)) {
-        turn_away(feeder, channel, BATON_E_REFUSED,
+        turn_away(feeder, channel, BATON_PEER_FAULT_USER, BATON_E_REFUSED,
                   "only root and the user that runs the service may follow it", "use that user");
         return;
     }
     feeder_peer *peer = find_place(feeder);
     if (peer == NULL) {
-        turn_away(feeder, channel, BATON_E_FULL,
+        turn_away(feeder, channel, BATON_PEER_FAULT_CROWD, BATON_E_FULL,
                   "as many standbys as there may be: come again later", "stop one of them");
         return;
     }
     reset_place(peer, channel);
     peer->used = pthread_create(&peer->thread, NULL, baton_feeder_peer_main, peer) == 0;
     if (!peer->used)
-        turn_away(feeder, &peer->channel, -ENOMEM, "no memory for a thread",
+        turn_away(feeder, &peer->channel, BATON_PEER_FAULT_CROWD, -ENOMEM, "no memory for a thread",
                   "give the process more memory");
 }
 
-/* Out of descriptors: not as a loop that spins. */
+/* Out of descriptors or memory: not as a loop that spins. */
 static void accept_from(baton_feeder *feeder, int listen_fd, const baton_peer_security *security)
 {
     baton_peer_channel channel;
@@ -130,7 +152,7 @@ static void accept_from(baton_feeder *feeder, int listen_fd, const baton_peer_se
         baton_lobby_take(&feeder->lobby, &channel);
     else if (r == 1)
         take_peer(feeder, &channel);
-    else if (r == -EMFILE || r == -ENFILE)
+    else if (r < 0 && r != -EAGAIN && r != -EINTR && r != -ECONNABORTED)
         (void)poll(&stop, 1, 100);
 }
 
@@ -147,8 +169,11 @@ static void *accept_main(void *context)
             {.fd = door != NULL && baton_lobby_has_room(&feeder->lobby) ? door->fd : -1,
              .events = POLLIN}};
         const uint32_t guests = baton_lobby_poll(&feeder->lobby, &wanted[3], &timeout_ms);
-        if (poll(wanted, 3 + guests, timeout_ms) < 0 && errno != EINTR)
-            break;
+        const int ready = poll(wanted, 3 + guests, timeout_ms);
+        if (ready < 0 && errno != EINTR)
+            (void)poll(NULL, 0, 100); /* memory is short */
+        if (ready < 0)
+            continue;
         if (wanted[1].revents != 0)
             accept_from(feeder, feeder->socket.fd, NULL);
         if (wanted[2].revents != 0)
@@ -170,7 +195,10 @@ int baton_feeder_open(const baton_feeder_options *options, baton_feeder **ret_fe
     if (feeder == NULL)
         return baton_error_set(error, -ENOMEM, "handover socket", NULL, NULL);
     feeder->options = *options;
-    baton_lobby_init(&feeder->lobby);
+    feeder->schema_pinned = baton_le32_get(options->fingerprint.schema_pinned);
+    feeder->schema_finalized = baton_le32_get(options->fingerprint.schema_finalized);
+    atomic_init(&feeder->end_seq, options->end_seq);
+    baton_lobby_init(&feeder->lobby, options->faults);
     feeder->socket = (baton_control_socket){.lock_fd = -1, .fd = -1};
     feeder->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     feeder->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -287,12 +315,39 @@ void baton_feeder_wake(baton_feeder *feeder)
             wake_peer(&feeder->peers[i]);
 }
 
+void baton_feeder_set_schema(baton_feeder *feeder, uint32_t pinned, uint32_t finalized)
+{
+    pthread_mutex_lock(&feeder->mutex);
+    feeder->schema_pinned = pinned;
+    feeder->schema_finalized = finalized;
+    pthread_mutex_unlock(&feeder->mutex);
+}
+
+void baton_feeder_set_end(baton_feeder *feeder, uint64_t seq)
+{
+    atomic_store(&feeder->end_seq, seq);
+}
+
+static bool is_there(const feeder_peer *peer)
+{
+    return !atomic_load(&peer->ended) && !atomic_load(&peer->superfluous);
+}
+
 static feeder_peer *peer_of(baton_feeder *feeder, uint64_t peer_id)
 {
     for (uint32_t i = 0; i < BATON_FEEDER_PEERS_MAX && peer_id != 0; i++)
-        if (feeder->peers[i].known.id == peer_id && !atomic_load(&feeder->peers[i].ended))
+        if (feeder->peers[i].known.id == peer_id && is_there(&feeder->peers[i]))
             return &feeder->peers[i];
     return NULL;
+}
+
+void baton_feeder_drop(baton_feeder *feeder, uint64_t peer_id, const char *why)
+{
+    pthread_mutex_lock(&feeder->mutex);
+    feeder_peer *peer = peer_of(feeder, peer_id);
+    if (peer != NULL)
+        baton_feeder_hang_up(peer, why);
+    pthread_mutex_unlock(&feeder->mutex);
 }
 
 static bool copy_descriptors(peer_letter *letter, const int *fds, uint32_t fds_count)
@@ -369,7 +424,8 @@ uint32_t baton_feeder_peers(baton_feeder *feeder, baton_feeder_peer peers[BATON_
     uint32_t count = 0;
     pthread_mutex_lock(&feeder->mutex);
     for (uint32_t i = 0; i < BATON_FEEDER_PEERS_MAX; i++)
-        if (feeder->peers[i].known.id != 0 && !atomic_load(&feeder->peers[i].ended))
+        if (feeder->peers[i].known.id != 0 && atomic_load(&feeder->peers[i].greeted) &&
+            is_there(&feeder->peers[i]))
             peers[count++] = feeder->peers[i].known;
     pthread_mutex_unlock(&feeder->mutex);
     return count;

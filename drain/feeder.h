@@ -6,11 +6,16 @@
  * when it comes again. The loop wakes threads that sleep, takes their messages, and gives them some.
  *
  * Refused, each with one line to the peer and in the log: another user; another protocol, service or
- * journal; one that knows a later epoch; one too many. Dropped: who is silent, or takes nothing. */
+ * journal, or whatever else of the fingerprint does not fit; one that knows a later epoch; what is no
+ * message, or has no place there; one too many. Dropped: who is silent, or takes nothing; the oldest that
+ * has not said who it is, where all places are taken; an earlier connection of an instance that comes
+ * again. All of it is counted, and the log is not flooded (peer_faults.h). */
 #pragma once
 
 #include "drain/connections.h"
+#include "drain/fingerprint.h"
 #include "drain/peer_door.h"
+#include "drain/peer_faults.h"
 
 #define BATON_FEEDER_PEERS_MAX 8u
 
@@ -19,7 +24,10 @@ typedef struct baton_feeder baton_feeder;
 typedef struct {
     const char *directory;         /* absolute; the socket is made in it */
     const char *journal_directory; /* all of these live as long as the feeder */
-    const baton_service *service;
+    baton_peer_hello fingerprint;  /* without the directory; its schemas: baton_feeder_set_schema */
+    uint64_t end_seq;              /* baton_feeder_set_end */
+    const baton_compatible *compatible;
+    baton_peer_faults *faults;
     uint8_t nonce[BATON_PEER_NONCE_BYTES];
     uint64_t epoch;
     baton_digest journal_id;
@@ -31,6 +39,9 @@ typedef struct {
 /* A standby, as it is known now. */
 typedef struct {
     uint64_t id; /* of the connection; never 0 */
+    uint32_t protocol;
+    bool outside; /* the window of versions, which only warns */
+    uint8_t layout[16];
     bool following;
     uint8_t nonce[BATON_PEER_NONCE_BYTES];
     char version[32];
@@ -57,6 +68,12 @@ void baton_feeder_close(baton_feeder *feeder);
 int baton_feeder_fd(const baton_feeder *feeder); /* readable while next has something */
 /* FOLLOW (it follows, again), READY, REFUSE, ANSWER, TAKEN, and connections that ended. */
 bool baton_feeder_next(baton_feeder *feeder, baton_feeder_message *ret_message);
+/* A finalize changes what is written. */
+void baton_feeder_set_schema(baton_feeder *feeder, uint32_t pinned, uint32_t finalized);
+/* The last entry here, as of this turn: who has more can't follow. */
+void baton_feeder_set_end(baton_feeder *feeder, uint64_t seq);
+/* Hang up on this one. */
+void baton_feeder_drop(baton_feeder *feeder, uint64_t peer_id, const char *why);
 /* More may be durable than before: cheap, call it each turn. */
 void baton_feeder_wake(baton_feeder *feeder);
 /* Queue a message for this connection, behind the batch that is under way. Descriptors are copied.

@@ -4,11 +4,8 @@
 #include <string.h>
 
 #include <baton/clock.h>
-#include <baton/log.h>
 
 #define ROOM_AFTER_NS UINT64_C(500000000)
-#define LINES_NS      UINT64_C(1000000000)
-#define LINES_MAX     10u /* in that time */
 #define LOOK_AGAIN_MS 100
 
 static uint64_t now_ns(void)
@@ -16,29 +13,11 @@ static uint64_t now_ns(void)
     return baton_clock_monotonic_ns(baton_clock_system());
 }
 
-void baton_lobby_init(feeder_lobby *lobby)
+void baton_lobby_init(feeder_lobby *lobby, baton_peer_faults *faults)
 {
-    *lobby = (feeder_lobby){.told = 0};
+    *lobby = (feeder_lobby){.faults = faults};
     for (uint32_t i = 0; i < BATON_LOBBY_MAX; i++)
         lobby->guests[i].channel = BATON_PEER_CHANNEL_NONE;
-}
-
-/* A line for each; of a flood some, and how many more there were. */
-static void tell(feeder_lobby *lobby, const baton_peer_channel *channel)
-{
-    const uint64_t now = now_ns();
-    if (now - lobby->told_ns > LINES_NS) {
-        lobby->told_ns = now;
-        lobby->told = 0;
-    }
-    if (lobby->told++ >= LINES_MAX) {
-        lobby->untold++;
-        return;
-    }
-    baton_log(WARN, "handover.refused_peer", BATON_LOG_TEXT("why", channel->error.why),
-              BATON_LOG_TEXT("todo", channel->error.todo), BATON_LOG_TEXT("from", channel->other),
-              BATON_LOG_NUMBER("and_more", lobby->untold));
-    lobby->untold = 0;
 }
 
 static void leave(lobby_guest *guest)
@@ -73,7 +52,8 @@ static void empty(feeder_lobby *lobby, lobby_guest *guest)
         baton_error_set(&guest->channel.error, BATON_E_TIMEOUT, "the connection of a standby",
                         "it has not said who it is, and others wait",
                         "if it is a standby, it comes again by itself");
-        tell(lobby, &guest->channel);
+        baton_peer_faults_tell(lobby->faults, BATON_PEER_FAULT_SILENT, guest->channel.error.why,
+                               guest->channel.other);
     }
     baton_peer_channel_close(&guest->channel);
 }
@@ -132,7 +112,8 @@ int baton_lobby_turn(feeder_lobby *lobby, baton_peer_channel *ret_channel)
             return 1;
         }
         if (r < 0) {
-            tell(lobby, &guest->channel);
+            baton_peer_faults_tell(lobby->faults, BATON_PEER_FAULT_CERTIFICATE,
+                                   guest->channel.error.why, guest->channel.other);
             leave(guest);
         }
     }

@@ -7,6 +7,7 @@
 #include <poll.h>
 
 #include "drain/peer_channel.h"
+#include "drain/peer_faults.h"
 
 #define BATON_LOBBY_MAX 32u
 
@@ -18,11 +19,10 @@ typedef struct {
 
 typedef struct {
     lobby_guest guests[BATON_LOBBY_MAX];
-    uint64_t told_ns;      /* since when it counts lines */
-    uint32_t told, untold; /* lines, and those that were too many */
+    baton_peer_faults *faults;
 } feeder_lobby;
 
-void baton_lobby_init(feeder_lobby *lobby);
+void baton_lobby_init(feeder_lobby *lobby, baton_peer_faults *faults);
 bool baton_lobby_has_room(feeder_lobby *lobby);
 void baton_lobby_take(feeder_lobby *lobby, const baton_peer_channel *channel);
 /* One that the feeder has no place for: it was told why. */

@@ -12,9 +12,11 @@
 #include <baton/clock.h>
 #include <baton/log.h>
 
-#define HELLO_NS   UINT64_C(5000000000)  /* a connection that asks for nothing */
-#define SILENCE_NS UINT64_C(10000000000) /* a standby says something each second */
-#define POLL_MS    250
+#define HELLO_NS           UINT64_C(5000000000)  /* a connection that asks for nothing */
+#define SILENCE_NS         UINT64_C(10000000000) /* a standby says something each second */
+#define POLL_MS            250
+#define IGNORED_MAX        16u /* of one try, or without any */
+#define MESSAGES_PER_ROUND 64u
 
 static uint64_t now_ns(void)
 {
@@ -24,8 +26,10 @@ static uint64_t now_ns(void)
 static baton_peer_names names_of(const feeder_peer *peer, uint64_t try_number)
 {
     const baton_feeder_options *options = &peer->feeder->options;
-    baton_peer_names names = {
-        .try_number = try_number, .epoch = options->epoch, .journal_id = options->journal_id};
+    baton_peer_names names = {.protocol = peer->known.protocol,
+                              .try_number = try_number,
+                              .epoch = options->epoch,
+                              .journal_id = options->journal_id};
     memcpy(names.from, options->nonce, sizeof(names.from));
     memcpy(names.to, peer->known.nonce, sizeof(names.to));
     return names;
@@ -38,97 +42,69 @@ static void put(feeder_peer *peer, baton_peer_type type, uint64_t try_number, co
     baton_peer_put(&peer->out, type, &names, body, body_bytes);
 }
 
-/* The body of what the thread itself says. */
-static void put_copy(feeder_peer *peer, baton_peer_type type, const void *body, uint32_t body_bytes)
+void baton_feeder_put_copy(feeder_peer *peer, baton_peer_type type, const void *body,
+                           uint32_t body_bytes)
 {
     memcpy(peer->letter.body, body, body_bytes);
     put(peer, type, 0, peer->letter.body, body_bytes);
 }
 
-/* One line for the peer, one for the log; then the connection ends. */
-static void refuse(feeder_peer *peer, const baton_error *error)
+/* Who it says that it is, else where it came from. */
+static const char *other_of(const feeder_peer *peer)
 {
-    const baton_peer_refusal body = baton_peer_refusal_put(error->status, error->why, error->todo);
-    baton_log(WARN, "handover.refused_peer", BATON_LOG_TEXT("why", error->why),
-              BATON_LOG_TEXT("standby", peer->known.directory),
-              BATON_LOG_TEXT("from", peer->channel.other));
-    if (peer->out.busy &&
-        (peer->out.sent > 0 ||
-         baton_peer_channel_is_midway(&peer->channel))) { /* in the midst of another one */
-        peer->ending = true;
+    return peer->known.directory[0] != '\0' ? peer->known.directory : peer->channel.other;
+}
+
+void baton_feeder_refuse(feeder_peer *peer, baton_peer_fault fault, const baton_error *error)
+{
+    if (peer->ending)
         return;
-    }
-    baton_peer_drop(&peer->out);
-    put_copy(peer, BATON_PEER_REFUSE, &body, sizeof(body));
-    peer->ending = true;
+    peer->refusal = baton_peer_refusal_put(error->status, error->why, error->todo);
+    peer->refusing = peer->ending = true;
+    baton_peer_faults_tell(peer->feeder->options.faults, fault, error->why, other_of(peer));
+    if (peer->out.sent == 0 && !baton_peer_channel_is_midway(&peer->channel))
+        baton_peer_drop(&peer->out); /* else behind the one that it is in the midst of */
 }
 
 /* ---- what it says ---- */
 
-static int check_hello(const feeder_peer *peer, const baton_peer_header *header,
-                       const baton_peer_hello *hello, baton_error *error)
+/* To the loop; where that takes no more, the connection ends, and comes again. */
+static void tell_loop(feeder_peer *peer, const baton_peer_header *header, const void *body)
 {
-    static const char *const what = "follow";
-    static const uint8_t nobody[16];
-    const baton_feeder_options *options = &peer->feeder->options;
-    const bool names_me = memcmp(header->to, options->nonce, sizeof(header->to)) == 0;
-    if (strcmp((const char *)hello->service, options->service->name) != 0)
-        return baton_error_setf(error, BATON_E_OTHER_SERVICE, what, "follow one of its own service",
-                                "this is %s, the standby is %s", options->service->name,
-                                (const char *)hello->service);
-    if (memcmp(header->to, nobody, sizeof(nobody)) != 0 && !names_me)
-        return baton_error_set(error, BATON_E_REFUSED, what, "another instance is meant", NULL);
-    if (memcmp(header->journal_id, nobody, sizeof(nobody)) != 0 &&
-        memcmp(header->journal_id, options->journal_id.bytes, sizeof(nobody)) != 0)
-        return baton_error_set(error, BATON_E_OTHER_JOURNAL, what,
-                               "the standby's directory holds another journal",
-                               "start it with an empty directory");
-    if (baton_le64_get(header->epoch) > options->epoch)
-        return baton_error_setf(
-            error, BATON_E_REFUSED, what, "start the one with the higher epoch as the active",
-            "the standby has a later term: epoch %llu, here it is %llu",
-            (unsigned long long)baton_le64_get(header->epoch), (unsigned long long)options->epoch);
-    return 0;
-}
-
-static void welcome(feeder_peer *peer)
-{
-    const baton_feeder_options *options = &peer->feeder->options;
-    baton_peer_hello body = {
-        .schema_write = baton_le32_put(options->service->schema.write),
-        .schema_read_min = baton_le32_put(options->service->schema.read_min),
-        .highest_name = baton_le64_put(options->epoch),
-        .is_active = baton_le32_put(1),
-    };
-    snprintf((char *)body.service, sizeof(body.service), "%s", options->service->name);
-    snprintf((char *)body.version, sizeof(body.version), "%s", options->service->version);
-    snprintf((char *)body.directory, sizeof(body.directory), "%s", options->directory);
-    if (options->door != NULL)
-        memcpy(body.address, options->door->text, sizeof(body.address));
-    put_copy(peer, BATON_PEER_WELCOME, &body, sizeof(body));
-}
-
-static void take_hello(feeder_peer *peer, const baton_peer_header *header,
-                       const baton_peer_hello *hello)
-{
-    baton_error error = {0};
-    baton_feeder_peer *known = &peer->known;
-    pthread_mutex_lock(&peer->feeder->mutex);
-    memcpy(known->nonce, header->from, sizeof(known->nonce));
-    memcpy(known->version, hello->version, sizeof(known->version));
-    memcpy(known->directory, hello->directory, sizeof(known->directory));
-    baton_peer_channel_reach(&peer->channel, (const char *)hello->address, known->address);
-    known->schema_write = baton_le32_get(hello->schema_write);
-    known->schema_read_min = baton_le32_get(hello->schema_read_min);
-    known->durable = baton_peer_position_get(hello->durable);
-    known->applied_seq = baton_le64_get(hello->applied_seq);
-    pthread_mutex_unlock(&peer->feeder->mutex);
-    if (check_hello(peer, header, hello, &error) < 0) {
-        refuse(peer, &error);
+    baton_error error;
+    if (baton_feeder_post(peer, header, body)) {
+        peer->posted = true;
         return;
     }
-    peer->greeted = true;
-    welcome(peer);
+    baton_error_set(&error, BATON_E_FULL, "follow", "the active has too much to do to hear this",
+                    "come again");
+    baton_feeder_refuse(peer, BATON_PEER_FAULT_CROWD, &error);
+}
+
+/* The same instance on an earlier connection, whose end has not come through yet: this one counts. */
+static void replace_earlier(feeder_peer *peer)
+{
+    baton_feeder *feeder = peer->feeder;
+    pthread_mutex_lock(&feeder->mutex);
+    for (uint32_t i = 0; i < BATON_FEEDER_PEERS_MAX; i++) {
+        feeder_peer *other = &feeder->peers[i];
+        if (other != peer && other->known.following && !atomic_load(&other->ended) &&
+            memcmp(other->known.nonce, peer->known.nonce, sizeof(peer->known.nonce)) == 0)
+            baton_feeder_hang_up(other, "the same instance has come again");
+    }
+    pthread_mutex_unlock(&feeder->mutex);
+}
+
+/* The reader would wait for what is to come after it. */
+static int check_end(const feeder_peer *peer, uint64_t seq, baton_error *error)
+{
+    const uint64_t end = atomic_load(&peer->feeder->end_seq);
+    if (seq <= end)
+        return 0;
+    return baton_error_setf(error, BATON_E_DIVERGED, "follow",
+                            "look which of the two is the authority, before either goes on",
+                            "the standby has entries up to %llu, the active up to %llu",
+                            (unsigned long long)seq, (unsigned long long)end);
 }
 
 static void take_follow(feeder_peer *peer, const baton_peer_header *header,
@@ -146,21 +122,24 @@ static void take_follow(feeder_peer *peer, const baton_peer_header *header,
     baton_reader_close(peer->reader);
     peer->reader = NULL;
     peer->batch = NULL;
-    int r = baton_reader_open_after(options->journal_directory, &wanted, after, digest,
+    int r = check_end(peer, after.seq, &error);
+    if (r == 0)
+        r = baton_reader_open_after(options->journal_directory, &wanted, after, digest,
                                     &peer->reader, &error);
     if (r < 0) {
-        refuse(peer, &error);
+        baton_feeder_refuse(peer, BATON_PEER_FAULT_POSITION, &error);
         return;
     }
     peer->wants_start = after.batch == 0;
     pthread_mutex_lock(&peer->feeder->mutex);
     peer->known.following = true;
     pthread_mutex_unlock(&peer->feeder->mutex);
+    replace_earlier(peer);
     baton_log(INFO, "handover.standby_follows", BATON_LOG_TEXT("standby", peer->known.directory),
               BATON_LOG_TEXT("version", peer->known.version),
               BATON_LOG_NUMBER("from_seq",
                                after.batch != 0 ? after.seq + 1 : baton_le64_get(body->from_seq)));
-    peer->ending = !baton_feeder_post(peer, header, body);
+    tell_loop(peer, header, body);
 }
 
 static void take_fetch(feeder_peer *peer, const baton_peer_fetch *wanted)
@@ -168,9 +147,9 @@ static void take_fetch(feeder_peer *peer, const baton_peer_fetch *wanted)
     baton_peer_snapshot body;
     baton_error error = {0};
     if (baton_feeder_files_open(peer, wanted, &body, &error) < 0)
-        refuse(peer, &error);
+        baton_feeder_refuse(peer, BATON_PEER_FAULT_POSITION, &error);
     else
-        put_copy(peer, BATON_PEER_SNAPSHOT, &body, sizeof(body));
+        baton_feeder_put_copy(peer, BATON_PEER_SNAPSHOT, &body, sizeof(body));
 }
 
 static void take_ack(feeder_peer *peer, const baton_peer_ack *ack)
@@ -181,48 +160,84 @@ static void take_ack(feeder_peer *peer, const baton_peer_ack *ack)
     pthread_mutex_unlock(&peer->feeder->mutex);
 }
 
-static void out_of_place(feeder_peer *peer)
+static void out_of_place(feeder_peer *peer, const char *why)
 {
     baton_error error;
-    baton_error_set(&error, BATON_E_INVALID, "follow", "a message has no place there",
+    baton_error_set(&error, BATON_E_INVALID, "follow", why,
                     "is it a Baton instance, of a version next to this one?");
-    refuse(peer, &error);
+    baton_feeder_refuse(peer, BATON_PEER_FAULT_ORDER, &error);
+}
+
+/* Of a cutover: once for each letter's try. Others are of a try that is over, or come once more; the loop
+ * is not bothered with them. */
+static void take_step(feeder_peer *peer, const baton_peer_header *header, const void *body)
+{
+    const uint16_t type = baton_le16_get(header->type);
+    const bool fits = peer->try_number != 0 &&
+                      baton_le64_get(header->try_number) == peer->try_number &&
+                      (peer->tried & (1u << type)) == 0;
+    if (fits) {
+        peer->tried |= 1u << type;
+        tell_loop(peer, header, body);
+        return;
+    }
+    baton_peer_faults_tell(peer->feeder->options.faults, BATON_PEER_FAULT_IGNORED,
+                           baton_peer_type_name((baton_peer_type)type), other_of(peer));
+    if (++peer->ignored_count > IGNORED_MAX)
+        out_of_place(peer, "it says again and again what nobody asked for");
+}
+
+/* It can't go on with this one, and has said why: the journal, the version, ... */
+static void take_leave(feeder_peer *peer, const baton_peer_refusal *body)
+{
+    baton_peer_faults_tell(peer->feeder->options.faults, BATON_PEER_FAULT_LEFT,
+                           (const char *)body->why, other_of(peer));
+    peer->ending = true;
 }
 
 /* What an instance of another nonce says in this one's name is not of this connection. */
 static bool is_its_own(const feeder_peer *peer, const baton_peer_header *header)
 {
+    const uint16_t type = baton_le16_get(header->type);
     return memcmp(header->from, peer->known.nonce, sizeof(header->from)) == 0 &&
-           memcmp(header->to, peer->feeder->options.nonce, sizeof(header->to)) == 0;
+           memcmp(header->to, peer->feeder->options.nonce, sizeof(header->to)) == 0 &&
+           (type == BATON_PEER_REFUSE || baton_le16_get(header->version) == peer->known.protocol);
 }
 
 static void take_message(feeder_peer *peer, const baton_peer_header *header, const void *body)
 {
     const baton_peer_type type = (baton_peer_type)baton_le16_get(header->type);
-    if (!peer->greeted ? type != BATON_PEER_HELLO : !is_its_own(peer, header)) {
-        out_of_place(peer);
+    const bool greeted = atomic_load(&peer->greeted);
+    if (greeted && !is_its_own(peer, header)) {
+        out_of_place(peer, "it speaks for another instance, or to another one");
         return;
     }
-    if (type == BATON_PEER_HELLO && !peer->greeted)
-        take_hello(peer, header, body);
+    if (type == BATON_PEER_HELLO && !greeted)
+        baton_feeder_take_hello(peer, header, body);
+    else if (!greeted)
+        out_of_place(peer, "the first message is to say who it is");
     else if (type == BATON_PEER_FETCH && !peer->known.following)
         take_fetch(peer, body);
     else if (type == BATON_PEER_FOLLOW && !peer->known.following)
         take_follow(peer, header, body);
     else if (type == BATON_PEER_ACK && peer->known.following)
         take_ack(peer, body);
+    else if (type == BATON_PEER_REFUSE &&
+             (!peer->known.following || baton_le64_get(header->try_number) == 0))
+        take_leave(peer, body);
     else if ((type == BATON_PEER_READY || type == BATON_PEER_REFUSE || type == BATON_PEER_ANSWER ||
               type == BATON_PEER_TAKEN) &&
              peer->known.following)
-        peer->ending = !baton_feeder_post(peer, header, body);
+        take_step(peer, header, body);
     else
-        out_of_place(peer);
+        out_of_place(peer, "a message has no place there");
 }
 
-/* False: it has hung up. A message is taken only while nothing that it may ask for is under way. */
+/* False: it has hung up. A message is taken only while nothing that it may ask for is under way; and no
+ * more than that at once, so that who talks without a pause still gets something, and can be ended. */
 static bool hear(feeder_peer *peer)
 {
-    for (;;) {
+    for (uint32_t i = 0; i < MESSAGES_PER_ROUND; i++) {
         const baton_peer_header *header;
         const void *body;
         baton_error error = {0};
@@ -231,7 +246,7 @@ static bool hear(feeder_peer *peer)
         int r = baton_peer_next(&peer->inbox, &header, &body, &error);
         if (r < 0) {
             error.status = r;
-            refuse(peer, &error);
+            baton_feeder_refuse(peer, BATON_PEER_FAULT_MESSAGE, &error);
             return true;
         }
         if (r == 1) {
@@ -243,9 +258,13 @@ static bool hear(feeder_peer *peer)
         r = baton_peer_receive(&peer->inbox, &peer->channel);
         if (r < 0)
             return false;
+        if (peer->inbox.bundles_count > 0 ||
+            peer->inbox.flooded) /* not held until a message is whole */
+            out_of_place(peer, "a standby passes no descriptors");
         if (r == 0)
             return true;
     }
+    return true;
 }
 
 /* ---- what it gets ---- */
@@ -263,6 +282,12 @@ static bool put_letter(feeder_peer *peer)
     pthread_mutex_unlock(&feeder->mutex);
     if (!any)
         return false;
+    if (peer->letter.try_number != peer->try_number) {
+        peer->try_number = peer->letter.try_number;
+        peer->tried = peer->ignored_count = 0;
+    }
+    if (peer->letter.type == BATON_PEER_GRANT) /* asks for M8 again, when it was lost */
+        peer->tried &= ~(1u << BATON_PEER_TAKEN);
     peer_letter *letter = &peer->letter;
     baton_parcel *parcel = letter->parcel;
     uint32_t *fds_count = parcel != NULL ? &parcel->fds_count : &letter->fds_count;
@@ -286,7 +311,7 @@ static bool put_piece(feeder_peer *peer)
     if (r < 0) {
         baton_error_set(&error, r, "send a snapshot", NULL,
                         "look at its file with `baton snapshot verify`");
-        refuse(peer, &error);
+        baton_feeder_refuse(peer, BATON_PEER_FAULT_POSITION, &error);
         return true;
     }
     if (bytes == 0)
@@ -304,7 +329,7 @@ static bool put_batch(feeder_peer *peer)
         int r = baton_reader_next_batch(peer->reader, &peer->batch, &error);
         if (r < 0) {
             error.status = r;
-            refuse(peer, &error);
+            baton_feeder_refuse(peer, BATON_PEER_FAULT_POSITION, &error);
             return true;
         }
         if (r == 0) {
@@ -317,7 +342,7 @@ static bool put_batch(feeder_peer *peer)
         baton_reader_follow_start(peer->reader, &start);
         const baton_peer_start body = baton_peer_start_put(&start);
         peer->wants_start = false;
-        put_copy(peer, BATON_PEER_START, &body, sizeof(body));
+        baton_feeder_put_copy(peer, BATON_PEER_START, &body, sizeof(body));
         return true;
     }
     put(peer, BATON_PEER_BATCH, 0, peer->batch, baton_le32_get(peer->batch->batch_bytes));
@@ -329,8 +354,12 @@ static bool put_batch(feeder_peer *peer)
 static bool push(feeder_peer *peer, bool *ret_idle)
 {
     *ret_idle = false;
-    if (!peer->out.busy && peer->ending)
+    if (!peer->out.busy && peer->refusing) {
+        peer->refusing = false;
+        baton_feeder_put_copy(peer, BATON_PEER_REFUSE, &peer->refusal, sizeof(peer->refusal));
+    } else if (!peer->out.busy && peer->ending) {
         return false;
+    }
     if (!peer->out.busy && !put_letter(peer) && !put_piece(peer) && !put_batch(peer)) {
         peer->sent_ns = now_ns();
         *ret_idle = true;
@@ -363,36 +392,37 @@ static void wait(feeder_peer *peer, uint64_t seen)
     (void)!read(peer->wake_fd, &count, sizeof(count));
 }
 
-/* NULL: it may stay. */
-static const char *too_slow(const feeder_peer *peer)
+/* False: it may stay. */
+static bool too_slow(feeder_peer *peer)
 {
     const uint64_t now = now_ns();
-    if (peer->out.busy && now - peer->sent_ns > SILENCE_NS)
-        return "it takes nothing";
-    if (peer->files.manifest_fd >= 0)
-        return NULL; /* it is not asked to speak while it gets a snapshot */
-    if (now - peer->heard_ns > (peer->known.following ? SILENCE_NS : HELLO_NS))
-        return "it says nothing";
-    return NULL;
+    baton_peer_faults *faults = peer->feeder->options.faults;
+    const bool is_deaf = peer->out.busy && now - peer->sent_ns > SILENCE_NS;
+    /* It is not asked to speak while it gets a snapshot. */
+    const bool is_silent = peer->files.manifest_fd < 0 &&
+                           now - peer->heard_ns > (peer->known.following ? SILENCE_NS : HELLO_NS);
+    if (is_deaf)
+        baton_peer_faults_tell(faults, BATON_PEER_FAULT_DEAF, "it takes nothing", other_of(peer));
+    else if (is_silent)
+        baton_peer_faults_tell(faults, BATON_PEER_FAULT_SILENT, "it says nothing", other_of(peer));
+    return is_deaf || is_silent;
 }
 
 static void converse(feeder_peer *peer)
 {
-    while (!atomic_load(&peer->feeder->closing)) {
+    while (!atomic_load(&peer->feeder->closing) && !atomic_load(&peer->superfluous)) {
         const uint64_t seen = atomic_load(&peer->feeder->published);
         bool idle = false;
         if (!hear(peer) || !push(peer, &idle))
             return;
         if (!idle)
             continue;
-        const char *slow = too_slow(peer);
-        if (slow != NULL) {
-            baton_log(WARN, "handover.dropped_peer", BATON_LOG_TEXT("why", slow),
-                      BATON_LOG_TEXT("standby", peer->known.directory));
+        if (too_slow(peer))
             return;
-        }
         wait(peer, seen);
     }
+    if (atomic_load(&peer->superfluous))
+        return;
     /* What the loop said last is worth a try: the abort of a service that drains. */
     while (peer->out.busy || put_letter(peer))
         if (baton_peer_send(&peer->out, &peer->channel) != 1)
@@ -411,9 +441,12 @@ void *baton_feeder_peer_main(void *context)
     baton_feeder_files_close(peer);
     free(peer->files.buffer);
     baton_peer_inbox_fini(&peer->inbox);
-    baton_peer_channel_linger(&peer->channel, peer->feeder->stop_fd);
+    if (atomic_load(&peer->superfluous)) /* whoever takes its place waits for it */
+        (void)shutdown(peer->channel.fd, SHUT_RDWR);
+    else
+        baton_peer_channel_linger(&peer->channel, peer->feeder->stop_fd);
     atomic_store(&peer->ended, true);
-    if (peer->greeted)
+    if (peer->posted)
         (void)baton_feeder_post(peer, NULL, NULL);
     return NULL;
 }

@@ -41,7 +41,9 @@ typedef struct feeder_peer {
     /* any thread */
     int wake_fd;
     atomic_bool sleeping;
-    atomic_bool ended; /* the thread is about to return */
+    atomic_bool greeted;
+    atomic_bool superfluous; /* another takes its place: the thread hangs up */
+    atomic_bool ended;       /* the thread is about to return */
     /* under the feeder's mutex */
     baton_feeder_peer known;
     peer_letter mailbox[MAILBOX_MAX];
@@ -54,8 +56,13 @@ typedef struct feeder_peer {
     bool wants_start;
     const baton_batch_header *batch; /* read, and not given to `out` yet */
     peer_files files;
-    bool greeted;
-    bool ending; /* hang up when `out` has left */
+    bool posted;   /* the loop knows of it, and has to hear of its end */
+    bool ending;   /* hang up when `out` has left */
+    bool refusing; /* before that, when `out` is free: */
+    baton_peer_refusal refusal;
+    uint64_t try_number; /* of the last letter; what is of another one is ignored */
+    uint32_t tried;      /* set of types that came in it */
+    uint32_t ignored_count;
     uint64_t heard_ns, sent_ns;
 } feeder_peer;
 
@@ -68,10 +75,12 @@ struct baton_feeder {
     int stop_fd; /* readable for ever once it closes: every thread polls it */
     int event_fd;
     atomic_uint_fast64_t published; /* counts wakes */
+    atomic_uint_fast64_t end_seq;
     atomic_bool closing;
     uint64_t peers_count; /* of all that ever came: ids */
     feeder_peer peers[BATON_FEEDER_PEERS_MAX];
     pthread_mutex_t mutex;
+    uint32_t schema_pinned, schema_finalized;    /* under mutex */
     baton_feeder_message messages[MESSAGES_MAX]; /* under mutex */
     uint32_t messages_first, messages_count;
 };
@@ -79,6 +88,16 @@ struct baton_feeder {
 /* Everything of it that is not sent yet. */
 void baton_feeder_drop_letter(peer_letter *letter);
 void *baton_feeder_peer_main(void *context);
+/* One line for the peer, one for the log; then the connection ends. */
+void baton_feeder_refuse(feeder_peer *peer, baton_peer_fault fault, const baton_error *error);
+/* The body of what the thread itself says; nothing else is on its way. */
+void baton_feeder_put_copy(feeder_peer *peer, baton_peer_type type, const void *body,
+                           uint32_t body_bytes);
+/* feeder_hello.c: the first message of a connection, checked by peer_wire.h. */
+void baton_feeder_take_hello(feeder_peer *peer, const baton_peer_header *header,
+                             const baton_peer_hello *hello);
+/* The place's thread ends soon. Under the mutex, or by the thread that gives places. */
+void baton_feeder_hang_up(feeder_peer *peer, const char *why);
 /* feeder_peer.c asks; under no lock. False: the loop does not take any more. */
 bool baton_feeder_post(feeder_peer *peer, const baton_peer_header *header, const void *body);
 /* feeder_files.c: the newest snapshot that a standby can begin with, opened for sending. *ret_body

@@ -11,11 +11,13 @@
 #include <baton/clock.h>
 
 #include "drain/grant_look.h"
+#include "drain/other_directory.h"
 #include "drain/partner.h"
 
 #define RETRY_NS     UINT64_C(100000000)
 #define REFUSED_NS   UINT64_C(1000000000)
 #define REFUSALS_MAX 3u /* that double the time */
+#define WELCOME_NS   UINT64_C(10000000000)
 #define HEARTBEAT_NS UINT64_C(1000000000)
 #define ASK_NS       UINT64_C(50000000) /* nothing heard, and a grant may come: look */
 
@@ -67,8 +69,8 @@ void baton_follower_cut(baton_follower *follower, const baton_error *why)
     if (follower->cutover.state == BATON_NEW_READY)
         baton_follower_drop_passed(follower);
     baton_new_on_cut(&follower->cutover);
-    baton_log(WARN, "handover.active_lost", BATON_LOG_TEXT("why", why->why),
-              BATON_LOG_TEXT("state", baton_new_state_name(follower->cutover.state)));
+    baton_peer_faults_tell(follower->target->faults, BATON_PEER_FAULT_ACTIVE, why->why,
+                           follower->target->active.text);
 }
 
 void baton_follower_cut_for(baton_follower *follower, int status, const char *why)
@@ -81,7 +83,8 @@ void baton_follower_cut_for(baton_follower *follower, int status, const char *wh
 void baton_follower_say(baton_follower *follower, baton_peer_type type, const void *body,
                         uint32_t bytes)
 {
-    baton_peer_names names = {.try_number = follower->cutover.try_number,
+    baton_peer_names names = {.protocol = follower->protocol,
+                              .try_number = follower->cutover.try_number,
                               .journal_id = baton_engine_journal_id(follower->engine)};
     baton_position end;
     baton_digest digest;
@@ -116,6 +119,20 @@ static void send_letters(baton_follower *follower)
         follower->letters_first++;
         follower->letters_count--;
     }
+}
+
+void baton_follower_refuse(baton_follower *follower, baton_peer_fault fault, const baton_error *why)
+{
+    const baton_peer_refusal body = baton_peer_refusal_put(why->status, why->why, why->todo);
+    if (follower->channel.fd < 0)
+        return;
+    baton_peer_faults_tell(follower->target->faults, fault, why->why, follower->active_directory);
+    if (follower->letters_count < LETTERS_MAX)
+        baton_follower_say(follower, BATON_PEER_REFUSE, &body, sizeof(body));
+    send_letters(follower);
+    baton_follower_cut(follower, why);
+    if (follower->retry_at_ns < now_ns() + REFUSED_NS)
+        follower->retry_at_ns = now_ns() + REFUSED_NS;
 }
 
 static void on_event(void *context, int fd, uint32_t events)
@@ -185,7 +202,9 @@ static void connect_again(baton_follower *follower)
         return;
     }
     memset(follower->active_nonce, 0, sizeof(follower->active_nonce));
-    baton_follower_hello(follower->target, &hello);
+    follower->protocol = 0;
+    follower->connected_ns = now_ns();
+    baton_follower_hello(follower->target, follower->engine, &hello);
     baton_follower_say(follower, BATON_PEER_HELLO, &hello, sizeof(hello));
 }
 
@@ -265,8 +284,9 @@ static void prepare_ahead(baton_follower *follower)
 /* R5 b and c: nobody says anything, and the grant may stand on the disk. */
 static void look(baton_follower *follower)
 {
-    if (follower->target->active.tcp.bytes > 0 || /* R12: its directory is not here */
-        follower->cutover.state != BATON_NEW_ANSWERED || follower->cutover.granted ||
+    /* Also when M7 has come: what it tells of may have been lost with the one that told it. R12: the
+     * directory of one by TCP is not here. */
+    if (follower->target->active.tcp.bytes > 0 || follower->cutover.state != BATON_NEW_ANSWERED ||
         now_ns() - follower->asked_ns < ASK_NS)
         return;
     follower->asked_ns = now_ns();
@@ -282,14 +302,42 @@ static void look(baton_follower *follower)
     }
 }
 
+/* Who takes the connection and does not answer is no active. */
+static void give_up_waiting(baton_follower *follower)
+{
+    if (follower->channel.fd >= 0 && !follower->following &&
+        now_ns() - follower->connected_ns > WELCOME_NS)
+        baton_follower_cut_for(follower, BATON_E_TIMEOUT, "it does not answer");
+}
+
+/* R10: the one that made the offer has died, and its directory has a name above the term that it wanted to
+ * end: a record of that term is void whenever it lands (R5), and the next process needs what was passed. */
+static void look_for_next_term(baton_follower *follower)
+{
+    uint64_t highest = 0;
+    const baton_new *cutover = &follower->cutover;
+    if (follower->target->active.tcp.bytes > 0 || follower->channel.fd >= 0 ||
+        cutover->state != BATON_NEW_ANSWERED || cutover->granted ||
+        baton_highest_name(follower->active_directory, &highest) < 0 ||
+        highest <= cutover->offer.position.epoch)
+        return;
+    baton_log(WARN, "handover.not_this_time",
+              BATON_LOG_TEXT("why", "the active has begun a new term"),
+              BATON_LOG_NUMBER("epoch", highest));
+    baton_new_on_abort(&follower->cutover, cutover->try_number);
+    baton_follower_drop_passed(follower);
+}
+
 int baton_follower_turn(baton_follower *follower, baton_error *error)
 {
     if (follower->cutover.state != BATON_NEW_SERVING)
         connect_again(follower);
     if (follower->channel.fd >= 0)
         baton_follower_hear(follower);
+    give_up_waiting(follower);
     prepare_ahead(follower);
     look(follower);
+    look_for_next_term(follower);
     int r = baton_new_step(&follower->cutover, &follower->failure);
     if (r < 0)
         follower->fatal = r;

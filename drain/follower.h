@@ -39,8 +39,10 @@ typedef struct baton_follower {
     follower_letter letters[LETTERS_MAX];
     uint32_t letters_first, letters_count;
     bool following; /* FOLLOW was sent */
-    bool held_back; /* the journal has no room for the batch that is shown */
-    bool more;      /* a turn took as much as a turn may */
+    uint64_t connected_ns;
+    uint32_t protocol; /* that both speak */
+    bool held_back;    /* the journal has no room for the batch that is shown */
+    bool more;         /* a turn took as much as a turn may */
     bool ever_followed;
     uint64_t following_since_ns;
     uint64_t prepared_epoch; /* for which the first segment of a term is ready; 0: none */
@@ -90,6 +92,9 @@ void baton_follower_say(baton_follower *follower, baton_peer_type type, const vo
 void baton_follower_hear(baton_follower *follower); /* all that has come, as far as a turn goes */
 void baton_follower_cut(baton_follower *follower, const baton_error *why);
 void baton_follower_cut_for(baton_follower *follower, int status, const char *why);
+/* What came is not to be gone on with: counted, and the active is told. */
+void baton_follower_refuse(baton_follower *follower, baton_peer_fault fault,
+                           const baton_error *why);
 /* This process is of no use any more. */
 void baton_follower_fail(baton_follower *follower, int status, const baton_error *why);
 void baton_follower_drop_passed(baton_follower *follower);

@@ -19,7 +19,42 @@ static bool is_hopeless(const baton_follower *follower, int status)
     return !follower->ever_followed &&
            (status == BATON_E_OTHER_SERVICE || status == BATON_E_OTHER_JOURNAL ||
             status == BATON_E_DIVERGED || status == BATON_E_GONE ||
-            status == BATON_E_NEWER_FORMAT || status == BATON_E_REFUSED);
+            status == BATON_E_NEWER_FORMAT || status == BATON_E_REFUSED ||
+            status == BATON_E_SCHEMA || status == BATON_E_UNKNOWN_TYPE ||
+            status == BATON_E_TOO_LARGE);
+}
+
+/* Told at once to whoever has just started it; one that has followed waits for a better one. */
+static void turn_down(baton_follower *follower, baton_peer_fault fault, const baton_error *why)
+{
+    if (is_hopeless(follower, why->status))
+        baton_follower_fail(follower, why->status, why);
+    baton_follower_refuse(follower, fault, why);
+}
+
+/* What breaks the protocol. */
+static void turn_down_for(baton_follower *follower, const char *why)
+{
+    baton_error error;
+    baton_error_set(&error, BATON_E_INVALID, "follow the active", why,
+                    "is it a Baton instance, of a version next to this one?");
+    baton_follower_refuse(follower, BATON_PEER_FAULT_ORDER, &error);
+}
+
+static bool may_follow(baton_follower *follower, const baton_peer_header *header,
+                       const baton_peer_hello *welcome)
+{
+    baton_peer_hello own;
+    baton_peer_fault fault;
+    baton_error error = {0};
+    baton_follower_hello(follower->target, follower->engine, &own);
+    follower->protocol = baton_fingerprint_protocol(welcome, &own);
+    int r = baton_follower_judge(follower->target, follower->engine, &own, header, welcome, &fault,
+                                 &error);
+    error.status = r;
+    if (r < 0)
+        turn_down(follower, fault, &error);
+    return r == 0;
 }
 
 static void take_welcome(baton_follower *follower, const baton_peer_header *header,
@@ -34,6 +69,8 @@ static void take_welcome(baton_follower *follower, const baton_peer_header *head
     follower->active_epoch = baton_le64_get(header->epoch);
     memcpy(follower->active_version, hello->version, sizeof(follower->active_version));
     memcpy(follower->active_directory, hello->directory, sizeof(follower->active_directory));
+    if (!may_follow(follower, header, hello))
+        return;
     baton_peer_channel_reach(&follower->channel, (const char *)hello->address,
                              follower->active_address);
     baton_engine_follow_end(follower->engine, &end, &digest, &needs_start);
@@ -85,32 +122,45 @@ static int take_batch(baton_follower *follower, const baton_peer_header *header,
     error.status = r;
     if (baton_engine_turn(follower->engine, 0, &(baton_error){0}) < 0)
         baton_follower_fail(follower, r, &error);
-    baton_follower_cut(follower, &error);
+    baton_follower_refuse(follower, BATON_PEER_FAULT_MESSAGE, &error);
     return 1;
 }
 
 static void take_start(baton_follower *follower, const baton_peer_header *header, const void *body)
 {
     baton_error error = {0};
-    baton_follow_start start = baton_peer_start_get(body);
     baton_position end;
     baton_digest digest;
     bool needs_start;
-    baton_engine_follow_end(follower->engine, &end, &digest, &needs_start);
-    if (!needs_start) /* it died between its beginning, which stands, and the first batch */
-        return;
+    baton_follow_start start = baton_peer_start_get(body);
     memcpy(start.id.bytes, header->journal_id, sizeof(start.id.bytes));
+    baton_engine_follow_end(follower->engine, &end, &digest, &needs_start);
+    if (!needs_start &&
+        end.batch == 0) /* it died between its beginning, which stands, and the first batch */
+        return;
+    if (!needs_start) {
+        turn_down_for(follower, "it begins a journal that has begun");
+        return;
+    }
     int r = baton_engine_follow_start(follower->engine, &start, &error);
     if (r == 0)
         return;
-    baton_follower_fail(follower, r, &error);
-    baton_follower_cut(follower, &error);
+    error.status = r;
+    baton_follower_fail(follower, r,
+                        &error); /* nothing is here yet that would be worth waiting with */
+    baton_follower_refuse(follower, BATON_PEER_FAULT_MESSAGE, &error);
 }
 
 static void take_prepare(baton_follower *follower, const baton_peer_header *header,
                          const baton_peer_prepare *body)
 {
     int fds[BATON_PEER_DESCRIPTORS_MAX];
+    if (follower->cutover.state != BATON_NEW_FOLLOWING &&
+        follower->cutover.state != BATON_NEW_READY) {
+        /* It has promised to take a grant, and needs what was passed for that. */
+        turn_down_for(follower, "it begins a handover within another one");
+        return;
+    }
     baton_follower_drop_passed(follower);
     const uint32_t count = baton_peer_take_descriptors(&follower->inbox, fds);
     baton_passed_fd *listeners = follower->passed.listeners;
@@ -163,7 +213,7 @@ static bool is_for_me(const baton_follower *follower, const baton_peer_header *h
         return false;
     return type == BATON_PEER_WELCOME
                ? !follower->following
-               : follower->following &&
+               : follower->following && baton_le16_get(header->version) == follower->protocol &&
                      memcmp(header->from, follower->active_nonce, sizeof(header->from)) == 0;
 }
 
@@ -173,7 +223,7 @@ static bool take_message(baton_follower *follower, const baton_peer_header *head
 {
     const uint64_t try_number = baton_le64_get(header->try_number);
     if (!is_for_me(follower, header)) {
-        baton_follower_cut_for(follower, BATON_E_INVALID, "it says what has no place there");
+        turn_down_for(follower, "it says what has no place there");
         return true;
     }
     switch ((baton_peer_type)baton_le16_get(header->type)) {
@@ -220,7 +270,7 @@ static bool take_message(baton_follower *follower, const baton_peer_header *head
     case BATON_PEER_READY:
     case BATON_PEER_ANSWER:
     case BATON_PEER_TAKEN:
-        baton_follower_cut_for(follower, BATON_E_INVALID, "it says what has no place there");
+        turn_down_for(follower, "it says what has no place there");
         break;
     }
     return true;
@@ -230,14 +280,15 @@ void baton_follower_hear(baton_follower *follower)
 {
     follower->held_back = false;
     follower->more = true;
-    for (uint32_t i = 0; i < MESSAGES_PER_TURN && follower->channel.fd >= 0; i++) {
+    for (uint32_t i = 0; i < MESSAGES_PER_TURN && follower->channel.fd >= 0 && follower->fatal == 0;
+         i++) {
         const baton_peer_header *header;
         const void *body;
         baton_error error = {0};
         int r = baton_peer_next(&follower->inbox, &header, &body, &error);
         if (r < 0) {
             error.status = r;
-            baton_follower_cut(follower, &error);
+            turn_down(follower, BATON_PEER_FAULT_MESSAGE, &error);
             return;
         }
         if (r == 1) {
@@ -249,9 +300,11 @@ void baton_follower_hear(baton_follower *follower)
             }
             if (follower->channel.fd >= 0)
                 baton_peer_took(&follower->inbox);
-            int stepped = baton_new_step(&follower->cutover, &follower->failure);
+            int stepped = baton_new_step(&follower->cutover, &error);
             if (stepped < 0)
-                baton_follower_fail(follower, stepped, &(baton_error){0});
+                baton_follower_fail(follower, stepped, &error);
+            if (follower->fatal < 0)
+                return;
             continue;
         }
         r = baton_peer_receive(&follower->inbox, &follower->channel);

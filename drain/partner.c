@@ -43,23 +43,6 @@ static int flush_directory(const char *directory)
     return r;
 }
 
-int baton_partner_write(const char *directory, const char *partner, baton_error *error)
-{
-    char path[PATH_BYTES], partial[PATH_BYTES];
-    const int n = snprintf(path, sizeof(path), "%s/PARTNER", directory);
-    const int m = snprintf(partial, sizeof(partial), "%s/PARTNER.partial", directory);
-    int r = n < 0 || m < 0 || (size_t)m >= sizeof(partial) ? -ENAMETOOLONG : 0;
-    if (r == 0)
-        r = write_line(partial, partner);
-    if (r == 0 && rename(partial, path) < 0)
-        r = -errno;
-    if (r == 0)
-        r = flush_directory(directory);
-    return r < 0 ? baton_error_set(error, r, "note the other directory of a handover", NULL,
-                                   "free disk space")
-                 : 0;
-}
-
 static bool read_partner(const char *directory, char partner[PATH_BYTES])
 {
     char path[PATH_BYTES];
@@ -73,6 +56,44 @@ static bool read_partner(const char *directory, char partner[PATH_BYTES])
         return false;
     *end = '\0';
     return true;
+}
+
+/* What this process wrote and flushed last: two that hand over to and fro say the same each time, and a
+ * flush is felt by whoever waits for an answer of the active. */
+static struct {
+    char directory[PATH_BYTES];
+    char partner[PATH_BYTES];
+} written;
+
+static bool stands_there(const char *directory, const char *partner)
+{
+    char there[PATH_BYTES];
+    return strcmp(written.directory, directory) == 0 && strcmp(written.partner, partner) == 0 &&
+           read_partner(directory, there) && strcmp(there, partner) == 0;
+}
+
+int baton_partner_write(const char *directory, const char *partner, baton_error *error)
+{
+    char path[PATH_BYTES], partial[PATH_BYTES];
+    if (stands_there(directory, partner))
+        return 0;
+    written.directory[0] = '\0';
+    const int n = snprintf(path, sizeof(path), "%s/PARTNER", directory);
+    const int m = snprintf(partial, sizeof(partial), "%s/PARTNER.partial", directory);
+    int r = n < 0 || m < 0 || (size_t)m >= sizeof(partial) ? -ENAMETOOLONG : 0;
+    if (r == 0)
+        r = write_line(partial, partner);
+    if (r == 0 && rename(partial, path) < 0)
+        r = -errno;
+    if (r == 0)
+        r = flush_directory(directory);
+    if (r == 0)
+        (void)snprintf(written.partner, sizeof(written.partner), "%s", partner);
+    if (r == 0)
+        (void)snprintf(written.directory, sizeof(written.directory), "%s", directory);
+    return r < 0 ? baton_error_set(error, r, "note the other directory of a handover", NULL,
+                                   "free disk space")
+                 : 0;
 }
 
 bool baton_partner_socket(const char *directory, char *ret_socket, uint32_t bytes)

@@ -212,7 +212,7 @@ static int shake(baton_peer_channel *channel)
     if (channel->tls == NULL)
         r = baton_peer_tls_begin(channel->security, channel->fd, channel->is_client, &channel->tls,
                                  &channel->error);
-    return r < 0 ? r : baton_peer_tls_shake(channel->tls, &channel->error);
+    return r < 0 ? r : baton_peer_tls_shake(channel->tls, channel->heard, &channel->error);
 }
 
 int baton_peer_channel_advance(baton_peer_channel *channel)
@@ -306,7 +306,7 @@ static ssize_t judge(baton_peer_channel *channel, ssize_t n)
         return n;
     if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)
         return -EAGAIN;
-    return fail(channel, -errno, "it has hung up", NULL);
+    return fail(channel, -errno, "it has hung up", "look at the other one's log");
 }
 
 ssize_t baton_peer_channel_read(baton_peer_channel *channel, void *to, size_t bytes)
@@ -317,7 +317,7 @@ ssize_t baton_peer_channel_read(baton_peer_channel *channel, void *to, size_t by
     if (channel->tls != NULL)
         return baton_peer_tls_read(channel->tls, to, bytes, &channel->error);
     const ssize_t n = judge(channel, recv(channel->fd, to, bytes, MSG_DONTWAIT));
-    return n != 0 ? n : fail(channel, -EPIPE, "it has hung up", NULL);
+    return n != 0 ? n : fail(channel, -EPIPE, "it has hung up", "look at the other one's log");
 }
 
 ssize_t baton_peer_channel_write(baton_peer_channel *channel, const struct iovec *parts,

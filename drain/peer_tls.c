@@ -18,7 +18,9 @@ struct baton_peer_tls {
     gnutls_session_t session;
     gnutls_certificate_credentials_t credentials;
     const baton_peer_security *security;
+    int fd;
     bool is_client;
+    bool may_read;
     gnutls_alert_description_t alert; /* that verify chose; 0: none */
     char why[160];                    /* likewise */
     size_t queued;                    /* bytes that GnuTLS has, and has not sent */
@@ -143,6 +145,15 @@ static int verify(gnutls_session_t session)
 
 /* ---- its life ---- */
 
+static ssize_t pull(gnutls_transport_ptr_t context, void *to, size_t bytes)
+{
+    baton_peer_tls *tls = context;
+    if (tls->may_read)
+        return recv(tls->fd, to, bytes, MSG_DONTWAIT);
+    gnutls_transport_set_errno(tls->session, EAGAIN);
+    return -1;
+}
+
 int baton_peer_tls_begin(const baton_peer_security *security, int fd, bool is_client,
                          baton_peer_tls **ret_tls, baton_error *error)
 {
@@ -152,6 +163,7 @@ int baton_peer_tls_begin(const baton_peer_security *security, int fd, bool is_cl
     if (tls == NULL)
         return baton_error_set(error, -ENOMEM, "TLS", NULL, "give the process more memory");
     tls->security = security;
+    tls->fd = fd;
     tls->is_client = is_client;
     int r = make_credentials(security, &tls->credentials, error);
     if (r < 0) {
@@ -165,7 +177,8 @@ int baton_peer_tls_begin(const baton_peer_security *security, int fd, bool is_cl
         return baton_error_set(error, -ENOMEM, "TLS", NULL, "give the process more memory");
     }
     gnutls_session_set_ptr(tls->session, tls);
-    gnutls_transport_set_int(tls->session, fd);
+    gnutls_transport_set_ptr2(tls->session, tls, (gnutls_transport_ptr_t)(intptr_t)fd);
+    gnutls_transport_set_pull_function(tls->session, pull);
     if (gnutls_priority_set_direct(tls->session, PRIORITIES, NULL) < 0 ||
         gnutls_credentials_set(tls->session, GNUTLS_CRD_CERTIFICATE, tls->credentials) < 0) {
         baton_peer_tls_free(tls);
@@ -262,9 +275,10 @@ static int tell(const baton_peer_tls *tls, int status, baton_error *error)
     return refuse(error, why, "look at the other instance");
 }
 
-int baton_peer_tls_shake(baton_peer_tls *tls, baton_error *error)
+int baton_peer_tls_shake(baton_peer_tls *tls, bool heard, baton_error *error)
 {
     int r;
+    tls->may_read = heard;
     do
         r = gnutls_handshake(tls->session);
     while (r < 0 && gnutls_error_is_fatal(r) == 0 && r != GNUTLS_E_AGAIN);

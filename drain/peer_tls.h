@@ -13,8 +13,9 @@ BATON_MUST_USE int baton_peer_tls_check(const baton_peer_security *security, bat
 /* is_client: this end has connected. security lives as long. */
 BATON_MUST_USE int baton_peer_tls_begin(const baton_peer_security *security, int fd, bool is_client,
                                         baton_peer_tls **ret_tls, baton_error *error);
-/* 1: both are who they have to be; 0: not yet; or an error, told to the other end. */
-BATON_MUST_USE int baton_peer_tls_shake(baton_peer_tls *tls, baton_error *error);
+/* 1: both are who they have to be; 0: not yet; or an error, told to the other end. heard: the other end has said
+ * something, and it may be read. */
+BATON_MUST_USE int baton_peer_tls_shake(baton_peer_tls *tls, bool heard, baton_error *error);
 bool baton_peer_tls_wants_to_send(const baton_peer_tls *tls); /* while it shakes hands */
 /* As those of a channel. */
 BATON_MUST_USE ssize_t baton_peer_tls_read(baton_peer_tls *tls, void *to, size_t bytes,

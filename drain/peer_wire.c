@@ -40,11 +40,17 @@ static baton_digest digest_of(const baton_peer_header *header, const void *body,
     return baton_digest_final(&stream);
 }
 
+static bool is_greeting(uint16_t type)
+{
+    return type == BATON_PEER_HELLO || type == BATON_PEER_WELCOME || type == BATON_PEER_REFUSE;
+}
+
 void baton_peer_seal(baton_peer_header *header, baton_peer_type type, const baton_peer_names *names,
                      uint32_t descriptors, const void *body, uint32_t body_bytes)
 {
+    const uint32_t spoken = names->protocol != 0 ? names->protocol : BATON_PEER_PROTOCOL_LOWEST;
     *header = (baton_peer_header){
-        .version = baton_le16_put(BATON_PEER_PROTOCOL),
+        .version = baton_le16_put((uint16_t)(is_greeting(type) ? BATON_PEER_GREETING : spoken)),
         .type = baton_le16_put((uint16_t)type),
         .body_bytes = baton_le32_put(body_bytes),
         .try_number = baton_le64_put(names->try_number),
@@ -73,33 +79,50 @@ static bool all_zero(const uint8_t *bytes, size_t count)
     return any == 0;
 }
 
+/* A greeting of a later protocol may have more behind what is known here. */
+static bool length_fits(uint16_t type, uint32_t bytes)
+{
+    const uint32_t fixed = fixed_bytes(type);
+    if (bytes % 8 != 0)
+        return false;
+    if (fixed != 0 || type == BATON_PEER_FETCH)
+        return bytes == fixed;
+    if (is_greeting(type))
+        return bytes >= sizeof(baton_peer_hello) && bytes <= BATON_PEER_SHORT_BYTES_MAX;
+    if (type == BATON_PEER_PIECE)
+        return bytes >= sizeof(baton_peer_piece) &&
+               bytes <= sizeof(baton_peer_piece) + BATON_PEER_PIECE_BYTES;
+    if (type == BATON_PEER_CONNECTIONS)
+        return bytes >= sizeof(baton_peer_connections) + sizeof(baton_peer_connection) &&
+               bytes <= BATON_PEER_CONNECTIONS_BYTES_MAX;
+    return bytes >= sizeof(baton_batch_header);
+}
+
+static bool protocol_fits(uint16_t type, uint16_t protocol)
+{
+    if (is_greeting(type))
+        return protocol == BATON_PEER_GREETING;
+    return protocol >= BATON_PEER_PROTOCOL_LOWEST && protocol <= BATON_PEER_PROTOCOL_HIGHEST;
+}
+
 int baton_peer_check_header(const baton_peer_header *header, baton_error *error)
 {
     const uint16_t type = baton_le16_get(header->type);
+    const uint16_t protocol = baton_le16_get(header->version);
     const uint32_t bytes = baton_le32_get(header->body_bytes);
     if (memcmp(header->magic, BATON_PEER_MAGIC, sizeof(header->magic)) != 0)
         return refuse(error, BATON_E_INVALID, "it does not speak the handover protocol");
-    if (baton_le16_get(header->version) != BATON_PEER_PROTOCOL)
+    if (!protocol_fits(type, protocol))
         return baton_error_setf(error, BATON_E_NEWER_FORMAT, message_what,
                                 "use versions that share one",
-                                "it speaks handover protocol %u, this one speaks %u",
-                                baton_le16_get(header->version), BATON_PEER_PROTOCOL);
+                                "it speaks handover protocol %u, this one speaks %u to %u",
+                                protocol, BATON_PEER_PROTOCOL_LOWEST, BATON_PEER_PROTOCOL_HIGHEST);
     if (baton_peer_type_name((baton_peer_type)type) == NULL)
         return baton_error_setf(error, BATON_E_UNKNOWN_TYPE, message_what,
                                 "use versions that share one", "type %u is unknown", type);
-    const uint32_t fixed = fixed_bytes(type);
     if (bytes > BATON_PEER_BODY_BYTES_MAX)
         return refuse(error, BATON_E_TOO_LARGE, "it is longer than any message may be");
-    const bool fits =
-        fixed != 0                 ? bytes == fixed
-        : type == BATON_PEER_FETCH ? bytes == 0
-        : type == BATON_PEER_PIECE ? bytes >= sizeof(baton_peer_piece) &&
-                                         bytes <= sizeof(baton_peer_piece) + BATON_PEER_PIECE_BYTES
-        : type == BATON_PEER_CONNECTIONS
-            ? bytes >= sizeof(baton_peer_connections) + sizeof(baton_peer_connection) &&
-                  bytes <= BATON_PEER_CONNECTIONS_BYTES_MAX
-            : bytes >= sizeof(baton_batch_header);
-    if (!fits || bytes % 8 != 0)
+    if (!length_fits(type, bytes))
         return refuse(error, BATON_E_INVALID, "its length does not fit its type");
     const uint32_t descriptors = baton_le32_get(header->descriptors);
     const uint32_t descriptors_max = type == BATON_PEER_PREPARE       ? BATON_PEER_LISTENERS_MAX
@@ -129,13 +152,30 @@ static bool refusal_fits(const baton_peer_refusal *body)
            is_text(body->todo, sizeof(body->todo), true) && all_zero(body->zero, 4);
 }
 
-static bool hello_fits(const baton_peer_hello *body)
+static bool entry_types_fit(const baton_peer_hello *body)
 {
-    return is_text(body->service, sizeof(body->service), false) &&
+    const uint32_t count = baton_le32_get(body->entry_types_count);
+    const uint32_t listed = count < BATON_PEER_ENTRY_TYPES_MAX ? count : BATON_PEER_ENTRY_TYPES_MAX;
+    for (uint32_t i = 0; i < listed; i++)
+        if (!all_zero(body->entry_types[i].zero, 2))
+            return false;
+    return all_zero((const uint8_t *)(body->entry_types + listed),
+                    (BATON_PEER_ENTRY_TYPES_MAX - listed) * sizeof(body->entry_types[0]));
+}
+
+/* Longer than what is known here may only be who speaks a later protocol, too. */
+static bool hello_fits(const baton_peer_hello *body, uint32_t bytes)
+{
+    const uint32_t lowest = baton_le32_get(body->protocol_lowest);
+    const uint32_t highest = baton_le32_get(body->protocol_highest);
+    const bool is_later = highest > BATON_PEER_PROTOCOL_HIGHEST;
+    return lowest >= 1 && lowest <= highest && highest <= UINT16_MAX &&
+           (bytes == sizeof(*body) || is_later) && (entry_types_fit(body) || is_later) &&
+           is_text(body->service, sizeof(body->service), false) &&
            is_text(body->version, sizeof(body->version), false) &&
            is_text(body->directory, sizeof(body->directory), false) && body->directory[0] == '/' &&
            is_text(body->address, sizeof(body->address), true) &&
-           baton_le32_get(body->is_active) <= 1 && all_zero(body->zero, 4);
+           baton_le32_get(body->is_active) <= 1;
 }
 
 static bool piece_fits(const baton_peer_piece *body, uint32_t bytes)
@@ -205,7 +245,7 @@ static bool body_fits(const baton_peer_header *header, const void *body)
     switch ((baton_peer_type)baton_le16_get(header->type)) {
     case BATON_PEER_HELLO:
     case BATON_PEER_WELCOME:
-        return hello_fits(body);
+        return hello_fits(body, bytes);
     case BATON_PEER_REFUSE:
     case BATON_PEER_ABORT:
     case BATON_PEER_AUTHORITY:

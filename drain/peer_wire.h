@@ -1,4 +1,4 @@
-/* drain/peer_wire.h: the bytes between an active and a standby, protocol 1. The page:
+/* drain/peer_wire.h: the bytes between an active and a standby. The page:
  * docs/format/handover.md; the messages' meaning: docs/handover.md, whose numbers stand here.
  *
  * A message is a baton_peer_header and a body, whose size is a multiple of 8. All of it is checked by
@@ -12,11 +12,17 @@
 
 #include "engine/run.h"
 
-#define BATON_PEER_MAGIC         "BATONHND"
-#define BATON_PEER_PROTOCOL      1u
-#define BATON_PEER_NONCE_BYTES   16u
-#define BATON_PEER_PIECE_BYTES   (256u << 10) /* of a snapshot's file, at most, in one message */
-#define BATON_PEER_LISTENERS_MAX 8u
+#define BATON_PEER_MAGIC "BATONHND"
+/* What this build speaks: HELLO and WELCOME say it, and the lower of both highest is spoken. */
+#define BATON_PEER_PROTOCOL_LOWEST  1u
+#define BATON_PEER_PROTOCOL_HIGHEST 1u
+/* The header, and HELLO, WELCOME and REFUSE as far as they are known here, are the same in every
+ * protocol, and say so: any two can tell each other why they don't fit. */
+#define BATON_PEER_GREETING        1u
+#define BATON_PEER_NONCE_BYTES     16u
+#define BATON_PEER_PIECE_BYTES     (256u << 10) /* of a snapshot's file, at most, in one message */
+#define BATON_PEER_LISTENERS_MAX   8u
+#define BATON_PEER_ENTRY_TYPES_MAX 64u /* that a HELLO lists */
 /* Of one message: the kernel passes 253 (SCM_MAX_FD). */
 #define BATON_PEER_CONNECTIONS_MAX       250u
 #define BATON_PEER_CONNECTIONS_BYTES_MAX (BATON_CONNECTION_BYTES_MAX + (16u << 10))
@@ -26,8 +32,8 @@
 
 /* X(NAME, number, body: 0 is "as long as it is") */
 #define BATON_PEER_TYPES(X)                                                                        \
-    X(HELLO, 1, sizeof(baton_peer_hello))        /* N: M10 */                                      \
-    X(WELCOME, 2, sizeof(baton_peer_hello))      /* A */                                           \
+    X(HELLO, 1, 0u)                              /* N: M10; a later protocol's is longer */        \
+    X(WELCOME, 2, 0u)                            /* A; likewise */                                 \
     X(REFUSE, 3, sizeof(baton_peer_refusal))     /* both: then the connection ends; or M3 */       \
     X(FETCH, 4, sizeof(baton_peer_fetch))        /* N: a snapshot */                               \
     X(SNAPSHOT, 5, sizeof(baton_peer_snapshot))  /* A: its pieces follow; root 0: none */          \
@@ -54,7 +60,7 @@ typedef enum {
 
 typedef struct {
     uint8_t magic[8];
-    baton_le16 version; /* BATON_PEER_PROTOCOL: of the sender */
+    baton_le16 version; /* the protocol it is of; HELLO, WELCOME, REFUSE: BATON_PEER_GREETING */
     baton_le16 type;
     baton_le32 body_bytes;
     baton_le64 try_number;  /* of the handover that it belongs to; 0: none */
@@ -68,6 +74,15 @@ typedef struct {
 } baton_peer_header;
 
 typedef struct {
+    baton_le16 type;
+    uint8_t zero[2];
+    baton_le32 schema_min;
+} baton_peer_entry_type;
+
+/* Who it is, and its fingerprint: what both must agree on (drain/fingerprint.h). */
+typedef struct {
+    baton_le32 protocol_lowest; /* these two stay first in every protocol */
+    baton_le32 protocol_highest;
     uint8_t service[32];
     uint8_t version[32];
     uint8_t directory[256]; /* the sender's, absolute */
@@ -77,8 +92,14 @@ typedef struct {
     baton_le64 highest_name; /* epoch of the last segment name in it */
     baton_position_wire durable;
     baton_le64 applied_seq;
-    baton_le32 is_active; /* 0 or 1 */
-    uint8_t zero[4];
+    baton_le32 is_active;     /* 0 or 1 */
+    baton_le32 schema_pinned; /* written now; 0: not known yet */
+    baton_le32 schema_finalized;
+    baton_le32 journal_format;    /* the newest that it reads, and the one that it writes */
+    baton_le32 batch_bytes_max;   /* writes, or takes; 0: not known yet */
+    baton_le32 entry_types_count; /* that the service knows; the first ones are listed */
+    uint8_t layout[16];           /* of the arena; zero: none */
+    baton_peer_entry_type entry_types[BATON_PEER_ENTRY_TYPES_MAX]; /* zeros behind the last */
 } baton_peer_hello;
 
 typedef struct {
@@ -178,7 +199,9 @@ typedef struct {
 } baton_peer_connections;
 
 static_assert(sizeof(baton_peer_header) == 112, "handover protocol 1");
-static_assert(sizeof(baton_peer_hello) == 440, "handover protocol 1");
+static_assert(sizeof(baton_peer_entry_type) == 8, "handover protocol 1");
+static_assert(sizeof(baton_peer_hello) == 992, "handover protocol 1");
+static_assert(offsetof(baton_peer_hello, protocol_lowest) == 0, "every handover protocol");
 static_assert(sizeof(baton_peer_refusal) == 520, "handover protocol 1");
 static_assert(sizeof(baton_peer_fetch) == 32, "handover protocol 1");
 static_assert(sizeof(baton_peer_snapshot) == 48, "handover protocol 1");
@@ -201,6 +224,7 @@ static_assert(sizeof(baton_peer_start) <= BATON_PEER_SHORT_BYTES_MAX, "it fits a
 
 /* What both ends of a connection say of themselves in every header. */
 typedef struct {
+    uint32_t protocol; /* that both speak; 0: the lowest */
     uint64_t try_number;
     uint64_t epoch;
     baton_digest journal_id;
@@ -213,7 +237,7 @@ void baton_peer_seal(baton_peer_header *header, baton_peer_type type, const bato
                      uint32_t descriptors, const void *body, uint32_t body_bytes);
 
 /* Of the header alone, before the body is waited for: BATON_E_INVALID (no message),
- * BATON_E_NEWER_FORMAT (another version speaks), BATON_E_UNKNOWN_TYPE, BATON_E_TOO_LARGE. */
+ * BATON_E_NEWER_FORMAT (a protocol that is not spoken here), BATON_E_UNKNOWN_TYPE, BATON_E_TOO_LARGE. */
 BATON_MUST_USE int baton_peer_check_header(const baton_peer_header *header, baton_error *error);
 /* Header and body, whose size the header said: every rule of the page. BATON_E_DAMAGED: the digest;
  * BATON_E_INVALID. */

@@ -4,6 +4,7 @@
 #include <baton/log.h>
 #include <baton/main.h>
 
+#include "drain/compatibility.h"
 #include "drain/describe.h"
 #include "drain/options.h"
 #include "drain/peer_channel.h"
@@ -50,6 +51,7 @@ typedef struct {
     int ready_fd;  /* -1: none */
     int report_fd; /* -1: none */
     baton_log_level log_level;
+    baton_compatible compatible; /* versions of the other side of a handover */
     baton_engine_options engine;
     const char *const *program_values;
 } baton_run_options;
@@ -69,8 +71,9 @@ extern const uint32_t baton_run_option_count;
     }
 BATON_MUST_USE int baton_arena_options_read(baton_arena_options *options, const char *address,
                                             const char *size, baton_error *error);
+/* version: the service's own. */
 BATON_MUST_USE int baton_run_options_read(baton_run_options *options, const baton_option_set *set,
-                                          baton_error *error);
+                                          const char *version, baton_error *error);
 
 /* The commands; argv after the command's words. They print their own errors and return the exit
  * code. */

@@ -130,7 +130,7 @@ static int start_program(service_run *run, const baton_passed *passed, baton_err
         return r;
     baton_connections_hand_on(&passed->connections, program, run->doors->context);
     baton_cutover_open(&run->cutover, run->doors, run->engine, run->options, &run->instance,
-                       run->door.fd >= 0 ? &run->door : NULL);
+                       run->door.fd >= 0 ? &run->door : NULL, &run->faults);
     return 0;
 }
 
@@ -147,13 +147,21 @@ static int promoted(void *context, const baton_passed *passed, baton_error *erro
     return 0;
 }
 
+static int aim(service_run *run, const char *standby_of, baton_error *error)
+{
+    int r = baton_follower_target_init(&run->target, standby_of, run->options->directory,
+                                       run->doors->service, run->instance.nonce,
+                                       &run->options->peer_security, run->door.text, error);
+    run->target.compatible = &run->options->compatible;
+    run->target.faults = &run->faults;
+    return r;
+}
+
 /* Whom to follow, and what to begin with, before the engine opens. */
 static int find_active(service_run *run, baton_engine_options *options, baton_error *error)
 {
     baton_digest root;
-    int r = baton_follower_target_init(
-        &run->target, run->options->standby_of, run->options->directory, run->doors->service,
-        run->instance.nonce, &run->options->peer_security, run->door.text, error);
+    int r = aim(run, run->options->standby_of, error);
     if (r == 0)
         r = baton_bootstrap(&run->target, &root, error);
     if (r < 0)
@@ -233,6 +241,7 @@ static int start(service_run *run, baton_error *error)
     }
     if (r < 0)
         return r;
+    baton_peer_faults_count(&run->faults, baton_engine_metrics(run->engine));
     baton_describe_hydrated(run->engine, &run->hydrate);
     r = baton_engine_watch(run->engine, run->signal_fd, EPOLLIN, on_signal, run);
     if (r < 0)
@@ -283,14 +292,13 @@ static int stand_by(service_run *run, baton_error *error)
     run->program_started = false;
     baton_cutover_close(&run->cutover);
     run->cutover = (baton_cutover){.engine = NULL};
+    run->following = true; /* also while a snapshot that is being taken keeps it waiting */
     int r;
     while ((r = baton_engine_stand_by(run->engine, error)) == BATON_E_AGAIN)
         if ((r = baton_engine_turn(run->engine, DRAIN_TURN_NS, error)) < 0)
             break;
     if (r == 0)
-        r = baton_follower_target_init(&run->target, successor, run->options->directory,
-                                       run->doors->service, run->instance.nonce,
-                                       &run->options->peer_security, run->door.text, error);
+        r = aim(run, successor, error);
     run->following = r == 0;
     return r < 0 ? r : start_following(run, error);
 }
@@ -327,20 +335,6 @@ static int serve(service_run *run, baton_error *error)
     }
 }
 
-static void tell_drained(const service_run *run)
-{
-    const baton_drain_plan *plan = &run->plan;
-    baton_log(INFO, "drain.end",
-              BATON_LOG_TEXT("outcome", plan->status == 0 ? "clean" : "not clean"),
-              BATON_LOG_NUMBER("all_sent", plan->all_sent),
-              BATON_LOG_NUMBER("handover_durable", plan->handover_durable),
-              BATON_LOG_TEXT("snapshot", baton_drain_snapshot_name(plan->snapshot)),
-              BATON_LOG_NUMBER("total_us", plan->reached_ns[BATON_DRAIN_CLOSED] / 1000));
-    if (plan->snapshot == BATON_DRAIN_SNAPSHOT_FAILED)
-        baton_log(WARN, "drain.snapshot_failed", BATON_LOG_TEXT("what", plan->snapshot_error.what),
-                  BATON_LOG_TEXT("why", plan->snapshot_error.why));
-}
-
 /* Whatever has been built is taken down; the lock goes last but for the control socket, whose
  * waiting clients get the report. Returns the final status. */
 static int finish(service_run *run, int status, baton_error *error)
@@ -363,7 +357,7 @@ static int finish(service_run *run, int status, baton_error *error)
 
     json_t *report = NULL;
     if (run->plan.state != BATON_DRAIN_RUNNING) {
-        tell_drained(run);
+        baton_run_tell_drained(run);
         report =
             json_pack("{s:i, s:b, s:s, s:o, s:o, s:o}", "baton", BATON_CONTROL_PROTOCOL, "ok",
                       (int)(run->plan.status == 0), "do", "drain", "instance",
@@ -407,6 +401,7 @@ static int run_service(const baton_doors *doors, const baton_run_options *option
     baton_drain_plan_init(&run.plan, &run.drain_actions, options->drain_deadline_ns,
                           options->snapshot_at_drain);
 
+    baton_peer_faults_init(&run.faults);
     int r = take_signals(&run, &error);
     if (r == 0)
         r = name_instance(&run, &error);
@@ -422,6 +417,7 @@ static int run_service(const baton_doors *doors, const baton_run_options *option
     if (r < 0)
         error.status = r;
     r = finish(&run, r, &error);
+    baton_peer_faults_fini(&run.faults);
     if (r < 0)
         baton_describe_failure(stderr, &error);
     return baton_exit_code(r);
@@ -469,7 +465,7 @@ int baton_run_command(const baton_doors *doors, int argc, char **argv)
         r = baton_error_set(&error, BATON_E_INVALID, arguments.positionals[0],
                             "`run` takes options only", "name the directory with --dir");
     } else if (r == 0) {
-        r = baton_run_options_read(options, &set, &error);
+        r = baton_run_options_read(options, &set, doors->service->version, &error);
         if (options->peer_security.name == NULL)
             options->peer_security.name = doors->service->name;
         if (r == 0) {

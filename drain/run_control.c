@@ -104,6 +104,20 @@ const baton_drain_actions baton_run_drain_actions = {
     .reached = plan_reached,
 };
 
+void baton_run_tell_drained(const service_run *run)
+{
+    const baton_drain_plan *plan = &run->plan;
+    baton_log(INFO, "drain.end",
+              BATON_LOG_TEXT("outcome", plan->status == 0 ? "clean" : "not clean"),
+              BATON_LOG_NUMBER("all_sent", plan->all_sent),
+              BATON_LOG_NUMBER("handover_durable", plan->handover_durable),
+              BATON_LOG_TEXT("snapshot", baton_drain_snapshot_name(plan->snapshot)),
+              BATON_LOG_NUMBER("total_us", plan->reached_ns[BATON_DRAIN_CLOSED] / 1000));
+    if (plan->snapshot == BATON_DRAIN_SNAPSHOT_FAILED)
+        baton_log(WARN, "drain.snapshot_failed", BATON_LOG_TEXT("what", plan->snapshot_error.what),
+                  BATON_LOG_TEXT("why", plan->snapshot_error.why));
+}
+
 /* A standby has nothing to finish, and neither has one whose authority may have gone (R4). */
 static bool just_leaves(const service_run *run)
 {
@@ -173,6 +187,10 @@ static json_t *control_status(void *context)
     json_object_set_new(answer, "peer_listen",
                         run->door.fd >= 0 ? baton_describe_text(run->door.text) : json_null());
     json_object_set_new(answer, "drain", draining ? baton_describe_drain(&run->plan) : json_null());
+    json_t *window = baton_compatible_describe(&run->options->compatible);
+    if (json_is_object(window) && run->options->compatible.warn_only)
+        json_object_set_new(window, "outside", json_string("warn"));
+    json_object_set_new(answer, "compatibility", window);
     if (run->follower != NULL)
         json_object_set_new(answer, "follow", baton_follower_describe(run->follower));
     if (!run->following)

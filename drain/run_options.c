@@ -24,6 +24,9 @@ enum {
     RUN_PEER_PLAINTEXT,
     RUN_AFTER_HANDOVER,
     RUN_IF_DIVERGED,
+    RUN_COMPATIBLE_MIN,
+    RUN_COMPATIBLE_MAX,
+    RUN_COMPATIBLE,
     RUN_IO,
     RUN_MODE,
     RUN_DRAIN_DEADLINE,
@@ -78,6 +81,13 @@ const baton_option baton_run_option_table[] = {
         {"if-diverged", "auto|copy|end", "auto",
          "a standby whose digests differ: copies the journal on, for a handover by a "
          "snapshot; or ends; auto: copies when its version is older"},
+    [RUN_COMPATIBLE_MIN] = {"compatible-min", "VERSION", NULL,
+                            "of whom it follows, and who may follow it (default: a minor version "
+                            "below its own, of the same major one)"},
+    [RUN_COMPATIBLE_MAX] = {"compatible-max", "VERSION", NULL,
+                            "likewise, with all its patch levels (default: one above)"},
+    [RUN_COMPATIBLE] = {"compatible", "refuse|warn", "refuse",
+                        "what becomes of one outside that range"},
     [RUN_IO] = {"io", "auto|uring|threads", "auto", "how files are written"},
     [RUN_MODE] =
         {"mode", "durable|written", "durable",
@@ -232,7 +242,9 @@ static int read_choices(baton_run_options *options, const baton_option_set *set,
     static const char *const afters[] = {"exit", "standby", NULL};
     static const char *const divergences[] = {"auto", "copy", "end", NULL};
     static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
-    uint32_t backend = 0, mode = 0, codec = 0, form = 0, level = 0, after = 0, diverged = 0;
+    static const char *const outsides[] = {"refuse", "warn", NULL};
+    uint32_t backend = 0, mode = 0, codec = 0, form = 0, level = 0, after = 0, outside = 0,
+             diverged = 0;
     int r;
     if ((r = read_choice(set, RUN_IO, backends, &backend, error)) < 0 ||
         (r = read_choice(set, RUN_MODE, modes, &mode, error)) < 0 ||
@@ -240,6 +252,7 @@ static int read_choices(baton_run_options *options, const baton_option_set *set,
         (r = read_choice(set, RUN_SNAPSHOT_FORM, forms, &form, error)) < 0 ||
         (r = read_choice(set, RUN_AFTER_HANDOVER, afters, &after, error)) < 0 ||
         (r = read_choice(set, RUN_IF_DIVERGED, divergences, &diverged, error)) < 0 ||
+        (r = read_choice(set, RUN_COMPATIBLE, outsides, &outside, error)) < 0 ||
         (r = read_choice(set, RUN_LOG_LEVEL, levels, &level, error)) < 0 ||
         (r = read_yes_no(set, RUN_SNAPSHOT_AT_DRAIN, &options->snapshot_at_drain, error)) < 0 ||
         (r = read_yes_no(set, RUN_RETIRE, &options->engine.retire, error)) < 0)
@@ -247,6 +260,7 @@ static int read_choices(baton_run_options *options, const baton_option_set *set,
     options->standby_after_handover = after == 1;
     options->if_diverged = (baton_if_diverged)diverged;
     options->engine.copies_when_diverged = options->if_diverged != BATON_IF_DIVERGED_END;
+    options->compatible.warn_only = outside == 1;
     options->engine.backend = (baton_backend)backend;
     options->engine.mode = (baton_mode)mode;
     options->engine.compress = (baton_compress)codec;
@@ -408,7 +422,7 @@ static int read_peers(baton_run_options *options, const baton_option_set *set, b
 }
 
 int baton_run_options_read(baton_run_options *options, const baton_option_set *set,
-                           baton_error *error)
+                           const char *version, baton_error *error)
 {
     *options = (baton_run_options){
         .directory = set->values[RUN_DIR],
@@ -431,6 +445,10 @@ int baton_run_options_read(baton_run_options *options, const baton_option_set *s
                                "give a shorter path");
 
     int r = read_choices(options, set, error);
+    if (r == 0)
+        r = baton_compatible_init(&options->compatible, version, set->values[RUN_COMPATIBLE_MIN],
+                                  set->values[RUN_COMPATIBLE_MAX], options->compatible.warn_only,
+                                  error);
     if (r == 0)
         r = read_peers(options, set, error);
     if (r == 0)

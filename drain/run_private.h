@@ -18,6 +18,7 @@ typedef struct {
     baton_drain_actions drain_actions;
     baton_drain_plan plan;
     baton_last_resort last_resort;
+    baton_peer_faults faults;
     baton_cutover cutover;    /* while it is the active */
     baton_follower *follower; /* NULL: it never was a standby */
     baton_follower_target target;
@@ -34,3 +35,4 @@ typedef struct {
 extern const baton_control_actions baton_run_control_actions; /* without the context */
 extern const baton_drain_actions baton_run_drain_actions;     /* likewise */
 void baton_run_begin_drain(service_run *run, const char *because);
+void baton_run_tell_drained(const service_run *run);

@@ -365,6 +365,8 @@ BATON_MUST_USE int baton_engine_stand_by(baton_engine *engine, baton_error *erro
 const char *baton_engine_journal_directory(const baton_engine *engine);
 const baton_facts *baton_engine_facts(const baton_engine *engine);
 baton_digest baton_engine_journal_id(const baton_engine *engine); /* zero: nothing is there yet */
+uint32_t baton_engine_schema(const baton_engine *engine);          /* what is written: pinned */
+uint32_t baton_engine_batch_bytes_max(const baton_engine *engine); /* that is written, or taken */
 
 /* Close mark, unlock, free; NULL is fine. Returns the first failure. */
 int baton_engine_close(baton_engine *engine);

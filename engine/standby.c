@@ -375,6 +375,16 @@ const baton_facts *baton_engine_facts(const baton_engine *engine)
     return baton_journal_facts(engine->journal);
 }
 
+uint32_t baton_engine_schema(const baton_engine *engine)
+{
+    return engine->schema;
+}
+
+uint32_t baton_engine_batch_bytes_max(const baton_engine *engine)
+{
+    return baton_journal_batch_bytes_max(engine->journal);
+}
+
 baton_digest baton_engine_journal_id(const baton_engine *engine)
 {
     return baton_journal_id(engine->journal);

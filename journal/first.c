@@ -11,6 +11,17 @@ static int64_t run(baton_journal *journal, baton_io_op op)
     return baton_io_run(journal->io, &op);
 }
 
+int journal_first_named(baton_journal *journal, const journal_segment *segment)
+{
+    if (segment->epoch > journal->epoch_highest)
+        journal->epoch_highest = segment->epoch;
+    if (segment->index > journal->index_highest)
+        journal->index_highest = segment->index;
+    return BATON_BREAK(NO_DIRECTORY_FLUSH)
+               ? 0
+               : baton_io_file_sync(journal->io, journal->directory_file);
+}
+
 int journal_first_name(baton_journal *journal, journal_segment *segment, uint32_t create_flag)
 {
     journal_segment_set_state(segment, SEGMENT_CREATING);
@@ -21,13 +32,8 @@ int journal_first_name(baton_journal *journal, journal_segment *segment, uint32_
         journal_segment_set_state(segment, SEGMENT_FREE);
         return r;
     }
-    if (segment->epoch > journal->epoch_highest)
-        journal->epoch_highest = segment->epoch;
-    if (segment->index > journal->index_highest)
-        journal->index_highest = segment->index;
     journal_segment_set_state(segment, SEGMENT_ALLOCATING);
-    r = BATON_BREAK(NO_DIRECTORY_FLUSH) ? 0
-                                        : baton_io_file_sync(journal->io, journal->directory_file);
+    r = journal_first_named(journal, segment);
     if (r < 0)
         journal_first_drop(journal, segment);
     return r;

@@ -9,6 +9,8 @@
 #include "journal/evidence.h"
 #include "journal/journal_private.h"
 
+#define FOLLOW_CALM_NS UINT64_C(250000000)
+
 /* ---- begin ---- */
 
 static int check_begin(const baton_journal *journal, baton_error *error)
@@ -148,6 +150,11 @@ int baton_journal_follow_start(baton_journal *journal, const baton_follow_start 
     return 0;
 }
 
+uint32_t baton_journal_batch_bytes_max(const baton_journal *journal)
+{
+    return journal->batch_bytes_max;
+}
+
 baton_position baton_journal_follow_end(const baton_journal *journal, baton_digest *ret_digest)
 {
     *ret_digest = journal->chain.digest;
@@ -258,16 +265,52 @@ static int make_file(baton_journal *journal, journal_segment *segment, uint64_t 
     return r < 0 ? r : journal_first_fill(journal, segment);
 }
 
+/* The segment that stands ready for the epoch before: as journal_next_outdated, at once. */
+static int take_next(baton_journal *journal, uint64_t epoch, journal_segment **ret_segment)
+{
+    journal_segment *segment = journal->next;
+    if (!segment || segment->state != SEGMENT_PREPARED)
+        return -ENOENT;
+    journal->next = NULL;
+    journal_segment_rename(journal, segment, epoch, index_highest(journal) + 1);
+    journal_segment_set_state(segment, SEGMENT_RENAMING);
+    int r = baton_io_rename(journal->io, segment->path_before, segment->path);
+    if (r < 0)
+        memcpy(segment->path, segment->path_before, sizeof(segment->path));
+    segment->outdated = false;
+    if (r == 0) {
+        journal_segment_set_state(segment, SEGMENT_NAMING);
+        r = journal_first_named(journal, segment);
+    }
+    if (r < 0) {
+        journal_first_drop(journal, segment);
+        return r;
+    }
+    journal_segment_set_state(segment, SEGMENT_PREPARED);
+    /* It is large: the one behind it has time, and the device is the successor's, who answers now. */
+    journal->retry_ns = baton_clock_monotonic_ns(journal->clock) + FOLLOW_CALM_NS;
+    *ret_segment = segment;
+    return 0;
+}
+
+static int make_first(baton_journal *journal, uint64_t epoch, journal_segment **ret_segment)
+{
+    if (take_next(journal, epoch, ret_segment) == 0)
+        return 0;
+    *ret_segment = journal_segment_free(journal);
+    return *ret_segment ? make_file(journal, *ret_segment, epoch, 1) : BATON_E_FULL;
+}
+
 /* Whatever stands before an epoch's first header is durable: the header is evidence of it. */
 static int begin_epoch(baton_journal *journal, uint64_t epoch, baton_error *error)
 {
     if (journal->slots_in_flight > 0)
         return BATON_E_FULL;
     drop_own(journal); /* the epoch it was made for is another's, or below */
-    journal_segment *segment = journal_segment_free(journal);
-    if (!segment)
-        return BATON_E_FULL;
-    int r = make_file(journal, segment, epoch, 1);
+    journal_segment *segment = NULL;
+    int r = make_first(journal, epoch, &segment);
+    if (r == BATON_E_FULL)
+        return r;
     if (r < 0)
         return journal_error_system(error, r, "make a followed epoch's first segment",
                                     segment->path);

@@ -42,6 +42,9 @@ baton_position baton_journal_follow_end(const baton_journal *journal, baton_dige
 BATON_MUST_USE int baton_journal_follow(baton_journal *journal, const baton_batch_header *batch,
                                         uint64_t bytes, baton_error *error);
 
+/* Of this one: what it writes, or takes. */
+uint32_t baton_journal_batch_bytes_max(const baton_journal *journal);
+
 /* Make the file of the segment that this epoch would begin with, so that promote writes only its
  * header. Blocks for some milliseconds. May be called again; not needed. */
 BATON_MUST_USE int baton_journal_prepare_promotion(baton_journal *journal, uint64_t epoch,

@@ -363,6 +363,8 @@ uint64_t journal_oldest_index(const baton_journal *journal, const journal_segmen
 
 /* first.c: blocking; after a failure the file is gone and the segment FREE, but for head */
 int journal_first_name(baton_journal *journal, journal_segment *segment, uint32_t create_flag);
+/* Its name stands in the directory: burnt, and flushed. */
+int journal_first_named(baton_journal *journal, const journal_segment *segment);
 int journal_first_fill(baton_journal *journal, journal_segment *segment);
 int journal_first_head(baton_journal *journal, journal_segment *segment);
 void journal_first_drop(baton_journal *journal, journal_segment *segment);

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "drain/compatibility.h"
+
 /* Indices of the table below, in its order. */
 enum {
     OPTION_SERVICE,
@@ -36,12 +38,16 @@ static const baton_option table[] = {
     [OPTION_TOKEN_FILE] = {"token-file", "FILE", NULL,
                            "the bearer token of POST, one line; read anew each time. Without it "
                            "nothing can be changed"},
-    [OPTION_TLS_CERT] = {"tls-cert", "FILE", NULL, "PEM, the whole chain; then HTTPS is served"},
+    [OPTION_TLS_CERT] =
+        {"tls-cert", "FILE", NULL,
+         "PEM, the whole chain; then HTTPS is served. Read anew when it has changed"},
     [OPTION_TLS_KEY] = {"tls-key", "FILE", NULL, "PEM, its key"},
     [OPTION_COMPATIBLE_MIN] = {"compatible-min", "VERSION", NULL,
-                               "of the peers that this service works with (default: a minor "
-                               "version below its own)"},
-    [OPTION_COMPATIBLE_MAX] = {"compatible-max", "VERSION", NULL, "likewise (default: one above)"},
+                               "of the peers that this service works with, as /health tells it "
+                               "(default: what the service says, else a minor version below its "
+                               "own)"},
+    [OPTION_COMPATIBLE_MAX] = {"compatible-max", "VERSION", NULL,
+                               "likewise (default: likewise, one above)"},
     [OPTION_ANSWER_TIMEOUT] = {"answer-timeout", "TIME", "500ms",
                                "how long the service may take to answer before that is the answer"},
     [OPTION_HANG_AFTER] = {"hang-after", "TIME", "30s",
@@ -168,6 +174,7 @@ static int read_numbers(batond_config *config, const char **values, baton_error 
 int batond_config_read(batond_config *config, int argc, char *const *argv, baton_error *error)
 {
     const char *values[OPTIONS];
+    baton_compatible compatible;
     baton_arguments arguments = {.options = table, .options_count = OPTIONS, .values = values};
     *config = (batond_config){0};
     int r = baton_options_parse(&arguments, argc, argv, error);
@@ -192,6 +199,9 @@ int batond_config_read(batond_config *config, int argc, char *const *argv, baton
     if (!baton_tcp_address_parse(values[OPTION_LISTEN], &config->address))
         r = refuse_value(OPTION_LISTEN, values[OPTION_LISTEN],
                          "give one like 127.0.0.1:9464 or [::1]:9464", error);
+    if (r == 0)
+        r = baton_compatible_init(&compatible, "", config->compatible_min, config->compatible_max,
+                                  false, error);
     if (r == 0)
         r = read_times(config, values, error);
     return r < 0 ? r : read_numbers(config, values, error);

@@ -31,7 +31,6 @@ struct batond_http {
     struct MHD_Daemon *daemon;
     int listen_fd;
     int epoll_fd;
-    batond_tls_files tls;
     struct sockaddr_storage address;
     batond_request *waiting;
     guest *guests; /* connections_max places */
@@ -320,8 +319,7 @@ static int start_daemon(batond_http *http, baton_error *error)
     const unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
                            (tls ? (unsigned)MHD_USE_TLS : 0u);
     const struct MHD_OptionItem tls_items[] = {
-        {MHD_OPTION_HTTPS_MEM_CERT, 0, http->tls.certificate.text},
-        {MHD_OPTION_HTTPS_MEM_KEY, 0, http->tls.key.text},
+        {MHD_OPTION_HTTPS_CERT_CALLBACK2, 0, (void *)(uintptr_t)batond_tls_choose},
         {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)BATOND_TLS_PRIORITIES},
         {MHD_OPTION_END, 0, NULL},
     };
@@ -361,7 +359,7 @@ int batond_http_open(batond_http **ret_http, const batond_config *config, baton_
     for (uint32_t i = 0; r == 0 && i < http->config->connections_max; i++)
         http->guests[i].fd = -1;
     if (r == 0 && config->certificate_path != NULL)
-        r = batond_tls_files_read(&http->tls, config, error);
+        r = batond_tls_open(config, error);
     if (r == 0)
         r = start_listening(http, error);
     if (r == 0)
@@ -388,7 +386,7 @@ void batond_http_close(batond_http *http)
     } else if (http->listen_fd >= 0) {
         close(http->listen_fd);
     }
-    batond_tls_files_fini(&http->tls);
+    batond_tls_close();
     free(http->guests);
     free(http);
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "drain/compatibility.h"
 #include "drain/describe.h"
 
 static const char *text_of(const json_t *object, const char *key)
@@ -92,37 +93,20 @@ double batond_view_hydrate_progress(const batond_view *view)
     return done < of ? done / of : 1;
 }
 
-static bool parse_version(const char *text, unsigned long parts[3])
+/* What the service itself goes by, unless batond was told otherwise; of one that does not say, what it
+ * would go by. */
+static json_t *window(const batond_view *view, const char *version)
 {
-    for (int i = 0; i < 3; i++) {
-        char *rest;
-        if (text[0] < '0' || text[0] > '9')
-            return false;
-        parts[i] = strtoul(text, &rest, 10);
-        if (parts[i] > 1000000 || (i < 2 && *rest != '.'))
-            return false;
-        text = rest + 1;
-        if (i == 2 && *rest != '\0' && *rest != '-' && *rest != '+')
-            return false;
-    }
-    return true;
-}
-
-json_t *batond_view_window(const char *version, const char *min, const char *max)
-{
-    unsigned long parts[3];
-    char below[64] = "";
-    char above[64] = "";
-    if (parse_version(version, parts)) {
-        snprintf(below, sizeof(below), "%lu.%lu.0", parts[0], parts[1] > 0 ? parts[1] - 1 : 0);
-        snprintf(above, sizeof(above), "%lu.%lu.0", parts[0], parts[1] + 1);
-    }
-    min = min != NULL ? min : below;
-    max = max != NULL ? max : above;
-    if (min[0] == '\0' || max[0] == '\0')
+    const json_t *told = json_object_get(view->status, "compatibility");
+    baton_compatible compatible;
+    if (view->instance == NULL)
         return json_null();
-    return json_pack("{s:o, s:o}", "min_agent_version", baton_describe_text(min),
-                     "max_agent_version", baton_describe_text(max));
+    if (json_is_object(told) && view->compatible_min == NULL && view->compatible_max == NULL)
+        return json_deep_copy(told);
+    if (baton_compatible_init(&compatible, version, view->compatible_min, view->compatible_max,
+                              false, NULL) < 0)
+        return json_null();
+    return baton_compatible_describe(&compatible);
 }
 
 const char *batond_view_instance_text(const json_t *instance, char text[BATOND_INSTANCE_TEXT_BYTES])
@@ -161,14 +145,12 @@ unsigned batond_view_health(const batond_view *view, json_t **ret_body)
         "snapshot", "rto", "journal",     "drain",        "follow", "handover"};
     const char *version = text_of(view->instance, "version");
     const bool answers = view->reach == BATOND_ANSWERS;
-    json_t *body = json_pack(
-        "{s:s, s:o, s:o, s:s, s:b, s:o, s:o, s:o}", "status", status_word(view), "version",
-        view->instance != NULL ? baton_describe_text(version) : json_null(), "compatibility",
-        view->instance != NULL
-            ? batond_view_window(version, view->compatible_min, view->compatible_max)
-            : json_null(),
-        "phase", batond_view_phase(view), "ready", (int)batond_view_is_ready(view), "instance",
-        shared(view->instance), "hydrate", hydrate(view), "last_drain", shared(view->last_drain));
+    json_t *body =
+        json_pack("{s:s, s:o, s:o, s:s, s:b, s:o, s:o, s:o}", "status", status_word(view),
+                  "version", view->instance != NULL ? baton_describe_text(version) : json_null(),
+                  "compatibility", window(view, version), "phase", batond_view_phase(view), "ready",
+                  (int)batond_view_is_ready(view), "instance", shared(view->instance), "hydrate",
+                  hydrate(view), "last_drain", shared(view->last_drain));
     for (size_t i = 0; body != NULL && i < sizeof(passed_on) / sizeof(passed_on[0]); i++) {
         const json_t *value = json_object_get(view->status, passed_on[i]);
         if (value != NULL)

@@ -15,7 +15,7 @@ typedef struct {
     bool hangs;                                  /* for too long to be alive */
     const json_t *last_drain;                    /* how an instance ended; NULL */
     bool ending;                                 /* batond was told to end */
-    const char *compatible_min, *compatible_max; /* NULL: from its version */
+    const char *compatible_min, *compatible_max; /* NULL: what the service says, or its version */
     const char *batond_version;
     uint64_t batond_uptime_ms;
 } batond_view;
@@ -35,6 +35,3 @@ const char *batond_view_phase(const batond_view *view);
 #define BATOND_INSTANCE_TEXT_BYTES 256
 const char *batond_view_instance_text(const json_t *instance,
                                       char text[BATOND_INSTANCE_TEXT_BYTES]);
-/* {"min_agent_version":..,"max_agent_version":..}: those given, or one minor version around; patch
- * levels don't matter. json_null() when the version is no MAJOR.MINOR.PATCH. */
-json_t *batond_view_window(const char *version, const char *min, const char *max);

@@ -114,7 +114,7 @@ class Demo:
         return answer
 
     def upgrade(self, first):
-        self.say(f"{OLD} serves; {NEW} follows it")
+        self.say(f"seed {self.options.seed}: load on {OLD}; {NEW} follows it")
         second = self.instance(NEW, "b", first.directory)
         nonce = self.wait_followed(first, second)
         self.wait_share(first, UPGRADE)

@@ -121,7 +121,7 @@ def text(result):
     state = result["state_digest"] == result["state_digest_uninterrupted"]
     effect = result["effect_digest"] == result["effect_digest_uninterrupted"]
     lines = [f"""
-A matching engine changes its version four times under load (seed {result['seed']}, {result['flow']})
+Four changes of a matching engine's version, under load (seed {result['seed']}, {result['flow']})
 
 {steps_text(result['steps'])}
      The longest time without an ack; p99 of how long orders waited, due in the second before, and in the one from then.

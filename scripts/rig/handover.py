@@ -22,6 +22,9 @@ from pair import NEW, OLD, Instance, Load, Pair
 RATE = 4000
 ROUND_S = 1.2  # a round takes about so long: the load lasts as long as the rounds, about
 MOMENT_S = 0.025  # of a handover that nobody disturbs, until some were seen
+MOMENT_MAX_S = 0.2
+STOPPED = b"reached=stopped"  # in the active's log, then:
+GAP_S = 0.006  # in which the gap is, mostly: half of the moments are drawn from there
 LATE_S = 0.1  # another kill comes at most so long after the restart
 STOPPED_S = 0.6
 ASKED_S = 10
@@ -30,6 +33,7 @@ ASKED_S = 10
 ACTS = {"nothing": 8, "kill active": 16, "kill standby": 14, "kill both": 12, "stop active": 12, "stop standby": 8,
         "stop both": 5, "cut": 12, "cut, kill active": 5, "cut, kill standby": 5, "kill asker": 6}
 AGAIN = 0.2  # of the rounds: somebody is killed once more, in his start
+FRESH = 0.15  # of the rounds whose standby is the second directory: it begins anew, with nothing
 
 
 def start_options(chance, rig, checkpoints=(500, 10000)):
@@ -93,6 +97,10 @@ class HandoverRig(Rig):
         self.may_cut = peer_cut.is_allowed()
         self.took_s = []  # those that nobody disturbed
 
+    def moment_s(self):
+        """Of a handover the latest moment that is drawn: about its end; on a busy machine most of it is waiting."""
+        return min(1.1 * statistics.median(self.took_s[-9:] or [MOMENT_S]), MOMENT_MAX_S)
+
 
 class HandoverRun:
     """Everything that is random comes from the seed, but what the machine makes of it."""
@@ -105,7 +113,7 @@ class HandoverRun:
         self.work.mkdir()
         self.sockets.mkdir()
         self.found = {"seed": seed, "rounds": rounds, "moved": 0, "fell_back": 0, "stayed": 0, "under_load": 0,
-                      "connections_cut": 0, "starts": 0, "settle_ms_max": 0.0}
+                      "in_gap": 0, "connections_cut": 0, "renewed": 0, "starts": 0, "settle_ms_max": 0.0}
 
     def instance(self, directory, standby_of):
         return Instance(self.rig.processes, self.rig.bin / self.random.choice((OLD, NEW)), directory, self.sockets,
@@ -157,17 +165,23 @@ class HandoverRun:
     def round(self, act):
         pair, chance = self.pair, self.random
         active = pair.settle(self.rig.options.budget)
+        if chance.random() < FRESH and active == pair.directories[0]:
+            self.renew_standby()
         time.sleep(chance.uniform(0, 0.2))
         under_load = self.load.running()
         epoch = pair.instances[active].status()["epoch"]
-        moment_s = chance.uniform(0, 1.1 * statistics.median(self.rig.took_s[-9:] or [MOMENT_S]))
+        in_gap = chance.random() < 0.5
+        moment_s = chance.uniform(0, GAP_S if in_gap else self.rig.moment_s())
         again_s = chance.uniform(0, LATE_S) if chance.random() < AGAIN else None
         victim = chance.choice(pair.directories)
+        log_bytes = pair.instances[active].log.stat().st_size
         began = time.monotonic()
         asked = self.rig.processes.start(
             [self.rig.bin / "baton", "service", "handover", pair.instances[active].control, "--timeout", f"{ASKED_S}s",
              "--max-gap", chance.choice(("250ms", "100ms"))], self.work / "log-asker", self.work / "log-asker")
         if act != "nothing":
+            if in_gap:
+                self.found["in_gap"] += pair.instances[active].wait_said(STOPPED, log_bytes, ASKED_S)
             time.sleep(moment_s)
             self.disturb(act, active, asked)
         disturbed = time.monotonic()
@@ -181,9 +195,19 @@ class HandoverRun:
         settle_ms = (time.monotonic() - disturbed) * 1e3
         self.found["settle_ms_max"] = max(self.found["settle_ms_max"], round(settle_ms, 1))
         self.found["under_load"] += under_load
-        self.report(f"seed {self.seed}  {act} after {moment_s * 1e3:.1f} ms{', again' if again_s is not None else ''}: "
+        self.report(f"seed {self.seed}  {act} after {moment_s * 1e3:.1f} ms"
+                    f"{' of the gap' if in_gap else ''}{', again' if again_s is not None else ''}: "
                     f"asker {code}, {active.name} in {epoch} -> {after.name} in "
                     f"{pair.instances[after].status()['epoch']}, settled in {settle_ms:.0f} ms")
+
+    def renew_standby(self):
+        """From a snapshot of the active, if there is one. The first directory keeps the journal from entry 1."""
+        standby = self.pair.directories[1]
+        self.pair.instances.pop(standby).kill()
+        shutil.rmtree(standby)
+        self.pair.start(standby, standby=True)
+        self.pair.settle(self.rig.options.budget)
+        self.found["renewed"] += 1
 
     def kill_again(self, victim, again_s):
         """Whoever has ended is started once, as the operator would; a moment later one of them is killed."""
@@ -240,6 +264,14 @@ class HandoverCampaign(EngineCampaign):
         return (f"repeat it: scripts/campaign handover --rounds {rounds} --rounds-per-run {rounds} --seed {seed} "
                 f"--io {options.io} --budget {options.budget}{data}")
 
+    def tell(self, found):
+        verdict = "good" if found["good"] else "WRONG " + json.dumps(found)
+        self.say(f"seed {found['seed']}: {found['rounds']} rounds in {found['commands']} commands, {found['moved']} "
+                 f"moved, {found['stayed']} stayed, {found['fell_back']} fell back, {found['in_gap']} met in the gap, "
+                 f"{found['connections_cut']} connections cut, {found['renewed']} standbys anew, "
+                 f"{found['starts']} starts, {found['waits']} waits for the operator, "
+                 f"settled in {found['settle_ms_max']:.0f} ms at most: {verdict}  {self.progress()}")
+
     def run(self, rig):
         """All rounds, in runs; ends at the first wrong one. Returns (runs, is all good)."""
         runs, seed = [], self.options.seed
@@ -252,10 +284,7 @@ class HandoverCampaign(EngineCampaign):
                 self.say(f"\nbaton: seed {seed}, after round {self.rounds}: {problem}\n{self.repeat(seed, rounds)}")
                 return runs + [{**run.found, "good": False, "problem": str(problem)}], False
             runs.append(found)
-            self.say(f"seed {seed}: {rounds} rounds in {found['commands']} commands, {found['moved']} moved, "
-                     f"{found['stayed']} stayed, {found['fell_back']} fell back, {found['connections_cut']} cut, "
-                     f"{found['starts']} starts, {found['waits']} waits for the operator, settled in "
-                     f"{found['settle_ms_max']:.0f} ms at most: {'good' if found['good'] else 'WRONG ' + json.dumps(found)}  {self.progress()}")
+            self.tell(found)
             if not found["good"]:
                 self.say(self.repeat(seed, rounds))
                 return runs, False

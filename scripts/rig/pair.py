@@ -38,6 +38,17 @@ class Instance:
             file.seek(self._log_from)
             return file.read()
 
+    def wait_said(self, words, offset, timeout_s):
+        """Until those words stand in the log after that offset, or it has ended, or the time is over: do they?"""
+        end = time.monotonic() + timeout_s
+        with open(self.log, "rb") as file:
+            file.seek(offset)
+            said = b""
+            while words not in said and time.monotonic() < end and self.running():
+                said += file.read()
+                time.sleep(0.0002)
+        return words in said
+
     def ask(self, word, timeout_s=60, **fields):
         """The answer to a control word; None when this process does not answer (yet, or no more)."""
         try:

@@ -224,6 +224,21 @@ class Transport(BatondCase):
         self.assertEqual(self.post("/snapshot", "wrong-token-0123456789").code, 401)
         self.assertEqual(self.post("/drain?wait=yes").code, 200)
 
+    def test_another_certificate_is_taken_without_a_restart(self):
+        self.start()
+        certificate, key = self.certificate()
+        new_certificate, new_key = self.certificate("new")
+        child = self.sidecar("--tls-cert", certificate, "--tls-key", key)
+        self.trust(certificate)
+        self.ready()
+        os.replace(new_certificate, certificate)  # and its key is not there yet: the ones before serve on
+        self.assertEqual(self.get("/livez").code, 200)
+        self.assertIn("the certificate and the key don't load", child.err())
+        os.replace(new_key, key)
+        self.trust(certificate)
+        self.assertEqual(self.get("/livez").code, 200)
+        self.assertEqual(child.err().count("don't load"), 1)
+
     def test_old_versions_of_tls_and_plain_http_get_nothing(self):
         self.start()
         certificate, key = self.certificate()

@@ -15,6 +15,7 @@ from service_handover_test import ENGINE_NEW, ENGINE_OLD, HandoverCase, signal, 
 from workdir import main, wait_until
 
 HALTING = test_program("matching-engine-halting")
+PATIENT = ("--max-gap", "30s")  # where no clock is to decide
 HALF = 21  # bytes of an order's 56: a head, and some of the body
 
 
@@ -45,8 +46,12 @@ class ConnectionsCase(HandoverCase):
         return child
 
     def follower(self, *options, directory=None, of=None, program=ENGINE_NEW, **more):
-        child = self.engine(directory or self.other, *options, program=program, standby_of=of or self.data, **more)
+        directory = directory or self.other
+        fresh = not directory.exists()
+        child = self.engine(directory, *options, program=program, standby_of=of or self.data, **more)
         self.wait_level(child, of or self.data)
+        if fresh:
+            wait_until(lambda: self.status_of(directory)["follow"]["batches"] > 0, "the first batch to come")
         return child
 
     def connect(self, listen=None):
@@ -65,7 +70,7 @@ class ConnectionsCase(HandoverCase):
 
     def passed(self, directory, count, *options):
         """A handover, which passes so many connections."""
-        answer = self.handover(directory, *options, check=0).json()["handover"]
+        answer = self.handover(directory, *PATIENT, *options, check=0).json()["handover"]
         self.assertEqual(answer["state"], "fenced")
         self.assertEqual(answer["connections"], {"passed": count, "left": 0})
         return answer
@@ -110,7 +115,7 @@ class Sessions(ConnectionsCase):
             wait_until(lambda: any(f["following"] and f["durable_seq"] == self.status_of(active)["durable_seq"]
                                    for f in self.status_of(active)["followers"]), "the other one to follow")
             rest = self.half(client, 7, number)
-            self.handover(active, check=0)
+            self.handover(active, *PATIENT, check=0)
             self.assert_goes_on(client, rest, number)
             wait_until(lambda: self.status_of(standby)["phase"] == "running"
                        and self.status_of(active)["phase"] == "following", "the roles to be changed")
@@ -133,7 +138,6 @@ class Sessions(ConnectionsCase):
         """The client's window is full, an answer is cut in its midst, and the rest waits in the engine."""
         old = self.active()
         slow = self.connect()
-        slow.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         count = 9000
         slow.send(*[order(1 + n // 60, 1 + n, price=1) for n in range(count)])
         wait_until(lambda: self.status_of(self.data)["released_seq"] == count, "all orders to be released")
@@ -244,7 +248,7 @@ class Bounds(ConnectionsCase):
         old = self.active(limit=200)
         clients = self.crowd(80)
         self.follower()
-        answer = self.handover(self.data, "--wait", check=0).json()["handover"]
+        answer = self.handover(self.data, *PATIENT, "--wait", check=0).json()["handover"]
         self.assertEqual(old.wait(), 0)
         left = self.go_on(clients)
         self.assertEqual(answer["connections"], {"passed": 80 - left, "left": left})
@@ -252,13 +256,12 @@ class Bounds(ConnectionsCase):
     def test_one_with_more_unread_answers_than_may_go_along_connects_again(self):
         self.active()
         slow, other = self.connect(), self.connect()
-        slow.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         count = 32000  # answers of 56 bytes: more than a MiB
         slow.send(*[order(1 + n // 60, 1 + n, price=1) for n in range(count)])
         wait_until(lambda: self.status_of(self.data)["released_seq"] == count, "all orders to be released")
         rest = self.half(other, 600, 1)
         self.follower()
-        answer = self.handover(self.data, check=0).json()["handover"]
+        answer = self.handover(self.data, *PATIENT, check=0).json()["handover"]
         self.assertEqual(answer["connections"], {"passed": 1, "left": 1})
         self.assert_goes_on(other, rest, 1)
         self.assertEqual(self.connect().ack(order(1 + (count - 1) // 60, count, price=1)).seq, count)
@@ -275,7 +278,7 @@ class Deaths(ConnectionsCase):
         self.client = self.connect()
         self.new = self.follower(program=HALTING, env=new_env)
         self.rest = self.half(self.client, 1, 1)
-        self.asked = self.handover(self.data)
+        self.asked = self.handover(self.data, *PATIENT)
 
     def assert_old_goes_on(self, epoch):
         self.assertEqual(self.new.wait(), -signal.SIGKILL)
@@ -348,8 +351,8 @@ class Stops(ConnectionsCase):
         """The standby stands still when it has answered; the gap is over, and the old one goes on."""
         self.active()
         slow, client = self.connect(), self.connect()
-        slow.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         slow.send(*[order(1 + n // 60, 1 + n, price=1) for n in range(3000)])
+        wait_until(lambda: self.status_of(self.data)["released_seq"] == 3000, "all orders to be released")
         new = self.follower(program=HALTING, env={"ENGINE_STOP_IN": "answered"})
         rest = self.half(client, 500, 1)
         refused = self.handover(self.data, "--max-gap", "100ms")
@@ -384,7 +387,7 @@ class Stops(ConnectionsCase):
         client = self.connect()
         self.follower()
         rest = self.half(client, 1, 1)
-        asked = self.spawn(process.program("baton"), "service", "handover", str(self.data))
+        asked = self.spawn(process.program("baton"), "service", "handover", str(self.data), *PATIENT)
         self.assert_goes_on(client, rest, 1)
         wait_until(lambda: stopped(old), "the old one to stand still")
         bad = self.half(client, 1, 2)
@@ -398,7 +401,7 @@ class Stops(ConnectionsCase):
         leaver, stayer = self.connect(), self.connect()
         new = self.follower(program=HALTING, env={"ENGINE_STOP_IN": "taking"})
         half, rest = self.half(leaver, 1, 1), self.half(stayer, 2, 1)
-        asked = self.spawn(process.program("baton"), "service", "handover", str(self.data))
+        asked = self.spawn(process.program("baton"), "service", "handover", str(self.data), *PATIENT)
         wait_until(lambda: stopped(new), "the successor to stand still in its taking")
         leaver.send(half)
         leaver.close()

@@ -149,7 +149,7 @@ class Paths(WayBackCase):
         self.add(1)
         self.old = self.run_toy(self.data, standby_of=self.other)
         self.assertEqual(self.old.wait(), 1)
-        self.assertIn("schema is 2", self.old.err())
+        self.assertIn("writes schema 2, finalized", self.old.err())
         self.add(1)
 
     def test_there_and_back_with_what_differs_time_and_again(self):

@@ -118,35 +118,6 @@ static void progress_is_between_nothing_and_all(void **state)
     }
 }
 
-static void check_window(const char *version, const char *min, const char *max,
-                         const char *expected)
-{
-    json_t *window = batond_view_window(version, min, max);
-    char *text = json_dumps(window, JSON_COMPACT | JSON_ENCODE_ANY);
-    assert_string_equal(text, expected);
-    free(text);
-    json_decref(window);
-}
-
-static void the_window_is_one_minor_version_around(void **state)
-{
-    (void)state;
-#define WINDOW(min, max) "{\"min_agent_version\":\"" min "\",\"max_agent_version\":\"" max "\"}"
-    check_window("1.6.0", NULL, NULL, WINDOW("1.5.0", "1.7.0"));
-    check_window("1.6.9", NULL, NULL, WINDOW("1.5.0", "1.7.0"));
-    check_window("2.0.1", NULL, NULL, WINDOW("2.0.0", "2.1.0"));
-    check_window("1.10.0-rc1", NULL, NULL, WINDOW("1.9.0", "1.11.0"));
-    check_window("1.10.0+git5", "1.0.0", NULL, WINDOW("1.0.0", "1.11.0"));
-    check_window("1.6.0", NULL, "1.9.9", WINDOW("1.5.0", "1.9.9"));
-    check_window("today", "1.0.0", "2.0.0", WINDOW("1.0.0", "2.0.0"));
-    check_window("today", NULL, NULL, "null");
-    check_window("1.6", NULL, NULL, "null");
-    check_window("1.6.0.1", NULL, NULL, "null");
-    check_window("", NULL, NULL, "null");
-    check_window("1.-6.0", NULL, NULL, "null");
-    check_window("99999999999999999999.1.1", NULL, NULL, "null");
-}
-
 static void what_does_not_fit_into_a_header_is_left_out(void **state)
 {
     char text[BATOND_INSTANCE_TEXT_BYTES];
@@ -165,7 +136,6 @@ int main(void)
         cmocka_unit_test(only_one_that_hangs_is_not_alive),
         cmocka_unit_test(a_batond_that_ends_is_not_ready),
         cmocka_unit_test(progress_is_between_nothing_and_all),
-        cmocka_unit_test(the_window_is_one_minor_version_around),
         cmocka_unit_test(what_does_not_fit_into_a_header_is_left_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,6 @@
 baton_test(drain_options_test SOURCES unit/drain_options_test.c MODULES drain)
+baton_test(drain_compatibility_test SOURCES unit/drain_compatibility_test.c MODULES drain base
+    LIBRARIES PkgConfig::JANSSON)
 baton_test(drain_plan_test SOURCES unit/drain_plan_test.c MODULES drain)
 baton_test(batond_config_test SOURCES unit/batond_config_test.c ../drain/batond/config.c MODULES drain)
 baton_test(batond_token_test SOURCES unit/batond_token_test.c ../drain/batond/token.c MODULES drain)
@@ -11,3 +13,4 @@ baton_test(drain_handover_test SOURCES unit/drain_handover_test.c MODULES drain)
 baton_test(drain_grant_look_test
     SOURCES unit/drain_grant_look_test.c unit/engine_pair.c unit/engine_fixture.c support/toy_service.c
     MODULES drain engine journal snapshot base)
+baton_test(drain_peer_tls_test SOURCES unit/drain_peer_tls_test.c MODULES drain LIBRARIES PkgConfig::GNUTLS)

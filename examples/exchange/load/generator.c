@@ -69,7 +69,7 @@ static void advance(generator *own)
 
 static bool append_order(generator *own)
 {
-    uint64_t client_id = 1 + below(own, own->options->clients);
+    uint64_t client_id = own->options->clients_before + 1 + below(own, own->options->clients);
     uint32_t kind = below(own, 100 - CANCEL_PERCENT - REDUCE_PERCENT);
     bool buy = below(own, 2) == 0;
     uint64_t size = 1 + below(own, 20) * 5;

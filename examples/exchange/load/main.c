@@ -19,7 +19,9 @@ static const char usage[] =
     "  --connect ADDRESS     unix:PATH or tcp:HOST:PORT\n"
     "  --orders N            commands of the built-in generator (default 100000)\n"
     "  --rate R              of them a second, on average (default 10000)\n"
-    "  --clients N           client ids 1..N (default 64)\n"
+    "  --clients N           so many client ids (default 64)\n"
+    "  --first-client ID     the first of them (default 1); a second load on one engine needs "
+    "others\n"
     "  --seed S              of the generator (default 1)\n"
     "  --virtual-time        the stream tells the time (CLOCK commands; engine: --ticks client)\n"
     "  --lobster FILE        recorded order flow instead of the generator\n"
@@ -78,11 +80,14 @@ static bool parse_positive(const char *text, double *ret_value)
     return true;
 }
 
+#define CLIENTS_MAX 4000000u /* and twice that is a client id, too */
+
 enum {
     OPTION_CONNECT = 256,
     OPTION_ORDERS,
     OPTION_RATE,
     OPTION_CLIENTS,
+    OPTION_FIRST_CLIENT,
     OPTION_SEED,
     OPTION_VIRTUAL_TIME,
     OPTION_LOBSTER,
@@ -113,8 +118,12 @@ static bool take_option(int option, const char *value, load_options *options)
         good = parse_positive(value, &stream->rate);
         break;
     case OPTION_CLIENTS:
-        good = parse_uint(value, 1000000, &number) && number > 0;
+        good = parse_uint(value, CLIENTS_MAX, &number) && number > 0;
         stream->clients = (uint32_t)number;
+        break;
+    case OPTION_FIRST_CLIENT:
+        good = parse_uint(value, CLIENTS_MAX, &number) && number > 0;
+        stream->clients_before = (uint32_t)number - 1;
         break;
     case OPTION_SEED:
         good = parse_uint(value, UINT64_MAX, &stream->seed);
@@ -162,6 +171,7 @@ static bool parse_options(int argc, char **argv, load_options *options)
         {"orders", required_argument, NULL, OPTION_ORDERS},
         {"rate", required_argument, NULL, OPTION_RATE},
         {"clients", required_argument, NULL, OPTION_CLIENTS},
+        {"first-client", required_argument, NULL, OPTION_FIRST_CLIENT},
         {"seed", required_argument, NULL, OPTION_SEED},
         {"virtual-time", no_argument, NULL, OPTION_VIRTUAL_TIME},
         {"lobster", required_argument, NULL, OPTION_LOBSTER},

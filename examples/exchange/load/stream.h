@@ -26,7 +26,8 @@ typedef struct {
 
 typedef struct {
     uint32_t commands; /* generator: how many, clock commands not counted */
-    uint32_t clients;  /* client ids 1..clients */
+    uint32_t clients_before; /* client ids clients_before + 1 .. + clients */
+    uint32_t clients;
     uint64_t seed;
     double rate;           /* generator: commands a second on average */
     bool virtual_time;     /* CLOCK commands and expire times on the stream's own time line */

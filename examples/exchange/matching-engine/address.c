@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,7 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { BACKLOG = 128 };
+enum { BACKLOG = 128, BUSY_TRIES = 40, BUSY_MS = 50 };
 
 typedef struct {
     struct sockaddr_storage storage;
@@ -132,13 +133,25 @@ static int bind_and_listen(const parsed_address *parsed, listener *own)
     return 0;
 }
 
+/* The standby of one that was killed in a handover may hold its listening socket for a moment more. */
+static int bind_when_free(const parsed_address *parsed, listener *own)
+{
+    int r = bind_and_listen(parsed, own);
+    for (int i = 0; (r == BATON_E_LOCKED || r == -EADDRINUSE) && i < BUSY_TRIES; i++) {
+        listener_close(own);
+        (void)poll(NULL, 0, BUSY_MS);
+        r = bind_and_listen(parsed, own);
+    }
+    return r;
+}
+
 int listener_open(const char *address, listener *ret_listener, baton_error *error)
 {
     parsed_address parsed;
     *ret_listener = LISTENER_NONE;
     int r = parse(address, &parsed);
     if (r == 0)
-        r = bind_and_listen(&parsed, ret_listener);
+        r = bind_when_free(&parsed, ret_listener);
     if (r == 0)
         r = describe(ret_listener, address);
     if (r == 0)

@@ -75,7 +75,7 @@ static int create(const baton_service_config *config, void **ret_state, baton_er
         r = parse_count(config->values[OPTION_LEVELS_MAX], "--levels-max",
                         MATCHING_ENGINE_ORDERS_MAX, &book.levels_max, error);
     if (r == 0)
-        r = parse_count(config->values[OPTION_CLIENTS_MAX], "--clients-max", 1u << 20,
+        r = parse_count(config->values[OPTION_CLIENTS_MAX], "--clients-max", 1u << 22,
                         &known.clients_max, error);
     if (r == 0 && strcmp(outbox, "trades") != 0 && strcmp(outbox, "none") != 0)
         r = baton_error_setf(error, BATON_E_INVALID, "--outbox", "choose trades or none",

@@ -1,0 +1,352 @@
+/* Suite `handover`: authority moves between two real instances of the matching engine under a real load,
+ * as its clients see it; following, and what it costs; ways back, and a cold start. */
+#include <errno.h>
+#include <getopt.h>
+#include <libgen.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "bench/handover_bench.h"
+
+#define SHARE_MEMORY 0.25 /* of what is free, for one of the two states */
+#define TIMES_DISK   6    /* of a state, with images and journals beside it */
+#define COLD_MIB     1024u
+#define FOLLOW_MIB   64u
+
+static const char usage[] =
+    "Usage: handover-bench --dir DIR [--quick] [--json FILE] [--io uring|threads] [--mib N]... "
+    "[--case "
+    "NAME]\n"
+    "                      [--list]\n"
+    "\n"
+    "Two instances of the matching engine, 1.0.0 and 1.1.0, hand over to and fro under a load of "
+    "50,000\n"
+    "orders a second; what their clients saw, beside as many durable writes as no handover can do "
+    "without.\n"
+    "  --dir DIR    an existing, empty directory on the device to measure\n"
+    "  --quick      20 handovers with a state of 64 MiB, and less of the rest\n"
+    "  --smoke      fewer and smaller still: whether it works, not how fast\n"
+    "  --json FILE  rows as JSON, one object a line; - for standard output (then no table)\n"
+    "  --io WHICH   how the instances write their files; default: uring\n"
+    "  --mib N      size of the state, may be repeated; default: 64, 1024, 4096; with --quick: 64\n"
+    "  --case NAME  only this one; --list, or the name `list`, prints the names\n"
+    "\n"
+    "A case has its plain name at the largest of the sizes, and the size behind it at the others\n"
+    "(handover_gap_64m). A size that needs more than a quarter of the free memory is left out, and "
+    "that is\n"
+    "said. follow_* have 64 MiB, cold_start has 1 GiB and 1 million entries, or the largest size "
+    "if that is\n"
+    "smaller.\n"
+    "\n"
+    "Example: handover-bench --dir /var/lib/exchange/empty --quick --json -\n";
+
+static const struct {
+    const char *name;
+    void (*run)(const hand_run *run);
+    uint32_t mib_max; /* it runs once, with the largest size, but no larger; 0: with each */
+} cases[] = {
+    {"handover_gap", hand_case_gap, 0},
+    {"follow", hand_case_follow, FOLLOW_MIB},
+    {"cold_start", hand_case_cold, COLD_MIB},
+};
+enum { CASES = sizeof(cases) / sizeof(cases[0]) };
+
+_Noreturn void hand_die(const char *what, const char *why)
+{
+    fprintf(stderr, "baton: %s: %s\n", what, why);
+    exit(1);
+}
+
+void hand_print(const hand_run *run, const bench_row *row)
+{
+    char name[64];
+    bench_row all = *row;
+    snprintf(name, sizeof(name), "%s%s", row->bench_case, run->suffix);
+    all.suite = HAND_SUITE;
+    all.bench_case = name;
+    all.backend = run->options->backend;
+    bench_print_row(run->output, &all);
+    if (run->output->json != NULL)
+        fflush(run->output->json);
+}
+
+double hand_ms(const baton_histogram *histogram, double q)
+{
+    return (double)(q >= 1 ? baton_histogram_max(histogram)
+                           : baton_histogram_quantile(histogram, q)) /
+           1e6;
+}
+
+baton_histogram *hand_histogram(void)
+{
+    baton_histogram *histogram = NULL;
+    if (baton_histogram_create(&histogram) < 0)
+        hand_die("a histogram", "no memory");
+    return histogram;
+}
+
+/* ---- what there is room for ---- */
+
+static double free_memory(void)
+{
+    char line[256];
+    double kib = 0;
+    FILE *file = fopen("/proc/meminfo", "re");
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL)
+        if (sscanf(line, "MemAvailable: %lf", &kib) == 1)
+            break;
+    if (file != NULL)
+        fclose(file);
+    return kib * 1024;
+}
+
+static bool fits(const hand_options *options, const bench_output *output, uint64_t mib)
+{
+    struct statvfs disk;
+    const double bytes = (double)mib * (double)BENCH_MIB;
+    if (statvfs(options->directory, &disk) < 0)
+        hand_die(options->directory, strerror(errno));
+    const double disk_bytes = (double)disk.f_bavail * (double)disk.f_frsize;
+    const char *what = bytes > SHARE_MEMORY * free_memory() ? "memory"
+                       : bytes * TIMES_DISK > disk_bytes    ? "disk space"
+                                                            : NULL;
+    if (what == NULL)
+        return true;
+    bench_note(output, "%llu MiB: left out: too little free %s", (unsigned long long)mib, what);
+    if (output->human == NULL)
+        fprintf(stderr, "bench: %llu MiB: left out: too little free %s\n", (unsigned long long)mib,
+                what);
+    return false;
+}
+
+/* ---- running ---- */
+
+static bool is_wanted(const hand_options *options, uint32_t c)
+{
+    return options->only_case == NULL || strcmp(options->only_case, cases[c].name) == 0;
+}
+
+static void run_sizes(hand_run run, uint32_t c)
+{
+    const hand_options *options = run.options;
+    for (uint32_t i = 0; i < options->sizes_count; i++) {
+        char suffix[32] = "";
+        const uint64_t mib = options->sizes_mib[i];
+        if (!fits(options, run.output, mib))
+            continue;
+        if (i + 1 < options->sizes_count && mib % 1024 == 0)
+            snprintf(suffix, sizeof(suffix), "_%llug", (unsigned long long)mib / 1024);
+        else if (i + 1 < options->sizes_count)
+            snprintf(suffix, sizeof(suffix), "_%llum", (unsigned long long)mib);
+        run.bytes = mib * BENCH_MIB;
+        run.suffix = suffix;
+        cases[c].run(&run);
+    }
+}
+
+static void run_once(hand_run run, uint32_t c)
+{
+    uint64_t mib = run.options->sizes_mib[run.options->sizes_count - 1];
+    if (mib > cases[c].mib_max)
+        mib = cases[c].mib_max;
+    run.bytes = mib * BENCH_MIB;
+    if (fits(run.options, run.output, mib))
+        cases[c].run(&run);
+}
+
+static void print_counts(const hand_run *run)
+{
+    const hand_count *count = run->count;
+    const struct {
+        const char *metric;
+        uint64_t value;
+    } rows[] = {
+        {"lost", count->lost}, {"doubled", count->doubled}, {"reordered", count->reordered}};
+    bench_note(run->output, "the clients' record: %llu commands",
+               (unsigned long long)count->commands);
+    for (uint32_t i = 0; i < 3; i++) {
+        const bench_row row = {.bench_case = "orders",
+                               .metric = rows[i].metric,
+                               .unit = "none",
+                               .value = (double)rows[i].value,
+                               .lower_is_better = true};
+        hand_print(run, &row);
+    }
+}
+
+static void run_all(const hand_options *options, const bench_output *output)
+{
+    hand_count count = {0};
+    double p50_min = 0, p50_max = 0;
+    const hand_run run = {.options = options,
+                          .output = output,
+                          .suffix = "",
+                          .count = &count,
+                          .gap_p50_min = &p50_min,
+                          .gap_p50_max = &p50_max};
+    for (uint32_t c = 0; c < CASES; c++)
+        if (is_wanted(options, c)) {
+            if (cases[c].mib_max == 0)
+                run_sizes(run, c);
+            else
+                run_once(run, c);
+        }
+    if (p50_max > p50_min) {
+        const bench_row row = {.bench_case = "handover_gap_sizes",
+                               .metric = "p50",
+                               .unit = "ms",
+                               .value = p50_max,
+                               .lower_is_better = true,
+                               .reference = "the smallest",
+                               .reference_value = p50_min};
+        hand_print(&run, &row);
+    }
+    if (count.commands > 0)
+        print_counts(&run);
+}
+
+static void print_header(const hand_options *options, const bench_output *output)
+{
+    baton_io *io = NULL;
+    baton_io_probe probe;
+    baton_error error;
+    if (baton_io_open(&(baton_io_options){.choice = BATON_IO_THREADS}, &io, &error) < 0)
+        hand_die("open", error.why);
+    if (baton_io_probe_directory(io, options->directory, &probe) < 0)
+        hand_die(options->directory, "it can not be measured on");
+    baton_io_close(io);
+    bench_print_header(output, &(bench_header){.suite = HAND_SUITE,
+                                               .commit_primitive = "O_DIRECT write, RWF_DSYNC",
+                                               .device_write_cache = probe.write_cache,
+#ifdef __OPTIMIZE__
+                                               .build = "release"});
+#else
+                                               .build = "debug"});
+#endif
+}
+
+/* ---- options ---- */
+
+static _Noreturn void list(void)
+{
+    for (uint32_t c = 0; c < CASES; c++)
+        puts(cases[c].name);
+    exit(0);
+}
+
+static int parse_case(const char *text, hand_options *options)
+{
+    if (strcmp(text, "list") == 0)
+        list();
+    options->only_case = text;
+    for (uint32_t c = 0; c < CASES; c++)
+        if (strcmp(text, cases[c].name) == 0)
+            return 0;
+    fprintf(stderr, "baton: --case %s: no such case: see --list\n", text);
+    return -EINVAL;
+}
+
+/* Keeps them sorted. */
+static int add_size(const char *text, hand_options *options)
+{
+    char *end;
+    const uint64_t mib = strtoull(text, &end, 10);
+    uint32_t at = options->sizes_count;
+    if (*end != '\0' || mib < 16 || mib > 8192 || at == HAND_SIZES_MAX)
+        return -EINVAL;
+    for (; at > 0 && options->sizes_mib[at - 1] > mib; at--)
+        options->sizes_mib[at] = options->sizes_mib[at - 1];
+    options->sizes_mib[at] = mib;
+    options->sizes_count++;
+    return 0;
+}
+
+static int parse_one(int option, hand_options *options)
+{
+    if (option == 'd')
+        options->directory = optarg;
+    else if (option == 'q' || option == 's')
+        options->quick = true;
+    else if (option == 'j')
+        options->json = optarg;
+    else if (option == 'm')
+        return add_size(optarg, options);
+    else if (option == 'i' && (strcmp(optarg, "uring") == 0 || strcmp(optarg, "threads") == 0))
+        options->backend = optarg[0] == 'u' ? "uring" : "threads";
+    else if (option == 'c')
+        return parse_case(optarg, options);
+    else
+        return -EINVAL;
+    options->smoke = options->smoke || option == 's';
+    return 0;
+}
+
+static void default_sizes(hand_options *options)
+{
+    static const uint64_t sizes[] = {64, 1024, 4096};
+    if (options->sizes_count > 0)
+        return;
+    options->sizes_count = options->quick ? 1 : 3;
+    memcpy(options->sizes_mib, sizes, sizeof(sizes));
+}
+
+static int parse_options(int argc, char **argv, hand_options *options)
+{
+    static const struct option known[] = {
+        {"dir", required_argument, NULL, 'd'},  {"quick", no_argument, NULL, 'q'},
+        {"smoke", no_argument, NULL, 's'},      {"json", required_argument, NULL, 'j'},
+        {"io", required_argument, NULL, 'i'},   {"mib", required_argument, NULL, 'm'},
+        {"case", required_argument, NULL, 'c'}, {"list", no_argument, NULL, 'l'},
+        {"help", no_argument, NULL, 'h'},       {NULL, 0, NULL, 0}};
+    int r = 0;
+    *options = (hand_options){.backend = "uring"};
+    for (int option; r == 0 && (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
+        if (option == 'l')
+            list();
+        if (option == 'h') {
+            fputs(usage, stdout);
+            exit(0);
+        }
+        r = parse_one(option, options);
+    }
+    default_sizes(options);
+    return r == 0 && optind == argc && options->directory != NULL ? 0 : -EINVAL;
+}
+
+static void find_programs(hand_options *options)
+{
+    char path[HAND_PATH_BYTES];
+    const ssize_t bytes = readlink("/proc/self/exe", path, sizeof(path) - 1);
+    if (bytes <= 0)
+        hand_die("find the other programs", strerror(errno));
+    path[bytes] = '\0';
+    snprintf(options->programs, sizeof(options->programs), "%s", dirname(path));
+}
+
+int main(int argc, char **argv)
+{
+    hand_options options;
+    if (parse_options(argc, argv, &options) < 0) {
+        fputs(usage, stderr);
+        return 1;
+    }
+    if (bench_check_empty(options.directory) < 0)
+        return 1;
+    find_programs(&options);
+    const bool to_stdout = options.json != NULL && strcmp(options.json, "-") == 0;
+    FILE *json = to_stdout ? stdout : options.json != NULL ? fopen(options.json, "we") : NULL;
+    if (options.json != NULL && json == NULL)
+        hand_die(options.json, strerror(errno));
+    if (chdir(options.directory) < 0) /* sockets have short names there, however deep it is */
+        hand_die(options.directory, strerror(errno));
+    options.directory = ".";
+    const bench_output output = {.json = json, .human = to_stdout ? NULL : stdout};
+    print_header(&options, &output);
+    run_all(&options, &output);
+    if (json != NULL && fclose(json) != 0)
+        hand_die("write the rows", strerror(errno));
+    return 0;
+}
