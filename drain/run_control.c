@@ -144,20 +144,6 @@ void baton_run_begin_drain(service_run *run, const char *because)
     (void)baton_drain_plan_begin(&run->plan);
 }
 
-void baton_run_tell_drained(const service_run *run)
-{
-    const baton_drain_plan *plan = &run->plan;
-    baton_log(INFO, "drain.end",
-              BATON_LOG_TEXT("outcome", plan->status == 0 ? "clean" : "not clean"),
-              BATON_LOG_NUMBER("all_sent", plan->all_sent),
-              BATON_LOG_NUMBER("handover_durable", plan->handover_durable),
-              BATON_LOG_TEXT("snapshot", baton_drain_snapshot_name(plan->snapshot)),
-              BATON_LOG_NUMBER("total_us", plan->reached_ns[BATON_DRAIN_CLOSED] / 1000));
-    if (plan->snapshot == BATON_DRAIN_SNAPSHOT_FAILED)
-        baton_log(WARN, "drain.snapshot_failed", BATON_LOG_TEXT("what", plan->snapshot_error.what),
-                  BATON_LOG_TEXT("why", plan->snapshot_error.why));
-}
-
 /* ---- what the control socket asks for ---- */
 
 static json_t *hydrating_status(const service_run *run)

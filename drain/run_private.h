@@ -37,4 +37,3 @@ extern const baton_control_actions baton_run_control_actions; /* without the con
 extern const baton_drain_actions baton_run_drain_actions;     /* likewise */
 void baton_run_tell_drained(const service_run *run);          /* in the log */
 void baton_run_begin_drain(service_run *run, const char *because);
-void baton_run_tell_drained(const service_run *run);
