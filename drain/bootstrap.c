@@ -20,14 +20,14 @@
 static const char *const what_fetch = "fetch the active's snapshot";
 
 int baton_follower_target_init(baton_follower_target *target, const char *standby_of,
-                               const char *directory, const baton_service *service,
+                               baton_place *place, const baton_service *service,
                                const char *nonce_text, const baton_peer_security *security,
-                               const char *address, baton_error *error)
+                               baton_error *error)
 {
     struct stat there;
     char text[sizeof(target->active.text) + sizeof(BATON_HANDOVER_SOCKET)];
     baton_digest nonce = {{0}};
-    *target = (baton_follower_target){.service = service, .security = security, .address = address};
+    *target = (baton_follower_target){.service = service, .security = security, .place = place};
     const bool is_directory = stat(standby_of, &there) == 0 && S_ISDIR(there.st_mode);
     const int n = snprintf(text, sizeof(text), "%s%s", standby_of,
                            is_directory ? "/" BATON_HANDOVER_SOCKET : "");
@@ -37,12 +37,6 @@ int baton_follower_target_init(baton_follower_target *target, const char *standb
                 : baton_peer_address_parse(&target->active, text, error);
     if (r < 0)
         return r;
-    if ((mkdir(directory, 0777) < 0 && errno != EEXIST) ||
-        realpath(directory, target->directory) == NULL)
-        return baton_error_set(error, -errno, directory, NULL, "give --dir another path");
-    if (strlen(target->directory) >= sizeof(((baton_peer_hello *)0)->directory))
-        return baton_error_set(error, -ENAMETOOLONG, directory, "the active would not know it",
-                               "give a directory whose absolute path is shorter");
     if (baton_digest_parse(nonce_text, &nonce) < 0)
         return baton_error_set(error, BATON_E_INVALID, "nonce", NULL, NULL);
     memcpy(target->nonce, nonce.bytes, sizeof(target->nonce));
@@ -52,13 +46,19 @@ int baton_follower_target_init(baton_follower_target *target, const char *standb
 void baton_follower_hello(const baton_follower_target *target, const baton_engine *engine,
                           baton_peer_hello *ret_hello)
 {
-    uint64_t highest = 0;
-    int r = baton_highest_name(target->directory, &highest);
+    uint64_t highest = 0, header = 0;
+    int r = baton_highest_name(target->place->directory, &highest);
+    if (r == 0)
+        r = baton_highest_header(target->place->directory, &header);
     (void)r; /* what can't be read is not there for anybody */
-    *ret_hello = (baton_peer_hello){.highest_name = baton_le64_put(highest)};
+    *ret_hello = (baton_peer_hello){
+        .highest_name = baton_le64_put(highest),
+        .at = baton_place_put(target->place, header),
+    };
     baton_fingerprint_put(ret_hello, target->service, engine);
-    snprintf((char *)ret_hello->directory, sizeof(ret_hello->directory), "%s", target->directory);
-    snprintf((char *)ret_hello->address, sizeof(ret_hello->address), "%s", target->address);
+    snprintf((char *)ret_hello->directory, sizeof(ret_hello->directory), "%s",
+             target->place->directory);
+    snprintf((char *)ret_hello->address, sizeof(ret_hello->address), "%s", target->place->address);
 }
 
 /* Of the same journal, and not of a term that was over before the last batch here. */
@@ -69,7 +69,8 @@ static int check_authority(const baton_engine *engine, const baton_peer_header *
     baton_position end;
     baton_digest digest;
     bool needs_start;
-    if (baton_le32_get(welcome->is_active) != 1)
+    if (engine == NULL &&
+        baton_le32_get(welcome->is_active) != 1) /* else it may have granted, R5 a */
         return baton_error_set(error, BATON_E_REFUSED, what, "who answers there is no active",
                                "look which instance is the active");
     if (engine == NULL)
@@ -351,12 +352,12 @@ int baton_bootstrap(const baton_follower_target *target, baton_digest *ret_root,
     uint64_t highest = 0;
     fetching self = {.target = target, .channel = BATON_PEER_CHANNEL_NONE, .error = error};
     *ret_root = (baton_digest){{0}};
-    int r = baton_highest_name(target->directory, &highest);
+    int r = baton_highest_name(target->place->directory, &highest);
     if (r < 0)
-        return baton_error_set(error, r, target->directory, NULL, NULL);
+        return baton_error_set(error, r, target->place->directory, NULL, NULL);
     if (highest != 0)
         return 0;
-    snprintf(directory, sizeof(directory), "%s/snapshots", target->directory);
+    snprintf(directory, sizeof(directory), "%s/snapshots", target->place->directory);
     r = baton_peer_channel_connect(&self.channel, &target->active, target->security);
     if (r < 0)
         *error = self.channel.error;

@@ -6,25 +6,25 @@
 #include "drain/other_directory.h"
 #include "drain/peer_faults.h"
 #include "drain/peer_socket.h"
+#include "drain/place.h"
 
 typedef struct {
     baton_peer_address active;
     const baton_peer_security *security;
-    const char *address;  /* where its own standbys would connect; "": nowhere by TCP */
-    char directory[4096]; /* the standby's own, absolute */
+    baton_place *place; /* the standby's own; lives as long as this */
     uint8_t nonce[BATON_PEER_NONCE_BYTES];
     const baton_service *service;
     const baton_compatible *compatible;
     baton_peer_faults *faults;
 } baton_follower_target;
 
-/* standby_of: the active's directory, its handover socket, or HOST:PORT. directory is made when missing.
- * security and address live as long as the target. */
+/* standby_of: the active's directory, its handover socket, or HOST:PORT. security and place live as long as
+ * the target. */
 BATON_MUST_USE int baton_follower_target_init(baton_follower_target *target, const char *standby_of,
-                                              const char *directory, const baton_service *service,
+                                              baton_place *place, const baton_service *service,
                                               const char *nonce_text,
                                               const baton_peer_security *security,
-                                              const char *address, baton_error *error);
+                                              baton_error *error);
 /* What the standby says of itself; engine NULL: there is none yet. */
 void baton_follower_hello(const baton_follower_target *target, const baton_engine *engine,
                           baton_peer_hello *ret_hello);

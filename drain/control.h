@@ -24,8 +24,13 @@ typedef struct {
     bool (*draining)(void *context);
     /* Begin one; to: a nonce, or NULL. Then: 1 and a report when it is done, 0 while it is under way,
      * or why this instance serves on. */
-    int (*handover)(void *context, const char *to, uint64_t max_gap_ns, baton_error *error);
+    /* run_epoch: of the orchestrator's run (O1); 0: a person's. */
+    int (*handover)(void *context, const char *to, uint64_t max_gap_ns, uint64_t run_epoch,
+                    baton_error *error);
     int (*handover_state)(void *context, json_t **ret_report, baton_error *error);
+    /* The same of a promotion by force. */
+    int (*promote)(void *context, baton_error *error);
+    int (*promote_state)(void *context, json_t **ret_report, baton_error *error);
     void *context;
 } baton_control_actions;
 

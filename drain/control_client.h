@@ -13,6 +13,7 @@ typedef struct baton_control_client {
         BATON_CONTROL_WAITS_SNAPSHOT_END,
         BATON_CONTROL_WAITS_FINALIZE,
         BATON_CONTROL_WAITS_HANDOVER,
+        BATON_CONTROL_WAITS_PROMOTE,
         BATON_CONTROL_WAITS_DRAIN, /* answered by the end of the process */
     } waits;
     uint64_t snapshots_before; /* taken_count when its snapshot began */

@@ -6,7 +6,9 @@
  *   {"baton":1,"do":"await_drain"}    that report line alone, whoever begins the drain
  *   {"baton":1,"do":"snapshot"}  when it is published
  *   {"baton":1,"do":"finalize"}  the schema that is written from here on
- *   {"baton":1,"do":"handover","to":"...","max_gap_ms":250}   when the successor serves, or this one again
+ *   {"baton":1,"do":"handover","to":"...","max_gap_ms":250,"run_epoch":7}   when the successor serves, or this
+ *                                                                           one again
+ *   {"baton":1,"do":"promote","force":true}   when this standby, or undecided one, serves
  *
  * With "nonce":"...", a request is refused unless it names this very instance. Unknown words and
  * fields are refused, never skipped (E7). */
@@ -19,7 +21,7 @@
 #define GAP_MS_MAX 60000
 
 static const char *const words[] = {"status",   "drain",   "snapshot",    "finalize", "follow",
-                                    "handover", "metrics", "await_drain", NULL};
+                                    "handover", "metrics", "await_drain", "promote",  NULL};
 enum {
     WORD_STATUS,
     WORD_DRAIN,
@@ -29,6 +31,7 @@ enum {
     WORD_HANDOVER,
     WORD_METRICS,
     WORD_AWAIT_DRAIN,
+    WORD_PROMOTE,
     WORDS
 };
 
@@ -142,9 +145,11 @@ static int check(baton_control_client *client, json_t *request)
     json_object_foreach(request, key, value)
     {
         const bool of_handover = strcmp(word, words[WORD_HANDOVER]) == 0 &&
-                                 (strcmp(key, "to") == 0 || strcmp(key, "max_gap_ms") == 0);
+                                 (strcmp(key, "to") == 0 || strcmp(key, "max_gap_ms") == 0 ||
+                                  strcmp(key, "run_epoch") == 0);
+        const bool of_promote = strcmp(word, words[WORD_PROMOTE]) == 0 && strcmp(key, "force") == 0;
         if (strcmp(key, "baton") != 0 && strcmp(key, "do") != 0 && strcmp(key, "nonce") != 0 &&
-            !of_handover) {
+            !of_handover && !of_promote) {
             refuse(client, NULL, BATON_E_UNKNOWN_TYPE,
                    "it has a field that this service does not know",
                    "use the baton command of its version");
@@ -162,7 +167,7 @@ static int check(baton_control_client *client, json_t *request)
             return i;
     refuse(client, NULL, BATON_E_UNKNOWN_TYPE,
            "it asks for something that this service does not know",
-           "ask for status, drain, snapshot, finalize or handover");
+           "ask for status, drain, snapshot, finalize, handover or promote");
     return -1;
 }
 
@@ -172,11 +177,14 @@ static void begin_handover(baton_control_client *client, const json_t *request)
     const json_t *to = json_object_get(request, "to");
     const json_t *gap = json_object_get(request, "max_gap_ms");
     const json_int_t gap_ms = gap == NULL ? MAX_GAP_MS : json_integer_value(gap);
+    const json_t *run = json_object_get(request, "run_epoch");
     baton_error error = {0};
     if ((to != NULL && !json_is_string(to)) || (gap != NULL && !json_is_integer(gap)) ||
-        gap_ms < 1 || gap_ms > GAP_MS_MAX) {
+        gap_ms < 1 || gap_ms > GAP_MS_MAX ||
+        (run != NULL && (!json_is_integer(run) || json_integer_value(run) < 1))) {
         refuse(client, words[WORD_HANDOVER], BATON_E_INVALID,
-               "to is a nonce, max_gap_ms 1 to 60000", "take the nonce from the standby's status");
+               "to is a nonce, max_gap_ms 1 to 60000, run_epoch 1 or more",
+               "take the nonce from the standby's status");
         return;
     }
     if (control->actions.draining(control->actions.context)) {
@@ -185,11 +193,46 @@ static void begin_handover(baton_control_client *client, const json_t *request)
         return;
     }
     int r = control->actions.handover(control->actions.context, json_string_value(to),
-                                      (uint64_t)gap_ms * 1000000, &error);
+                                      (uint64_t)gap_ms * 1000000,
+                                      run != NULL ? (uint64_t)json_integer_value(run) : 0, &error);
     if (r < 0)
         baton_control_answer(client, baton_control_refusal(control, words[WORD_HANDOVER], &error));
     else
         client->waits = BATON_CONTROL_WAITS_HANDOVER;
+}
+
+static void begin_promotion(baton_control_client *client, const json_t *request)
+{
+    const baton_control *control = client->control;
+    baton_error error = {0};
+    if (!json_is_true(json_object_get(request, "force"))) {
+        refuse(client, words[WORD_PROMOTE], BATON_E_REFUSED,
+               "an instance is promoted by a handover; without one only by force",
+               "use `handover` on the active; when that one is dead and stays so: promote --force");
+        return;
+    }
+    int r = control->actions.promote(control->actions.context, &error);
+    if (r < 0)
+        baton_control_answer(client, baton_control_refusal(control, words[WORD_PROMOTE], &error));
+    else
+        client->waits = BATON_CONTROL_WAITS_PROMOTE;
+}
+
+static bool promote_step(baton_control_client *client)
+{
+    const baton_control *control = client->control;
+    json_t *report = NULL;
+    baton_error error = {0};
+    int r = control->actions.promote_state(control->actions.context, &report, &error);
+    if (r == 0)
+        return false;
+    client->waits = BATON_CONTROL_WAITS_NONE;
+    json_t *answer = r < 0 ? baton_control_refusal(control, words[WORD_PROMOTE], &error)
+                           : envelope(control, words[WORD_PROMOTE], true);
+    if (answer != NULL && report != NULL)
+        json_object_set_new(answer, "promotion", report);
+    baton_control_answer(client, answer);
+    return true;
 }
 
 static bool handover_step(baton_control_client *client)
@@ -222,6 +265,8 @@ void baton_control_request(baton_control_client *client, const char *line, size_
     const int word = check(client, request);
     if (word == WORD_HANDOVER && control->engine != NULL)
         begin_handover(client, request);
+    if (word == WORD_PROMOTE && control->engine != NULL)
+        begin_promotion(client, request);
     json_decref(request);
     if (word > WORD_STATUS && control->engine == NULL) {
         refuse(client, words[word], BATON_E_AGAIN, "the service hydrates",
@@ -319,6 +364,8 @@ bool baton_control_waiting_step(baton_control_client *client)
         return finalize_step(client);
     case BATON_CONTROL_WAITS_HANDOVER:
         return handover_step(client);
+    case BATON_CONTROL_WAITS_PROMOTE:
+        return promote_step(client);
     case BATON_CONTROL_WAITS_DRAIN:
     case BATON_CONTROL_WAITS_NONE:
         return false;

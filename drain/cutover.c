@@ -10,7 +10,6 @@
 #include <baton/clock.h>
 
 #include "drain/other_directory.h"
-#include "drain/partner.h"
 
 #define PREPARE_NS        UINT64_C(5000000000)
 #define LOOK_NS           UINT64_C(20000000)
@@ -43,12 +42,12 @@ static bool old_prepare(void *context)
     baton_error error = {0};
     if (baton_engine_status_get(cutover->engine, &status) < 0)
         return false;
-    if (baton_partner_write(cutover->directory, cutover->peer_directory, &error) < 0) {
+    if (baton_partner_write(cutover->place->directory, &cutover->peer, &error) < 0) {
         baton_log(WARN, "handover.partner", BATON_LOG_TEXT("why", error.why));
         return false;
     }
     body.schema = baton_le32_put(status.schema);
-    const uint32_t count = program->give_fds != NULL && !cutover->peer_is_remote
+    const uint32_t count = program->give_fds != NULL && !cutover->peer.far
                                ? program->give_fds(cutover->doors->context, passed)
                                : 0;
     body.listeners_count = baton_le32_put(count);
@@ -169,8 +168,10 @@ static void old_reached(void *context, baton_old_state state, uint64_t since_beg
     baton_log(INFO, "handover.step", BATON_LOG_TEXT("reached", name),
               BATON_LOG_NUMBER("try", cutover->try_number),
               BATON_LOG_NUMBER("after_us", since_begin_ns / 1000));
-    if (state == BATON_OLD_FENCED)
+    if (state == BATON_OLD_FENCED && cutover->old.stopped_ns != 0)
         cutover->gap_ns = now_ns(NULL) - cutover->old.stopped_ns;
+    if (state == BATON_OLD_SUBMITTED && cutover->feeder != NULL)
+        baton_feeder_set_over(cutover->feeder, true);
     if (cutover->doors->program->reached != NULL)
         cutover->doors->program->reached(cutover->doors->context, name);
 }
@@ -192,9 +193,11 @@ static void on_follow(baton_cutover *cutover, const baton_feeder_message *messag
         baton_old_is_under_way(&cutover->old) &&
         memcmp(message->header.from, cutover->peer_nonce, sizeof(cutover->peer_nonce)) == 0;
     const uint64_t its_try = baton_le64_get(message->header.try_number);
-    if (is_successor) {
+    if (is_successor && !cutover->spoilt) {
         cutover->peer_id = message->peer_id;
         cutover->peer_cut = false;
+        if (cutover->found)
+            cutover->try_number = its_try;
         baton_old_on_hello(&cutover->old);
     }
     if (its_try != 0 && !(is_successor && baton_old_is_over(&cutover->old))) {
@@ -210,6 +213,8 @@ static void on_message(baton_cutover *cutover, const baton_feeder_message *messa
     baton_old *old = &cutover->old;
     baton_error error;
     if (message->gone) {
+        if (message->peer_id == cutover->owes_peer_id)
+            cutover->owes_peer_id = 0;
         if (message->peer_id == cutover->peer_id) {
             cutover->peer_cut = true;
             baton_old_on_cut(old);
@@ -217,10 +222,18 @@ static void on_message(baton_cutover *cutover, const baton_feeder_message *messa
         return;
     }
     const baton_peer_type type = (baton_peer_type)baton_le16_get(message->header.type);
+    if (message->peer_id == cutover->peer_id)
+        cutover->peer_heard_ns = now_ns(NULL);
+    if (type == BATON_PEER_HELLO) {
+        baton_cutover_on_hello(cutover, message);
+        return;
+    }
     if (type == BATON_PEER_FOLLOW) {
         on_follow(cutover, message);
         return;
     }
+    if (type == BATON_PEER_TAKEN && message->peer_id == cutover->owes_peer_id)
+        cutover->owes_peer_id = 0;
     if (!is_of_this_try(cutover, message))
         return; /* of a try that is over */
     if (type == BATON_PEER_READY) {
@@ -274,10 +287,15 @@ static void set_actions(baton_cutover *cutover)
     baton_old_init(&cutover->old, &cutover->actions);
 }
 
-static void open_feeder(baton_cutover *cutover)
+void baton_cutover_open_feeder(baton_cutover *cutover)
 {
     baton_error error = {0};
-    cutover->epoch = cutover->feeder_options.epoch = baton_engine_epoch(cutover->engine);
+    if (!cutover->found) {
+        cutover->epoch = cutover->highest_header = baton_engine_epoch(cutover->engine);
+        cutover->feeder_options.epoch = cutover->epoch;
+        cutover->feeder_options.highest_header = cutover->epoch;
+    }
+    cutover->feeder_options.undecided = cutover->found;
     cutover->feeder_options.journal_id = baton_engine_journal_id(cutover->engine);
     cutover->feeder_options.end_seq = baton_engine_applied_seq(cutover->engine);
     cutover->feeder_options.fingerprint = (baton_peer_hello){.is_active = baton_le32_put(1)};
@@ -295,7 +313,7 @@ static void open_feeder(baton_cutover *cutover)
     }
 }
 
-static void close_feeder(baton_cutover *cutover)
+void baton_cutover_close_feeder(baton_cutover *cutover)
 {
     if (cutover->feeder != NULL && cutover->engine != NULL)
         baton_engine_unwatch(cutover->engine, baton_feeder_fd(cutover->feeder));
@@ -303,23 +321,13 @@ static void close_feeder(baton_cutover *cutover)
     cutover->feeder = NULL;
 }
 
-void baton_cutover_open(baton_cutover *cutover, const baton_doors *doors, baton_engine *engine,
-                        const baton_run_options *options, const baton_instance *instance,
-                        baton_peer_door *door, baton_peer_faults *faults)
+static void set_options(baton_cutover *cutover, const baton_run_options *options,
+                        const baton_instance *instance, baton_peer_door *door,
+                        baton_peer_faults *faults)
 {
-    *cutover = (baton_cutover){.doors = doors, .engine = engine};
-    set_actions(cutover);
-    if (options->engine.mode != BATON_MODE_DURABLE)
-        return; /* what it calls durable proves nothing to another one */
-    if (realpath(options->directory, cutover->directory) == NULL ||
-        strlen(cutover->directory) >= sizeof(((baton_peer_hello *)0)->directory)) {
-        baton_log(WARN, "handover.nobody_can_follow",
-                  BATON_LOG_TEXT("why", "the path of the directory is too long"));
-        return;
-    }
     cutover->feeder_options = (baton_feeder_options){
-        .directory = cutover->directory,
-        .journal_directory = baton_engine_journal_directory(engine),
+        .place = cutover->place,
+        .journal_directory = baton_engine_journal_directory(cutover->engine),
         .compatible = &options->compatible,
         .faults = faults,
         .backend = options->engine.backend,
@@ -327,12 +335,49 @@ void baton_cutover_open(baton_cutover *cutover, const baton_doors *doors, baton_
         .security = &options->peer_security,
     };
     baton_instance_nonce(instance, cutover->feeder_options.nonce);
-    open_feeder(cutover);
+}
+
+void baton_cutover_open(baton_cutover *cutover, const baton_doors *doors, baton_engine *engine,
+                        const baton_run_options *options, const baton_instance *instance,
+                        baton_place *place, baton_peer_door *door, baton_peer_faults *faults)
+{
+    *cutover = (baton_cutover){.doors = doors, .engine = engine, .place = place};
+    set_actions(cutover);
+    (void)baton_partner_read(place->directory, &cutover->peer);
+    if (options->engine.mode != BATON_MODE_DURABLE)
+        return; /* what it calls durable proves nothing to another one */
+    set_options(cutover, options, instance, door, faults);
+    baton_cutover_open_feeder(cutover);
+}
+
+void baton_cutover_found(baton_cutover *cutover, const baton_doors *doors, baton_engine *engine,
+                         const baton_run_options *options, const baton_instance *instance,
+                         baton_place *place, baton_peer_door *door, baton_peer_faults *faults,
+                         const baton_partner *partner, uint64_t highest_header)
+{
+    const baton_handover_wire *record = &baton_engine_facts(engine)->handover;
+    uint64_t highest_name = highest_header;
+    *cutover = (baton_cutover){.doors = doors, .engine = engine, .place = place, .peer = *partner};
+    set_actions(cutover);
+    set_options(cutover, options, instance, door, faults);
+    int r = baton_highest_name(place->directory, &highest_name);
+    if (r == 0)
+        r = baton_is_begun(place->directory, baton_le64_get(record->epoch), &cutover->granted_here);
+    cutover->found = true;
+    cutover->epoch = baton_le64_get(record->epoch);
+    cutover->highest_header = highest_header;
+    cutover->spoilt = r < 0 || highest_name > cutover->epoch;
+    cutover->feeder_options.epoch = cutover->spoilt ? highest_name : cutover->epoch;
+    cutover->feeder_options.highest_header = highest_header;
+    memcpy(cutover->peer_nonce, record->successor_nonce, sizeof(cutover->peer_nonce));
+    cutover->peer_cut = true;
+    baton_old_found(&cutover->old);
+    baton_cutover_open_feeder(cutover);
 }
 
 void baton_cutover_close(baton_cutover *cutover)
 {
-    close_feeder(cutover);
+    baton_cutover_close_feeder(cutover);
     cutover->engine = NULL;
 }
 
@@ -363,6 +408,18 @@ static int choose(baton_cutover *cutover, const char *to, baton_feeder_peer *ret
                             "%u standbys follow", following);
 }
 
+static void note_peer(baton_cutover *cutover, const baton_feeder_peer *peer)
+{
+    cutover->peer = (baton_partner){.far = peer->is_remote};
+    memcpy(cutover->peer.directory, peer->directory, sizeof(cutover->peer.directory));
+    memcpy(cutover->peer.host, peer->host, sizeof(cutover->peer.host));
+    memcpy(cutover->peer.address, peer->address, sizeof(cutover->peer.address));
+    memcpy(cutover->peer.place, peer->place, sizeof(cutover->peer.place));
+    memcpy(cutover->peer.nonce, peer->nonce, sizeof(cutover->peer.nonce));
+    cutover->peer_durable = peer->durable;
+    cutover->peer_heard_ns = now_ns(NULL);
+}
+
 int baton_cutover_begin(baton_cutover *cutover, const char *to, uint64_t max_gap_ns,
                         baton_error *error)
 {
@@ -380,10 +437,8 @@ int baton_cutover_begin(baton_cutover *cutover, const char *to, uint64_t max_gap
         return r;
     cutover->peer_id = peer.id;
     memcpy(cutover->peer_nonce, peer.nonce, sizeof(cutover->peer_nonce));
-    memcpy(cutover->peer_directory, peer.directory, sizeof(cutover->peer_directory));
-    cutover->peer_is_remote = peer.is_remote;
-    memcpy(cutover->peer_address, peer.address, sizeof(cutover->peer_address));
-    cutover->peer_cut = false;
+    note_peer(cutover, &peer);
+    cutover->peer_cut = cutover->word = false;
     cutover->try_number++;
     cutover->gap_ns = 0;
     cutover->connections_passed = cutover->connections_left = 0;
@@ -399,65 +454,6 @@ void baton_cutover_abort(baton_cutover *cutover, const baton_error *why)
 {
     if (cutover->engine != NULL)
         baton_old_on_abort(&cutover->old, why);
-}
-
-/* ---- falling back (R6) ---- */
-
-/* Both LOCKs are held. */
-static int begin_anew(baton_cutover *cutover, baton_error *error)
-{
-    uint64_t there = 0, here = 0;
-    baton_error why;
-    int r = baton_highest_name(cutover->peer_directory, &there);
-    if (r == 0)
-        r = baton_highest_name(cutover->directory, &here);
-    if (r < 0)
-        return baton_error_set(error, r, "begin a new term", NULL, NULL);
-    r = baton_engine_stand_by(cutover->engine, error);
-    uint64_t epoch = cutover->epoch + 1; /* granted, and burnt by that */
-    epoch = there > epoch ? there : epoch;
-    epoch = here > epoch ? here : epoch;
-    if (r == 0)
-        r = baton_engine_promote(cutover->engine, epoch + 1, error);
-    if (r < 0)
-        return r;
-    close_feeder(cutover);
-    open_feeder(cutover);
-    baton_error_set(&why, BATON_E_NOT_FOUND, "handover",
-                    "the successor died before it began; this one went on in a new term",
-                    "look at the standby's log, and begin again when it follows");
-    baton_old_on_fallen_back(&cutover->old, &why);
-    baton_log(WARN, "handover.fallen_back", BATON_LOG_TEXT("why", why.why),
-              BATON_LOG_NUMBER("epoch", cutover->epoch));
-    cutover->doors->program->resume_intake(cutover->doors->context);
-    return 0;
-}
-
-/* The successor was granted the authority, and its connection has ended. 0, or an error after which
- * this process is of no use: the next start finds what stands on the disks. */
-static int look_for_successor(baton_cutover *cutover, baton_error *error)
-{
-    uint64_t header = 0;
-    int lock_fd = -1;
-    if (cutover->peer_is_remote || cutover->old.state != BATON_OLD_GRANTED || !cutover->peer_cut ||
-        now_ns(NULL) - cutover->looked_ns < LOOK_NS)
-        return 0;
-    cutover->looked_ns = now_ns(NULL);
-    int r = baton_lock_other(cutover->peer_directory, &lock_fd);
-    if (r < 0 && r != BATON_E_LOCKED)
-        return 0; /* it can't be known: wait */
-    const bool dead = r == 0;
-    r = baton_highest_header(cutover->peer_directory, &header);
-    if (r == 0 && header > cutover->epoch)
-        baton_old_on_taken(&cutover->old);
-    else if (r == 0 && dead)
-        r = begin_anew(cutover, error);
-    if (lock_fd >= 0)
-        close(lock_fd);
-    return r < 0 && baton_status_class(r) != BATON_CLASS_RETRY &&
-                   cutover->old.state == BATON_OLD_GRANTED
-               ? r
-               : 0;
 }
 
 /* Who connects is judged by what is here now: after a finalize, too. */
@@ -482,7 +478,7 @@ int baton_cutover_turn(baton_cutover *cutover, uint64_t *ret_sleep_ns, baton_err
         baton_feeder_wake(cutover->feeder);
     }
     *ret_sleep_ns = baton_old_step(&cutover->old);
-    int r = look_for_successor(cutover, error);
+    int r = baton_cutover_fall_back(cutover, error);
     if (r < 0)
         return r;
     if (cutover->old.state == BATON_OLD_GRANTED && cutover->peer_cut)
@@ -490,7 +486,9 @@ int baton_cutover_turn(baton_cutover *cutover, uint64_t *ret_sleep_ns, baton_err
     if (cutover->old.state != cutover->told_state) /* whoever waits for that is told in a turn */
         *ret_sleep_ns = 0;
     cutover->told_state = cutover->old.state;
-    if (cutover->old.state == BATON_OLD_FENCED && !cutover->let_go) {
+    if (cutover->owes_peer_id != 0)
+        *ret_sleep_ns = LOOK_NS;
+    if (cutover->old.state == BATON_OLD_FENCED && !cutover->let_go && !cutover->found) {
         cutover->let_go = true;
         if (cutover->doors->program->let_go != NULL)
             cutover->doors->program->let_go(cutover->doors->context);

@@ -5,6 +5,7 @@
 #include "drain/describe.h"
 #include "drain/feeder.h"
 #include "drain/handover_old.h"
+#include "drain/partner.h"
 #include "drain/program.h"
 
 #define BATON_MAX_GAP_NS UINT64_C(250000000)
@@ -15,16 +16,29 @@ typedef struct {
     uint64_t epoch;
     baton_feeder *feeder; /* NULL: nobody can follow */
     baton_feeder_options feeder_options;
+    baton_place *place;
+    uint64_t highest_header; /* of this directory: more than epoch when it is not proven */
+    bool found; /* a start that found a grant, or what follows one (R7): nothing serves here */
+    bool granted_here; /* the term that ends with the record was begun in this directory */
+    bool spoilt; /* a later name is burnt here: the record that was found grants nothing any more */
     uint32_t schema; /* that the feeder knows */
-    char directory[4096];
     baton_old_actions actions;
     baton_old old;
     uint64_t peer_id;
     uint8_t peer_nonce[BATON_PEER_NONCE_BYTES];
-    char peer_directory[256];
-    bool peer_is_remote; /* R12: nothing of its directory can be seen from here */
-    char peer_address[BATON_TCP_ADDRESS_TEXT_BYTES];
+    baton_partner peer; /* the one that the try is with, or that the grant was to */
     bool peer_cut;      /* its connection ended after the grant */
+    uint64_t peer_heard_ns;
+    baton_position peer_durable; /* as it was last known */
+    bool word;                   /* M11: whoever holds the successor's directory will not act */
+    uint64_t word_names;         /* the highest name there */
+    uint64_t forced_epoch;       /* the operator has decided for this one (R12) */
+    uint64_t owes_peer_id,
+        owes_until_ns;    /* leave was given to it: it must hear that before this one ends */
+    baton_partner higher; /* it serves in higher_epoch: this one is fenced by it */
+    uint64_t higher_epoch;
+    baton_position higher_after; /* what stands here behind it, the other one has not */
+    bool higher_after_known;
     uint64_t looked_ns; /* for it, since */
     uint64_t try_number;
     uint64_t level_seq, level_ns; /* since when the standby is waited for to have that */
@@ -39,7 +53,13 @@ typedef struct {
  * they may by TCP, as long as the cutover lives. */
 void baton_cutover_open(baton_cutover *cutover, const baton_doors *doors, baton_engine *engine,
                         const baton_run_options *options, const baton_instance *instance,
-                        baton_peer_door *door, baton_peer_faults *faults);
+                        baton_place *place, baton_peer_door *door, baton_peer_faults *faults);
+/* Instead, for a start that may not begin a term by itself (R7): the engine is a standby, whose directory
+ * has this highest header. partner: as baton_partner_read. */
+void baton_cutover_found(baton_cutover *cutover, const baton_doors *doors, baton_engine *engine,
+                         const baton_run_options *options, const baton_instance *instance,
+                         baton_place *place, baton_peer_door *door, baton_peer_faults *faults,
+                         const baton_partner *partner, uint64_t highest_header);
 /* Begin: to is a nonce's text, or NULL when there is one standby only. Refused: BATON_E_REFUSED,
  * BATON_E_NOT_FOUND, BATON_E_LAGGING, ... */
 BATON_MUST_USE int baton_cutover_begin(baton_cutover *cutover, const char *to, uint64_t max_gap_ns,
@@ -48,7 +68,19 @@ void baton_cutover_abort(baton_cutover *cutover, const baton_error *why);
 /* After each turn of the engine; how long the loop may sleep. An error: only closing is useful. */
 BATON_MUST_USE int baton_cutover_turn(baton_cutover *cutover, uint64_t *ret_sleep_ns,
                                       baton_error *error);
+/* Fenced, and nobody has to hear more of it. */
+bool baton_cutover_may_leave(const baton_cutover *cutover);
 void baton_cutover_close(baton_cutover *cutover); /* before the engine closes */
+
+/* ---- cutover.c and cutover_far.c ---- */
+void baton_cutover_open_feeder(baton_cutover *cutover);
+void baton_cutover_close_feeder(baton_cutover *cutover);
+void baton_cutover_on_hello(baton_cutover *cutover, const baton_feeder_message *message);
+/* Another instance serves in a higher epoch: intake ends, nothing is answered any more. */
+void baton_cutover_fence(baton_cutover *cutover, const baton_partner *by, uint64_t epoch,
+                         const baton_peer_place *said);
+/* A granted one, in each turn: falling back (R6), by the other LOCK, its word, or force. */
+BATON_MUST_USE int baton_cutover_fall_back(baton_cutover *cutover, baton_error *error);
 
 /* cutover_connections.c: connected sockets stay where they are, and go along with the offer. */
 bool baton_cutover_passes_connections(const baton_cutover *cutover);

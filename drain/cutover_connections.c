@@ -6,7 +6,7 @@
 
 bool baton_cutover_passes_connections(const baton_cutover *cutover)
 {
-    return cutover->doors->program->give_connections != NULL && !cutover->peer_is_remote; /* R12 */
+    return cutover->doors->program->give_connections != NULL && !cutover->peer.far; /* R12 */
 }
 
 /* Of the list, those within the bound of all bytes. */

@@ -195,6 +195,7 @@ int baton_feeder_open(const baton_feeder_options *options, baton_feeder **ret_fe
     if (feeder == NULL)
         return baton_error_set(error, -ENOMEM, "handover socket", NULL, NULL);
     feeder->options = *options;
+    atomic_store(&feeder->over, options->undecided);
     feeder->schema_pinned = baton_le32_get(options->fingerprint.schema_pinned);
     feeder->schema_finalized = baton_le32_get(options->fingerprint.schema_finalized);
     atomic_init(&feeder->end_seq, options->end_seq);
@@ -209,7 +210,8 @@ int baton_feeder_open(const baton_feeder_options *options, baton_feeder **ret_fe
         feeder->peers[i].wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         all = all && feeder->peers[i].wake_fd >= 0;
     }
-    const int n = snprintf(path, sizeof(path), "%s/" BATON_HANDOVER_SOCKET, options->directory);
+    const int n =
+        snprintf(path, sizeof(path), "%s/" BATON_HANDOVER_SOCKET, options->place->directory);
     int r = !all ? -EMFILE : n < 0 || (size_t)n >= sizeof(path) ? -ENAMETOOLONG : 0;
     if (r < 0)
         baton_error_set(error, r, "handover socket", NULL, "raise the limit of open files");
@@ -401,6 +403,21 @@ bool baton_feeder_send(baton_feeder *feeder, uint64_t peer_id, baton_peer_type t
     }
     pthread_mutex_unlock(&feeder->mutex);
     return queued;
+}
+
+bool baton_feeder_peer_get(baton_feeder *feeder, uint64_t peer_id, baton_feeder_peer *ret_peer)
+{
+    pthread_mutex_lock(&feeder->mutex);
+    const feeder_peer *peer = peer_of(feeder, peer_id);
+    if (peer != NULL)
+        *ret_peer = peer->known;
+    pthread_mutex_unlock(&feeder->mutex);
+    return peer != NULL;
+}
+
+void baton_feeder_set_over(baton_feeder *feeder, bool over)
+{
+    atomic_store(&feeder->over, over);
 }
 
 bool baton_feeder_send_parcel(baton_feeder *feeder, uint64_t peer_id, uint64_t try_number,

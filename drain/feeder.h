@@ -15,6 +15,7 @@
 #include "drain/connections.h"
 #include "drain/fingerprint.h"
 #include "drain/peer_door.h"
+#include "drain/place.h"
 #include "drain/peer_faults.h"
 
 #define BATON_FEEDER_PEERS_MAX 8u
@@ -22,7 +23,7 @@
 typedef struct baton_feeder baton_feeder;
 
 typedef struct {
-    const char *directory;         /* absolute; the socket is made in it */
+    const baton_place *place;      /* the socket is made in its directory */
     const char *journal_directory; /* all of these live as long as the feeder */
     baton_peer_hello fingerprint;  /* without the directory; its schemas: baton_feeder_set_schema */
     uint64_t end_seq;              /* baton_feeder_set_end */
@@ -30,6 +31,9 @@ typedef struct {
     baton_peer_faults *faults;
     uint8_t nonce[BATON_PEER_NONCE_BYTES];
     uint64_t epoch;
+    uint64_t
+        highest_header; /* in it, of its own: more than epoch when a term was begun and not proven */
+    bool undecided;     /* opened by one that waits to know whether it may begin a term */
     baton_digest journal_id;
     baton_backend backend;
     baton_peer_door *door; /* NULL: no TCP */
@@ -46,8 +50,11 @@ typedef struct {
     uint8_t nonce[BATON_PEER_NONCE_BYTES];
     char version[32];
     char directory[256];
-    bool is_remote;                             /* it came over TCP */
+    char host[64];
+    uint8_t place[BATON_PLACE_BYTES];
+    bool is_remote; /* on another host: its LOCK can't be asked, and it gets no descriptors */
     char address[BATON_TCP_ADDRESS_TEXT_BYTES]; /* where its standbys would connect; "": unknown */
+    uint64_t highest_header, highest_name;      /* there, of its own */
     uint32_t schema_write, schema_read_min;
     baton_position durable; /* there */
     uint64_t applied_seq;
@@ -66,7 +73,7 @@ BATON_MUST_USE int baton_feeder_open(const baton_feeder_options *options, baton_
  * fine. */
 void baton_feeder_close(baton_feeder *feeder);
 int baton_feeder_fd(const baton_feeder *feeder); /* readable while next has something */
-/* FOLLOW (it follows, again), READY, REFUSE, ANSWER, TAKEN, and connections that ended. */
+/* HELLO, FOLLOW (it follows, again), READY, REFUSE, ANSWER, TAKEN, and connections that ended. */
 bool baton_feeder_next(baton_feeder *feeder, baton_feeder_message *ret_message);
 /* A finalize changes what is written. */
 void baton_feeder_set_schema(baton_feeder *feeder, uint32_t pinned, uint32_t finalized);
@@ -81,6 +88,10 @@ void baton_feeder_wake(baton_feeder *feeder);
 bool baton_feeder_send(baton_feeder *feeder, uint64_t peer_id, baton_peer_type type,
                        uint64_t try_number, const void *body, uint32_t body_bytes, const int *fds,
                        uint32_t fds_count);
+/* This connection's standby, as it is known. False: it is gone. */
+bool baton_feeder_peer_get(baton_feeder *feeder, uint64_t peer_id, baton_feeder_peer *ret_peer);
+/* From here on nobody is told any more that this instance serves: a grant is out. */
+void baton_feeder_set_over(baton_feeder *feeder, bool over);
 /* The same for a CONNECTIONS message; true: the parcel is the feeder's. */
 bool baton_feeder_send_parcel(baton_feeder *feeder, uint64_t peer_id, uint64_t try_number,
                               baton_parcel *parcel);

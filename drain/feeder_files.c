@@ -80,7 +80,7 @@ int baton_feeder_files_open(feeder_peer *peer, baton_peer_snapshot *ret_body, ba
     uint32_t count = 0;
     *ret_body = (baton_peer_snapshot){.seq = baton_le64_put(0)};
     baton_feeder_files_close(peer);
-    const int n = snprintf(directory, sizeof(directory), "%s/snapshots", options->directory);
+    const int n = snprintf(directory, sizeof(directory), "%s/snapshots", options->place->directory);
     if (n < 0 || (size_t)n >= sizeof(directory))
         return baton_error_set(error, -ENAMETOOLONG, "send a snapshot", NULL, NULL);
     int r = baton_snapshot_list(directory, &list, &count, error);

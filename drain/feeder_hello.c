@@ -13,7 +13,10 @@ static int check_authority(const feeder_peer *peer, const baton_peer_header *hea
     static const uint8_t nobody[16];
     const baton_feeder_options *options = &peer->feeder->options;
     const bool names_me = memcmp(header->to, options->nonce, sizeof(header->to)) == 0;
-    if (baton_le32_get(hello->is_active) != 0 ||
+    /* R12: one that serves in a higher epoch asks for nothing, and the loop hears of it. */
+    const bool higher =
+        baton_le32_get(hello->is_active) == 1 && baton_le64_get(header->epoch) > options->epoch;
+    if ((baton_le32_get(hello->is_active) == 1 && !higher) ||
         memcmp(header->from, options->nonce, sizeof(header->from)) == 0)
         return baton_error_set(error, BATON_E_REFUSED, what_follow,
                                "it says that it is an active itself", "start it with --standby-of");
@@ -25,7 +28,7 @@ static int check_authority(const feeder_peer *peer, const baton_peer_header *hea
         return baton_error_set(error, BATON_E_OTHER_JOURNAL, what_follow,
                                "the standby's directory holds another journal",
                                "start it with an empty directory");
-    if (baton_le64_get(header->epoch) > options->epoch)
+    if (!higher && baton_le64_get(header->epoch) > options->epoch)
         return baton_error_setf(error, BATON_E_REFUSED, what_follow,
                                 "start the one with the higher epoch as the active",
                                 "the standby has a later term: epoch %llu, here it is %llu",
@@ -45,10 +48,11 @@ static void make_own(feeder_peer *peer, baton_peer_hello *ret_own)
 {
     baton_feeder *feeder = peer->feeder;
     *ret_own = feeder->options.fingerprint;
-    ret_own->highest_name = baton_le64_put(feeder->options.epoch);
-    ret_own->is_active = baton_le32_put(1);
+    ret_own->highest_name = baton_le64_put(feeder->options.highest_header);
+    ret_own->is_active = baton_le32_put(atomic_load(&feeder->over) ? 0 : 1);
+    ret_own->at = baton_place_put(feeder->options.place, feeder->options.highest_header);
     snprintf((char *)ret_own->directory, sizeof(ret_own->directory), "%s",
-             feeder->options.directory);
+             feeder->options.place->directory);
     if (feeder->options.door != NULL)
         memcpy(ret_own->address, feeder->options.door->text, sizeof(ret_own->address));
     pthread_mutex_lock(&feeder->mutex);
@@ -70,6 +74,10 @@ static void note(feeder_peer *peer, const baton_peer_header *header, const baton
     known->schema_read_min = baton_le32_get(hello->schema_read_min);
     known->durable = baton_peer_position_get(hello->durable);
     known->applied_seq = baton_le64_get(hello->applied_seq);
+    memcpy(known->host, hello->at.host, sizeof(known->host));
+    memcpy(known->place, hello->at.place, sizeof(known->place));
+    known->highest_header = baton_le64_get(hello->at.highest_header);
+    known->highest_name = baton_le64_get(hello->highest_name);
     pthread_mutex_unlock(&peer->feeder->mutex);
 }
 
@@ -105,4 +113,5 @@ void baton_feeder_take_hello(feeder_peer *peer, const baton_peer_header *header,
     peer->known.outside = outside;
     pthread_mutex_unlock(&peer->feeder->mutex);
     welcome(peer, &own);
+    baton_feeder_tell_loop(peer, header, hello);
 }

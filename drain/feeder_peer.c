@@ -69,7 +69,7 @@ void baton_feeder_refuse(feeder_peer *peer, baton_peer_fault fault, const baton_
 /* ---- what it says ---- */
 
 /* To the loop; where that takes no more, the connection ends, and comes again. */
-static void tell_loop(feeder_peer *peer, const baton_peer_header *header, const void *body)
+void baton_feeder_tell_loop(feeder_peer *peer, const baton_peer_header *header, const void *body)
 {
     baton_error error;
     if (baton_feeder_post(peer, header, body)) {
@@ -139,7 +139,7 @@ static void take_follow(feeder_peer *peer, const baton_peer_header *header,
               BATON_LOG_TEXT("version", peer->known.version),
               BATON_LOG_NUMBER("from_seq",
                                after.batch != 0 ? after.seq + 1 : baton_le64_get(body->from_seq)));
-    tell_loop(peer, header, body);
+    baton_feeder_tell_loop(peer, header, body);
 }
 
 static void take_fetch(feeder_peer *peer)
@@ -178,7 +178,7 @@ static void take_step(feeder_peer *peer, const baton_peer_header *header, const 
                       (peer->tried & (1u << type)) == 0;
     if (fits) {
         peer->tried |= 1u << type;
-        tell_loop(peer, header, body);
+        baton_feeder_tell_loop(peer, header, body);
         return;
     }
     baton_peer_faults_tell(peer->feeder->options.faults, BATON_PEER_FAULT_IGNORED,

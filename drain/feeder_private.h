@@ -77,6 +77,7 @@ struct baton_feeder {
     atomic_uint_fast64_t published; /* counts wakes */
     atomic_uint_fast64_t end_seq;
     atomic_bool closing;
+    atomic_bool over;     /* it does not serve any more, or not yet */
     uint64_t peers_count; /* of all that ever came: ids */
     feeder_peer peers[BATON_FEEDER_PEERS_MAX];
     pthread_mutex_t mutex;
@@ -87,6 +88,7 @@ struct baton_feeder {
 
 /* Everything of it that is not sent yet. */
 void baton_feeder_drop_letter(peer_letter *letter);
+void baton_feeder_tell_loop(feeder_peer *peer, const baton_peer_header *header, const void *body);
 void *baton_feeder_peer_main(void *context);
 /* One line for the peer, one for the log; then the connection ends. */
 void baton_feeder_refuse(feeder_peer *peer, baton_peer_fault fault, const baton_error *error);

@@ -12,7 +12,6 @@
 
 #include "drain/grant_look.h"
 #include "drain/other_directory.h"
-#include "drain/partner.h"
 
 #define RETRY_NS     UINT64_C(100000000)
 #define REFUSED_NS   UINT64_C(1000000000)
@@ -63,7 +62,7 @@ void baton_follower_cut(baton_follower *follower, const baton_error *why)
     baton_peer_channel_close(&follower->channel);
     baton_peer_inbox_fini(&follower->inbox);
     drop_letters(follower);
-    follower->following = follower->held_back = false;
+    follower->following = follower->asking = follower->held_back = false;
     retry_later(follower, why->status);
     follower->last_refusal = *why;
     if (follower->cutover.state == BATON_NEW_READY)
@@ -126,7 +125,7 @@ void baton_follower_refuse(baton_follower *follower, baton_peer_fault fault, con
     const baton_peer_refusal body = baton_peer_refusal_put(why->status, why->why, why->todo);
     if (follower->channel.fd < 0)
         return;
-    baton_peer_faults_tell(follower->target->faults, fault, why->why, follower->active_directory);
+    baton_peer_faults_tell(follower->target->faults, fault, why->why, follower->active.directory);
     if (follower->letters_count < LETTERS_MAX)
         baton_follower_say(follower, BATON_PEER_REFUSE, &body, sizeof(body));
     send_letters(follower);
@@ -158,8 +157,8 @@ static bool watch_channel(baton_follower *follower)
 /* The partner of a successor is the one that handed over to it: that may be this one. */
 static bool is_own(const baton_follower *follower, const char *socket_path)
 {
-    const size_t bytes = strlen(follower->target->directory);
-    return strncmp(socket_path, follower->target->directory, bytes) == 0 &&
+    const size_t bytes = strlen(follower->target->place->directory);
+    return strncmp(socket_path, follower->target->place->directory, bytes) == 0 &&
            strcmp(socket_path + bytes, "/" BATON_HANDOVER_SOCKET) == 0;
 }
 
@@ -177,7 +176,7 @@ static void follow_successor(baton_follower *follower)
         memcmp(handover->successor_nonce, nobody, sizeof(nobody)) == 0 ||
         baton_le64_get(handover->epoch) != end.epoch || baton_follower_is_named(follower) ||
         follower->active_epoch != end.epoch || /* it follows the successor already */
-        !baton_partner_socket(follower->active_directory, path, sizeof(path)) ||
+        !baton_partner_socket(follower->active.directory, path, sizeof(path)) ||
         strcmp(path, follower->target->active.text) == 0 || is_own(follower, path))
         return;
     memcpy(follower->target->active.text, path, sizeof(path));
@@ -205,6 +204,7 @@ static void connect_again(baton_follower *follower)
     follower->protocol = 0;
     follower->connected_ns = now_ns();
     baton_follower_hello(follower->target, follower->engine, &hello);
+    hello.is_active = baton_le32_put(follower->deciding ? 2 : 0);
     baton_follower_say(follower, BATON_PEER_HELLO, &hello, sizeof(hello));
 }
 
@@ -274,16 +274,16 @@ static void look(baton_follower *follower)
 {
     /* Also when M7 has come: what it tells of may have been lost with the one that told it. R12: the
      * directory of one by TCP is not here. */
-    if (follower->target->active.tcp.bytes > 0 || follower->cutover.state != BATON_NEW_ANSWERED ||
+    if (follower->active.far || follower->cutover.state != BATON_NEW_ANSWERED ||
         now_ns() - follower->asked_ns < ASK_NS)
         return;
     follower->asked_ns = now_ns();
     baton_error error = {0};
-    int r = baton_grant_look(follower->engine, follower->active_directory, follower->target->nonce,
+    int r = baton_grant_look(follower->engine, follower->active.directory, follower->target->nonce,
                              follower->channel.fd, &error);
     if (r == 1) {
         baton_log(INFO, "handover.grant_found",
-                  BATON_LOG_TEXT("directory", follower->active_directory));
+                  BATON_LOG_TEXT("directory", follower->active.directory));
         baton_new_on_grant(&follower->cutover, follower->cutover.try_number);
     } else if (r < 0 && r != BATON_E_LOCKED) {
         baton_log(WARN, "handover.look", BATON_LOG_TEXT("why", error.why));
@@ -306,7 +306,7 @@ static void look_for_next_term(baton_follower *follower)
     const baton_new *cutover = &follower->cutover;
     if (follower->target->active.tcp.bytes > 0 || follower->channel.fd >= 0 ||
         cutover->state != BATON_NEW_ANSWERED || cutover->granted ||
-        baton_highest_name(follower->active_directory, &highest) < 0 ||
+        baton_highest_name(follower->active.directory, &highest) < 0 ||
         highest <= cutover->offer.position.epoch)
         return;
     baton_log(WARN, "handover.not_this_time",
@@ -373,7 +373,7 @@ json_t *baton_follower_describe(const baton_follower *follower)
     json_t *object = json_pack("{s:s, s:b, s:o, s:o, s:o, s:o}", "state",
                                baton_new_state_name(follower->cutover.state), "connected",
                                (int)follower->following, "active",
-                               baton_describe_text(follower->active_directory), "active_version",
+                               baton_describe_text(follower->active.directory), "active_version",
                                baton_describe_text(follower->active_version), "batches",
                                baton_describe_number(follower->batches_count), "socket",
                                baton_describe_text(follower->target->active.text));

@@ -8,6 +8,7 @@
 #include "drain/connections.h"
 #include "drain/describe.h"
 #include "drain/handover_new.h"
+#include "drain/partner.h"
 #include "drain/program.h"
 
 #define LETTERS_MAX 16u
@@ -39,6 +40,10 @@ typedef struct baton_follower {
     follower_letter letters[LETTERS_MAX];
     uint32_t letters_first, letters_count;
     bool following; /* FOLLOW was sent */
+    /* A term was begun here, and is not proven (R7): this one follows whoever serves, and begins anew by the
+     * leave of one that is fenced. */
+    bool deciding;
+    bool asking; /* and has said HELLO to one that does not serve */
     uint64_t connected_ns;
     uint32_t protocol; /* that both speak */
     bool held_back;    /* the journal has no room for the batch that is shown */
@@ -55,8 +60,10 @@ typedef struct baton_follower {
     uint8_t active_nonce[BATON_PEER_NONCE_BYTES];
     uint64_t active_epoch; /* of its welcome */
     char active_version[32];
-    char active_directory[256];
-    char active_address[BATON_TCP_ADDRESS_TEXT_BYTES]; /* where it listens; "": unknown */
+    baton_partner active; /* as its last welcome said */
+    uint64_t seen_epoch;  /* the highest that any active spoke of: a lower one is refused */
+    uint64_t heard_ns;    /* from it, at last; 0: never */
+    baton_position known; /* its end, as the last batch that came */
     uint64_t batches_count;
     baton_error last_refusal; /* of the active, or why there is no connection */
     int fatal;                /* of no use any more */

@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-#include "drain/partner.h"
-
 /* The term that it follows has ended with a grant to this very process. */
 bool baton_follower_is_named(const baton_follower *follower)
 {
@@ -41,7 +39,7 @@ static int new_prepare(void *context, uint32_t schema, baton_error *error)
     if (needs_start)
         return baton_error_set(error, BATON_E_AGAIN, "be the successor",
                                "nothing of the journal has come yet", "begin again in a moment");
-    int r = baton_partner_write(follower->target->directory, follower->active_directory, error);
+    int r = baton_partner_write(follower->target->place->directory, &follower->active, error);
     return r < 0 ? r : baton_engine_prepare_promotion(follower->engine, end.epoch + 1, error);
 }
 
@@ -49,7 +47,7 @@ static void new_ready(void *context)
 {
     baton_follower *follower = context;
     uint64_t highest = 0;
-    int r = baton_highest_name(follower->target->directory, &highest);
+    int r = baton_highest_name(follower->target->place->directory, &highest);
     const baton_peer_ready body = {.highest_name = baton_le64_put(r < 0 ? 0 : highest)};
     baton_follower_say(follower, BATON_PEER_READY, &body, sizeof(body));
 }
@@ -83,7 +81,9 @@ static int new_promote(void *context, baton_error *error)
 {
     baton_follower *follower = context;
     const baton_handover_wire *handover = &baton_engine_facts(follower->engine)->handover;
-    return baton_engine_promote(follower->engine, baton_le64_get(handover->epoch) + 1, error);
+    const uint64_t granted = baton_le64_get(handover->epoch) + 1;
+    const uint64_t epoch = follower->cutover.epoch != 0 ? follower->cutover.epoch : granted;
+    return baton_engine_promote(follower->engine, epoch, error);
 }
 
 static void new_taken(void *context)

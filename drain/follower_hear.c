@@ -1,6 +1,7 @@
 /* drain/follower_hear.c: what the active says to a standby. None of it is believed before it is checked. */
 #include "drain/follower.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include <baton/clock.h>
@@ -57,6 +58,42 @@ static bool may_follow(baton_follower *follower, const baton_peer_header *header
     return r == 0;
 }
 
+static void note_active(baton_follower *follower, const baton_peer_header *header,
+                        const baton_peer_hello *hello)
+{
+    baton_partner *active = &follower->active;
+    memcpy(follower->active_nonce, header->from, sizeof(follower->active_nonce));
+    memcpy(follower->active_version, hello->version, sizeof(follower->active_version));
+    *active = (baton_partner){.far = follower->channel.is_remote};
+    memcpy(active->directory, hello->directory, sizeof(active->directory));
+    memcpy(active->host, hello->at.host, sizeof(active->host));
+    memcpy(active->place, hello->at.place, sizeof(active->place));
+    memcpy(active->nonce, header->from, sizeof(active->nonce));
+    baton_peer_channel_reach(&follower->channel, (const char *)hello->address, active->address);
+}
+
+/* False: it is one that this instance does not follow. */
+static bool is_to_follow(baton_follower *follower, const baton_peer_header *header,
+                         const baton_peer_hello *hello)
+{
+    baton_error error;
+    const uint64_t epoch = baton_le64_get(header->epoch);
+    const bool active = baton_le32_get(hello->is_active) == 1;
+    if (epoch < follower->seen_epoch) {
+        baton_error_setf(&error, BATON_E_REFUSED, "follow the active",
+                         "end that one: it was overruled",
+                         "it speaks for epoch %llu, and epoch %llu was seen",
+                         (unsigned long long)epoch, (unsigned long long)follower->seen_epoch);
+        baton_follower_cut(follower, &error);
+        follower->retry_at_ns = now_ns() + RETRY_AFTER_REFUSAL_NS;
+        return false;
+    }
+    if (active)
+        follower->seen_epoch = epoch;
+    follower->asking = follower->deciding && !active;
+    return !follower->asking;
+}
+
 static void take_welcome(baton_follower *follower, const baton_peer_header *header,
                          const baton_peer_hello *hello)
 {
@@ -65,24 +102,39 @@ static void take_welcome(baton_follower *follower, const baton_peer_header *head
     baton_position end;
     baton_digest digest;
     bool needs_start;
-    memcpy(follower->active_nonce, header->from, sizeof(follower->active_nonce));
+    note_active(follower, header, hello);
     follower->active_epoch = baton_le64_get(header->epoch);
-    memcpy(follower->active_version, hello->version, sizeof(follower->active_version));
-    memcpy(follower->active_directory, hello->directory, sizeof(follower->active_directory));
     if (!may_follow(follower, header, hello))
         return;
-    baton_peer_channel_reach(&follower->channel, (const char *)hello->address,
-                             follower->active_address);
+    baton_place_heard(follower->target->place, baton_le64_get(hello->at.run_epoch));
     baton_engine_follow_end(follower->engine, &end, &digest, &needs_start);
+    if (end.epoch > follower->seen_epoch)
+        follower->seen_epoch = end.epoch;
+    if (!is_to_follow(follower, header, hello))
+        return;
+    follower->deciding = false; /* another one serves, in a later term */
     body.after = baton_peer_position_put(end);
     memcpy(body.digest, digest.bytes, sizeof(body.digest));
     baton_follower_say(follower, BATON_PEER_FOLLOW, &body, sizeof(body));
     follower->following = follower->ever_followed = true;
     follower->refusals = 0;
     follower->following_since_ns = now_ns();
-    baton_log(INFO, "handover.following", BATON_LOG_TEXT("active", follower->active_directory),
+    baton_log(INFO, "handover.following", BATON_LOG_TEXT("active", follower->active.directory),
               BATON_LOG_TEXT("version", follower->active_version),
               BATON_LOG_NUMBER("from_seq", baton_engine_applied_seq(follower->engine) + 1));
+}
+
+/* R7: one that is fenced gives leave. It must be there still: what it said is its word. */
+static void take_authority(baton_follower *follower, const baton_peer_ack *body)
+{
+    const uint64_t theirs = baton_le64_get(body->position.epoch);
+    uint64_t here = 0;
+    if (!follower->deciding || !baton_peer_channel_is_alive(&follower->channel) ||
+        baton_highest_name(follower->target->place->directory, &here) < 0)
+        return;
+    if (baton_new_on_leave(&follower->cutover, (here > theirs ? here : theirs) + 1))
+        baton_log(INFO, "handover.leave", BATON_LOG_TEXT("of", follower->active.directory),
+                  BATON_LOG_NUMBER("epoch", follower->cutover.epoch));
 }
 
 static void take_refusal(baton_follower *follower, const void *body)
@@ -101,12 +153,23 @@ static void take_refusal(baton_follower *follower, const void *body)
 static int take_batch(baton_follower *follower, const baton_peer_header *header, const void *body)
 {
     baton_error error = {0};
-    if (baton_follower_is_named(follower))
-        return 1; /* found on the disk before it came this way; nothing stands behind it */
+    /* Only the term that ends with it grants by it: a later one has overruled it (R6). */
+    if (baton_follower_is_named(follower)) {
+        baton_digest digest;
+        bool needs_start;
+        baton_engine_follow_end(follower->engine, &follower->known, &digest, &needs_start);
+        if (baton_le64_get(header->epoch) == follower->known.epoch)
+            return 1; /* found on the disk before it came this way; nothing stands behind it */
+        baton_new_on_abort(&follower->cutover, follower->cutover.try_number);
+    }
     int r = baton_engine_follow(follower->engine, body, baton_le32_get(header->body_bytes), &error);
     if (r == 0) {
         follower->batches_count++;
-        if (baton_follower_is_named(follower)) /* only what is durable there is sent (R5 a) */
+        const uint64_t speaks_for = baton_le64_get(header->epoch);
+        if (baton_follower_is_named(follower) &&
+            speaks_for ==
+                baton_le64_get(((const baton_batch_header *)body)
+                                   ->epoch)) /* only what is durable there is sent (R5 a) */
             baton_new_on_grant(&follower->cutover, follower->cutover.try_number);
         return 1;
     }
@@ -202,6 +265,9 @@ static bool is_for_me(const baton_follower *follower, const baton_peer_header *h
         return true;
     if (memcmp(header->to, follower->target->nonce, sizeof(header->to)) != 0)
         return false;
+    if (type == BATON_PEER_AUTHORITY)
+        return follower->asking &&
+               memcmp(header->from, follower->active_nonce, sizeof(header->from)) == 0;
     return type == BATON_PEER_WELCOME
                ? !follower->following
                : follower->following && baton_le16_get(header->version) == follower->protocol &&
@@ -247,6 +313,8 @@ static bool take_message(baton_follower *follower, const baton_peer_header *head
         take_abort(follower, header, body);
         break;
     case BATON_PEER_AUTHORITY:
+        take_authority(follower, body);
+        break;
     case BATON_PEER_HELLO:
     case BATON_PEER_FETCH:
     case BATON_PEER_SNAPSHOT:
@@ -278,7 +346,7 @@ void baton_follower_hear(baton_follower *follower)
             return;
         }
         if (r == 1) {
-            follower->asked_ns = now_ns();
+            follower->asked_ns = follower->heard_ns = now_ns();
             follower->held_back = !take_message(follower, header, body);
             if (follower->held_back) {
                 follower->more = false;

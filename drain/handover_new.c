@@ -5,8 +5,8 @@
 
 #define TO(state) (1u << BATON_NEW_##state)
 static const uint32_t transitions[BATON_NEW_STATES] = {
-    [BATON_NEW_FOLLOWING] = TO(READY),
-    [BATON_NEW_READY] = TO(FOLLOWING) | TO(ANSWERED),
+    [BATON_NEW_FOLLOWING] = TO(READY) | TO(TAKING),
+    [BATON_NEW_READY] = TO(FOLLOWING) | TO(ANSWERED) | TO(TAKING),
     [BATON_NEW_ANSWERED] = TO(FOLLOWING) | TO(TAKING),
     [BATON_NEW_TAKING] = TO(SERVING),
     [BATON_NEW_SERVING] = 0,
@@ -84,6 +84,15 @@ void baton_new_on_cut(baton_new *own)
 {
     if (own->state == BATON_NEW_READY)
         follow_on(own);
+}
+
+bool baton_new_on_leave(baton_new *own, uint64_t epoch)
+{
+    if (own->state >= BATON_NEW_TAKING)
+        return false;
+    own->epoch = epoch;
+    set_state(own, BATON_NEW_TAKING);
+    return true;
 }
 
 /* Behind the offer it waits; level with it, or past it, it says what it has. */

@@ -9,7 +9,10 @@
  *      | the record is durable in the active's directory, and names this process (R5)
  *   TAKING     the record's batch is durable here, then the header of the next term
  *      |
- *   SERVING    M8 */
+ *   SERVING    M8
+ *
+ * TAKING is also come to from each state before it by a leave: the other one is fenced and says so (R7), or
+ * the operator has decided (R12). */
 #pragma once
 
 #include <stdbool.h>
@@ -47,7 +50,9 @@ typedef struct {
     bool offered; /* M4 has come */
     baton_engine_point offer;
     bool granted; /* R5 holds: M7, or it was found on the disk */
-    int status;   /* of a promotion that failed: then this process is of no use */
+    uint64_t
+        epoch;  /* of a term that was not granted by a record: R7, or by force; 0: of the grant */
+    int status; /* of a promotion that failed: then this process is of no use */
     baton_error error;
 } baton_new;
 
@@ -58,6 +63,9 @@ void baton_new_on_final(baton_new *own, uint64_t try_number, const baton_engine_
 void baton_new_on_grant(baton_new *own, uint64_t try_number);
 void baton_new_on_abort(baton_new *own, uint64_t try_number); /* M9, or it serves on */
 void baton_new_on_cut(baton_new *own);
+/* Begin this term without a grant: the other one is fenced (R7), or the operator has decided (R12). False: it
+ * is beginning, or serves. */
+bool baton_new_on_leave(baton_new *own, uint64_t epoch);
 /* After each turn; 0, or the error of a promotion. */
 BATON_MUST_USE int baton_new_step(baton_new *own, baton_error *error);
 

@@ -10,11 +10,11 @@
 /* from -> set of states that may follow */
 #define TO(state) (1u << BATON_OLD_##state)
 static const uint32_t transitions[BATON_OLD_STATES] = {
-    [BATON_OLD_SERVING] = TO(PREPARING),
-    [BATON_OLD_PREPARING] = TO(STOPPED) | TO(SERVING),
-    [BATON_OLD_STOPPED] = TO(OFFERED) | TO(SERVING),
-    [BATON_OLD_OFFERED] = TO(SUBMITTED) | TO(SERVING),
-    [BATON_OLD_SUBMITTED] = TO(GRANTED),
+    [BATON_OLD_SERVING] = TO(PREPARING) | TO(GRANTED) | TO(FENCED),
+    [BATON_OLD_PREPARING] = TO(STOPPED) | TO(SERVING) | TO(FENCED),
+    [BATON_OLD_STOPPED] = TO(OFFERED) | TO(SERVING) | TO(FENCED),
+    [BATON_OLD_OFFERED] = TO(SUBMITTED) | TO(SERVING) | TO(FENCED),
+    [BATON_OLD_SUBMITTED] = TO(GRANTED) | TO(FENCED),
     [BATON_OLD_GRANTED] = TO(FENCED) | TO(SERVING),
     [BATON_OLD_FENCED] = 0,
 };
@@ -53,6 +53,18 @@ static void resume(baton_old *old, const baton_error *why)
 static bool may_resume(const baton_old *old)
 {
     return old->state > BATON_OLD_SERVING && old->state < BATON_OLD_SUBMITTED;
+}
+
+void baton_old_found(baton_old *old)
+{
+    old->begun_ns = now(old);
+    set_state(old, BATON_OLD_GRANTED);
+}
+
+void baton_old_on_higher(baton_old *old)
+{
+    if (old->state != BATON_OLD_FENCED)
+        set_state(old, BATON_OLD_FENCED);
 }
 
 bool baton_old_begin(baton_old *old, uint64_t max_gap_ns, uint64_t prepare_ns)

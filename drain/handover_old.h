@@ -18,6 +18,8 @@
  *
  * GRANTED leads back to SERVING, too: when the successor is gone and has begun nothing, in a new term (R6).
  *
+ * FENCED is also come to from any state when another instance turns out to serve in a higher epoch (R12).
+ *
  * Whatever ends the process: nothing acknowledged is lost. */
 #pragma once
 
@@ -71,6 +73,8 @@ typedef struct {
 
 void baton_old_init(baton_old *old, const baton_old_actions *actions);
 /* False: one is under way, or authority has gone. */
+/* A start that found a grant, or a term that was not proven and followed one (R7): GRANTED. */
+void baton_old_found(baton_old *old);
 bool baton_old_begin(baton_old *old, uint64_t max_gap_ns, uint64_t prepare_ns);
 /* Messages of this try, of its standby; in a state where they have no place they change nothing. */
 void baton_old_on_ready(baton_old *old);
@@ -79,6 +83,7 @@ void baton_old_on_answer(baton_old *old, const baton_engine_point *answer);
 void baton_old_on_taken(baton_old *old);
 void baton_old_on_cut(baton_old *old); /* its connection has ended */
 void baton_old_on_fallen_back(baton_old *old, const baton_error *why); /* a new term begun: R6 */
+void baton_old_on_higher(baton_old *old);                              /* another one serves: R12 */
 void baton_old_on_hello(baton_old *old);                               /* it is back: M10 */
 void baton_old_on_abort(baton_old *old, const baton_error *why);       /* the operator, a drain */
 /* Go as far as it goes now. How long the loop may sleep before the next call; UINT64_MAX: until

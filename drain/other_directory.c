@@ -28,11 +28,14 @@ static int each_segment(const char *directory, bool flush_it,
     DIR *listing = r < 0 ? NULL : opendir(path);
     if (listing == NULL)
         return r < 0 ? r : errno == ENOENT ? 0 : -errno;
-    for (const struct dirent *entry; r == 0 && (entry = readdir(listing)) != NULL;) {
+    errno = 0;
+    for (const struct dirent *entry; r == 0 && (entry = readdir(listing)) != NULL; errno = 0) {
         uint64_t epoch, index;
         if (baton_segment_name_parse(entry->d_name, &epoch, &index))
             r = visit(context, dirfd(listing), entry->d_name);
     }
+    if (r == 0 && errno != 0)
+        r = -errno; /* a listing that ends early would hide what decides */
     if (r == 0 && flush_it && fsync(dirfd(listing)) < 0)
         r = -errno;
     closedir(listing);
@@ -55,32 +58,97 @@ int baton_highest_name(const char *directory, uint64_t *ret_epoch)
     return each_segment(directory, false, higher_name, ret_epoch);
 }
 
+typedef union {
+    baton_segment_header header;
+    uint8_t bytes[sizeof(baton_segment_header)];
+} header_unit;
+
+/* 1: its header is valid and of a term that was begun here; *ret_fd is open. 0: it is not. */
+static int read_header(int listing_fd, const char *name, header_unit *unit, uint64_t *ret_epoch,
+                       int *ret_fd)
+{
+    uint64_t index = 0;
+    *ret_fd = openat(listing_fd, name, O_RDONLY | O_CLOEXEC);
+    if (*ret_fd < 0)
+        return errno == ENOENT ? 0 : -errno; /* a made-ahead one has gone away */
+    return pread(*ret_fd, unit->bytes, sizeof(*unit), 0) == (ssize_t)sizeof(*unit) &&
+                   baton_segment_header_check(&unit->header) == BATON_UNIT_VALID &&
+                   (baton_le32_get(unit->header.flags) & BATON_SEGMENT_FOLLOWER) == 0 &&
+                   baton_segment_name_parse(name, ret_epoch, &index) &&
+                   baton_le64_get(unit->header.epoch) == *ret_epoch
+               ? 1
+               : 0;
+}
+
 static int higher_header(void *context, int listing_fd, const char *name)
 {
-    static _Thread_local union {
-        baton_segment_header header;
-        uint8_t bytes[sizeof(baton_segment_header)];
-    } unit;
+    static _Thread_local header_unit unit;
     uint64_t *highest = context;
-    uint64_t epoch = 0, index = 0;
-    const int fd = openat(listing_fd, name, O_RDONLY | O_CLOEXEC);
-    int r = fd < 0 ? -errno : 0;
-    if (r == 0 && pread(fd, unit.bytes, sizeof(unit), 0) == (ssize_t)sizeof(unit) &&
-        baton_segment_header_check(&unit.header) == BATON_UNIT_VALID &&
-        (baton_le32_get(unit.header.flags) & BATON_SEGMENT_FOLLOWER) == 0 &&
-        baton_segment_name_parse(name, &epoch, &index) && epoch > *highest) {
+    uint64_t epoch = 0;
+    int fd;
+    int r = read_header(listing_fd, name, &unit, &epoch, &fd);
+    if (r == 1 && epoch > *highest) {
         *highest = epoch;
         r = fdatasync(fd) < 0 ? -errno : 0;
     }
     if (fd >= 0)
         close(fd);
-    return r;
+    return r < 0 ? r : 0;
 }
 
 int baton_highest_header(const char *directory, uint64_t *ret_epoch)
 {
     *ret_epoch = 0;
     return each_segment(directory, true, higher_header, ret_epoch);
+}
+
+typedef struct {
+    uint64_t from, epoch, index; /* of the lowest that was found */
+    baton_position position;
+    baton_digest digest;
+} begun_look;
+
+static int lower_begun(void *context, int listing_fd, const char *name)
+{
+    static _Thread_local header_unit unit;
+    begun_look *self = context;
+    uint64_t epoch = 0;
+    int fd;
+    int r = read_header(listing_fd, name, &unit, &epoch, &fd);
+    const baton_segment_header *header = &unit.header;
+    if (r == 1 && epoch >= self->from) {
+        const uint64_t index = baton_le64_get(header->index);
+        if (self->epoch == 0 || epoch < self->epoch ||
+            (epoch == self->epoch && index < self->index)) {
+            self->epoch = epoch;
+            self->index = index;
+            self->position = (baton_position){.epoch = baton_le64_get(header->continues.epoch),
+                                              .batch = baton_le64_get(header->continues.batch),
+                                              .seq = baton_le64_get(header->continues.seq)};
+            memcpy(self->digest.bytes, header->continues_digest, sizeof(self->digest.bytes));
+        }
+    }
+    if (fd >= 0)
+        close(fd);
+    return r < 0 ? r : 0;
+}
+
+int baton_begun_after(const char *directory, uint64_t from, baton_position *ret_position,
+                      baton_digest *ret_digest)
+{
+    begun_look self = {.from = from};
+    int r = each_segment(directory, false, lower_begun, &self);
+    *ret_position = self.position;
+    *ret_digest = self.digest;
+    return r;
+}
+
+int baton_is_begun(const char *directory, uint64_t epoch, bool *ret_begun)
+{
+    begun_look self = {.from = epoch};
+    int r = each_segment(directory, false, lower_begun, &self);
+    *ret_begun = r == 0 && self.epoch == epoch;
+    return r;
 }
 
 static int flush_segment(void *context, int listing_fd, const char *name)

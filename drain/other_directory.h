@@ -5,12 +5,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include <baton/status.h>
+#include <baton/journal.h>
 
 /* The highest epoch in the names of segments in DIRECTORY/journal, whatever the files hold; 0: none. */
 BATON_MUST_USE int baton_highest_name(const char *directory, uint64_t *ret_epoch);
 /* Of those whose header is valid there and names no follower; what was found is flushed first (R9). */
 BATON_MUST_USE int baton_highest_header(const char *directory, uint64_t *ret_epoch);
+/* Does a header of its own, of just this epoch, stand there? */
+BATON_MUST_USE int baton_is_begun(const char *directory, uint64_t epoch, bool *ret_begun);
+/* Where its first term of epoch `from` or above began: the batch before it, and that one's digest. 0, and
+ * zeros: there is none. */
+BATON_MUST_USE int baton_begun_after(const char *directory, uint64_t from,
+                                     baton_position *ret_position, baton_digest *ret_digest);
 /* Everything in it, and the directory itself. */
 BATON_MUST_USE int baton_flush_journal(const char *directory);
 /* LOCK of DIRECTORY/journal, at once or not: *ret_fd holds it until it is closed. BATON_E_LOCKED:

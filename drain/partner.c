@@ -1,111 +1,99 @@
 /* drain/partner.c: two directories, and one authority. */
 #include "drain/partner.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <baton/log.h>
 
+#include "drain/describe.h"
 #include "drain/other_directory.h"
 #include "drain/peer_socket.h"
+#include "drain/place.h"
 
-#define PATH_BYTES    4200
 #define TURNS_MAX     5000 /* of a millisecond */
 #define LOCK_TRIES    500  /* of: */
 #define LOCK_PAUSE_NS 10000000
 
 static const char *const what_decide = "take over this directory";
 
-static int write_line(const char *path, const char *partner)
-{
-    char line[PATH_BYTES];
-    const int n = snprintf(line, sizeof(line), "%s\n", partner);
-    if (n < 0 || (size_t)n >= sizeof(line))
-        return -ENAMETOOLONG;
-    const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
-    if (fd < 0)
-        return -errno;
-    int r = write(fd, line, (size_t)n) == n && fsync(fd) == 0 ? 0 : -EIO;
-    close(fd);
-    return r;
-}
-
-static int flush_directory(const char *directory)
-{
-    const int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int r = fd < 0 || fsync(fd) < 0 ? -errno : 0;
-    if (fd >= 0)
-        close(fd);
-    return r;
-}
-
-static bool read_partner(const char *directory, char partner[PATH_BYTES])
-{
-    char path[PATH_BYTES];
-    const int n = snprintf(path, sizeof(path), "%s/PARTNER", directory);
-    FILE *file = n < 0 || (size_t)n >= sizeof(path) ? NULL : fopen(path, "re");
-    const bool there = file != NULL && fgets(partner, PATH_BYTES, file) != NULL;
-    if (file != NULL)
-        fclose(file);
-    char *end = there ? strchr(partner, '\n') : NULL;
-    if (end == NULL || partner[0] != '/')
-        return false;
-    *end = '\0';
-    return true;
-}
-
-/* What this process wrote and flushed last: two that hand over to and fro say the same each time, and a
- * flush is felt by whoever waits for an answer of the active. */
 static struct {
-    char directory[PATH_BYTES];
-    char partner[PATH_BYTES];
+    char directory[512];
+    char text[1024];
 } written;
 
-static bool stands_there(const char *directory, const char *partner)
+int baton_partner_write(const char *directory, const baton_partner *partner, baton_error *error)
 {
-    char there[PATH_BYTES];
-    return strcmp(written.directory, directory) == 0 && strcmp(written.partner, partner) == 0 &&
-           read_partner(directory, there) && strcmp(there, partner) == 0;
-}
-
-int baton_partner_write(const char *directory, const char *partner, baton_error *error)
-{
-    char path[PATH_BYTES], partial[PATH_BYTES];
-    if (stands_there(directory, partner))
+    char text[1024], there[1024], place[BATON_NONCE_TEXT_BYTES], nonce[BATON_NONCE_TEXT_BYTES];
+    snprintf(text, sizeof(text),
+             "%s\nhost %s\naddress %s\nplace %s\nnonce %s\nfar %s\nfenced_by %llu\n",
+             partner->directory, partner->host, partner->address,
+             baton_nonce_text(partner->place, place), baton_nonce_text(partner->nonce, nonce),
+             partner->far ? "yes" : "no", (unsigned long long)partner->fenced_by);
+    /* Two that hand over to and fro say the same each time, and a flush is felt by whoever waits for an
+     * answer of the active: what this process wrote and flushed last is not written again. */
+    if (strcmp(written.directory, directory) == 0 && strcmp(written.text, text) == 0 &&
+        baton_note_read(directory, "PARTNER", there, sizeof(there)) && strcmp(there, text) == 0)
         return 0;
     written.directory[0] = '\0';
-    const int n = snprintf(path, sizeof(path), "%s/PARTNER", directory);
-    const int m = snprintf(partial, sizeof(partial), "%s/PARTNER.partial", directory);
-    int r = n < 0 || m < 0 || (size_t)m >= sizeof(partial) ? -ENAMETOOLONG : 0;
+    int r = baton_note_write(directory, "PARTNER", text, error);
     if (r == 0)
-        r = write_line(partial, partner);
-    if (r == 0 && rename(partial, path) < 0)
-        r = -errno;
-    if (r == 0)
-        r = flush_directory(directory);
-    if (r == 0)
-        (void)snprintf(written.partner, sizeof(written.partner), "%s", partner);
+        (void)snprintf(written.text, sizeof(written.text), "%s", text);
     if (r == 0)
         (void)snprintf(written.directory, sizeof(written.directory), "%s", directory);
-    return r < 0 ? baton_error_set(error, r, "note the other directory of a handover", NULL,
-                                   "free disk space")
-                 : 0;
+    return r;
+}
+
+static void read_line(baton_partner *partner, const char *word, const char *value)
+{
+    baton_digest number;
+    if (strcmp(word, "host") == 0)
+        snprintf(partner->host, sizeof(partner->host), "%.63s", value);
+    else if (strcmp(word, "address") == 0)
+        snprintf(partner->address, sizeof(partner->address), "%.63s", value);
+    else if (strcmp(word, "place") == 0 && baton_digest_parse(value, &number) == 0)
+        memcpy(partner->place, number.bytes, sizeof(partner->place));
+    else if (strcmp(word, "nonce") == 0 && baton_digest_parse(value, &number) == 0)
+        memcpy(partner->nonce, number.bytes, sizeof(partner->nonce));
+    else if (strcmp(word, "far") == 0)
+        partner->far = strcmp(value, "yes") == 0;
+    else if (strcmp(word, "fenced_by") == 0)
+        partner->fenced_by = strtoull(value, NULL, 10);
+}
+
+bool baton_partner_read(const char *directory, baton_partner *ret_partner)
+{
+    char text[1024], *rest = text;
+    *ret_partner = (baton_partner){.far = false};
+    if (!baton_note_read(directory, "PARTNER", text, sizeof(text)))
+        return false;
+    const char *first = strsep(&rest, "\n");
+    if (first[0] != '/' || rest == NULL || strlen(first) >= sizeof(ret_partner->directory))
+        return false;
+    memcpy(ret_partner->directory, first, strlen(first) + 1);
+    for (char *line; (line = strsep(&rest, "\n")) != NULL;) {
+        char *value = strchr(line, ' ');
+        if (value == NULL)
+            continue;
+        *value++ = '\0';
+        read_line(ret_partner, line, value);
+    }
+    return true;
 }
 
 bool baton_partner_socket(const char *directory, char *ret_socket, uint32_t bytes)
 {
-    char partner[PATH_BYTES];
-    if (!read_partner(directory, partner))
+    baton_partner partner;
+    if (!baton_partner_read(directory, &partner) || partner.far)
         return false;
-    const int n = snprintf(ret_socket, bytes, "%s/" BATON_HANDOVER_SOCKET, partner);
+    const int n = snprintf(ret_socket, bytes, "%s/" BATON_HANDOVER_SOCKET, partner.directory);
     return n > 0 && (uint32_t)n < bytes;
 }
 
-static int begin(baton_engine *engine, uint64_t epoch, baton_error *error)
+int baton_partner_begin(baton_engine *engine, uint64_t epoch, baton_error *error)
 {
     int r = BATON_E_AGAIN;
     for (uint32_t i = 0; r == BATON_E_AGAIN && i < TURNS_MAX; i++) {
@@ -139,7 +127,7 @@ static int decide(baton_engine *engine, const char *directory, const char *partn
     uint64_t epoch = own_name > other_name ? own_name : other_name;
     if (own_header + 1 > epoch) /* granted, and so burnt, whether a name stands there or not */
         epoch = own_header + 1;
-    r = begin(engine, epoch + 1, error);
+    r = baton_partner_begin(engine, epoch + 1, error);
     if (r == 0)
         baton_log(WARN, "handover.decided", BATON_LOG_TEXT("other", partner),
                   BATON_LOG_NUMBER("other_epoch", other_header),
@@ -158,13 +146,25 @@ static int lock_patiently(const char *partner, int *ret_fd)
     return r;
 }
 
+/* A term was begun here, above any of the other one, which lives: it is asked, and will say that it is
+ * fenced, or follows. */
+static bool is_later(const char *directory, const char *partner)
+{
+    uint64_t own = 0, other = 0;
+    return baton_highest_header(directory, &own) == 0 &&
+           baton_highest_header(partner, &other) == 0 && own > other;
+}
+
 int baton_partner_decide(baton_engine *engine, const char *directory, baton_error *error)
 {
-    char partner[PATH_BYTES];
+    baton_partner known;
+    const char *partner = known.directory;
     int lock_fd = -1;
-    if (!read_partner(directory, partner))
+    if (!baton_partner_read(directory, &known) || known.far)
         return BATON_E_NOT_FOUND;
     int r = lock_patiently(partner, &lock_fd);
+    if (r == BATON_E_LOCKED && is_later(directory, partner))
+        return BATON_E_LOCKED;
     if (r == BATON_E_LOCKED)
         return baton_error_setf(error, BATON_E_REFUSED, what_decide,
                                 "start this one with --standby-of it, or look at its status",

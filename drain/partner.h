@@ -1,19 +1,37 @@
 /* drain/partner.h: the other directory of a handover, and who of the two may begin a term when neither
  * runs (R7). Format v1's record has no place for that directory: it stands in `PARTNER` beside
- * `journal/`, one line, written by both sides before anything can be granted. */
+ * `journal/`, written by both sides before anything can be granted: the directory, then lines of a word
+ * and its value. */
 #pragma once
 
 #include "engine/run.h"
 
-/* Durable when it returns. */
-BATON_MUST_USE int baton_partner_write(const char *directory, const char *partner,
-                                       baton_error *error);
+typedef struct {
+    char directory[256]; /* absolute, on its host */
+    char host[64];
+    char address[64];  /* HOST:PORT where it can be asked; "": nowhere */
+    uint8_t place[16]; /* zero: not known */
+    uint8_t nonce[16]; /* of the process there, when this was written */
+    bool far;          /* its LOCK can't be asked (R12) */
+    /* It serves in this epoch, above any here, and this instance has been told so: nothing may begin here
+     * by itself any more. 0: no. */
+    uint64_t fenced_by;
+} baton_partner;
 
-/* What stands there: into *ret_socket, the handover socket of that directory. False: nothing. */
+/* Durable when it returns. */
+BATON_MUST_USE int baton_partner_write(const char *directory, const baton_partner *partner,
+                                       baton_error *error);
+/* False: nothing stands there, or nothing that makes sense. */
+bool baton_partner_read(const char *directory, baton_partner *ret_partner);
+/* Into *ret_socket, the handover socket of that directory, on this host. False: nothing. */
 bool baton_partner_socket(const char *directory, char *ret_socket, uint32_t bytes);
 
 /* For a start in a directory whose last term ended with a grant, or is not proven, and whose LOCK
  * engine holds as a standby: under both LOCKs, begin a new term if no later header stands in the
- * partner's. BATON_E_REFUSED: the authority is there, or it lives: the error says where, and what to do. */
+ * partner's, which is not far. BATON_E_LOCKED: it lives, and a later term was begun here: it must be
+ * asked. BATON_E_REFUSED: the authority is there, or it lives: the error says where, and
+ * what to do. */
 BATON_MUST_USE int baton_partner_decide(baton_engine *engine, const char *directory,
                                         baton_error *error);
+/* Promote, and turn the engine until what came is durable. */
+BATON_MUST_USE int baton_partner_begin(baton_engine *engine, uint64_t epoch, baton_error *error);

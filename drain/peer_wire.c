@@ -175,7 +175,8 @@ static bool hello_fits(const baton_peer_hello *body, uint32_t bytes)
            is_text(body->version, sizeof(body->version), false) &&
            is_text(body->directory, sizeof(body->directory), false) && body->directory[0] == '/' &&
            is_text(body->address, sizeof(body->address), true) &&
-           baton_le32_get(body->is_active) <= 1;
+           baton_le32_get(body->is_active) <= 2 &&
+           is_text(body->at.host, sizeof(body->at.host), true);
 }
 
 static bool piece_fits(const baton_peer_piece *body, uint32_t bytes)
@@ -247,7 +248,6 @@ static bool body_fits(const baton_peer_header *header, const void *body)
         return hello_fits(body, bytes);
     case BATON_PEER_REFUSE:
     case BATON_PEER_ABORT:
-    case BATON_PEER_AUTHORITY:
         return refusal_fits(body);
     case BATON_PEER_PIECE:
         return piece_fits(body, bytes);
@@ -267,6 +267,7 @@ static bool body_fits(const baton_peer_header *header, const void *body)
     case BATON_PEER_READY:
     case BATON_PEER_GRANT:
     case BATON_PEER_TAKEN:
+    case BATON_PEER_AUTHORITY:
     case BATON_PEER_FETCH:
         return true;
     }

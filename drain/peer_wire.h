@@ -32,25 +32,25 @@
 
 /* X(NAME, number, body: 0 is "as long as it is") */
 #define BATON_PEER_TYPES(X)                                                                        \
-    X(HELLO, 1, 0u)                              /* N: M10; a later protocol's is longer */        \
-    X(WELCOME, 2, 0u)                            /* A; likewise */                                 \
-    X(REFUSE, 3, sizeof(baton_peer_refusal))     /* both: then the connection ends; or M3 */       \
-    X(FETCH, 4, 0u)                              /* N: a snapshot */                               \
-    X(SNAPSHOT, 5, sizeof(baton_peer_snapshot))  /* A: its pieces follow; root 0: none */          \
-    X(PIECE, 6, 0u)                              /* A */                                           \
-    X(FOLLOW, 7, sizeof(baton_peer_follow))      /* N: batches from there on */                    \
-    X(START, 8, sizeof(baton_peer_start))        /* A: before the first batch of an empty one */   \
-    X(BATCH, 9, 0u)                              /* A: of the journal, byte for byte */            \
-    X(ACK, 10, sizeof(baton_peer_ack))           /* N */                                           \
-    X(PREPARE, 11, sizeof(baton_peer_prepare))   /* A: M2, with descriptors */                     \
-    X(READY, 12, sizeof(baton_peer_ready))       /* N: M3 */                                       \
-    X(FINAL, 13, sizeof(baton_peer_point))       /* A: M4 */                                       \
-    X(ANSWER, 14, sizeof(baton_peer_point))      /* N: M5 */                                       \
-    X(GRANT, 15, sizeof(baton_peer_ack))         /* A: M7; the record's batch is in the stream */  \
-    X(TAKEN, 16, sizeof(baton_peer_ack))         /* N: M8 */                                       \
-    X(ABORT, 17, sizeof(baton_peer_refusal))     /* A: M9 */                                       \
-    X(AUTHORITY, 18, sizeof(baton_peer_refusal)) /* A: fenced; why names the directory */          \
-    X(CONNECTIONS, 19, 0u)                       /* A: before M4, with descriptors */
+    X(HELLO, 1, 0u)                             /* N: M10; a later protocol's is longer */         \
+    X(WELCOME, 2, 0u)                           /* A; likewise */                                  \
+    X(REFUSE, 3, sizeof(baton_peer_refusal))    /* both: then the connection ends; or M3 */        \
+    X(FETCH, 4, 0u)                             /* N: a snapshot */                                \
+    X(SNAPSHOT, 5, sizeof(baton_peer_snapshot)) /* A: its pieces follow; root 0: none */           \
+    X(PIECE, 6, 0u)                             /* A */                                            \
+    X(FOLLOW, 7, sizeof(baton_peer_follow))     /* N: batches from there on */                     \
+    X(START, 8, sizeof(baton_peer_start))       /* A: before the first batch of an empty one */    \
+    X(BATCH, 9, 0u)                             /* A: of the journal, byte for byte */             \
+    X(ACK, 10, sizeof(baton_peer_ack))          /* N */                                            \
+    X(PREPARE, 11, sizeof(baton_peer_prepare))  /* A: M2, with descriptors */                      \
+    X(READY, 12, sizeof(baton_peer_ready))      /* N: M3 */                                        \
+    X(FINAL, 13, sizeof(baton_peer_point))      /* A: M4 */                                        \
+    X(ANSWER, 14, sizeof(baton_peer_point))     /* N: M5 */                                        \
+    X(GRANT, 15, sizeof(baton_peer_ack))        /* A: M7; the record's batch is in the stream */   \
+    X(TAKEN, 16, sizeof(baton_peer_ack))        /* N: M8 */                                        \
+    X(ABORT, 17, sizeof(baton_peer_refusal))    /* A: M9 */                                        \
+    X(AUTHORITY, 18, sizeof(baton_peer_ack))    /* A: fenced: leave; epoch and names */            \
+    X(CONNECTIONS, 19, 0u)                      /* A: before M4, with descriptors */
 
 typedef enum {
 #define BATON_PEER_ENUM(name, number, bytes) BATON_PEER_##name = number,
@@ -73,6 +73,18 @@ typedef struct {
     uint8_t digest[16]; /* XXH3-128 over the bytes before it and the body */
 } baton_peer_header;
 
+/* Where the sender is, and what stands there: for the word (M11), and for two hosts (R12). */
+typedef struct {
+    uint8_t place[16];         /* random, of the directory: DIR/PLACE */
+    uint8_t host[64];          /* its name */
+    baton_le64 highest_header; /* of its own: the highest epoch that was begun there; 0: none */
+    baton_le64 run_epoch;      /* the highest that it has heard (O1) */
+    /* Of one that serves: the batch behind which the first term since the last forced promotion
+     * begins. Who has other batches behind it has what this one has not. */
+    baton_position_wire begun_after;
+    uint8_t begun_digest[16];
+} baton_peer_place;
+
 typedef struct {
     baton_le16 type;
     uint8_t zero[2];
@@ -92,7 +104,7 @@ typedef struct {
     baton_le64 highest_name; /* epoch of the last segment name in it */
     baton_position_wire durable;
     baton_le64 applied_seq;
-    baton_le32 is_active;     /* 0 or 1 */
+    baton_le32 is_active;     /* 0: it follows; 1: it serves; 2: it may begin a term yet (R7) */
     baton_le32 schema_pinned; /* written now; 0: not known yet */
     baton_le32 schema_finalized;
     baton_le32 journal_format;    /* the newest that it reads, and the one that it writes */
@@ -100,6 +112,7 @@ typedef struct {
     baton_le32 entry_types_count; /* that the service knows; the first ones are listed */
     uint8_t layout[16];           /* of the arena; zero: none */
     baton_peer_entry_type entry_types[BATON_PEER_ENTRY_TYPES_MAX]; /* zeros behind the last */
+    baton_peer_place at;
 } baton_peer_hello;
 
 typedef struct {
@@ -190,8 +203,9 @@ typedef struct {
 } baton_peer_connections;
 
 static_assert(sizeof(baton_peer_header) == 112, "handover protocol 1");
+static_assert(sizeof(baton_peer_place) == 136, "handover protocol 1");
 static_assert(sizeof(baton_peer_entry_type) == 8, "handover protocol 1");
-static_assert(sizeof(baton_peer_hello) == 992, "handover protocol 1");
+static_assert(sizeof(baton_peer_hello) == 1128, "handover protocol 1");
 static_assert(offsetof(baton_peer_hello, protocol_lowest) == 0, "every handover protocol");
 static_assert(sizeof(baton_peer_refusal) == 520, "handover protocol 1");
 static_assert(sizeof(baton_peer_snapshot) == 48, "handover protocol 1");

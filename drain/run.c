@@ -1,7 +1,6 @@
 /* drain/run.c: `SERVICE run`: hydrate, serve until SIGTERM, drain. One thread, one loop (the
  * engine's). */
-#include "drain/partner.h"
-#include "drain/run_private.h"
+#include "drain/undecided.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -10,6 +9,7 @@
 #include <sys/epoll.h>
 #include <sys/random.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <baton/clock.h>
@@ -151,7 +151,8 @@ static int start_program(service_run *run, const baton_passed *passed, baton_err
 static void let_follow(service_run *run)
 {
     baton_cutover_open(&run->cutover, run->doors, run->engine, run->options, &run->instance,
-                       run->door.fd >= 0 ? &run->door : NULL, &run->faults);
+                       &run->place, run->door.fd >= 0 ? &run->door : NULL, &run->faults);
+    baton_undecided_serves(run);
     run->to_let_follow = false;
 }
 
@@ -162,6 +163,7 @@ static int promoted(void *context, const baton_passed *passed, baton_error *erro
     service_run *run = context;
     run->following = false;
     run->to_let_follow = true;
+    baton_cutover_close(&run->cutover); /* of a start that was undecided */
     return start_program(run, passed, error);
 }
 
@@ -170,31 +172,6 @@ static void finish_promotion(service_run *run)
     let_follow(run);
     baton_engine_note_ready(run->engine, run->hydrate.total_ns);
     tell_ready(run);
-}
-
-static int aim(service_run *run, const char *standby_of, baton_error *error)
-{
-    int r = baton_follower_target_init(&run->target, standby_of, run->options->directory,
-                                       run->doors->service, run->instance.nonce,
-                                       &run->options->peer_security, run->door.text, error);
-    run->target.compatible = &run->options->compatible;
-    run->target.faults = &run->faults;
-    return r;
-}
-
-/* Whom to follow, and what to begin with, before the engine opens. */
-static int find_active(service_run *run, baton_engine_options *options, baton_error *error)
-{
-    baton_digest root;
-    int r = aim(run, run->options->standby_of, error);
-    if (r == 0)
-        r = baton_bootstrap(&run->target, &root, error);
-    if (r < 0)
-        return r;
-    options->standby = run->following = true;
-    if (!baton_digest_is_zero(root))
-        options->trust_root = root;
-    return 0;
 }
 
 static int start_following(service_run *run, baton_error *error)
@@ -213,54 +190,21 @@ static int start_following(service_run *run, baton_error *error)
     return baton_follower_open(run->follower, run->doors, run->engine, &run->target, error);
 }
 
-/* R7: the engine refused to begin a term by itself here. As a standby it may look. */
-static int open_by_decision(service_run *run, baton_engine_options *options,
-                            const baton_engine_hooks *hooks, baton_error *error)
-{
-    baton_error refusal = *error, other = {0};
-    char directory[4096];
-    if (realpath(run->options->directory, directory) == NULL)
-        return BATON_E_REFUSED;
-    options->standby = true;
-    if (baton_engine_open(run->doors->service, run->options->directory, options, hooks,
-                          &run->engine, &run->hydrate, &other) < 0) {
-        run->engine = NULL;
-        *error = refusal;
-        return BATON_E_REFUSED;
-    }
-    int r = baton_partner_decide(run->engine, directory, error);
-    if (r == BATON_E_NOT_FOUND) {
-        *error = refusal;
-        r = BATON_E_REFUSED;
-    }
-    return r;
-}
-
 static int start(service_run *run, baton_error *error)
 {
     const baton_engine_hooks hooks = {.release = on_release, .turn = on_turn, .context = run};
     baton_control_actions actions = baton_run_control_actions;
-    baton_engine_options options = run->options->engine;
     actions.context = run;
-    options.on_progress = baton_hydrating_progress;
-    options.progress_context = &run->hydrating;
-    if (run->doors->program->give_connections != NULL)
-        baton_connections_make_room();
     int r = baton_hydrating_begin(&run->hydrating, run->options->control_path, &run->instance,
                                   &actions);
     if (r < 0)
         return baton_error_set(error, r, "start", NULL, "raise the limit of open files");
     if (run->options->peer_listen.bytes > 0)
         r = baton_peer_door_open(&run->door, &run->options->peer_listen, error);
-    if (r == 0 && run->options->standby_of != NULL)
-        r = find_active(run, &options, error);
+    if (run->doors->program->give_connections != NULL)
+        baton_connections_make_room();
     if (r == 0)
-        r = baton_engine_open(run->doors->service, run->options->directory, &options, &hooks,
-                              &run->engine, &run->hydrate, error);
-    if (r == BATON_E_REFUSED && run->options->standby_of == NULL) {
-        run->engine = NULL;
-        r = open_by_decision(run, &options, &hooks, error);
-    }
+        r = baton_run_open_engine(run, &hooks, error);
     if (r < 0)
         return r;
     baton_peer_faults_count(&run->faults, baton_engine_metrics(run->engine));
@@ -271,12 +215,14 @@ static int start(service_run *run, baton_error *error)
     r = baton_hydrating_serve(&run->hydrating, run->engine, &run->control, error);
     if (r < 0)
         return r;
-    if (run->following)
-        return start_following(run, error);
-    r = start_program(run, &(baton_passed){.listeners_count = 0}, error);
-    if (r == 0)
-        let_follow(run);
-    return r;
+    if (!run->following) {
+        r = start_program(run, &(baton_passed){.listeners_count = 0}, error);
+        if (r == 0)
+            let_follow(run);
+        return r;
+    }
+    r = start_following(run, error);
+    return r == 0 && run->undecided ? baton_undecided_start(run, error) : r;
 }
 
 /* What comes from the other instance, after a turn. */
@@ -290,6 +236,8 @@ static int turn_handover(service_run *run, uint64_t *ret_sleep_ns, baton_error *
     }
     if (r == 0)
         r = baton_cutover_turn(&run->cutover, ret_sleep_ns, error);
+    if (r == 0)
+        r = baton_undecided_turn(run, error);
     if (follower_ns < *ret_sleep_ns)
         *ret_sleep_ns = follower_ns;
     return r;
@@ -298,7 +246,7 @@ static int turn_handover(service_run *run, uint64_t *ret_sleep_ns, baton_error *
 /* One on another host has to say where. */
 static bool can_follow_successor(const service_run *run)
 {
-    if (!run->cutover.peer_is_remote || run->cutover.peer_address[0] != '\0')
+    if (!run->cutover.peer.far || run->cutover.peer.address[0] != '\0')
         return true;
     baton_log(WARN, "handover.not_standby",
               BATON_LOG_TEXT("why", "the successor has no --peer-listen: this one ends"));
@@ -308,9 +256,10 @@ static bool can_follow_successor(const service_run *run)
 /* The successor serves: what was the active follows it, with the state that is there. */
 static int stand_by(service_run *run, baton_error *error)
 {
-    char successor[sizeof(run->cutover.peer_directory)];
-    snprintf(successor, sizeof(successor), "%s",
-             run->cutover.peer_is_remote ? run->cutover.peer_address : run->cutover.peer_directory);
+    const baton_partner to = run->cutover.peer;
+    const char *where = to.far && to.address[0] != '\0' ? to.address : to.directory;
+    run->partner = to;
+    baton_undecided_close(run);
     if (run->control != NULL)
         baton_control_turn(run->control); /* who waits for the handover gets its answer */
     if (run->program_started && run->doors->program->stop != NULL)
@@ -324,9 +273,29 @@ static int stand_by(service_run *run, baton_error *error)
         if ((r = baton_engine_turn(run->engine, DRAIN_TURN_NS, error)) < 0)
             break;
     if (r == 0)
-        r = aim(run, successor, error);
+        r = baton_run_aim(run, where, error);
     run->following = r == 0;
     return r < 0 ? r : start_following(run, error);
+}
+
+/* R12: nothing more is answered. What this one has and the other has not, was logged. */
+static int tell_fenced(const service_run *run, baton_error *error)
+{
+    const baton_cutover *cutover = &run->cutover;
+    const uint64_t last = baton_engine_applied_seq(run->engine);
+    char only_here[96] = "it has no entry that the other one has not";
+    if (!cutover->higher_after_known)
+        snprintf(only_here, sizeof(only_here), "hold both directories against each other");
+    else if (last > cutover->higher_after.seq)
+        snprintf(only_here, sizeof(only_here), "entries %llu to %llu stand only here",
+                 (unsigned long long)cutover->higher_after.seq + 1, (unsigned long long)last);
+    return baton_error_setf(
+        error, BATON_E_REFUSED, "serve",
+        "look at what stands only here with `baton journal dump --from`, set the "
+        "directory aside, and start an empty one with --standby-of the other",
+        "fenced: %.100s on %.50s serves in epoch %llu, here it is %llu; %s",
+        cutover->higher.directory, cutover->higher.host, (unsigned long long)cutover->higher_epoch,
+        (unsigned long long)cutover->highest_header, only_here);
 }
 
 /* The loop, from ready to CLOSING, or until another instance serves. A negative result is the
@@ -339,7 +308,10 @@ static int serve(service_run *run, baton_error *error)
         int r = turn_handover(run, &handover_ns, error);
         if (r < 0)
             return r;
-        const bool fenced = run->cutover.old.state == BATON_OLD_FENCED;
+        const bool fenced = run->cutover.old.state == BATON_OLD_FENCED && !run->cutover.found &&
+                            (run->leaving || baton_cutover_may_leave(&run->cutover));
+        if (fenced && run->cutover.higher_epoch != 0)
+            return tell_fenced(run, error);
         if (fenced && run->options->standby_after_handover && !run->leaving &&
             can_follow_successor(run)) {
             r = stand_by(run, error);
@@ -376,6 +348,7 @@ static int finish(service_run *run, int status, baton_error *error)
         baton_control_detach(run->control);
     if (run->follower != NULL)
         baton_follower_close(run->follower);
+    baton_undecided_close(run);
     baton_cutover_close(&run->cutover);
     if (run->engine != NULL)
         baton_engine_unwatch(run->engine, run->signal_fd);

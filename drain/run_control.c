@@ -1,6 +1,6 @@
 /* drain/run_control.c: what a running service is asked to do: by its drain's plan, and by the control
  * socket. */
-#include "drain/run_private.h"
+#include "drain/undecided.h"
 
 #include <string.h>
 
@@ -167,10 +167,12 @@ static json_t *control_status(void *context)
     /* Fenced it may still wait for a snapshot that is being taken; it serves no more. */
     const bool handing_over =
         baton_old_is_under_way(&run->cutover.old) || run->cutover.old.state == BATON_OLD_FENCED;
-    const char *phase = run->following || run->to_let_follow ? "following"
-                        : draining                           ? "draining"
-                        : handing_over                       ? "handing over"
-                                                             : "running";
+    json_t *undecided = baton_undecided_describe(run);
+    const char *phase = undecided != NULL                      ? "undecided"
+                        : run->following || run->to_let_follow ? "following"
+                        : draining                             ? "draining"
+                        : handing_over                         ? "handing over"
+                                                               : "running";
     json_object_set_new(answer, "phase", json_string(phase));
     json_t *engine = baton_describe_engine(&status);
     if (engine != NULL)
@@ -195,6 +197,11 @@ static json_t *control_status(void *context)
         json_object_set_new(answer, "follow", baton_follower_describe(run->follower));
     if (!run->following && !run->to_let_follow)
         baton_cutover_describe(&run->cutover, answer);
+    json_object_set_new(answer, "run_epoch", baton_describe_number(run->place.run_epoch));
+    json_object_set_new(answer, "forced_promotions",
+                        baton_describe_number(baton_epoch_forced_count(status.epoch)));
+    if (undecided != NULL)
+        json_object_set_new(answer, "undecided", undecided);
     return answer;
 }
 
@@ -212,9 +219,13 @@ static bool control_draining(void *context)
     return run->plan.state != BATON_DRAIN_RUNNING;
 }
 
-static int control_handover(void *context, const char *to, uint64_t max_gap_ns, baton_error *error)
+static int control_handover(void *context, const char *to, uint64_t max_gap_ns, uint64_t run_epoch,
+                            baton_error *error)
 {
     service_run *run = context;
+    int r = run_epoch != 0 ? baton_place_run(&run->place, run_epoch, error) : 0;
+    if (r < 0)
+        return r;
     if (run->following)
         return baton_error_set(error, BATON_E_REFUSED, "handover", "this is a standby",
                                "ask the active, and name this one with --to");
@@ -238,10 +249,22 @@ static int control_handover_state(void *context, json_t **ret_report, baton_erro
     return 1;
 }
 
+static int control_promote(void *context, baton_error *error)
+{
+    return baton_undecided_promote(context, error);
+}
+
+static int control_promote_state(void *context, json_t **ret_report, baton_error *error)
+{
+    return baton_undecided_promote_state(context, ret_report, error);
+}
+
 const baton_control_actions baton_run_control_actions = {
     .status = control_status,
     .drain = control_drain,
     .draining = control_draining,
     .handover = control_handover,
     .handover_state = control_handover_state,
+    .promote = control_promote,
+    .promote_state = control_promote_state,
 };

@@ -4,6 +4,7 @@
 
 #include "drain/cutover.h"
 #include "drain/follower.h"
+#include "drain/herald.h"
 #include "drain/hydrating.h"
 #include "drain/last_resort.h"
 
@@ -23,6 +24,13 @@ typedef struct {
     bool to_let_follow;       /* it is, since this turn: cutover is to be opened */
     baton_follower *follower; /* NULL: it never was a standby */
     baton_follower_target target;
+    baton_place place;
+    baton_partner partner; /* of the last handover; directory "": there was none */
+    bool undecided;        /* a start that may begin nothing by itself (undecided.h) */
+    uint64_t undecided_since_ns, undecided_told_ns; /* 0: it is not */
+    uint64_t forced_epoch, forced_counted;
+    baton_metric *forced_metric;
+    baton_herald *herald; /* NULL: there is nobody to be told */
     baton_peer_door door; /* fd -1: none */
     bool following;       /* a standby, that was not promoted */
     bool leaving;         /* a standby that is to end */
@@ -32,6 +40,11 @@ typedef struct {
     uint64_t started_ns;
 } service_run;
 
+/* Whom to follow from here on. */
+BATON_MUST_USE int baton_run_aim(service_run *run, const char *standby_of, baton_error *error);
+/* run_open.c: run->engine, run->place, run->partner; run->following: it is a standby, or run->undecided. */
+BATON_MUST_USE int baton_run_open_engine(service_run *run, const baton_engine_hooks *hooks,
+                                         baton_error *error);
 /* run_control.c */
 extern const baton_control_actions baton_run_control_actions; /* without the context */
 extern const baton_drain_actions baton_run_drain_actions;     /* likewise */

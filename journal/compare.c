@@ -19,6 +19,7 @@ typedef struct {
 /* What of one of the two is looked for, and found. */
 typedef struct {
     baton_beside beside; /* first */
+    baton_io *io;        /* of this walk alone: one that ends early leaves reads in flight */
     baton_walk walk;
     baton_position end; /* of the other one */
     baton_digest end_digest;
@@ -97,12 +98,12 @@ static int look_once(baton_beside *beside, baton_error *error)
     return r == -ENOMEM ? baton_error_set(error, r, what, NULL, "give the process more memory") : r;
 }
 
-static int look_at(baton_io *io, const char *directory, look *self, baton_error *error)
+static int look_at(const char *directory, look *self, baton_error *error)
 {
     self->beside = (baton_beside){.look = look_once};
     baton_walk_close(&self->walk);
-    int r = baton_walk_open(&self->walk, io, directory, error);
-    return r < 0 ? r : baton_beside_look(io, directory, &self->beside, error);
+    int r = baton_walk_open(&self->walk, self->io, directory, error);
+    return r < 0 ? r : baton_beside_look(self->io, directory, &self->beside, error);
 }
 
 /* An epoch whose term was begun in both, not followed in one; 0: none. */
@@ -159,14 +160,14 @@ static int tell_parted(const look *first, const look *second, const baton_recove
 }
 
 /* Both were recovered. */
-static int compare(baton_io *io, const char *const directories[2], const baton_recovery ends[2],
-                   look looks[2], baton_journal_pair *ret_pair, baton_error *error)
+static int compare(const char *const directories[2], const baton_recovery ends[2], look looks[2],
+                   baton_journal_pair *ret_pair, baton_error *error)
 {
     int r = 0;
     for (int i = 1; i >= 0 && r == 0; i--) { /* is the end of the other one in this one? */
         looks[i].end = ends[1 - i].report.last;
         looks[i].end_digest = ends[1 - i].last_digest;
-        r = look_at(io, directories[i], &looks[i], error);
+        r = look_at(directories[i], &looks[i], error);
     }
     if (r < 0)
         return r;
@@ -174,12 +175,12 @@ static int compare(baton_io *io, const char *const directories[2], const baton_r
     ret_pair->second_goes_on = looks[1].found && !looks[0].found;
     if (!looks[0].found && !looks[1].found) {
         looks[0].keeps = true;
-        r = look_at(io, directories[0], &looks[0], error);
+        r = look_at(directories[0], &looks[0], error);
         looks[1].part = true;
         looks[1].links = looks[0].links;
         looks[1].links_count = looks[0].links_count;
         if (r == 0)
-            r = look_at(io, directories[1], &looks[1], error);
+            r = look_at(directories[1], &looks[1], error);
         looks[0].common_index = looks[1].common_index;
         return r < 0 ? r : tell_parted(&looks[0], &looks[1], ends, error);
     }
@@ -214,26 +215,27 @@ int baton_journal_verify_pair(const char *first, const char *second, baton_backe
                                       .ops_max = COMPARE_OPS};
     baton_recovery ends[2] = {{0}, {0}};
     look looks[2] = {{.walk = {.file = BATON_IO_NO_FILE}}, {.walk = {.file = BATON_IO_NO_FILE}}};
-    baton_io *io = NULL;
+    int r = 0;
 
     *ret_pair = (baton_journal_pair){0};
-    int r = baton_io_open(&options, &io, error);
-    if (r < 0)
-        return r;
-    for (int i = 0; i < 2 && r == 0; i++)
-        r = baton_recover_beside(io, directories[i], NULL, &ends[i], error);
+    for (int i = 0; i < 2 && r == 0; i++) {
+        r = baton_io_open(&options, &looks[i].io, error);
+        if (r == 0)
+            r = baton_recover_beside(looks[i].io, directories[i], NULL, &ends[i], error);
+    }
     if (r == 0)
         r = check_kin(ends, error);
     if (r == 0)
-        r = compare(io, directories, ends, looks, ret_pair, error);
+        r = compare(directories, ends, looks, ret_pair, error);
     if (r < 0 && error != NULL && error->path[0] == '\0')
         baton_error_at(error, second, UINT64_MAX);
     for (int i = 0; i < 2; i++) {
         baton_walk_close(&looks[i].walk);
         baton_recovery_fini(&ends[i]);
+        if (looks[i].io != NULL)
+            baton_io_close(looks[i].io);
     }
     free(looks[0].links);
-    baton_io_close(io);
     return r;
 }
 

@@ -29,6 +29,10 @@ static const char help[] =
     "  handover    to a standby that follows it (`SERVICE run --standby-of DIR`); waits until that "
     "one\n"
     "              serves, or this one serves on, and says why\n"
+    "  promote     --force: a standby, or one that waits undecided, serves from here on; first "
+    "make sure that "
+    "the\n"
+    "              other one is dead and stays so. Adds 2^32 to the epoch, which says so for ever\n"
     "\n"
     "SOCKET is the control socket, or the directory that holds control.sock.\n"
     "\n"
@@ -37,6 +41,9 @@ static const char help[] =
     "nonce)\n"
     "  --to NONCE                 handover: the standby's nonce, when there are several\n"
     "  --max-gap TIME             handover: how long nobody may take orders (default: 250ms)\n"
+    "  --run-epoch N              handover: of the run that asks; one below the highest heard is "
+    "refused\n"
+    "  --force                    promote: it is asked for\n"
     "  --wait                     handover: also for the end of the process\n"
     "  -o, --output text|json     for people or for machines\n"
     "\n"
@@ -50,6 +57,8 @@ typedef struct {
     const char *nonce;
     const char *to;
     uint64_t max_gap_ms;
+    uint64_t run_epoch;
+    bool force;
     bool wait;
     bool json;
 } service_request;
@@ -165,6 +174,10 @@ static int send_request(service_call *call, const service_request *asked)
                                 asked->nonce, "to", asked->to);
     if (request != NULL && asked->max_gap_ms != 0)
         json_object_set_new(request, "max_gap_ms", json_integer((json_int_t)asked->max_gap_ms));
+    if (request != NULL && asked->run_epoch != 0)
+        json_object_set_new(request, "run_epoch", json_integer((json_int_t)asked->run_epoch));
+    if (request != NULL && asked->force)
+        json_object_set_new(request, "force", json_true());
     char *line = request != NULL ? json_dumps(request, JSON_COMPACT) : NULL;
     json_decref(request);
     if (line == NULL)
@@ -300,15 +313,33 @@ static int call_service(const char *word, const char *path, const service_reques
     return code;
 }
 
+static bool read_run_epoch(const char *text, uint64_t *ret_epoch)
+{
+    char *rest;
+    errno = 0;
+    const unsigned long long epoch = strtoull(text, &rest, 10);
+    if (errno != 0 || text[0] < '1' || text[0] > '9' || *rest != '\0' || epoch > INT64_MAX) {
+        fail_usage("option --run-epoch", "it is a whole number, 1 or more", "see --help");
+        return false;
+    }
+    *ret_epoch = epoch;
+    return true;
+}
+
 int service_command(int argc, char **argv)
 {
-    static const char *const words[] = {"status",   "drain",  "snapshot",
-                                        "finalize", "follow", "handover"};
-    static const struct option options[] = {
-        {"timeout", required_argument, NULL, 't'}, {"nonce", required_argument, NULL, 'n'},
-        {"to", required_argument, NULL, 'T'},      {"max-gap", required_argument, NULL, 'g'},
-        {"wait", no_argument, NULL, 'w'},          {"output", required_argument, NULL, 'o'},
-        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
+    static const char *const words[] = {"status", "drain",    "snapshot", "finalize",
+                                        "follow", "handover", "promote"};
+    static const struct option options[] = {{"timeout", required_argument, NULL, 't'},
+                                            {"nonce", required_argument, NULL, 'n'},
+                                            {"to", required_argument, NULL, 'T'},
+                                            {"max-gap", required_argument, NULL, 'g'},
+                                            {"run-epoch", required_argument, NULL, 'r'},
+                                            {"force", no_argument, NULL, 'f'},
+                                            {"wait", no_argument, NULL, 'w'},
+                                            {"output", required_argument, NULL, 'o'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
     uint64_t timeout_ns = UINT64_C(30000000000);
     uint64_t gap_ns = 0;
     service_request asked = {.nonce = NULL};
@@ -328,6 +359,10 @@ int service_command(int argc, char **argv)
             asked.to = optarg;
         else if (option == 'g')
             fits = read_duration("--max-gap", optarg, &gap_ns);
+        else if (option == 'r')
+            fits = read_run_epoch(optarg, &asked.run_epoch);
+        else if (option == 'f')
+            asked.force = true;
         else if (option == 'w')
             asked.wait = true;
         else if (option == 'o')
@@ -337,14 +372,18 @@ int service_command(int argc, char **argv)
     }
     if (argc - optind != 2)
         return fail_usage("service", "it takes a word and a socket", "see --help");
-    if (strcmp(argv[optind], "handover") != 0 && (asked.to != NULL || gap_ns != 0 || asked.wait))
-        return fail_usage("service", "--to, --max-gap and --wait belong to `handover`",
+    if (strcmp(argv[optind], "handover") != 0 &&
+        (asked.to != NULL || gap_ns != 0 || asked.run_epoch != 0 || asked.wait))
+        return fail_usage("service", "--to, --max-gap, --run-epoch and --wait belong to `handover`",
                           "see --help");
+    if (strcmp(argv[optind], "promote") != 0 && asked.force)
+        return fail_usage("service", "--force belongs to `promote`", "see --help");
     if (gap_ns != 0)
         asked.max_gap_ms = gap_ns / 1000000 > 0 ? gap_ns / 1000000 : 1;
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
         if (strcmp(argv[optind], words[i]) == 0)
             return call_service(words[i], argv[optind + 1], &asked, timeout_ns);
-    return fail_usage(argv[optind], "there is no such word of `baton service`",
-                      "the words are status, drain, snapshot, finalize, follow and handover");
+    return fail_usage(
+        argv[optind], "there is no such word of `baton service`",
+        "the words are status, drain, snapshot, finalize, follow, handover and promote");
 }

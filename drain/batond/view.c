@@ -41,7 +41,7 @@ static const char *status_word(const batond_view *view)
     static const char *const words[][2] = {
         {"running", "healthy"},   {"hydrating", "starting"},        {"draining", "draining"},
         {"following", "standby"}, {"handing over", "handing over"}, {"silent", "silent"},
-        {"absent", "absent"},
+        {"absent", "absent"},     {"undecided", "undecided"},
     };
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
         if (is_in(view, words[i][0]))
@@ -75,6 +75,9 @@ static const char *why_not_ready(const batond_view *view)
         return "the service drains";
     if (is_in(view, "following"))
         return "the service is a standby";
+    if (is_in(view, "undecided"))
+        return "the service can't know whether the other one serves: it waits for it, or for the "
+               "operator";
     return is_in(view, "running") ? "the service takes no more entries"
                                   : "the service does not take requests in this phase";
 }
@@ -141,8 +144,10 @@ static json_t *hydrate(const batond_view *view)
 unsigned batond_view_health(const batond_view *view, json_t **ret_body)
 {
     static const char *const passed_on[] = {
-        "epoch",    "seq", "durable_seq", "released_seq", "schema", "state_digest", "effect_digest",
-        "snapshot", "rto", "journal",     "drain",        "follow", "handover"};
+        "epoch",        "seq",           "durable_seq", "released_seq", "schema",
+        "state_digest", "effect_digest", "snapshot",    "rto",          "journal",
+        "drain",        "follow",        "handover",    "undecided",    "forced_promotions",
+        "run_epoch"};
     const char *version = text_of(view->instance, "version");
     const bool answers = view->reach == BATOND_ANSWERS;
     json_t *body =

@@ -12,6 +12,8 @@ baton_script_test(service_handover_load SCRIPT tests/e2e/service_handover_test.p
 baton_script_test(service_handover_rounds SCRIPT tests/e2e/service_handover_test.py ARGS Rounds TIMEOUT 300)
 # Between two hosts, played on one.
 baton_script_test(service_peer_tcp SCRIPT tests/e2e/service_peer_tcp_test.py)
+baton_script_test(service_far SCRIPT tests/e2e/service_far_test.py ARGS Deaths OneHost Orders TIMEOUT 300)
+baton_script_test(service_far_partition SCRIPT tests/e2e/service_far_test.py ARGS Partition TIMEOUT 300)
 baton_script_test(service_peer_tls SCRIPT tests/e2e/service_peer_tls_test.py ARGS Good Start Exchange)
 baton_script_test(service_peer_tls_refused SCRIPT tests/e2e/service_peer_tls_test.py ARGS Refused)
 baton_script_test(service_peer_tls_strangers SCRIPT tests/e2e/service_peer_tls_test.py ARGS Strangers)

@@ -512,7 +512,7 @@ class Peers(HandoverCase):
         for bytes_sent, words in ((b"GET / HTTP/1.1\r\n\r\n" + bytes(200), b"does not speak the handover protocol"),
                                   (b"BATONHND" + struct.pack("<HH", 9, 1) + bytes(100), b"it speaks handover protocol 9"),
                                   (b"BATONHND" + struct.pack("<HHI", 1, 99, 0) + bytes(96), b"type 99 is unknown"),
-                                  (b"BATONHND" + struct.pack("<HHI", 1, 1, 992) + bytes(1088), b"its digest does not fit")):
+                                  (b"BATONHND" + struct.pack("<HHI", 1, 1, 1128) + bytes(1224), b"its digest does not fit")):
             peer = self.connect()
             peer.sendall(bytes_sent)
             self.assertIn(words, self.end_of(peer))

@@ -27,9 +27,11 @@ static bool draining(void *context)
 }
 
 /* What comes through is within its bounds. */
-static int handover(void *context, const char *to, uint64_t max_gap_ns, baton_error *error)
+static int handover(void *context, const char *to, uint64_t max_gap_ns, uint64_t run_epoch,
+                    baton_error *error)
 {
     (void)context;
+    (void)run_epoch;
     baton_assert(max_gap_ns >= 1000000 && max_gap_ns <= UINT64_C(60000000000));
     return to != NULL ? baton_error_set(error, BATON_E_NOT_FOUND, "handover", "nobody", "") : 0;
 }

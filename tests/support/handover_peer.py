@@ -20,7 +20,7 @@ from xxh3 import xxh3_128  # noqa: E402
 NAMES = dict(zip(range(1, 19), "HELLO WELCOME REFUSE FETCH SNAPSHOT PIECE FOLLOW START BATCH ACK PREPARE READY FINAL ANSWER "
                                "GRANT TAKEN ABORT AUTHORITY".split()))
 HEADER = struct.Struct("<8sHHIQQ16s16s16sI12s16s")
-HELLO_BODY = struct.Struct("<II32s32s256s64sIIQ24sQIIIIII16s512s")
+HELLO_BODY = struct.Struct("<II32s32s256s64sIIQ24sQIIIIII16s512s136s")
 REFUSAL = struct.Struct("<I4x256s256s")
 POSITION = struct.Struct("<QQQ")
 NOBODY = bytes(16)
@@ -57,7 +57,7 @@ class Hello:
             (self.protocol_lowest, self.protocol_highest, service, version, directory, address, self.schema_write,
              self.schema_read_min, self.highest_name, self.durable, self.applied_seq, self.is_active, self.schema_pinned,
              self.schema_finalized, self.journal_format, self.batch_bytes_max, count, self.layout,
-             types) = HELLO_BODY.unpack(body[:HELLO_BODY.size])
+             types, self.at) = HELLO_BODY.unpack(body[:HELLO_BODY.size])
             self.service, self.version, self.directory = text_of(service), text_of(version), text_of(directory)
             self.address = text_of(address)
             self.entry_types = [struct.unpack_from("<HxxI", types, 8 * n) for n in range(min(count, 64))]
@@ -67,7 +67,7 @@ class Hello:
             self.service, self.version, self.directory, self.address = "toy", "1.0.0", "/nowhere", ""
             self.schema_write = self.schema_read_min = self.schema_pinned = 1
             self.highest_name = self.applied_seq = self.is_active = self.schema_finalized = 0
-            self.durable, self.layout, self.more = bytes(24), NOBODY, b""
+            self.durable, self.layout, self.at, self.more = bytes(24), NOBODY, bytes(136), b""
             self.journal_format, self.batch_bytes_max = 1, 1 << 20
             self.entry_types = [(1, 1)]
         self.entry_types_count = len(self.entry_types)
@@ -82,7 +82,7 @@ class Hello:
                                self.directory.encode(), self.address.encode(), self.schema_write, self.schema_read_min, self.highest_name,
                                self.durable, self.applied_seq, self.is_active, self.schema_pinned, self.schema_finalized,
                                self.journal_format, self.batch_bytes_max, self.entry_types_count, self.layout,
-                               types) + self.more
+                               types, self.at) + self.more
 
 
 def refusal(why, status=20000 - 1, todo=""):

@@ -357,7 +357,7 @@ static bool s_record_here(void *context)
 static int s_promote(void *context, baton_error *error)
 {
     standby *self = context;
-    assert_true(self->record_here); /* R5 */
+    assert_true(self->record_here || own.epoch != 0); /* R5, or a leave */
     self->promoted++;
     return self->promote_result < 0
                ? baton_error_set(error, self->promote_result, "promote", NULL, NULL)
@@ -499,6 +499,79 @@ static void a_promotion_is_asked_again_or_fails(void **state)
     assert_int_equal(s.taken, 0);
 }
 
+/* Whatever it is in, a higher epoch ends it: nothing is asked of anybody, and nothing leads back. */
+static void a_higher_epoch_fences_in_every_state(void **state)
+{
+    for (int at = BATON_OLD_SERVING; at < BATON_OLD_STATES; at++) {
+        setup(state);
+        if (at != BATON_OLD_SERVING)
+            come_to((baton_old_state)at);
+        const unsigned resumed = w.resumed, granted = w.granted;
+        baton_old_on_higher(&old);
+        assert_int_equal(old.state, BATON_OLD_FENCED);
+        baton_old_on_ready(&old);
+        baton_old_on_answer(&old, &w.point);
+        baton_old_on_hello(&old);
+        baton_old_on_cut(&old);
+        baton_old_on_taken(&old);
+        w.now_ns += 10 * GAP;
+        (void)baton_old_step(&old);
+        assert_int_equal(old.state, BATON_OLD_FENCED);
+        assert_int_equal(w.resumed, resumed);
+        assert_int_equal(w.granted, granted);
+        assert_false(baton_old_begin(&old, GAP, GAP));
+    }
+}
+
+/* R7: it repeats the grant to the one that it named, waits as long as it takes, and ends by one of three. */
+static void a_grant_that_was_found_waits(void **state)
+{
+    (void)state;
+    baton_error why = {.status = BATON_E_NOT_FOUND};
+    w.durable = true;
+    for (int end = 0; end < 3; end++) {
+        setup(state);
+        w.durable = true;
+        baton_old_found(&old);
+        w.now_ns += 1000 * GAP;
+        (void)baton_old_step(&old);
+        assert_int_equal(w.granted, 0);
+        baton_old_on_hello(&old);
+        baton_old_on_hello(&old);
+        assert_int_equal(w.granted, 2);
+        if (end == 0)
+            baton_old_on_taken(&old);
+        else if (end == 1)
+            baton_old_on_higher(&old);
+        else
+            baton_old_on_fallen_back(&old, &why);
+        assert_int_equal(old.state, end == 2 ? BATON_OLD_SERVING : BATON_OLD_FENCED);
+        assert_int_equal(w.resumed, 0);
+    }
+}
+
+/* By force, or by the leave of one that is fenced: from each state before it begins, once. */
+static void a_leave_begins_a_term_without_a_grant(void **state)
+{
+    for (int at = BATON_NEW_FOLLOWING; at <= BATON_NEW_ANSWERED; at++) {
+        setup_new(state);
+        if (at >= BATON_NEW_READY)
+            baton_new_on_prepare(&own, 3, 1);
+        if (at == BATON_NEW_ANSWERED) {
+            baton_new_on_final(&own, 3, &w.point);
+            step();
+        }
+        assert_int_equal(own.state, at);
+        assert_true(baton_new_on_leave(&own, BATON_EPOCH_FORCED + 7));
+        baton_new_on_abort(&own, 3);
+        baton_new_on_cut(&own);
+        step();
+        assert_int_equal(own.state, BATON_NEW_SERVING);
+        assert_true(own.epoch == BATON_EPOCH_FORCED + 7);
+        assert_false(baton_new_on_leave(&own, 9));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -518,6 +591,9 @@ int main(void)
         cmocka_unit_test_setup(an_abort_leads_back_and_a_cut_only_before_the_answer, setup_new),
         cmocka_unit_test_setup(it_refuses_what_it_can_not_be, setup_new),
         cmocka_unit_test_setup(a_promotion_is_asked_again_or_fails, setup_new),
+        cmocka_unit_test_setup(a_higher_epoch_fences_in_every_state, setup),
+        cmocka_unit_test_setup(a_grant_that_was_found_waits, setup),
+        cmocka_unit_test_setup(a_leave_begins_a_term_without_a_grant, setup_new),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

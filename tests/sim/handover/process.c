@@ -139,7 +139,7 @@ static void hand_over(sim_life *life)
     void *context = life->actions->context;
     json_t *status = life->actions->status(context);
     const int r =
-        life->actions->handover(context, choose(life, status), life->wanted_gap_ns, &error);
+        life->actions->handover(context, choose(life, status), life->wanted_gap_ns, 0, &error);
     json_decref(status);
     world_note(life->w, "-- %s is asked to hand over: %s %s", instance_path(life->instance),
                baton_status_name(r), r < 0 ? error.why : "");

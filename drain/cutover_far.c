@@ -1,0 +1,227 @@
+/* drain/cutover_far.c: a grant whose successor is gone, or can't be seen; and another instance that serves in a
+ * higher epoch (R6, R7, R12; M10, M11). */
+#include "drain/cutover.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <baton/clock.h>
+
+#include "drain/other_directory.h"
+
+#define LOOK_NS   UINT64_C(20000000)
+#define LINGER_NS UINT64_C(5000000000) /* for one that was given leave to hear it */
+
+static uint64_t now_ns(void)
+{
+    return baton_clock_monotonic_ns(baton_clock_system());
+}
+
+/* ---- what is heard ---- */
+
+static bool is_partner(const baton_cutover *cutover, const baton_feeder_peer *peer)
+{
+    static const uint8_t nowhere[BATON_PLACE_BYTES];
+    return memcmp(peer->place, nowhere, sizeof(nowhere)) != 0 &&
+           memcmp(peer->place, cutover->peer.place, sizeof(nowhere)) == 0;
+}
+
+/* R6: a term was begun there, above any here. This one is fenced, and says so. */
+static void give_leave(baton_cutover *cutover, uint64_t peer_id)
+{
+    uint64_t here = cutover->highest_header;
+    int r = baton_highest_name(cutover->place->directory, &here);
+    const baton_peer_ack body = {
+        .position.epoch = baton_le64_put(here > cutover->epoch + 1 ? here : cutover->epoch + 1)};
+    if (r < 0)
+        return; /* asked again when it asks again */
+    baton_old_on_taken(&cutover->old);
+    cutover->owes_peer_id = peer_id;
+    cutover->owes_until_ns = now_ns() + LINGER_NS;
+    (void)baton_feeder_send(cutover->feeder, peer_id, BATON_PEER_AUTHORITY, 0, &body, sizeof(body),
+                            NULL, 0);
+}
+
+static void note_higher(const baton_feeder_peer *peer, baton_partner *ret_partner)
+{
+    *ret_partner = (baton_partner){.far = peer->is_remote};
+    memcpy(ret_partner->directory, peer->directory, sizeof(ret_partner->directory));
+    memcpy(ret_partner->host, peer->host, sizeof(ret_partner->host));
+    memcpy(ret_partner->address, peer->address, sizeof(ret_partner->address));
+    memcpy(ret_partner->place, peer->place, sizeof(ret_partner->place));
+    memcpy(ret_partner->nonce, peer->nonce, sizeof(ret_partner->nonce));
+}
+
+/* M10, and M11. The process that says it holds LOCK of its directory. */
+void baton_cutover_on_hello(baton_cutover *cutover, const baton_feeder_message *message)
+{
+    const baton_peer_hello *hello = (const baton_peer_hello *)message->body;
+    const uint64_t its_epoch = baton_le64_get(message->header.epoch);
+    baton_feeder_peer peer;
+    baton_partner other;
+    if (!baton_feeder_peer_get(cutover->feeder, message->peer_id, &peer))
+        return;
+    baton_place_heard(cutover->place, baton_le64_get(hello->at.run_epoch));
+    if (baton_le32_get(hello->is_active) == 1) {
+        note_higher(&peer, &other);
+        if (its_epoch > cutover->highest_header)
+            baton_cutover_fence(cutover, &other, its_epoch, &hello->at);
+        return;
+    }
+    if (!is_partner(cutover, &peer)) /* R11: another standby decides nothing */
+        return;
+    cutover->peer_heard_ns = now_ns();
+    const bool over =
+        cutover->old.state == BATON_OLD_GRANTED || cutover->old.state == BATON_OLD_FENCED;
+    const bool named = !cutover->spoilt && memcmp(message->header.from, cutover->peer_nonce,
+                                                  sizeof(cutover->peer_nonce)) == 0;
+    if (over && peer.highest_header > cutover->highest_header) {
+        give_leave(cutover, message->peer_id);
+    } else if (cutover->old.state == BATON_OLD_GRANTED && !named &&
+               (!cutover->found || cutover->granted_here ||
+                baton_le32_get(hello->is_active) == 0)) {
+        /* To the successor's own directory one that may begin yet gives no word: an older one's may be on its
+         * way to it. It gives leave, when it is asked (R7). */
+        cutover->word = true;
+        cutover->word_names = peer.highest_name;
+        memcpy(cutover->peer.nonce, peer.nonce, sizeof(cutover->peer.nonce));
+        baton_log(INFO, "handover.word", BATON_LOG_TEXT("of", peer.directory),
+                  BATON_LOG_TEXT("host", peer.host),
+                  BATON_LOG_NUMBER("highest_name", peer.highest_name));
+    }
+}
+
+bool baton_cutover_may_leave(const baton_cutover *cutover)
+{
+    return cutover->old.state == BATON_OLD_FENCED &&
+           (cutover->owes_peer_id == 0 || now_ns() > cutover->owes_until_ns);
+}
+
+/* ---- fenced by a higher epoch ---- */
+
+static void tell_fenced(const baton_cutover *cutover)
+{
+    const uint64_t last = baton_engine_applied_seq(cutover->engine);
+    const uint64_t common = cutover->higher_after.seq;
+    baton_log(ERROR, "handover.fenced", BATON_LOG_NUMBER("epoch", cutover->highest_header),
+              BATON_LOG_NUMBER("by_epoch", cutover->higher_epoch),
+              BATON_LOG_NUMBER("forced", baton_epoch_forced_count(cutover->higher_epoch)),
+              BATON_LOG_TEXT("host", cutover->higher.host),
+              BATON_LOG_TEXT("directory", cutover->higher.directory),
+              BATON_LOG_TEXT("address", cutover->higher.address));
+    if (!cutover->higher_after_known)
+        baton_log(ERROR, "handover.compare",
+                  BATON_LOG_TEXT("todo", "hold both directories against each other with `baton "
+                                         "journal verify`: this one may have entries that the "
+                                         "other has not"));
+    else if (last > common)
+        baton_log(ERROR, "handover.only_here", BATON_LOG_NUMBER("from_seq", common + 1),
+                  BATON_LOG_NUMBER("to_seq", last),
+                  BATON_LOG_TEXT("todo", "look at them with `baton journal dump --from`: clients "
+                                         "were told of them, and the other one has not got them"));
+}
+
+void baton_cutover_fence(baton_cutover *cutover, const baton_partner *by, uint64_t epoch,
+                         const baton_peer_place *said)
+{
+    baton_error error = {0};
+    const bool serves = !cutover->found && cutover->old.state < BATON_OLD_STOPPED;
+    if (cutover->higher_epoch >= epoch)
+        return;
+    if (serves && cutover->doors->program->pause_intake != NULL)
+        cutover->doors->program->pause_intake(cutover->doors->context);
+    if (!cutover->found)
+        baton_engine_seal(cutover->engine);
+    cutover->higher = *by;
+    cutover->higher_epoch = epoch;
+    cutover->higher_after = baton_peer_position_get(said->begun_after);
+    cutover->higher_after_known = cutover->higher_after.batch != 0;
+    cutover->higher.fenced_by = epoch;
+    /* The next process here must know it, too, and must not serve until the other one is heard again. */
+    if (baton_partner_write(cutover->place->directory, &cutover->higher, &error) < 0)
+        baton_log(ERROR, "handover.partner", BATON_LOG_TEXT("why", error.why));
+    if (cutover->feeder != NULL)
+        baton_feeder_set_over(cutover->feeder, true);
+    tell_fenced(cutover);
+    baton_old_on_higher(&cutover->old);
+}
+
+/* ---- falling back (R6) ---- */
+
+/* What it is by: both LOCKs are held, or the word was given, or the operator has decided. */
+static int begin_anew(baton_cutover *cutover, uint64_t there, const char *why_text,
+                      baton_error *error)
+{
+    uint64_t here = 0;
+    baton_error why;
+    int r = baton_highest_name(cutover->place->directory, &here);
+    if (r < 0)
+        return baton_error_set(error, r, "begin a new term", NULL, NULL);
+    r = baton_engine_stand_by(cutover->engine, error);
+    uint64_t epoch = cutover->epoch + 1; /* granted, and burnt by that */
+    epoch = there > epoch ? there : epoch;
+    epoch = here > epoch ? here : epoch;
+    if (cutover->forced_epoch > epoch)
+        epoch = cutover->forced_epoch - 1;
+    if (r == 0)
+        r = baton_engine_promote(cutover->engine, epoch + 1, error);
+    if (r < 0)
+        return r;
+    cutover->word = false;
+    cutover->forced_epoch = 0;
+    baton_cutover_close_feeder(cutover);
+    baton_cutover_open_feeder(cutover);
+    baton_error_set(&why, BATON_E_NOT_FOUND, "handover", why_text,
+                    "look at the standby's log, and begin again when it follows");
+    baton_old_on_fallen_back(&cutover->old, &why);
+    baton_log(WARN, "handover.fallen_back", BATON_LOG_TEXT("why", why.why),
+              BATON_LOG_NUMBER("epoch", cutover->epoch));
+    cutover->doors->program->resume_intake(cutover->doors->context);
+    return 0;
+}
+
+/* On one host: is the successor's LOCK free, and does a header of its own stand there? */
+static int look_for_successor(baton_cutover *cutover, baton_error *error)
+{
+    uint64_t header = 0, names = 0;
+    int lock_fd = -1;
+    cutover->looked_ns = now_ns();
+    int r = baton_lock_other(cutover->peer.directory, &lock_fd);
+    if (r < 0 && r != BATON_E_LOCKED)
+        return 0; /* it can't be known: wait */
+    const bool dead = r == 0;
+    r = baton_highest_header(cutover->peer.directory, &header);
+    if (r == 0)
+        r = baton_highest_name(cutover->peer.directory, &names);
+    if (r == 0 && header > cutover->epoch)
+        baton_old_on_taken(&cutover->old);
+    else if (r == 0 && (dead || cutover->word))
+        r = begin_anew(cutover, names,
+                       "the successor died before it began; this one went on in a new term", error);
+    if (lock_fd >= 0)
+        close(lock_fd);
+    return r;
+}
+
+/* 0, or an error after which this process is of no use: the next start finds what stands on the disks. */
+int baton_cutover_fall_back(baton_cutover *cutover, baton_error *error)
+{
+    int r = 0;
+    if (cutover->old.state != BATON_OLD_GRANTED || cutover->found)
+        return 0; /* of a start that found a grant: the process around it begins (undecided.c) */
+    if (cutover->forced_epoch != 0)
+        r = begin_anew(cutover, 0, "the operator forced a promotion", error);
+    else if (cutover->peer.far && cutover->word)
+        r = begin_anew(
+            cutover, cutover->word_names,
+            "the successor died before it began, and gave its word; this one went on in a new term",
+            error);
+    else if (!cutover->peer.far && (cutover->peer_cut || cutover->word) &&
+             now_ns() - cutover->looked_ns >= LOOK_NS)
+        r = look_for_successor(cutover, error);
+    return r < 0 && baton_status_class(r) != BATON_CLASS_RETRY &&
+                   cutover->old.state == BATON_OLD_GRANTED
+               ? r
+               : 0;
+}

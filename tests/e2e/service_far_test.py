@@ -1,0 +1,380 @@
+"""Two hosts (R12): the two sides know each other by TCP alone. Either dies, or both, or the connection is cut: they go on by themselves
+when they see each other, wait for the operator when they don't, and a promotion by force is known for ever. Real processes, loopback."""
+import socket
+import threading
+
+from cli_case import TOY, TOY_NEXT, process, signal
+from service_handover_test import HandoverCase, stopped
+from workdir import main, wait_until
+
+FORCED = 1 << 32
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Proxy:
+    """What is between the hosts: forwards to a port, until it is cut; heals."""
+
+    def __init__(self, to):
+        self.to, self.whole, self.pairs, self.lock = to, True, [], threading.Lock()
+        self.listener = socket.socket()
+        self.listener.bind(("127.0.0.1", 0))
+        self.listener.listen()
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                near, _ = self.listener.accept()
+            except OSError:
+                return
+            with self.lock:
+                try:
+                    far = socket.create_connection(("127.0.0.1", self.to)) if self.whole else None
+                except OSError:
+                    far = None
+                if far is None:
+                    near.close()
+                    continue
+                self.pairs.append((near, far))
+            for a, b in ((near, far), (far, near)):
+                threading.Thread(target=self.carry, args=(a, b), daemon=True).start()
+
+    @staticmethod
+    def carry(a, b):
+        try:
+            while data := a.recv(65536):
+                b.sendall(data)
+        except OSError:
+            pass
+        for end in (a, b):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def cut(self):
+        with self.lock:
+            self.whole = False
+            for near, far in self.pairs:
+                for end in (near, far):
+                    try:
+                        end.shutdown(socket.SHUT_RDWR)
+                    except OSError:
+                        pass
+            self.pairs = []
+
+    def heal(self):
+        with self.lock:
+            self.whole = True
+
+    def close(self):
+        self.cut()
+        self.listener.close()
+
+
+class FarCase(HandoverCase):
+    """self.old in self.data, self.new in self.other: as on two hosts. Each has an address that a restart keeps."""
+
+    def setUp(self):
+        super().setUp()
+        self.ports = {self.data: free_port(), self.other: free_port()}
+        self.sockets = {self.data: self.socket_path("a"), self.other: self.socket_path("b")}
+
+    def run_far(self, directory, of=None, env=None, *options):
+        program = TOY if directory == self.data else TOY_NEXT
+        self.listen = self.sockets[directory]
+        return self.run_toy(directory, "--peer-listen", f"127.0.0.1:{self.ports[directory]}", "--peer-plaintext",
+                            *options, program=program, standby_of=of, env=env)
+
+    def address(self, directory):
+        return f"127.0.0.1:{self.ports[directory]}"
+
+    def client_of(self, directory):
+        self.listen = self.sockets[directory]
+        return self.client()
+
+    def begin(self, old_env=None, new_env=None, of=None, wait=True):
+        self.old = self.run_far(self.data, None, old_env)
+        self.wait_phase(self.old, "running")
+        self.client_of(self.data).add(1, 1)
+        self.new = self.run_far(self.other, of or self.address(self.data), new_env)
+        self.wait_level(self.new, self.data)
+        if wait:
+            self.asked = self.handover(self.data)
+
+    def phase_of(self, directory):
+        status = self.status_of(directory)
+        return status["phase"] if status else None
+
+    def wait_undecided(self, child):
+        return self.wait_phase(child, "undecided")["undecided"]
+
+    def promote(self, directory, *options, check=0):
+        return self.service("promote", "--force", "-o", "json", *options, where=str(directory), check=check)
+
+
+class Deaths(FarCase):
+    def test_old_dies_with_the_grant_out_and_says_it_again(self):
+        """The record is durable, M7 was not sent: the standby waits, and sees no directory; the next process repeats the grant."""
+        self.begin(old_env={"TOY_DIE_IN": "granted"})
+        self.assertEqual(self.old.wait(), -signal.SIGKILL)
+        if self.status_of(self.other)["phase"] != "running":  # M7 may have been on its way: the record's batch is one
+            self.wait_undecided(self.new)
+            again = self.run_far(self.data)
+            self.wait_phase(self.new, "running")
+            self.wait_phase(again, "following")
+            self.wait_level(again, self.other)
+        self.assertEqual(self.status_of(self.other)["epoch"], 2)
+        self.assertEqual(self.client_of(self.other).add(1, 1), "2 1 2")
+        self.assert_one_journal(self.data, self.other)
+
+    def test_old_dies_before_the_record(self):
+        self.begin(old_env={"TOY_DIE_IN": "stopped"})
+        self.assertEqual(self.old.wait(), -signal.SIGKILL)
+        again = self.run_far(self.data)
+        self.wait_phase(again, "running")
+        self.wait_level(self.new, self.data)
+        self.assertEqual(self.client_of(self.data).add(1, 1), "2 1 2")
+
+    def test_new_dies_with_the_grant_and_gives_its_word(self):
+        """Nobody began a term by it. A restarted standby will not act on it either: the old one goes on, two epochs later (M11)."""
+        self.begin(new_env={"TOY_DIE_IN": "taking"}, wait=False)
+        asked = self.spawn(process.program("baton"), "service", "handover", str(self.data))
+        self.assertEqual(self.new.wait(), -signal.SIGKILL)
+        seen = self.wait_undecided(self.old)
+        self.assertEqual(seen["other"]["directory"], str(self.other))
+        self.assertEqual((seen["here"]["epoch"], seen["here"]["seq"]), (1, 1))
+        again = self.run_far(self.other, self.address(self.data))
+        self.assertEqual(self.wait_phase(self.old, "running")["epoch"], 3)
+        self.assertEqual(asked.wait(), 1)
+        self.wait_level(again, self.data)
+        self.assertEqual(self.client_of(self.data).add(1, 1), "2 1 2")
+        self.handover(self.data, check=0)
+        self.wait_phase(again, "running")
+        self.assertEqual(self.client_of(self.other).add(1, 1), "3 1 3")
+        self.assert_one_journal(self.data, self.other)
+
+    def test_both_die_with_the_grant_and_nobody_began(self):
+        """Neither acts alone; when both see each other, the old directory is the authority."""
+        self.begin(old_env={"TOY_STOP_IN": "granted"}, new_env={"TOY_DIE_IN": "taking"}, wait=False)
+        asked = self.spawn(process.program("baton"), "service", "handover", str(self.data))
+        wait_until(lambda: "reached=granted" in self.old.err(), "the grant")
+        self.old.kill()
+        self.new.kill()
+        asked.wait()
+        again = self.run_far(self.data)
+        seen = self.wait_undecided(again)
+        self.assertEqual(seen["here"]["highest_header"], 1)
+        self.assertEqual(len(seen["choices"]), 3)
+        self.assertIn("handover.undecided", again.err())
+        new = self.run_far(self.other, self.address(self.data))
+        self.assertEqual(self.wait_phase(again, "running")["epoch"], 3)
+        self.wait_level(new, self.data)
+        self.assertEqual(self.client_of(self.data).add(1, 1), "2 1 2")
+
+    def test_new_dies_serving_with_nothing_proven(self):
+        """Its header of the new term stands there: its directory is the authority, once the other one has said that it is fenced."""
+        self.begin(new_env={"TOY_DIE_IN": "serving"}, wait=False)
+        asked = self.spawn(process.program("baton"), "service", "handover", str(self.data))
+        self.assertEqual(self.new.wait(), -signal.SIGKILL)
+        again = self.run_far(self.other)
+        status = self.wait_phase(again, "running")
+        self.assertGreaterEqual(status["epoch"], 2)
+        asked.wait()
+        self.assertEqual(self.client_of(self.other).add(1, 1), "2 1 2")
+        wait_until(lambda: not self.old.running(), "the old one to end")
+        back = self.run_far(self.data, self.address(self.other))
+        self.wait_level(back, self.other)
+        self.assert_one_journal(self.data, self.other)
+
+    def test_the_old_one_alone_waits_and_follows_when_the_new_one_is_heard(self):
+        """It finds the grant; the successor serves, and says so."""
+        self.begin()
+        self.assertEqual(self.asked.status, 0)
+        self.assertEqual(self.old.wait(), 0)
+        self.wait_phase(self.new, "running")
+        self.assertEqual(self.client_of(self.other).add(1, 1), "2 1 2")
+        again = self.run_far(self.data)
+        self.wait_phase(again, "following")
+        self.wait_level(again, self.other)
+        self.handover(self.other, check=0)
+        self.assertEqual(self.wait_phase(again, "running")["epoch"], 3)
+        self.assert_one_journal(self.data, self.other)
+
+
+class OneHost(HandoverCase):
+    """The same questions where the locks can be looked at, and the other side lives."""
+
+    def test_new_dies_serving_and_the_old_one_is_its_standby(self):
+        """Its header stands, nothing is proven, and the other side lives: that one is asked, and says that it follows (R7)."""
+        self.old = self.run_toy(self.data, "--after-handover", "standby")
+        self.wait_phase(self.old, "running")
+        self.client().add(1, 1)
+        self.new = self.standby(env={"TOY_DIE_IN": "serving"})
+        self.asked = self.handover(self.data)
+        self.assertEqual(self.new.wait(), -signal.SIGKILL)
+        again = self.run_toy(self.other, program=TOY_NEXT)
+        self.wait_phase(again, "running")
+        self.wait_level(self.old, self.other)
+        self.assertEqual(self.client().add(1, 1), "2 1 2")
+        self.assert_one_journal(self.data, self.other)
+
+    def test_new_dies_taking_and_gives_its_word(self):
+        """A restarted standby holds the lock, and the grant does not name it: the old one goes on (M11)."""
+        self.old = self.run_toy(self.data, env={"TOY_STOP_IN": "granted"})
+        self.wait_phase(self.old, "running")
+        self.client().add(1, 1)
+        self.new = self.standby(env={"TOY_DIE_IN": "taking"})
+        asked = self.spawn(process.program("baton"), "service", "handover", str(self.data))
+        self.assertEqual(self.new.wait(), -signal.SIGKILL)
+        wait_until(lambda: stopped(self.old), "the old one to stand still")
+        again = self.run_toy(self.other, program=TOY_NEXT, standby_of=self.data)
+        wait_until(lambda: self.status_of(self.other), "the standby")
+        self.old.send(signal.SIGCONT)
+        self.wait_level(again, self.data)
+        self.assertEqual(self.status_of(self.data)["epoch"], 3)
+        self.assertIn("handover.word", self.old.err())
+        self.assertEqual(asked.wait(), 1)
+        self.assertEqual(self.client().add(1, 1), "2 1 2")
+        self.assert_one_journal(self.data, self.other)
+
+
+class Partition(FarCase):
+    """The connection is cut. The proxy stands for the network, in both directions."""
+
+    def setUp(self):
+        super().setUp()
+        self.net = Proxy(self.ports[self.data])
+        self.addCleanup(self.net.close)
+
+    def begin(self, **keywords):
+        super().begin(of=f"127.0.0.1:{self.net.port}", **keywords)
+
+    def test_a_cut_before_the_record_costs_nothing(self):
+        self.begin(wait=False)
+        self.net.cut()
+        self.assertEqual(self.client_of(self.data).add(1, 1), "2 1 2")
+        self.net.heal()
+        self.wait_level(self.new, self.data)
+
+    def test_a_standby_is_promoted_by_force_and_says_so_for_ever(self):
+        self.begin(wait=False)
+        self.assert_refused(self.promote(self.other, check=None), 1, "the active is there, and is connected")
+        refused = self.service("promote", where=str(self.other), check=None)
+        self.assert_refused(refused, 1, "only by force")
+        self.old.kill()
+        wait_until(lambda: not self.status_of(self.other)["follow"]["connected"], "the cut to be seen")
+        answer = self.promote(self.other).json()["promotion"]
+        self.assertEqual((answer["forced"], answer["forced_promotions"]), (True, 1))
+        status = self.wait_phase(self.new, "running")
+        self.assertEqual((status["epoch"], status["forced_promotions"]), (FORCED + 1, 1))
+        self.assertIn("handover.forced_promotion", self.new.err())
+        self.assertEqual(self.client_of(self.other).add(1, 1), "2 1 2")
+        self.assertEqual(self.new.terminate(), 0)
+        said = self.baton("journal", "verify", self.other, check=0)
+        self.assertIn("promoted by force 1 time", said.stdout)
+        again = self.run_far(self.other)
+        self.assertEqual(self.wait_phase(again, "running")["epoch"], FORCED + 2)
+        self.assertEqual(self.client_of(self.other).add(1, 1), "3 1 3")
+
+    def test_the_side_with_the_lower_epoch_fences_itself_when_the_network_heals(self):
+        """Both served: what the promotion by force says it risks. The old one learns it, tells what only it has, and never answers again."""
+        self.begin(wait=False)
+        self.net.cut()
+        wait_until(lambda: not self.status_of(self.other)["follow"]["connected"], "the cut to be seen")
+        late = self.client_of(self.data)
+        self.assertEqual(late.add(1, 10), "2 1 11")
+        self.old.send(signal.SIGSTOP)  # it serves on, for all that the other one can see
+        wait_until(lambda: stopped(self.old), "the old one to stand still")
+        self.promote(self.other)
+        self.wait_phase(self.new, "running")
+        self.assertEqual(self.client_of(self.other).add(1, 1), "2 1 2")
+        self.old.send(signal.SIGCONT)
+        self.assertEqual(self.old.wait(), 1)
+        self.assertIn("handover.only_here from_seq=2 to_seq=2", self.old.err())
+        self.assertIn("entries 2 to 2 stand only here", self.old.err())
+        self.assertIsNone(late.receive())
+        refused = process.run(TOY, "run", "--dir", self.data)
+        self.assert_refused(refused, 1, f"fenced: {self.other}")
+        verified = self.baton("journal", "verify", self.data, self.other)
+        self.assert_refused(verified, 1, "two writers after entry 1")
+        self.assertIn("forced", verified.stderr)
+        back = self.run_far(self.data, self.address(self.other))
+        self.wait_phase(back, "following")
+        self.assertEqual(self.client_of(self.other).add(1, 1), "3 1 3")
+        # It has another tail: nothing of it is thrown away, and nothing is put behind it.
+        wait_until(lambda: not back.running() or "error" in self.status_of(self.data)["follow"], "the difference to be seen")
+
+    def test_undecided_and_the_operator_decides_for_the_old_one(self):
+        self.begin(new_env={"TOY_DIE_IN": "taking"}, wait=False)
+        asked = self.spawn(process.program("baton"), "service", "handover", str(self.data))
+        self.assertEqual(self.new.wait(), -signal.SIGKILL)
+        self.wait_undecided(self.old)
+        self.promote(self.data)
+        self.assertEqual(self.wait_phase(self.old, "running")["epoch"] // FORCED, 1)
+        asked.wait()
+        self.assertEqual(self.client_of(self.data).add(1, 1), "2 1 2")
+
+    def test_undecided_and_the_operator_decides_for_the_new_one(self):
+        self.begin(old_env={"TOY_STOP_IN": "submitted"}, wait=False)
+        self.spawn(process.program("baton"), "service", "handover", str(self.data))
+        wait_until(lambda: self.status_of(self.other)["follow"]["state"] == "answered", "the answer")
+        self.net.cut()
+        self.wait_undecided(self.new)
+        self.old.kill()
+        self.promote(self.other)
+        self.assertEqual(self.wait_phase(self.new, "running")["epoch"] // FORCED, 1)
+        self.assertEqual(self.client_of(self.other).add(1, 1), "2 1 2")
+        self.net.heal()
+        again = self.run_far(self.data)  # it finds a grant, or none; and hears of the one that serves
+        wait_until(lambda: not again.running() or self.phase_of(self.data) == "following",
+                   "the old one to follow, or to end")
+
+
+class Orders(FarCase):
+    def test_a_standby_refuses_an_epoch_below_the_highest_it_has_seen(self):
+        """The old directory is started by mistake after the new one served: who has seen the later term follows it no more."""
+        self.begin()
+        self.assertEqual(self.old.wait(), 0)
+        self.wait_phase(self.new, "running")
+        self.assertEqual(self.client_of(self.other).add(1, 1), "2 1 2")
+        third = self.root / "third"
+        self.ports[third], self.sockets[third] = free_port(), self.socket_path("c")
+        child = self.run_far(third, self.address(self.other))
+        self.wait_level(child, self.other)
+        self.new.kill()
+        child.kill()
+        again = self.run_far(self.data)
+        self.wait_undecided(again)
+        self.promote(self.data)
+        self.wait_phase(again, "running")
+        lower = self.run_far(third, self.address(self.other))
+        new = self.run_far(self.other)
+        wait_until(lambda: not new.running(), "the one with the lower epoch to end")
+        self.assertIn("fenced", new.err())
+        lower.kill()
+
+    def test_a_run_that_was_overtaken_is_refused(self):
+        self.begin(wait=False)
+        self.handover(self.data, "--to", "0" * 32, "--run-epoch", "7")
+        refused = self.handover(self.data, "--run-epoch", "6")
+        self.assert_refused(refused, 1, "run epoch 6 is below 7")
+        self.old.kill()
+        self.old = self.run_far(self.data)
+        self.wait_phase(self.old, "running")
+        self.assertEqual(self.status_of(self.data)["run_epoch"], 7)
+        self.wait_level(self.new, self.data)
+        self.assertEqual(self.status_of(self.other)["run_epoch"], 7)  # it has heard of it (M10)
+        self.assert_refused(self.handover(self.data, "--run-epoch", "6"), 1, "run epoch 6 is below 7")
+        self.handover(self.data, "--run-epoch", "8", "--wait", check=0)
+        self.assertEqual(self.wait_phase(self.new, "running")["epoch"], 3)
+
+
+if __name__ == "__main__":
+    main()
