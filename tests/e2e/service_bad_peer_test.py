@@ -85,7 +85,7 @@ class Protocols(PeerCase):
     def test_a_range_that_is_none_and_what_is_behind_a_known_hello_are_refused(self):
         for hello in (Hello(protocol_lowest=0), Hello(protocol_lowest=2), Hello(protocol_highest=70000), Hello(more=bytes(8)),
                       Hello(entry_types=[(1, 1)] * 3, entry_types_count=2), Hello(service="toy\n"), Hello(service=""),
-                      Hello(directory="relative"), Hello(is_active=2)):
+                      Hello(directory="relative"), Hello(is_active=3)):
             peer = self.peer()
             peer.say(HELLO, bytes(hello))
             self.assertIn("out of its range", peer.refused())
