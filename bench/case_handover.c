@@ -55,14 +55,13 @@ static void time_chain(gap_case *self, baton_histogram *into)
 static void one_handover(gap_case *self, bool fresh)
 {
     cutover *one = &self->cutovers[self->count++];
-    int64_t took_ns;
     if (fresh)
         hand_start_fresh_standby(&self->pair);
     sleep_until(bench_now_ns() + APART_NS - BESIDE_NS);
     time_chain(self, self->chain);
     sleep_until(bench_now_ns() + BESIDE_NS);
-    *one = (cutover){.asked_ns = bench_now_ns(), .fresh = fresh, .back = self->pair.active == 1};
-    hand_over(&self->pair, &one->seq, &took_ns);
+    *one = (cutover){.fresh = fresh, .back = self->pair.active == 1};
+    hand_over(&self->pair, &one->seq, &one->asked_ns);
     hand_wait_followed(&self->pair);
     sleep_until(one->asked_ns + BESIDE_NS);
     time_chain(self, self->chain_again);
@@ -89,7 +88,7 @@ static void leg(gap_case *self, int handovers)
     hand_load load;
     hand_record record;
     self->count = 0;
-    hand_load_begin(&self->pair, RATE, 60 + 4.0 * handovers, HAND_CLIENTS, &load);
+    hand_load_begin(&self->pair, RATE, 120 + 4.0 * handovers, HAND_CLIENTS, &load);
     for (int i = 0; i < handovers; i++)
         one_handover(self, i == 0);
     sleep_until(bench_now_ns() + BESIDE_NS);

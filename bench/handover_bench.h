@@ -76,8 +76,9 @@ void hand_start_standby(hand_pair *pair);
 void hand_start_fresh_standby(
     hand_pair *pair); /* in an empty directory, instead of the one there is */
 void hand_stop(hand_pair *pair, int which, int signal);
-/* Until the successor is there: *ret_seq is the last entry of the old one, *ret_ns how long the request took. */
-void hand_over(hand_pair *pair, uint64_t *ret_seq, int64_t *ret_ns);
+/* Until the successor is there: *ret_seq is the last entry of the old one, *ret_asked_ns when it
+ * was asked for. */
+void hand_over(hand_pair *pair, uint64_t *ret_seq, int64_t *ret_asked_ns);
 /* After it: the other one follows. */
 void hand_wait_followed(const hand_pair *pair);
 /* The service alone on what a killed one left: until it is ready. */

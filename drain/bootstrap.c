@@ -70,7 +70,7 @@ static int check_authority(const baton_engine *engine, const baton_peer_header *
     baton_digest digest;
     bool needs_start;
     if (engine == NULL &&
-        baton_le32_get(welcome->is_active) != 1) /* else it may have granted, R5 a */
+        baton_le32_get(welcome->is_active) != 1) /* else the caller judges: R5 a, R7 */
         return baton_error_set(error, BATON_E_REFUSED, what, "who answers there is no active",
                                "look which instance is the active");
     if (engine == NULL)

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/breakable.h"
+
 /* The term that it follows has ended with a grant to this very process. */
 bool baton_follower_is_named(const baton_follower *follower)
 {
@@ -81,8 +83,10 @@ static int new_promote(void *context, baton_error *error)
 {
     baton_follower *follower = context;
     const baton_handover_wire *handover = &baton_engine_facts(follower->engine)->handover;
-    const uint64_t granted = baton_le64_get(handover->epoch) + 1;
-    const uint64_t epoch = follower->cutover.epoch != 0 ? follower->cutover.epoch : granted;
+    uint64_t ended = baton_le64_get(handover->epoch);
+    if (BATON_BREAK(ACT_EARLY))
+        ended = follower->cutover.offer.position.epoch;
+    const uint64_t epoch = follower->cutover.epoch != 0 ? follower->cutover.epoch : ended + 1;
     return baton_engine_promote(follower->engine, epoch, error);
 }
 

@@ -52,6 +52,14 @@ static bool may_follow(baton_follower *follower, const baton_peer_header *header
     follower->protocol = baton_fingerprint_protocol(welcome, &own);
     int r = baton_follower_judge(follower->target, follower->engine, &own, header, welcome, &fault,
                                  &error);
+    /* One that has granted, or is undecided, is heard by who may have to act, and by who has just come: its
+     * word is what that one waits for (M11). */
+    if (r == 0 && baton_le32_get(welcome->is_active) != 1 && follower->ever_followed &&
+        !follower->deciding && follower->cutover.state != BATON_NEW_ANSWERED) {
+        fault = BATON_PEER_FAULT_AUTHORITY;
+        r = baton_error_set(&error, BATON_E_REFUSED, "follow the active",
+                            "who answers there is no active", "look which instance is the active");
+    }
     error.status = r;
     if (r < 0)
         turn_down(follower, fault, &error);

@@ -2,6 +2,7 @@
 #include "drain/handover_new.h"
 
 #include "base/assert.h"
+#include "base/breakable.h"
 
 #define TO(state) (1u << BATON_NEW_##state)
 static const uint32_t transitions[BATON_NEW_STATES] = {
@@ -108,6 +109,8 @@ static bool step_ready(baton_new *own)
         follow_on(own);
         return false;
     }
+    if (BATON_BREAK(ANSWERS_UNDURABLE))
+        point.durable = point.position;
     if (point.position.batch < own->offer.position.batch ||
         point.durable.batch < own->offer.position.batch || point.seq < own->offer.seq)
         return false;
@@ -118,7 +121,8 @@ static bool step_ready(baton_new *own)
 
 static bool step_answered(baton_new *own)
 {
-    if (!own->granted || !own->actions->record_here(own->actions->context))
+    if ((!own->granted || !own->actions->record_here(own->actions->context)) &&
+        !BATON_BREAK(ACT_EARLY))
         return false;
     set_state(own, BATON_NEW_TAKING);
     return true;

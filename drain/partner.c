@@ -9,6 +9,7 @@
 
 #include <baton/log.h>
 
+#include "base/breakable.h"
 #include "drain/describe.h"
 #include "drain/other_directory.h"
 #include "drain/peer_socket.h"
@@ -119,7 +120,7 @@ static int decide(baton_engine *engine, const char *directory, const char *partn
         r = baton_highest_name(partner, &other_name);
     if (r < 0)
         return baton_error_set(error, r, what_decide, "the other directory can't be read", partner);
-    if (own_header == 0 || other_header >= own_header)
+    if (own_header == 0 || (other_header >= own_header && !BATON_BREAK(NO_EPOCH_CHECK)))
         return baton_error_setf(error, BATON_E_REFUSED, what_decide,
                                 "start that one, and this one with --standby-of it",
                                 "the authority is %.150s, with epoch %llu", partner,

@@ -162,8 +162,9 @@ static int promoted(void *context, const baton_passed *passed, baton_error *erro
 {
     service_run *run = context;
     run->following = false;
-    run->to_let_follow = true;
     baton_cutover_close(&run->cutover); /* of a start that was undecided */
+    run->undecided = false;
+    run->to_let_follow = true;
     return start_program(run, passed, error);
 }
 
@@ -195,14 +196,15 @@ static int start(service_run *run, baton_error *error)
     const baton_engine_hooks hooks = {.release = on_release, .turn = on_turn, .context = run};
     baton_control_actions actions = baton_run_control_actions;
     actions.context = run;
+
+    if (run->doors->program->give_connections != NULL)
+        baton_connections_make_room();
     int r = baton_hydrating_begin(&run->hydrating, run->options->control_path, &run->instance,
                                   &actions);
     if (r < 0)
         return baton_error_set(error, r, "start", NULL, "raise the limit of open files");
     if (run->options->peer_listen.bytes > 0)
         r = baton_peer_door_open(&run->door, &run->options->peer_listen, error);
-    if (run->doors->program->give_connections != NULL)
-        baton_connections_make_room();
     if (r == 0)
         r = baton_run_open_engine(run, &hooks, error);
     if (r < 0)
@@ -215,14 +217,14 @@ static int start(service_run *run, baton_error *error)
     r = baton_hydrating_serve(&run->hydrating, run->engine, &run->control, error);
     if (r < 0)
         return r;
-    if (!run->following) {
-        r = start_program(run, &(baton_passed){.listeners_count = 0}, error);
-        if (r == 0)
-            let_follow(run);
-        return r;
+    if (run->following) {
+        r = start_following(run, error);
+        return r == 0 && run->undecided ? baton_undecided_start(run, error) : r;
     }
-    r = start_following(run, error);
-    return r == 0 && run->undecided ? baton_undecided_start(run, error) : r;
+    r = start_program(run, &(baton_passed){.listeners_count = 0}, error);
+    if (r == 0)
+        let_follow(run);
+    return r;
 }
 
 /* What comes from the other instance, after a turn. */

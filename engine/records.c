@@ -4,6 +4,7 @@
 
 #include <baton/log.h>
 
+#include "base/breakable.h"
 #include "engine/engine_private.h"
 
 /* Would an entry still be refused? */
@@ -135,6 +136,8 @@ int baton_engine_unseal(baton_engine *engine, baton_error *error)
     if (engine->failed != 0)
         return baton_error_set(error, BATON_E_BROKEN, what, engine->failure.why,
                                engine->failure.todo);
+    if (BATON_BREAK(RESUME_LATE))
+        engine->handover_queued = false;
     if (engine->handover_queued)
         return baton_error_set(error, BATON_E_SEALED, what, "the handover record is on its way",
                                "whoever it grants to goes on");

@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/breakable.h"
+
 /* Effects that were released are not decided again (E3): there is no option that goes on here. */
 static const char *const step_todo =
     "run the build that wrote it, and from there go back by `baton service handover`; if it can't "
@@ -107,6 +109,8 @@ static int take_record(baton_step *step, const baton_entry *record, baton_error 
     }
     case BATON_RECORD_HANDOVER: {
         const baton_handover_wire *wire = record->payload;
+        if (BATON_BREAK(NO_DIGEST_COMPARISON))
+            return 0;
         return compare(step, baton_le64_get(wire->last_seq), baton_le32_get(wire->state_schema),
                        wire->state_digest, wire->effect_digest, error);
     }

@@ -230,6 +230,14 @@ void journal_publish(baton_journal *journal, bool open)
                             .end_offset = journal->durable_offset,
                             .oldest_index = journal->oldest_index,
                             .open = open};
+    if (BATON_BREAK(FEEDS_UNDURABLE) && journal->slots_in_flight > 0) {
+        const journal_slot *slot = &journal->slots[journal->slots_first];
+        baton_recent_put(baton_hint_recent(journal->hint), (const baton_batch_header *)slot->buffer,
+                         slot->segment->index, slot->op.offset);
+        view.durable = slot->position;
+        view.index = slot->segment->index;
+        view.end_offset = slot->end_offset;
+    }
     baton_hint_publish(journal->hint, &view);
 }
 

@@ -24,7 +24,8 @@ def parse(arguments):
     parser.add_argument("--io", choices=["auto", "uring", "threads"], default="auto")
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--work", help=argparse.SUPPRESS)
-    parser.add_argument("--orders", type=int, help=argparse.SUPPRESS)  # the tests are shorter
+    parser.add_argument("--orders", type=int, help=argparse.SUPPRESS)  # the tests have fewer
+    parser.add_argument("--rate", type=int, help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
 

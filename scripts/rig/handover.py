@@ -36,10 +36,11 @@ AGAIN = 0.2  # of the rounds: somebody is killed once more, in his start
 FRESH = 0.15  # of the rounds whose standby is the second directory: it begins anew, with nothing
 
 
-def start_options(chance, rig, checkpoints=(500, 10000)):
+def start_options(run):
+    chance, rig = run.random, run.rig
     return ["--ticks", "client", "--io", chance.choice(rig.backends),
-            "--snapshot-every", chance.choice((0, 3000)), "--checkpoint-every", chance.choice(checkpoints),
-            "--segment-size", chance.choice(("1MiB", "4MiB")), "--snapshot-form", chance.choice(rig.forms),
+            "--snapshot-every", chance.choice((0, 3000)), "--checkpoint-every", chance.choice((500, 10000)),
+            "--segment-size", run.segment_size, "--snapshot-form", chance.choice(rig.forms),
             "--after-handover", chance.choice(("exit", "standby"))]
 
 
@@ -108,6 +109,7 @@ class HandoverRun:
     def __init__(self, rig, seed, rounds, report):
         self.rig, self.seed, self.rounds, self.report = rig, seed, rounds, report
         self.random = random.Random(seed)
+        self.segment_size = self.random.choice(("1MiB", "4MiB"))  # the largest batch depends on it: one for both
         self.name = f"handover-{seed}"
         self.work, self.sockets = rig.work / self.name, rig.sockets / self.name
         self.work.mkdir()
@@ -117,7 +119,7 @@ class HandoverRun:
 
     def instance(self, directory, standby_of):
         return Instance(self.rig.processes, self.rig.bin / self.random.choice((OLD, NEW)), directory, self.sockets,
-                        self.work / f"log-{directory.name}", start_options(self.random, self.rig), standby_of)
+                        self.work / f"log-{directory.name}", start_options(self), standby_of)
 
     def load_options(self):
         options = self.rig.options
@@ -130,7 +132,7 @@ class HandoverRun:
         self.pair = Pair([self.work / "a", self.work / "b"], self.instance)
         first = self.pair.directories[0]
         self.pair.instances[first] = Instance(self.rig.processes, self.rig.bin / OLD, first, self.sockets,
-                                              self.work / "log-a", start_options(self.random, self.rig))
+                                              self.work / "log-a", start_options(self))
         self.pair.settle(self.rig.options.budget)
         self.load = Load(self.rig.processes, self.rig.bin / "exchange-load", self.sockets, self.work, "load",
                          self.load_options())

@@ -270,6 +270,24 @@ class Bounds(ConnectionsCase):
                 slow.receive()
 
 
+    def test_to_a_successor_over_tcp_nothing_is_passed(self):
+        """R12: it may be on another host. Clients see the end, come again where it listens, and resend."""
+        plain = ("--peer-listen", "127.0.0.1:0", "--peer-plaintext")
+        old = self.active(*plain)
+        client = self.connect()
+        client.ack(order(1, 1))
+        self.half(client, 1, 2)
+        address = self.status_of(self.data)["peer_listen"]
+        self.orders = "unix:" + self.socket_path("elsewhere")
+        new = self.engine(self.other, *plain, program=ENGINE_NEW, standby_of=address)
+        self.wait_level(new, self.data)
+        self.passed(self.data, 0, "--wait")
+        self.assertEqual(old.wait(), 0)
+        self.assertRaises(Ended, client.receive)
+        again = self.connect()
+        self.assertEqual([again.ack(order(1, seq)).seq for seq in (1, 2)], [1, 2])
+
+
 class Deaths(ConnectionsCase):
     """Either side ends at a step, by kill -9; half an order is under way."""
 

@@ -6,8 +6,8 @@
 #include "base/assert.h"
 #include "tests/sim/handover/handover_run.h"
 
-#define AT_ONCE  4u
-#define SILENCE  (20 * MS)
+#define AT_ONCE 4u
+#define SILENCE (20 * MS)
 
 static void post(world *w, sim_mail mail)
 {
@@ -31,10 +31,9 @@ static void send_order(world *w, uint32_t client, uint64_t client_seq)
 
 void clients_ack(sim_life *life, uint32_t client, uint64_t client_seq)
 {
-    post(life->w, (sim_mail){.life_id = life->id,
-                             .client = client,
-                             .is_ack = true,
-                             .client_seq = client_seq});
+    post(life->w,
+         (sim_mail){
+             .life_id = life->id, .client = client, .is_ack = true, .client_seq = client_seq});
 }
 
 static void deliver(world *w, const sim_mail *mail)

@@ -123,8 +123,7 @@ ssize_t __wrap_pread(int fd, void *buffer, size_t bytes, off_t offset)
 ssize_t file_write(sim_fd *fd, const void *buffer, size_t bytes)
 {
     baton_io *io = io_of();
-    const int r =
-        io == NULL ? -EIO : baton_io_file_write(io, fd->file, buffer, bytes, fd->offset);
+    const int r = io == NULL ? -EIO : baton_io_file_write(io, fd->file, buffer, bytes, fd->offset);
     if (r < 0)
         return fail(r);
     fd->offset += bytes;

@@ -3,13 +3,15 @@
  * signals replaced where the linker can (-Wl,--wrap), in one thread, from one seed.
  *
  *   fiber.c    every thread of every process is a fiber; who runs next is drawn
- *   system.c   descriptors, poll, the engine's loop, threads, time
+ *   system.c   descriptors, sockets, poll, threads, time
+ *   loop.c     the engine's loop
  *   files.c    what drain/ asks of the file system by itself, on the simulated disk
  *   network.c  stream sockets: delays, cuts that lose what was under way, partitions
  *   process.c  a process: its start, its stop, its death; what stands in for the control socket
  *   service.c  the simulated service and its program: takes orders in, gives acks out
  *   clients.c  clients that send, resend, and remember every ack
  *   world.c    one run from its seed: who is started how, handovers to and fro, accidents, the end
+ *   accidents.c  what goes wrong, and when
  *   judge.c    what is demanded: while it runs, and at rest */
 #pragma once
 
@@ -25,9 +27,9 @@
 
 #define INSTANCES_MAX   3u
 #define CLIENTS         3u
-#define FIBERS_MAX      96u
+#define FIBERS_MAX      40u
 #define LIVES_MAX       4096u
-#define CONNECTIONS_MAX 512u
+#define CONNECTIONS_MAX 48u
 #define INBOX_MAX       256u
 #define MS              UINT64_C(1000000)
 
@@ -71,7 +73,7 @@ void network_reset(void);
 int network_listen(sim_life *life, const char *path); /* its descriptor or -errno */
 /* A living process's are closed; a dead one's peers see it at once. */
 void network_life_ended(sim_life *life, bool died);
-void network_cut(world *w);                 /* one connection, drawn; what was under way is lost */
+void network_cut(world *w); /* one connection, drawn; what was under way is lost */
 void network_hold(uint32_t instance, uint64_t until_ns); /* nothing comes or goes until then */
 void network_heal(void);
 uint64_t network_next_ns(void); /* when something arrives; UINT64_MAX */
@@ -154,7 +156,7 @@ struct sim_life {
 sim_life *life_start(world *w, uint32_t instance, life_role role, uint32_t standby_of);
 bool life_is_dead(const sim_life *life); /* killed: nothing of it leaves it any more */
 bool life_is_stopped(const sim_life *life);
-sim_life *life_current(void); /* NULL: the simulator itself */
+sim_life *life_current(void);   /* NULL: the simulator itself */
 void life_bury(sim_life *life); /* it is dead or has ended: take it down, free it */
 const baton_io_backend *life_backend(void);
 /* Whose calls are answered now; system.c. */
@@ -199,8 +201,8 @@ typedef struct {
 #define MAIL_MAX 4096u
 
 typedef struct {
-    uint64_t sent;  /* orders there are, from 1 */
-    uint64_t acked; /* all up to here */
+    uint64_t sent;    /* orders there are, from 1 */
+    uint64_t acked;   /* all up to here */
     uint64_t life_id; /* whom it is connected to; 0 */
     uint64_t heard_ns;
     uint64_t next_ns;
@@ -225,7 +227,7 @@ typedef struct {
     uint64_t start_at_ns;
     life_role next_role;
     uint32_t next_of;
-    bool retired; /* the run has fewer instances */
+    uint64_t promised; /* durable in it, as an answer (M5) says */
 } sim_instance;
 
 typedef struct {
@@ -255,6 +257,7 @@ struct world {
         uint32_t kind, instance;
     } planned[8]; /* accidents */
     uint64_t nobody_since_ns;
+    bool hurry;   /* who is killed is started again at once */
     bool by_hand; /* nobody serves: all are down, and are started one by one */
     uint32_t by_hand_next;
 
@@ -276,17 +279,27 @@ static inline bool world_one_in(world *w, uint64_t n)
 }
 void world_seed(const run_options *options, run_totals *totals, baton_digest *ret_trace);
 void world_pump(world *w, uint64_t until_ns);
-void world_step_reached(sim_life *life, const char *step);
-const char *instance_path(uint32_t instance); /* "/a" */
-uint32_t instance_of_path(const char *path);  /* INSTANCES_MAX: none */
+void world_kill(world *w, uint32_t instance);      /* when it lives */
+const char *instance_path(uint32_t instance);      /* "/a" */
+uint32_t instance_of_path(const char *path);       /* INSTANCES_MAX: none */
 sim_life *world_life(const world *w, uint64_t id); /* alive; NULL */
 sim_life *world_serving(const world *w);           /* one that takes orders in */
 /* The last of these are printed when the run goes wrong. */
 __attribute__((format(printf, 2, 3))) void world_note(world *w, const char *format, ...);
 __attribute__((format(printf, 2, 3))) noreturn void world_fail(world *w, const char *format, ...);
 
+/* ---- accidents.c ---- */
+
+uint32_t accident_draw(world *w); /* a kind */
+void accident_have(world *w, uint32_t kind, uint32_t instance);
+void accidents_planned(world *w); /* those whose time has come */
+void world_step_reached(sim_life *life, const char *step);
+
 /* ---- judge.c ---- */
 
-void judge_serves(sim_life *life); /* it begins or goes on with a term */
+/* Its engine is open, with what was found on the disk. */
+void judge_found(sim_life *life, const baton_engine *engine);
+void judge_answers(sim_life *life); /* M5 says what is durable here */
+void judge_serves(sim_life *life);  /* it begins or goes on with a term */
 void judge_release(sim_life *life, const baton_effect *effect);
 void judge_at_rest(world *w, sim_life *serving);

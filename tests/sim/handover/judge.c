@@ -18,11 +18,28 @@ static sim_released *released_at(world *w, uint64_t seq)
         const uint64_t room = 2 * seq + 256;
         w->released = realloc(w->released, room * sizeof(*w->released));
         baton_assert(w->released != NULL);
-        memset(w->released + w->released_room, 0,
-               (room - w->released_room) * sizeof(*w->released));
+        memset(w->released + w->released_room, 0, (room - w->released_room) * sizeof(*w->released));
         w->released_room = room;
     }
     return &w->released[seq];
+}
+
+void judge_found(sim_life *life, const baton_engine *engine)
+{
+    world *w = life->w;
+    const uint64_t seq = baton_engine_applied_seq(engine);
+    const uint64_t promised = w->instances[life->instance].promised;
+    if (!life_is_dead(life) && seq < promised)
+        world_fail(w, "%s holds %" PRIu64 " entries, and had said that %" PRIu64 " are durable",
+                   instance_path(life->instance), seq, promised);
+}
+
+void judge_answers(sim_life *life)
+{
+    json_t *status = life->actions->status(life->actions->context);
+    life->w->instances[life->instance].promised =
+        (uint64_t)json_integer_value(json_object_get(status, "seq"));
+    json_decref(status);
 }
 
 void judge_serves(sim_life *life)
@@ -36,6 +53,12 @@ void judge_serves(sim_life *life)
     if (epoch < w->highest_epoch || (epoch == w->highest_epoch && life->id != w->highest_life))
         world_fail(w, "%s serves in term %" PRIu64 ", and term %" PRIu64 " had begun",
                    instance_path(life->instance), epoch, w->highest_epoch);
+    for (uint32_t i = 0; i < w->instances_count && epoch > w->highest_epoch; i++) {
+        const sim_life *other = w->instances[i].life;
+        if (other != NULL && other != life && !life_is_dead(other) && other->intake)
+            world_fail(w, "%s begins term %" PRIu64 ", and %s takes orders in: two serve",
+                       instance_path(life->instance), epoch, instance_path(i));
+    }
     if (epoch > w->highest_epoch)
         world_note(w, "-- %s serves in term %" PRIu64 " after entry %" PRIu64,
                    instance_path(life->instance), epoch, seq);
@@ -61,8 +84,9 @@ void judge_release(sim_life *life, const baton_effect *effect)
                    " had begun: two serve",
                    instance_path(life->instance), effect->seq, epoch, w->highest_epoch);
     if (one->there)
-        world_fail(w, "the effect of entry %" PRIu64 " was released in term %" PRIu64
-                      ", and is again in term %" PRIu64,
+        world_fail(w,
+                   "the effect of entry %" PRIu64 " was released in term %" PRIu64
+                   ", and is again in term %" PRIu64,
                    effect->seq, one->epoch, epoch);
     *one = (sim_released){.there = true, .epoch = epoch, .life_id = life->id};
     memcpy(&one->ack, effect->payload, sizeof(one->ack));

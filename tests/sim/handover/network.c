@@ -22,8 +22,8 @@ struct segment {
 typedef struct {
     segment *first, *last;
     size_t queued;
-    uint64_t last_ns;  /* when the last of it arrives */
-    uint64_t ends_ns;  /* when the reader sees that nothing follows; UINT64_MAX: it does not */
+    uint64_t last_ns; /* when the last of it arrives */
+    uint64_t ends_ns; /* when the reader sees that nothing follows; UINT64_MAX: it does not */
 } way;
 
 typedef struct {
@@ -35,8 +35,8 @@ typedef struct {
 
 struct sim_connection {
     bool used;
-    end ends[2];  /* who connected, who accepted */
-    way to[2];    /* what arrives there */
+    end ends[2]; /* who connected, who accepted */
+    way to[2];   /* what arrives there */
     uint64_t accepted_from_ns;
     void *listener; /* it waits there */
 };
@@ -91,8 +91,8 @@ static int side_of(const end *self)
 
 static bool is_held(const sim_connection *c)
 {
-    const sim_life *life = c->ends[0].open && c->ends[0].life != NULL ? c->ends[0].life
-                                                                       : c->ends[1].life;
+    const sim_life *life =
+        c->ends[0].open && c->ends[0].life != NULL ? c->ends[0].life : c->ends[1].life;
     if (life == NULL)
         return false;
     const world *w = life->w;

@@ -91,8 +91,8 @@ int __wrap_baton_io_open(const baton_io_options *options, baton_io **ret_io, bat
 int baton_hydrating_begin(baton_hydrating *self, const char *control_path,
                           const baton_instance *instance, const baton_control_actions *actions)
 {
-    *self = (baton_hydrating){
-        .control_path = control_path, .instance = instance, .actions = actions};
+    *self =
+        (baton_hydrating){.control_path = control_path, .instance = instance, .actions = actions};
     return 0;
 }
 
@@ -108,12 +108,12 @@ int baton_hydrating_serve(baton_hydrating *self, baton_engine *engine, baton_con
 {
     sim_life *life = life_current();
     baton_control_actions *copy = malloc(sizeof(*copy));
-    (void)engine;
     (void)error;
     baton_assert(copy != NULL);
     *copy = *self->actions;
     life->actions = copy;
     *ret_control = (baton_control *)(void *)life;
+    judge_found(life, engine);
     return 0;
 }
 
@@ -212,7 +212,7 @@ static void *life_main(void *argument)
     argv[argc++] = (char *)(uintptr_t) "--segment-size";
     argv[argc++] = (char *)(uintptr_t) "1MiB";
     argv[argc++] = (char *)(uintptr_t) "--checkpoint-every";
-    argv[argc++] = (char *)(uintptr_t) "40";
+    argv[argc++] = (char *)(uintptr_t) "2000";
     argv[argc++] = (char *)(uintptr_t) "--snapshot-at-drain";
     argv[argc++] = (char *)(uintptr_t) "no";
     if (life->role == ROLE_STANDBY) {

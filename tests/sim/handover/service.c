@@ -33,7 +33,8 @@ static int apply(void *opaque, const baton_entry *entry, baton_effects *effects)
         state->last[client]++;
         state->accepted++;
         state->chain = baton_digest_chain(state->chain, &order, sizeof(order));
-        if (life != NULL && life->diverges && baton_le32_get(order.value) % 8 == 0)
+        if (life != NULL && life->diverges && life->actions != NULL &&
+            baton_le32_get(order.value) % 32 == 0)
             state->chain.bytes[3] ^= 1;
     }
     const sim_ack ack = {

@@ -10,13 +10,11 @@
 #include "journal/format.h"
 #include "tests/sim/handover/handover_run.h"
 
-#define NOTES_MAX    160u
-#define NOTE_BYTES   200u
-#define NOBODY_NS    (900 * MS)
-#define REST_LIMIT   (80000 * MS)
+#define NOTES_MAX         160u
+#define NOTE_BYTES        200u
+#define NOBODY_NS         (900 * MS)
+#define REST_LIMIT        (80000 * MS)
 #define HANDOVERS_AT_REST 3u
-
-enum { KILL, POWER, STOP, CUT, HOLD, CRASH_AT, STUCK, CRASH_POWER, ACCIDENTS };
 
 static char notes[NOTES_MAX][NOTE_BYTES];
 static uint64_t notes_count;
@@ -119,8 +117,7 @@ static bool has_journal(const world *w, uint32_t instance)
 static uint32_t whom_to_follow(world *w, uint32_t instance)
 {
     const sim_life *serving = world_serving(w);
-    if (serving != NULL && serving->instance != instance &&
-        (w->quiet || !world_one_in(w, 10)))
+    if (serving != NULL && serving->instance != instance && (w->quiet || !world_one_in(w, 10)))
         return serving->instance;
     const uint32_t other = (uint32_t)world_draw(w, w->instances_count - 1);
     return other < instance ? other : other + 1;
@@ -131,14 +128,14 @@ static void start_one(world *w, uint32_t instance, life_role role)
     sim_instance *one = &w->instances[instance];
     const uint32_t of = whom_to_follow(w, instance);
     one->life = life_start(w, instance, role, of);
-    one->life->diverges = role == ROLE_STANDBY && w->may_diverge && !w->quiet && world_one_in(w, 3);
+    one->life->diverges = role == ROLE_STANDBY && w->may_diverge && !w->quiet && world_one_in(w, 2);
     world_note(w, "-- %s starts%s%s%s", instance_path(instance),
                role == ROLE_STANDBY ? " as the standby of " : "",
                role == ROLE_STANDBY ? instance_path(of) : "",
                one->life->diverges ? ", a build that applies otherwise" : "");
 }
 
-static void kill_one(world *w, uint32_t instance)
+void world_kill(world *w, uint32_t instance)
 {
     sim_life *life = w->instances[instance].life;
     if (life == NULL || life_is_dead(life))
@@ -162,16 +159,20 @@ static void note_end(world *w, uint32_t instance)
     if (!died && status < 0)
         w->totals->refused++;
     if (!died)
-        one->next_role = life->role == ROLE_ACTIVE || !world_one_in(w, 4) ? ROLE_STANDBY
-                                                                            : ROLE_ACTIVE;
+        one->next_role =
+            life->role == ROLE_ACTIVE || !world_one_in(w, 4) ? ROLE_STANDBY : ROLE_ACTIVE;
     else if (world_one_in(w, 4))
         one->next_role = life->role == ROLE_ACTIVE ? ROLE_STANDBY : ROLE_ACTIVE;
     if (life->engine != NULL || strcmp(life->step, "serving") == 0)
         one->next_role = died && !world_one_in(w, 4) ? ROLE_ACTIVE : ROLE_STANDBY;
     life_bury(life);
     one->life = NULL;
-    one->start_at_ns = world_now(w) + world_draw(w, world_one_in(w, 3) ? 300 * MS : 5 * MS);
-    (void)baton_sim_counts_of(w->sim);
+    one->start_at_ns = world_now(w) + world_draw(w, w->hurry             ? 500000
+                                                    : world_one_in(w, 3) ? 300 * MS
+                                                                         : 5 * MS);
+    if (w->hurry && died)
+        one->next_role = ROLE_ACTIVE;
+    w->hurry = false;
     baton_sim_crash_at(w->sim, 0, BATON_SIM_KILL);
 }
 
@@ -189,7 +190,7 @@ static void by_hand(world *w)
     bool any = false;
     for (uint32_t i = 0; i < w->instances_count; i++) {
         if (!w->by_hand)
-            kill_one(w, i);
+            world_kill(w, i);
         any = any || w->instances[i].life != NULL;
     }
     w->by_hand = true;
@@ -216,105 +217,11 @@ static void operate(world *w)
             continue;
         const bool first = w->highest_epoch == 0 && i == 0;
         start_one(w, i,
-                  first                  ? ROLE_ACTIVE
+                  first                   ? ROLE_ACTIVE
                   : w->highest_epoch == 0 ? ROLE_STANDBY
-                  : has_journal(w, i)    ? one->next_role
-                                         : ROLE_STANDBY);
+                  : has_journal(w, i)     ? one->next_role
+                                          : ROLE_STANDBY);
     }
-}
-
-/* ---- accidents ---- */
-
-static void have_accident(world *w, uint32_t kind, uint32_t instance)
-{
-    sim_life *life = w->instances[instance].life;
-    const uint64_t now = world_now(w);
-    const uint64_t operations = baton_sim_counts_of(w->sim)->operations;
-    const uint64_t a_while = world_draw(w, world_one_in(w, 3) ? 400 * MS : 60 * MS);
-    switch (kind) {
-    case KILL:
-        kill_one(w, instance);
-        break;
-    case POWER:
-        world_note(w, "-- power cut");
-        baton_sim_power_cut(w->sim);
-        break;
-    case STOP:
-        if (life == NULL || life_is_dead(life))
-            break;
-        world_note(w, "-- %s is stopped for %.1f ms", instance_path(instance),
-                   (double)a_while / 1e6);
-        life->stopped_until_ns = now + a_while;
-        w->totals->stops++;
-        break;
-    case CUT:
-        network_cut(w);
-        break;
-    case HOLD:
-        world_note(w, "-- nothing comes to %s for %.1f ms", instance_path(instance),
-                   (double)a_while / 1e6);
-        w->held_until_ns[instance] = now + a_while;
-        break;
-    case CRASH_AT:
-    case CRASH_POWER:
-        baton_sim_crash_at(w->sim, operations + 1 + world_draw(w, 12),
-                           kind == CRASH_AT ? BATON_SIM_KILL : BATON_SIM_POWER_CUT);
-        break;
-    case STUCK:
-        if (life == NULL)
-            break;
-        world_note(w, "-- the disk of %s hangs for %.1f ms", instance_path(instance),
-                   (double)a_while / 1e6);
-        life->stuck_until_ns = now + a_while;
-        break;
-    default:
-        break;
-    }
-}
-
-static void plan(world *w, uint64_t within_ns, uint32_t kind, uint32_t instance)
-{
-    for (uint32_t i = 0; i < 8; i++)
-        if (w->planned[i].at_ns == 0) {
-            w->planned[i].at_ns = world_now(w) + 1 + (within_ns > 0 ? world_draw(w, within_ns) : 0);
-            w->planned[i].kind = kind;
-            w->planned[i].instance = instance;
-            return;
-        }
-}
-
-static uint32_t draw_kind(world *w)
-{
-    static const uint32_t kinds[] = {KILL, KILL, KILL, POWER,    POWER, STOP,  STOP,       CUT,
-                                     CUT,  HOLD, HOLD, CRASH_AT, CRASH_AT, STUCK, CRASH_POWER};
-    return kinds[world_draw(w, sizeof(kinds) / sizeof(kinds[0]))];
-}
-
-static void have_planned(world *w)
-{
-    for (uint32_t i = 0; i < 8; i++) {
-        if (w->planned[i].at_ns == 0 || w->planned[i].at_ns > world_now(w))
-            continue;
-        w->planned[i].at_ns = 0;
-        have_accident(w, w->planned[i].kind, w->planned[i].instance);
-        if (world_one_in(w, 3))
-            plan(w, world_one_in(w, 2) ? 60 * MS : 2 * MS, draw_kind(w),
-                 (uint32_t)world_draw(w, w->instances_count));
-    }
-}
-
-void world_step_reached(sim_life *life, const char *step)
-{
-    world *w = life->w;
-    world_note(w, "   %s: %s", instance_path(life->instance), step);
-    if (strcmp(step, "fenced") == 0)
-        w->totals->handed_over++;
-    if (w->quiet || !world_one_in(w, 5))
-        return;
-    const uint32_t instance = world_one_in(w, 3) ? (uint32_t)world_draw(w, w->instances_count)
-                                                 : life->instance;
-    static const uint64_t within[] = {0, 100000, MS, 5 * MS};
-    plan(w, within[world_draw(w, 4)], draw_kind(w), instance);
 }
 
 /* ---- time ---- */
@@ -333,7 +240,9 @@ static uint64_t next_event(const world *w, uint64_t limit)
     for (uint32_t i = 0; i < FIBERS_MAX; i++)
         if (fiber_at(i) != NULL && !fiber_at(i)->finished) {
             const uint64_t woken = fiber_at(i)->life->stopped_until_ns;
-            EARLIER(fiber_at(i)->until_ns > woken ? fiber_at(i)->until_ns : woken > world_now(w) ? woken : fiber_at(i)->until_ns);
+            EARLIER(fiber_at(i)->until_ns > woken ? fiber_at(i)->until_ns
+                    : woken > world_now(w)        ? woken
+                                                  : fiber_at(i)->until_ns);
         }
     for (uint32_t i = 0; i < w->instances_count; i++) {
         const sim_instance *one = &w->instances[i];
@@ -367,7 +276,7 @@ static void unstick(world *w)
 void world_pump(world *w, uint64_t until_ns)
 {
     while (world_now(w) < until_ns) {
-        have_planned(w);
+        accidents_planned(w);
         operate(w);
         unstick(w);
         clients_turn(w);
@@ -391,7 +300,7 @@ void world_pump(world *w, uint64_t until_ns)
 
 static void ask(world *w)
 {
-    static const uint64_t gaps[] = {250, 250, 100, 30};
+    static const uint64_t gaps[] = {250, 100, 100, 30};
     sim_life *serving = world_serving(w);
     if (serving == NULL || serving->actions == NULL)
         return;
@@ -407,7 +316,7 @@ static void step(world *w)
     if (world_one_in(w, 3))
         ask(w);
     if (world_one_in(w, 12))
-        have_accident(w, draw_kind(w), (uint32_t)world_draw(w, w->instances_count));
+        accident_have(w, accident_draw(w), (uint32_t)world_draw(w, w->instances_count));
     sim_life *serving = world_serving(w);
     if (serving != NULL && serving->actions != NULL && world_one_in(w, 120)) {
         world_note(w, "-- %s is asked to drain", instance_path(serving->instance));
@@ -453,7 +362,7 @@ static void correct(world *w)
         const sim_life *life = w->instances[i].life;
         if (serving != NULL && life != NULL && life != serving &&
             life->standby_of != serving->instance)
-            kill_one(w, i);
+            world_kill(w, i);
     }
 }
 
@@ -488,7 +397,7 @@ static void calm(world *w)
         if (life->stuck_until_ns > 0)
             life->stuck_until_ns = 1;
         if (life->diverges)
-            kill_one(w, i);
+            world_kill(w, i);
     }
     world_note(w, "-- nothing goes wrong any more");
 }
@@ -532,7 +441,7 @@ static void set_up(world *w)
     fd_reset();
     sim_listen(&w->options, w->sim);
     w->instances_count = world_one_in(w, 4) ? 3 : 2;
-    w->may_diverge = world_one_in(w, 4);
+    w->may_diverge = world_one_in(w, 3);
     const bool errors = world_one_in(w, 6);
     *baton_sim_faults_of(w->sim) = (baton_sim_faults){
         .write_error = errors ? 300 : 0,
