@@ -19,22 +19,27 @@
 
 static const char *const what_fetch = "fetch the active's snapshot";
 
+int baton_follower_address(const char *of, baton_peer_address *ret_address, baton_error *error)
+{
+    struct stat there;
+    char text[sizeof(ret_address->text) + sizeof(BATON_HANDOVER_SOCKET)];
+    const bool is_directory = stat(of, &there) == 0 && S_ISDIR(there.st_mode);
+    const int n =
+        snprintf(text, sizeof(text), "%s%s", of, is_directory ? "/" BATON_HANDOVER_SOCKET : "");
+    return n < 0 || (size_t)n >= sizeof(text)
+               ? baton_error_set(error, -ENAMETOOLONG, "whom to follow", NULL,
+                                 "give a shorter path")
+               : baton_peer_address_parse(ret_address, text, error);
+}
+
 int baton_follower_target_init(baton_follower_target *target, const char *standby_of,
                                baton_place *place, const baton_service *service,
                                const char *nonce_text, const baton_peer_security *security,
                                baton_error *error)
 {
-    struct stat there;
-    char text[sizeof(target->active.text) + sizeof(BATON_HANDOVER_SOCKET)];
     baton_digest nonce = {{0}};
     *target = (baton_follower_target){.service = service, .security = security, .place = place};
-    const bool is_directory = stat(standby_of, &there) == 0 && S_ISDIR(there.st_mode);
-    const int n = snprintf(text, sizeof(text), "%s%s", standby_of,
-                           is_directory ? "/" BATON_HANDOVER_SOCKET : "");
-    int r = n < 0 || (size_t)n >= sizeof(text)
-                ? baton_error_set(error, -ENAMETOOLONG, "option --standby-of", NULL,
-                                  "give a shorter path")
-                : baton_peer_address_parse(&target->active, text, error);
+    int r = baton_follower_address(standby_of, &target->active, error);
     if (r < 0)
         return r;
     if (baton_digest_parse(nonce_text, &nonce) < 0)
@@ -120,6 +125,9 @@ typedef struct {
     baton_peer_channel channel;
     baton_peer_inbox inbox;
     uint8_t active[BATON_PEER_NONCE_BYTES];
+    baton_peer_fetch wanted;
+    void (*pulse)(void *context); /* may be NULL */
+    void *context;
     uint32_t protocol;
     baton_error *error;
 } fetching;
@@ -246,6 +254,8 @@ static int receive_file(fetching *self, int fd, bool manifest, uint64_t bytes)
             return baton_error_set(self->error, r, what_fetch, NULL, "free disk space");
         have += count;
         baton_peer_took(&self->inbox);
+        if (self->pulse != NULL)
+            self->pulse(self->context);
     }
     if (fsync(fd) < 0)
         return baton_error_set(self->error, -errno, what_fetch, NULL, NULL);
@@ -314,7 +324,7 @@ static int fetch(fetching *self, const char *directory, baton_digest *ret_root)
     const void *body;
     int r = greet(self);
     if (r == 0)
-        r = say(self, BATON_PEER_FETCH, NULL, 0);
+        r = say(self, BATON_PEER_FETCH, &self->wanted, sizeof(self->wanted));
     if (r == 0)
         r = hear(self, BATON_PEER_SNAPSHOT, &header, &body);
     if (r < 0)
@@ -346,9 +356,26 @@ static int fetch(fetching *self, const char *directory, baton_digest *ret_root)
     return r < 0 ? r : 0;
 }
 
-int baton_bootstrap(const baton_follower_target *target, baton_digest *ret_root, baton_error *error)
+static int converse(fetching *self, baton_digest *ret_root)
 {
     char directory[4200];
+    snprintf(directory, sizeof(directory), "%s/snapshots", self->target->place->directory);
+    int r =
+        baton_peer_channel_connect(&self->channel, &self->target->active, self->target->security);
+    if (r < 0)
+        *self->error = self->channel.error;
+    if (r == 0 &&
+        baton_peer_inbox_init(&self->inbox, sizeof(baton_peer_piece) + BATON_PEER_PIECE_BYTES) < 0)
+        r = baton_error_set(self->error, -ENOMEM, what_fetch, NULL, NULL);
+    if (r == 0)
+        r = fetch(self, directory, ret_root);
+    baton_peer_inbox_fini(&self->inbox);
+    baton_peer_channel_close(&self->channel);
+    return r;
+}
+
+int baton_bootstrap(const baton_follower_target *target, baton_digest *ret_root, baton_error *error)
+{
     uint64_t highest = 0;
     fetching self = {.target = target, .channel = BATON_PEER_CHANNEL_NONE, .error = error};
     *ret_root = (baton_digest){{0}};
@@ -357,16 +384,69 @@ int baton_bootstrap(const baton_follower_target *target, baton_digest *ret_root,
         return baton_error_set(error, r, target->place->directory, NULL, NULL);
     if (highest != 0)
         return 0;
-    snprintf(directory, sizeof(directory), "%s/snapshots", target->place->directory);
-    r = baton_peer_channel_connect(&self.channel, &target->active, target->security);
-    if (r < 0)
-        *error = self.channel.error;
-    if (r == 0 &&
-        baton_peer_inbox_init(&self.inbox, sizeof(baton_peer_piece) + BATON_PEER_PIECE_BYTES) < 0)
-        r = baton_error_set(error, -ENOMEM, what_fetch, NULL, NULL);
+    return converse(&self, ret_root);
+}
+
+/* ---- one that the active told of ---- */
+
+/* Its files are durable, and never written again: a name of our own is all that there is to make. */
+static int link_file(const char *from, const char *to, uint64_t seq, uint64_t epoch,
+                     baton_snapshot_name kind)
+{
+    char source[BATON_SNAPSHOT_PATH_BYTES], path[BATON_SNAPSHOT_PATH_BYTES];
+    int r = baton_snapshot_path(source, from, seq, epoch, kind);
     if (r == 0)
-        r = fetch(&self, directory, ret_root);
-    baton_peer_inbox_fini(&self.inbox);
-    baton_peer_channel_close(&self.channel);
+        r = baton_snapshot_path(path, to, seq, epoch, kind);
+    if (r == 0 && link(source, path) < 0 && errno != EEXIST)
+        r = -errno;
+    return r < 0 ? r : flush_directory(to);
+}
+
+static int link_both(const char *from, const char *to, const baton_peer_snapshot *said)
+{
+    const uint64_t seq = baton_le64_get(said->seq), epoch = baton_le64_get(said->epoch);
+    int r = mkdir(to, 0777) < 0 && errno != EEXIST ? -errno : 0;
+    if (r == 0)
+        r = link_file(from, to, seq, epoch, BATON_NAME_CHUNKS);
+    return r < 0 ? r : link_file(from, to, seq, epoch, BATON_NAME_MANIFEST);
+}
+
+/* The chunks are checked when they are loaded. */
+static bool is_listed(const char *directory, baton_digest root)
+{
+    baton_snapshot_listed *list = NULL;
+    uint32_t count = 0;
+    bool found = false;
+    if (baton_snapshot_list(directory, &list, &count, NULL) < 0)
+        return false;
+    for (uint32_t i = 0; i < count; i++)
+        found = found || (list[i].status == 0 && baton_digest_equal(list[i].info.root, root));
+    free(list);
+    return found;
+}
+
+int baton_bootstrap_fetch(const baton_follower_target *target, const char *active_directory,
+                          const baton_peer_snapshot *said, void (*pulse)(void *context),
+                          void *context, baton_error *error)
+{
+    char from[4200], to[4200];
+    baton_digest root, got;
+    fetching self = {.target = target,
+                     .channel = BATON_PEER_CHANNEL_NONE,
+                     .pulse = pulse,
+                     .context = context,
+                     .error = error};
+    memcpy(root.bytes, said->root, sizeof(root.bytes));
+    memcpy(self.wanted.root, said->root, sizeof(self.wanted.root));
+    snprintf(from, sizeof(from), "%s/snapshots", active_directory);
+    snprintf(to, sizeof(to), "%s/snapshots", target->place->directory);
+    if (is_listed(to, root))
+        return 0;
+    if (target->active.tcp.bytes == 0 && link_both(from, to, said) == 0 && is_listed(to, root))
+        return 0;
+    int r = converse(&self, &got);
+    if (r == 0 && !baton_digest_equal(got, root))
+        r = baton_error_set(error, BATON_E_NOT_FOUND, what_fetch, "the active has it no more",
+                            "begin again");
     return r;
 }

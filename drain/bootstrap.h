@@ -7,6 +7,7 @@
 #include "drain/peer_faults.h"
 #include "drain/peer_socket.h"
 #include "drain/place.h"
+#include "drain/program.h"
 
 typedef struct {
     baton_peer_address active;
@@ -14,6 +15,7 @@ typedef struct {
     baton_place *place; /* the standby's own; lives as long as this */
     uint8_t nonce[BATON_PEER_NONCE_BYTES];
     const baton_service *service;
+    baton_if_diverged if_diverged;
     const baton_compatible *compatible;
     baton_peer_faults *faults;
 } baton_follower_target;
@@ -25,6 +27,9 @@ BATON_MUST_USE int baton_follower_target_init(baton_follower_target *target, con
                                               const char *nonce_text,
                                               const baton_peer_security *security,
                                               baton_error *error);
+/* A directory, whose handover socket it is, that socket, or HOST:PORT. */
+BATON_MUST_USE int baton_follower_address(const char *of, baton_peer_address *ret_address,
+                                          baton_error *error);
 /* What the standby says of itself; engine NULL: there is none yet. */
 void baton_follower_hello(const baton_follower_target *target, const baton_engine *engine,
                           baton_peer_hello *ret_hello);
@@ -40,3 +45,10 @@ BATON_MUST_USE int baton_follower_judge(const baton_follower_target *target,
  * fetched again. */
 BATON_MUST_USE int baton_bootstrap(const baton_follower_target *target, baton_digest *ret_root,
                                    baton_error *error);
+/* The snapshot that the active has just told of (R13), into the standby's snapshots/, durable: linked
+ * from its directory where that can be, else sent. pulse, between two pieces, may be NULL. */
+BATON_MUST_USE int baton_bootstrap_fetch(const baton_follower_target *target,
+                                         const char *active_directory,
+                                         const baton_peer_snapshot *said,
+                                         void (*pulse)(void *context), void *context,
+                                         baton_error *error);

@@ -45,6 +45,13 @@ static int compare(baton_version_number a, baton_version_number b)
     return a.patch == b.patch ? 0 : a.patch < b.patch ? -1 : 1;
 }
 
+bool baton_version_is_older(const char *version, const char *than)
+{
+    baton_version_number number, other;
+    return baton_version_parse(version, &number) && baton_version_parse(than, &other) &&
+           compare(number, other) < 0;
+}
+
 static bool read_end(const char *given, baton_version_number otherwise,
                      baton_version_number *ret_number, char text[64])
 {

@@ -13,6 +13,8 @@ typedef struct {
 
 /* MAJOR.MINOR.PATCH, then nothing, or "-..." or "+...", which are not looked at. */
 bool baton_version_parse(const char *text, baton_version_number *ret_number);
+/* False also when one of them is no version: then nobody knows. */
+bool baton_version_is_older(const char *version, const char *than);
 
 /* From min on, up to every patch level of max. */
 typedef struct {

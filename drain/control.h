@@ -9,6 +9,7 @@
 #pragma once
 
 #include "drain/describe.h"
+#include "drain/handover_request.h"
 #include "engine/loop.h"
 
 #define BATON_CONTROL_PROTOCOL    1
@@ -24,13 +25,13 @@ typedef struct {
     bool (*draining)(void *context);
     /* Begin one; to: a nonce, or NULL. Then: 1 and a report when it is done, 0 while it is under way,
      * or why this instance serves on. */
-    /* run_epoch: of the orchestrator's run (O1); 0: a person's. */
-    int (*handover)(void *context, const char *to, uint64_t max_gap_ns, uint64_t run_epoch,
-                    baton_error *error);
+    int (*handover)(void *context, const baton_handover_request *request, baton_error *error);
     int (*handover_state)(void *context, json_t **ret_report, baton_error *error);
     /* The same of a promotion by force. */
     int (*promote)(void *context, baton_error *error);
     int (*promote_state)(void *context, json_t **ret_report, baton_error *error);
+    /* A standby, from here on of that one: a directory or a socket. */
+    int (*follow)(void *context, const char *of, baton_error *error);
     void *context;
 } baton_control_actions;
 

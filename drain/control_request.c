@@ -6,9 +6,10 @@
  *   {"baton":1,"do":"await_drain"}    that report line alone, whoever begins the drain
  *   {"baton":1,"do":"snapshot"}  when it is published
  *   {"baton":1,"do":"finalize"}  the schema that is written from here on
- *   {"baton":1,"do":"handover","to":"...","max_gap_ms":250,"run_epoch":7}   when the successor serves, or this
- *                                                                           one again
+ *   {"baton":1,"do":"handover","to":"...","max_gap_ms":250,"path":"auto","snapshot_gap_ms":10000,
+ *    "run_epoch":7}              when the successor serves, or this one again
  *   {"baton":1,"do":"promote","force":true}   when this standby, or undecided one, serves
+ *   {"baton":1,"do":"follow","of":"..."}   a standby: whom, from here on
  *
  * With "nonce":"...", a request is refused unless it names this very instance. Unknown words and
  * fields are refused, never skipped (E7). */
@@ -17,8 +18,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_GAP_MS 250
-#define GAP_MS_MAX 60000
+#define MAX_GAP_MS          250
+#define GAP_MS_MAX          60000
+#define SNAPSHOT_GAP_MS     10000
+#define SNAPSHOT_GAP_MS_MAX 600000
 
 static const char *const words[] = {"status",   "drain",   "snapshot",    "finalize", "follow",
                                     "handover", "metrics", "await_drain", "promote",  NULL};
@@ -123,6 +126,26 @@ static bool finalize_step(baton_control_client *client)
     return true;
 }
 
+static bool is_one_of(const char *key, const char *const *keys)
+{
+    while (*keys != NULL && strcmp(key, *keys) != 0)
+        keys++;
+    return *keys != NULL;
+}
+
+static bool knows_field(const char *word, const char *key)
+{
+    static const char *const all[] = {"baton", "do", "nonce", NULL};
+    static const char *const of_handover[] = {"to",        "max_gap_ms", "path", "snapshot_gap_ms",
+                                              "run_epoch", NULL};
+    static const char *const of_promote[] = {"force", NULL};
+    static const char *const of_follow[] = {"of", NULL};
+    return is_one_of(key, all) ||
+           (strcmp(word, words[WORD_HANDOVER]) == 0 && is_one_of(key, of_handover)) ||
+           (strcmp(word, words[WORD_PROMOTE]) == 0 && is_one_of(key, of_promote)) ||
+           (strcmp(word, words[WORD_FOLLOW]) == 0 && is_one_of(key, of_follow));
+}
+
 /* The request's own checks; -1 when it was answered with a refusal. */
 static int check(baton_control_client *client, json_t *request)
 {
@@ -144,12 +167,7 @@ static int check(baton_control_client *client, json_t *request)
     }
     json_object_foreach(request, key, value)
     {
-        const bool of_handover = strcmp(word, words[WORD_HANDOVER]) == 0 &&
-                                 (strcmp(key, "to") == 0 || strcmp(key, "max_gap_ms") == 0 ||
-                                  strcmp(key, "run_epoch") == 0);
-        const bool of_promote = strcmp(word, words[WORD_PROMOTE]) == 0 && strcmp(key, "force") == 0;
-        if (strcmp(key, "baton") != 0 && strcmp(key, "do") != 0 && strcmp(key, "nonce") != 0 &&
-            !of_handover && !of_promote) {
+        if (!knows_field(word, key)) {
             refuse(client, NULL, BATON_E_UNKNOWN_TYPE,
                    "it has a field that this service does not know",
                    "use the baton command of its version");
@@ -167,23 +185,49 @@ static int check(baton_control_client *client, json_t *request)
             return i;
     refuse(client, NULL, BATON_E_UNKNOWN_TYPE,
            "it asks for something that this service does not know",
-           "ask for status, drain, snapshot, finalize, handover or promote");
+           "ask for status, drain, snapshot, finalize, follow, handover or promote");
     return -1;
+}
+
+/* A number of milliseconds, or not said. */
+static bool read_ms(const json_t *request, const char *key, json_int_t otherwise, json_int_t max,
+                    uint64_t *ret_ns)
+{
+    const json_t *value = json_object_get(request, key);
+    const json_int_t ms = value == NULL ? otherwise : json_integer_value(value);
+    *ret_ns = (uint64_t)ms * 1000000;
+    return (value == NULL || json_is_integer(value)) && ms >= 1 && ms <= max;
+}
+
+static bool read_handover(const json_t *request, baton_handover_request *ret_asked)
+{
+    static const char *const paths[] = {"auto", "cutover", "snapshot"};
+    const json_t *to = json_object_get(request, "to");
+    const json_t *path = json_object_get(request, "path");
+    const json_t *run = json_object_get(request, "run_epoch");
+    int chosen = path == NULL ? BATON_PATH_AUTO : -1;
+    for (int i = BATON_PATH_AUTO; json_is_string(path) && i <= BATON_PATH_SNAPSHOT; i++)
+        if (strcmp(json_string_value(path), paths[i]) == 0)
+            chosen = i;
+    *ret_asked = (baton_handover_request){.to = json_string_value(to),
+                                          .path = (baton_handover_path)chosen,
+                                          .run_epoch = (uint64_t)json_integer_value(run)};
+    return chosen >= 0 && (to == NULL || json_is_string(to)) &&
+           (run == NULL || (json_is_integer(run) && json_integer_value(run) >= 1)) &&
+           read_ms(request, "max_gap_ms", MAX_GAP_MS, GAP_MS_MAX, &ret_asked->max_gap_ns) &&
+           read_ms(request, "snapshot_gap_ms", SNAPSHOT_GAP_MS, SNAPSHOT_GAP_MS_MAX,
+                   &ret_asked->snapshot_gap_ns);
 }
 
 static void begin_handover(baton_control_client *client, const json_t *request)
 {
     const baton_control *control = client->control;
-    const json_t *to = json_object_get(request, "to");
-    const json_t *gap = json_object_get(request, "max_gap_ms");
-    const json_int_t gap_ms = gap == NULL ? MAX_GAP_MS : json_integer_value(gap);
-    const json_t *run = json_object_get(request, "run_epoch");
+    baton_handover_request asked;
     baton_error error = {0};
-    if ((to != NULL && !json_is_string(to)) || (gap != NULL && !json_is_integer(gap)) ||
-        gap_ms < 1 || gap_ms > GAP_MS_MAX ||
-        (run != NULL && (!json_is_integer(run) || json_integer_value(run) < 1))) {
+    if (!read_handover(request, &asked)) {
         refuse(client, words[WORD_HANDOVER], BATON_E_INVALID,
-               "to is a nonce, max_gap_ms 1 to 60000, run_epoch 1 or more",
+               "to is a nonce, max_gap_ms 1 to 60000, snapshot_gap_ms 1 to 600000, path auto, "
+               "cutover or snapshot, run_epoch 1 or more",
                "take the nonce from the standby's status");
         return;
     }
@@ -192,9 +236,7 @@ static void begin_handover(baton_control_client *client, const json_t *request)
                "ask its successor");
         return;
     }
-    int r = control->actions.handover(control->actions.context, json_string_value(to),
-                                      (uint64_t)gap_ms * 1000000,
-                                      run != NULL ? (uint64_t)json_integer_value(run) : 0, &error);
+    int r = control->actions.handover(control->actions.context, &asked, &error);
     if (r < 0)
         baton_control_answer(client, baton_control_refusal(control, words[WORD_HANDOVER], &error));
     else
@@ -235,6 +277,21 @@ static bool promote_step(baton_control_client *client)
     return true;
 }
 
+static void follow(baton_control_client *client, const json_t *request)
+{
+    const baton_control *control = client->control;
+    const char *of = json_string_value(json_object_get(request, "of"));
+    baton_error error = {0};
+    if (of == NULL || of[0] == '\0') {
+        refuse(client, words[WORD_FOLLOW], BATON_E_INVALID, "of is missing: whom to follow",
+               "name the active's directory, or its handover socket");
+        return;
+    }
+    int r = control->actions.follow(control->actions.context, of, &error);
+    baton_control_answer(client, r < 0 ? baton_control_refusal(control, words[WORD_FOLLOW], &error)
+                                       : envelope(control, words[WORD_FOLLOW], true));
+}
+
 static bool handover_step(baton_control_client *client)
 {
     const baton_control *control = client->control;
@@ -267,6 +324,8 @@ void baton_control_request(baton_control_client *client, const char *line, size_
         begin_handover(client, request);
     if (word == WORD_PROMOTE && control->engine != NULL)
         begin_promotion(client, request);
+    if (word == WORD_FOLLOW && control->engine != NULL)
+        follow(client, request);
     json_decref(request);
     if (word > WORD_STATUS && control->engine == NULL) {
         refuse(client, words[word], BATON_E_AGAIN, "the service hydrates",
@@ -298,10 +357,6 @@ void baton_control_request(baton_control_client *client, const char *line, size_
             refuse(client, words[word], BATON_E_SEALED, "the service drains", "ask its successor");
         else
             client->waits = BATON_CONTROL_WAITS_FINALIZE;
-        break;
-    case WORD_FOLLOW:
-        refuse(client, words[word], BATON_E_REFUSED, "a running instance can't be made a standby",
-               "start the standby with `run --standby-of DIR`");
         break;
     default:
         break; /* answered by check, or begun */

@@ -11,7 +11,6 @@
 
 #include "drain/other_directory.h"
 
-#define PREPARE_NS        UINT64_C(5000000000)
 #define LOOK_NS           UINT64_C(20000000)
 #define LAG_SHARE         16u /* of the gap, that the standby may be behind when it begins */
 #define MESSAGES_PER_TURN 16u
@@ -47,6 +46,7 @@ static bool old_prepare(void *context)
         return false;
     }
     body.schema = baton_le32_put(status.schema);
+    body.by_snapshot = baton_le32_put(cutover->way.by_snapshot ? 1 : 0);
     const uint32_t count = program->give_fds != NULL && !cutover->peer.far
                                ? program->give_fds(cutover->doors->context, passed)
                                : 0;
@@ -94,16 +94,22 @@ static void old_stop_intake(void *context)
     baton_engine_seal(cutover->engine);
 }
 
+static bool all_sent(const baton_cutover *cutover)
+{
+    const baton_program *program = cutover->doors->program;
+    const uint64_t gap_ns = cutover->way.by_snapshot ? BATON_MAX_GAP_NS : cutover->old.max_gap_ns;
+    return program->all_sent == NULL || program->all_sent(cutover->doors->context) ||
+           now_ns(NULL) - cutover->old.stopped_ns > gap_ns / SENT_SHARE;
+}
+
 static bool old_all_released(void *context)
 {
-    const baton_cutover *cutover = context;
-    const baton_program *program = cutover->doors->program;
+    baton_cutover *cutover = context;
     if (!baton_engine_all_released(cutover->engine))
         return false;
-    if (baton_cutover_passes_connections(cutover))
-        return true; /* what is not sent goes along */
-    return program->all_sent == NULL || program->all_sent(cutover->doors->context) ||
-           now_ns(NULL) - cutover->old.stopped_ns > cutover->old.max_gap_ns / SENT_SHARE;
+    if (!baton_cutover_passes_connections(cutover) && !all_sent(cutover))
+        return false; /* else what is not sent goes along */
+    return baton_way_back_is_ready(cutover);
 }
 
 static int old_point(void *context, baton_engine_point *ret_point, baton_error *error)
@@ -117,6 +123,7 @@ static void old_offer(void *context, const baton_engine_point *point)
     baton_cutover *cutover = context;
     const baton_peer_point body = baton_peer_point_put(point);
     baton_cutover_give_connections(cutover);
+    baton_way_back_tell(cutover);
     (void)send_to(cutover, BATON_PEER_FINAL, &body, sizeof(body));
 }
 
@@ -151,6 +158,7 @@ static void old_resume(void *context, baton_old_state from, const baton_error *w
         baton_feeder_drop(cutover->feeder, cutover->peer_id, "it takes nothing");
     baton_log(WARN, "handover.resumed", BATON_LOG_TEXT("from", baton_old_state_name(from)),
               BATON_LOG_TEXT("why", why->why), BATON_LOG_TEXT("todo", why->todo));
+    baton_way_back_resumed(cutover, why);
     if (from == BATON_OLD_PREPARING)
         return;
     /* Nothing but the record could hinder it, and that was not queued; a broken journal ends the loop. */
@@ -170,6 +178,11 @@ static void old_reached(void *context, baton_old_state state, uint64_t since_beg
               BATON_LOG_NUMBER("after_us", since_begin_ns / 1000));
     if (state == BATON_OLD_FENCED && cutover->old.stopped_ns != 0)
         cutover->gap_ns = now_ns(NULL) - cutover->old.stopped_ns;
+    if (state == BATON_OLD_FENCED && cutover->gap_ns != 0 && cutover->higher_epoch == 0)
+        baton_log(INFO, "handover.done",
+                  BATON_LOG_TEXT("path", cutover->way.by_snapshot ? "snapshot" : "cutover"),
+                  BATON_LOG_TEXT("path_why", cutover->way.why),
+                  BATON_LOG_NUMBER("gap_us", cutover->gap_ns / 1000));
     if (state == BATON_OLD_SUBMITTED && cutover->feeder != NULL)
         baton_feeder_set_over(cutover->feeder, true);
     if (cutover->doors->program->reached != NULL)
@@ -381,31 +394,9 @@ void baton_cutover_close(baton_cutover *cutover)
     cutover->engine = NULL;
 }
 
-static int choose(baton_cutover *cutover, const char *to, baton_feeder_peer *ret_peer,
-                  baton_error *error)
+bool baton_cutover_is_under_way(const baton_cutover *cutover)
 {
-    static const char *const what = "handover";
-    baton_feeder_peer peers[BATON_FEEDER_PEERS_MAX];
-    baton_digest nonce = {{0}}; /* 32 hex digits, too */
-    uint32_t following = 0;
-    if (to != NULL && baton_digest_parse(to, &nonce) < 0)
-        return baton_error_set(error, BATON_E_INVALID, what, "that is no nonce: 32 hex digits",
-                               "take it from the status of the standby");
-    const uint32_t count = baton_feeder_peers(cutover->feeder, peers);
-    for (uint32_t i = 0; i < count; i++) {
-        if (!peers[i].following ||
-            (to != NULL && memcmp(peers[i].nonce, nonce.bytes, sizeof(nonce.bytes)) != 0))
-            continue;
-        *ret_peer = peers[i];
-        following++;
-    }
-    if (following == 1)
-        return 0;
-    if (following == 0)
-        return baton_error_set(error, BATON_E_NOT_FOUND, what, "no such standby follows",
-                               "start one with `run --standby-of`, and look at its status");
-    return baton_error_setf(error, BATON_E_REFUSED, what, "say which one, with --to NONCE",
-                            "%u standbys follow", following);
+    return baton_old_is_under_way(&cutover->old) || cutover->way.again;
 }
 
 static void note_peer(baton_cutover *cutover, const baton_feeder_peer *peer)
@@ -420,7 +411,7 @@ static void note_peer(baton_cutover *cutover, const baton_feeder_peer *peer)
     cutover->peer_heard_ns = now_ns(NULL);
 }
 
-int baton_cutover_begin(baton_cutover *cutover, const char *to, uint64_t max_gap_ns,
+int baton_cutover_begin(baton_cutover *cutover, const baton_handover_request *request,
                         baton_error *error)
 {
     static const char *const what = "handover";
@@ -429,29 +420,25 @@ int baton_cutover_begin(baton_cutover *cutover, const char *to, uint64_t max_gap
     if (cutover->feeder == NULL || program->pause_intake == NULL || program->resume_intake == NULL)
         return baton_error_set(error, BATON_E_REFUSED, what, "this service hands over by a drain",
                                "drain it and start the next one on the same directory");
-    if (baton_old_is_under_way(&cutover->old))
+    if (baton_cutover_is_under_way(cutover))
         return baton_error_set(error, BATON_E_AGAIN, what, "another one is under way",
                                "ask again when it is over");
-    int r = choose(cutover, to, &peer, error);
+    int r = baton_cutover_choose(cutover, request->to, &peer, error);
     if (r < 0)
         return r;
     cutover->peer_id = peer.id;
     memcpy(cutover->peer_nonce, peer.nonce, sizeof(cutover->peer_nonce));
     note_peer(cutover, &peer);
-    cutover->peer_cut = cutover->word = false;
-    cutover->try_number++;
-    cutover->gap_ns = 0;
-    cutover->connections_passed = cutover->connections_left = 0;
-    cutover->level_ns = 0;
-    baton_log(INFO, "handover.begin", BATON_LOG_TEXT("to", peer.directory),
-              BATON_LOG_TEXT("version", peer.version),
-              BATON_LOG_NUMBER("max_gap_ms", max_gap_ns / 1000000));
-    (void)baton_old_begin(&cutover->old, max_gap_ns, PREPARE_NS);
+    baton_way_back_begin(&cutover->way, request, peer.version, cutover->doors->service->version);
+    baton_cutover_try(cutover,
+                      cutover->way.by_snapshot ? request->snapshot_gap_ns : request->max_gap_ns);
     return 0;
 }
 
 void baton_cutover_abort(baton_cutover *cutover, const baton_error *why)
 {
+    cutover->way.asked = BATON_PATH_CUTOVER;
+    cutover->way.again = false;
     if (cutover->engine != NULL)
         baton_old_on_abort(&cutover->old, why);
 }
@@ -477,7 +464,10 @@ int baton_cutover_turn(baton_cutover *cutover, uint64_t *ret_sleep_ns, baton_err
         tell_feeder(cutover);
         baton_feeder_wake(cutover->feeder);
     }
+    baton_way_back_again(cutover);
     *ret_sleep_ns = baton_old_step(&cutover->old);
+    if (cutover->way.again)
+        *ret_sleep_ns = 0;
     int r = baton_cutover_fall_back(cutover, error);
     if (r < 0)
         return r;

@@ -35,6 +35,8 @@ json_t *baton_cutover_report(const baton_cutover *cutover)
         (double)cutover->gap_ns / 1e6, "max_gap_ms", (double)old->max_gap_ns / 1e6, "seq",
         baton_describe_number(old->point.seq), "steps", steps);
     if (object != NULL)
+        baton_way_back_describe(cutover, object);
+    if (object != NULL)
         json_object_set_new(object, "connections",
                             json_pack("{s:o, s:o}", "passed",
                                       baton_describe_number(cutover->connections_passed), "left",

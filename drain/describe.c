@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <baton/log.h>
+
 #include "base/assert.h"
 
 /* A nonce is as long as a digest, and told in the same digits. */
@@ -100,7 +102,7 @@ json_t *baton_describe_hydrate(const baton_hydrate_report *report)
 {
     return json_pack(
         "{s:b, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o,"
-        " s:o}",
+        " s:o, s:o}",
         "from_snapshot", (int)report->from_snapshot, "snapshot_seq",
         baton_describe_number(report->snapshot_seq), "snapshot_form", report->snapshot_form,
         "snapshot_schema", baton_describe_number(report->snapshot_schema), "snapshots_skipped",
@@ -109,7 +111,8 @@ json_t *baton_describe_hydrate(const baton_hydrate_report *report)
         baton_describe_number(report->replayed_entries), "replayed_bytes",
         baton_describe_number(report->replayed_bytes), "load_bytes",
         baton_describe_number(report->load_bytes), "checkpoints_compared",
-        baton_describe_number(report->checkpoints_compared), "resumed_from_seq",
+        baton_describe_number(report->checkpoints_compared), "effects_good_seq",
+        baton_describe_number(report->effects_good_seq), "resumed_from_seq",
         baton_describe_number(report->resumed_seq), "kept",
         baton_describe_number(report->kept_count), "kept_seq",
         baton_describe_number(report->kept_seq), "kept_ms", milliseconds(report->kept_ns),
@@ -298,4 +301,19 @@ int baton_exit_code(int status)
         return 11;
     }
     return 1;
+}
+
+/* What was cut or skipped on the way, the layers below have logged. */
+void baton_describe_hydrated(const baton_engine *engine, const baton_hydrate_report *report)
+{
+    baton_log(INFO, "service.hydrated", BATON_LOG_NUMBER("seq", baton_engine_applied_seq(engine)),
+              BATON_LOG_NUMBER("epoch", baton_engine_epoch(engine)),
+              BATON_LOG_NUMBER("from_snapshot", report->from_snapshot ? report->snapshot_seq : 0),
+              BATON_LOG_NUMBER("resumed_from_seq", report->resumed_seq),
+              BATON_LOG_NUMBER("replayed", report->replayed_entries),
+              BATON_LOG_NUMBER("checkpoints", report->checkpoints_compared),
+              BATON_LOG_NUMBER("effects_good_seq", report->effects_good_seq),
+              BATON_LOG_NUMBER("load_us", report->load_ns / 1000),
+              BATON_LOG_NUMBER("replay_us", report->replay_ns / 1000),
+              BATON_LOG_NUMBER("total_us", report->total_ns / 1000));
 }

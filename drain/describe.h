@@ -47,3 +47,5 @@ int baton_describe_write(FILE *file, json_t *object);
 void baton_describe_failure(FILE *file, const baton_error *error);
 /* design: 7 locked, 10 torn, 11 damaged, 1 everything else, 0 success */
 int baton_exit_code(int status);
+/* How a start went, in the log. */
+void baton_describe_hydrated(const baton_engine *engine, const baton_hydrate_report *report);

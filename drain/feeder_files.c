@@ -16,14 +16,22 @@
 
 /* One that stands alone; rows before pages, since pages are for the same build only. */
 static const baton_snapshot_listed *choose(const baton_feeder_options *options,
+                                           const baton_peer_fetch *wanted,
                                            const baton_snapshot_listed *list, uint32_t count)
 {
     const baton_snapshot_listed *image = NULL;
+    baton_digest root;
+    memcpy(root.bytes, wanted->root, sizeof(root.bytes));
     for (uint32_t i = 0; i < count; i++) {
         const baton_snapshot_info *info = &list[i].info;
         if (list[i].status != 0 || !baton_digest_is_zero(info->parent) ||
             !baton_digest_equal(info->journal_id, options->journal_id))
             continue;
+        if (!baton_digest_is_zero(root)) {
+            if (baton_digest_equal(root, info->root))
+                return &list[i];
+            continue;
+        }
         if (strcmp(info->form, "portable") == 0)
             return &list[i];
         if (image == NULL)
@@ -72,7 +80,8 @@ static int open_files(feeder_peer *peer, const char *directory, const baton_snap
     return 0;
 }
 
-int baton_feeder_files_open(feeder_peer *peer, baton_peer_snapshot *ret_body, baton_error *error)
+int baton_feeder_files_open(feeder_peer *peer, const baton_peer_fetch *wanted,
+                            baton_peer_snapshot *ret_body, baton_error *error)
 {
     char directory[4096];
     const baton_feeder_options *options = &peer->feeder->options;
@@ -86,7 +95,7 @@ int baton_feeder_files_open(feeder_peer *peer, baton_peer_snapshot *ret_body, ba
     int r = baton_snapshot_list(directory, &list, &count, error);
     if (r < 0)
         return r;
-    const baton_snapshot_listed *chosen = choose(options, list, count);
+    const baton_snapshot_listed *chosen = choose(options, wanted, list, count);
     if (chosen != NULL)
         r = open_files(peer, directory, &chosen->info, ret_body, error);
     free(list);

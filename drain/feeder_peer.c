@@ -142,11 +142,11 @@ static void take_follow(feeder_peer *peer, const baton_peer_header *header,
     baton_feeder_tell_loop(peer, header, body);
 }
 
-static void take_fetch(feeder_peer *peer)
+static void take_fetch(feeder_peer *peer, const baton_peer_fetch *wanted)
 {
     baton_peer_snapshot body;
     baton_error error = {0};
-    if (baton_feeder_files_open(peer, &body, &error) < 0)
+    if (baton_feeder_files_open(peer, wanted, &body, &error) < 0)
         baton_feeder_refuse(peer, BATON_PEER_FAULT_POSITION, &error);
     else
         baton_feeder_put_copy(peer, BATON_PEER_SNAPSHOT, &body, sizeof(body));
@@ -217,7 +217,7 @@ static void take_message(feeder_peer *peer, const baton_peer_header *header, con
     else if (!greeted)
         out_of_place(peer, "the first message is to say who it is");
     else if (type == BATON_PEER_FETCH && !peer->known.following)
-        take_fetch(peer);
+        take_fetch(peer, body);
     else if (type == BATON_PEER_FOLLOW && !peer->known.following)
         take_follow(peer, header, body);
     else if (type == BATON_PEER_ACK && peer->known.following)

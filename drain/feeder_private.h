@@ -104,8 +104,8 @@ void baton_feeder_hang_up(feeder_peer *peer, const char *why);
 bool baton_feeder_post(feeder_peer *peer, const baton_peer_header *header, const void *body);
 /* feeder_files.c: the newest snapshot that a standby can begin with, opened for sending. *ret_body
  * says which; its root is zero when there is none. */
-BATON_MUST_USE int baton_feeder_files_open(feeder_peer *peer, baton_peer_snapshot *ret_body,
-                                           baton_error *error);
+BATON_MUST_USE int baton_feeder_files_open(feeder_peer *peer, const baton_peer_fetch *wanted,
+                                           baton_peer_snapshot *ret_body, baton_error *error);
 /* The next PIECE into the buffer: its bytes, 0 when all were, or an error. */
 BATON_MUST_USE int baton_feeder_files_next(feeder_peer *peer, uint32_t *ret_bytes);
 void baton_feeder_files_close(feeder_peer *peer);

@@ -231,6 +231,18 @@ int baton_follower_open(baton_follower *follower, const baton_doors *doors, bato
     return 0;
 }
 
+void baton_follower_pulse(baton_follower *follower)
+{
+    if (follower->channel.fd < 0 || now_ns() - follower->told_ns < HEARTBEAT_NS)
+        return;
+    follower->told_ns = now_ns();
+    const baton_peer_ack body = {.position = baton_peer_position_put(follower->told),
+                                 .seq = baton_le64_put(follower->told_seq)};
+    baton_follower_say(follower, BATON_PEER_ACK, &body, sizeof(body));
+    if (follower->channel.fd >= 0)
+        send_letters(follower);
+}
+
 /* One a turn, when there is something to say, and each second. */
 static void acknowledge(baton_follower *follower)
 {
@@ -342,6 +354,22 @@ int baton_follower_turn(baton_follower *follower, baton_error *error)
     return follower->fatal;
 }
 
+int baton_follower_follow(baton_follower *follower, const char *of, baton_error *error)
+{
+    baton_peer_address address;
+    if (follower->cutover.state != BATON_NEW_FOLLOWING)
+        return baton_error_set(error, BATON_E_AGAIN, "follow",
+                               "a handover to this one is under way", "ask again when it is over");
+    int r = baton_follower_address(of, &address, error);
+    if (r < 0)
+        return r;
+    follower->target->active = address;
+    baton_follower_cut_for(follower, BATON_E_REFUSED, "it was told to follow another one");
+    follower->retry_at_ns = 0;
+    baton_log(INFO, "handover.told_to_follow", BATON_LOG_TEXT("of", address.text));
+    return 0;
+}
+
 uint64_t baton_follower_sleep_ns(const baton_follower *follower)
 {
     const uint64_t now = now_ns();
@@ -377,6 +405,9 @@ json_t *baton_follower_describe(const baton_follower *follower)
                                baton_describe_text(follower->active_version), "batches",
                                baton_describe_number(follower->batches_count), "socket",
                                baton_describe_text(follower->target->active.text));
+    const baton_error *divergence = baton_engine_divergence(follower->engine);
+    if (object != NULL && divergence != NULL)
+        json_object_set_new(object, "diverged", baton_describe_error(divergence));
     if (object != NULL && !follower->following && follower->last_refusal.status != 0)
         json_object_set_new(object, "error", baton_describe_error(&follower->last_refusal));
     return object;

@@ -71,6 +71,10 @@ typedef struct baton_follower {
 
     baton_new_actions actions;
     baton_new cutover;
+    bool by_snapshot; /* this try: its state comes from a snapshot (R13) */
+    bool has_snapshot;
+    baton_peer_snapshot snapshot;
+    bool arrived;
     baton_passed passed;
     bool promoted_done;
 } baton_follower;
@@ -81,6 +85,10 @@ BATON_MUST_USE int baton_follower_open(baton_follower *follower, const baton_doo
                                        baton_error *error);
 /* After each turn of the engine. An error: only closing is useful. */
 BATON_MUST_USE int baton_follower_turn(baton_follower *follower, baton_error *error);
+/* Follow that one from here on: a directory, or a socket. The next turn connects. BATON_E_AGAIN: a
+ * handover to this one is under way, and its promise stands. */
+BATON_MUST_USE int baton_follower_follow(baton_follower *follower, const char *of,
+                                         baton_error *error);
 uint64_t baton_follower_sleep_ns(const baton_follower *follower);
 void baton_follower_close(baton_follower *follower);
 json_t *baton_follower_describe(const baton_follower *follower);
@@ -98,4 +106,14 @@ void baton_follower_refuse(baton_follower *follower, baton_peer_fault fault,
 void baton_follower_fail(baton_follower *follower, int status, const baton_error *why);
 void baton_follower_drop_passed(baton_follower *follower);
 bool baton_follower_is_named(const baton_follower *follower);
+/* follower_way_back.c: a version that decides otherwise (R13). */
+/* Digests differ, and what came is in the journal: go on as a copy, or end this process. */
+void baton_follower_diverged(baton_follower *follower);
+/* May it be the successor this way? BATON_E_DIVERGED. */
+BATON_MUST_USE int baton_follower_prepare_state(baton_follower *follower, baton_error *error);
+/* M4 has come. 1: there is a state to compare with it; 0: not yet; an error. Blocks while it loads. */
+BATON_MUST_USE int baton_follower_arrive(baton_follower *follower, const baton_engine_point *offer,
+                                         baton_error *error);
+/* Something to say, so that the active does not take a long load for an end. */
+void baton_follower_pulse(baton_follower *follower);
 extern const baton_new_actions baton_follower_actions; /* without the context */

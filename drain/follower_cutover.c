@@ -41,8 +41,15 @@ static int new_prepare(void *context, uint32_t schema, baton_error *error)
     if (needs_start)
         return baton_error_set(error, BATON_E_AGAIN, "be the successor",
                                "nothing of the journal has come yet", "begin again in a moment");
-    int r = baton_partner_write(follower->target->place->directory, &follower->active, error);
+    int r = baton_follower_prepare_state(follower, error);
+    if (r == 0)
+        r = baton_partner_write(follower->target->place->directory, &follower->active, error);
     return r < 0 ? r : baton_engine_prepare_promotion(follower->engine, end.epoch + 1, error);
+}
+
+static int new_arrive(void *context, const baton_engine_point *offer, baton_error *error)
+{
+    return baton_follower_arrive(context, offer, error);
 }
 
 static void new_ready(void *context)
@@ -121,6 +128,7 @@ static void new_reached(void *context, baton_new_state state)
 const baton_new_actions baton_follower_actions = {
     .point = new_point,
     .prepare = new_prepare,
+    .arrive = new_arrive,
     .ready = new_ready,
     .refuse = new_refuse,
     .answer = new_answer,

@@ -132,6 +132,8 @@ static void take_welcome(baton_follower *follower, const baton_peer_header *head
     baton_log(INFO, "handover.following", BATON_LOG_TEXT("active", follower->active.directory),
               BATON_LOG_TEXT("version", follower->active_version),
               BATON_LOG_NUMBER("from_seq", baton_engine_applied_seq(follower->engine) + 1));
+    if (baton_engine_divergence(follower->engine) != NULL) /* found by its start */
+        baton_follower_diverged(follower);
 }
 
 /* R7: one that is fenced gives leave. It must be there still: what it said is its word. */
@@ -185,6 +187,11 @@ static int take_batch(baton_follower *follower, const baton_peer_header *header,
     }
     if (r == BATON_E_FULL || r == BATON_E_NO_SPACE)
         return 0;
+    if (r == BATON_E_DIVERGED && baton_engine_divergence(follower->engine) != NULL) {
+        follower->batches_count++;
+        baton_follower_diverged(follower);
+        return 1;
+    }
     error.status = r;
     if (baton_engine_turn(follower->engine, 0, &(baton_error){0}) < 0)
         baton_follower_fail(follower, r, &error);
@@ -235,6 +242,8 @@ static void take_prepare(baton_follower *follower, const baton_peer_header *head
         memcpy(listeners[i].name, body->listeners[i].name, sizeof(listeners[i].name));
     }
     follower->passed.listeners_count = count;
+    follower->by_snapshot = baton_le32_get(body->by_snapshot) != 0;
+    follower->has_snapshot = follower->arrived = false;
     baton_new_on_prepare(&follower->cutover, baton_le64_get(header->try_number),
                          baton_le32_get(body->schema));
 }
@@ -311,6 +320,12 @@ static bool take_message(baton_follower *follower, const baton_peer_header *head
     case BATON_PEER_CONNECTIONS:
         take_connections(follower, header, body);
         break;
+    case BATON_PEER_SNAPSHOT:
+        if (try_number == follower->cutover.try_number) {
+            follower->snapshot = *(const baton_peer_snapshot *)body;
+            follower->has_snapshot = true;
+        }
+        break;
     case BATON_PEER_FINAL: {
         const baton_engine_point offer = baton_peer_point_get(body);
         baton_new_on_final(&follower->cutover, try_number, &offer);
@@ -327,7 +342,6 @@ static bool take_message(baton_follower *follower, const baton_peer_header *head
         break;
     case BATON_PEER_HELLO:
     case BATON_PEER_FETCH:
-    case BATON_PEER_SNAPSHOT:
     case BATON_PEER_PIECE:
     case BATON_PEER_FOLLOW:
     case BATON_PEER_ACK:

@@ -103,7 +103,13 @@ static bool step_ready(baton_new *own)
     baton_engine_point point;
     if (!own->offered)
         return false;
-    int r = own->actions->point(own->actions->context, own->offer.schema, &point, &error);
+    int r = own->actions->arrive != NULL
+                ? own->actions->arrive(own->actions->context, &own->offer, &error)
+                : 1;
+    if (r == 0)
+        return false;
+    if (r > 0)
+        r = own->actions->point(own->actions->context, own->offer.schema, &point, &error);
     if (r < 0) {
         refuse(own, r, &error);
         follow_on(own);

@@ -33,6 +33,9 @@ typedef struct {
     int (*point)(void *context, uint32_t schema, baton_engine_point *ret_point, baton_error *error);
     /* Can it write what is pinned, and make its first segment ready? M3 or the refusal is sent by it. */
     int (*prepare)(void *context, uint32_t schema, baton_error *error);
+    /* M4 has come: has this one a state to compare? 1: yes. 0: not yet. An error: it can't (R13). NULL: it
+     * has. */
+    int (*arrive)(void *context, const baton_engine_point *offer, baton_error *error);
     void (*ready)(void *context);
     void (*refuse)(void *context, const baton_error *why);
     void (*answer)(void *context, const baton_engine_point *point); /* M5 */

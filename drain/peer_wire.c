@@ -201,7 +201,8 @@ static bool start_fits(const baton_peer_start *body)
 static bool prepare_fits(const baton_peer_prepare *body, uint32_t descriptors)
 {
     const uint32_t count = baton_le32_get(body->listeners_count);
-    if (count > BATON_PEER_LISTENERS_MAX || count != descriptors)
+    if (count > BATON_PEER_LISTENERS_MAX || count != descriptors ||
+        baton_le32_get(body->by_snapshot) > 1 || !all_zero(body->zero, sizeof(body->zero)))
         return false;
     for (uint32_t i = 0; i < count; i++)
         if (!is_text(body->listeners[i].name, sizeof(body->listeners[i].name), false))

@@ -35,7 +35,7 @@
     X(HELLO, 1, 0u)                             /* N: M10; a later protocol's is longer */         \
     X(WELCOME, 2, 0u)                           /* A; likewise */                                  \
     X(REFUSE, 3, sizeof(baton_peer_refusal))    /* both: then the connection ends; or M3 */        \
-    X(FETCH, 4, 0u)                             /* N: a snapshot */                                \
+    X(FETCH, 4, sizeof(baton_peer_fetch))       /* N: a snapshot */                                \
     X(SNAPSHOT, 5, sizeof(baton_peer_snapshot)) /* A: its pieces follow; root 0: none */           \
     X(PIECE, 6, 0u)                             /* A */                                            \
     X(FOLLOW, 7, sizeof(baton_peer_follow))     /* N: batches from there on */                     \
@@ -123,6 +123,12 @@ typedef struct {
 } baton_peer_refusal;
 
 typedef struct {
+    uint8_t
+        root[16]; /* of the one that is wanted; zero: the newest that the standby can begin with */
+    uint8_t layout[16]; /* of the standby's arena; zero: it has none, and reads no images */
+} baton_peer_fetch;
+
+typedef struct {
     baton_le64 seq;
     baton_le64 epoch;
     uint8_t root[16];
@@ -168,6 +174,9 @@ typedef struct {
     baton_le64 max_gap_ns;
     baton_le32 schema; /* written from here on: pinned or finalized */
     baton_le32 listeners_count;
+    baton_le32
+        by_snapshot; /* 0 or 1: a SNAPSHOT comes before FINAL, and the standby takes its state (R13) */
+    uint8_t zero[4];
     baton_peer_listener listeners[BATON_PEER_LISTENERS_MAX];
 } baton_peer_prepare;
 
@@ -208,13 +217,14 @@ static_assert(sizeof(baton_peer_entry_type) == 8, "handover protocol 1");
 static_assert(sizeof(baton_peer_hello) == 1128, "handover protocol 1");
 static_assert(offsetof(baton_peer_hello, protocol_lowest) == 0, "every handover protocol");
 static_assert(sizeof(baton_peer_refusal) == 520, "handover protocol 1");
+static_assert(sizeof(baton_peer_fetch) == 32, "handover protocol 1");
 static_assert(sizeof(baton_peer_snapshot) == 48, "handover protocol 1");
 static_assert(sizeof(baton_peer_piece) == 16, "handover protocol 1");
 static_assert(sizeof(baton_peer_follow) == 48, "handover protocol 1");
 static_assert(sizeof(baton_peer_start) == 1696, "handover protocol 1");
 static_assert(sizeof(baton_peer_ack) == 32, "handover protocol 1");
 static_assert(sizeof(baton_peer_listener) == 16, "handover protocol 1");
-static_assert(sizeof(baton_peer_prepare) == 144, "handover protocol 1");
+static_assert(sizeof(baton_peer_prepare) == 152, "handover protocol 1");
 static_assert(sizeof(baton_peer_ready) == 8, "handover protocol 1");
 static_assert(sizeof(baton_peer_point) == 112, "handover protocol 1");
 static_assert(sizeof(baton_peer_connection) == 32, "handover protocol 1");

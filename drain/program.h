@@ -30,13 +30,21 @@ BATON_MUST_USE int baton_option_set_init(baton_option_set *set, const baton_opti
                                          bool with_program, baton_error *error);
 void baton_option_set_fini(baton_option_set *set);
 
+/* What a standby does when its digests differ from the active's. */
+typedef enum {
+    BATON_IF_DIVERGED_AUTO, /* copy when its version is older than the active's, else end */
+    BATON_IF_DIVERGED_COPY, /* go on as a copy of the journal: the way back (R13) */
+    BATON_IF_DIVERGED_END,
+} baton_if_diverged;
+
 /* `run` as the command line says it. The strings point into argv and the tables. */
 typedef struct {
     const char *directory;
     char control_path[4096];
     uint64_t drain_deadline_ns;
     bool snapshot_at_drain;
-    const char *standby_of;        /* NULL: the active */
+    const char *standby_of; /* NULL: the active */
+    baton_if_diverged if_diverged;
     bool standby_after_handover;   /* follow the successor, in this process */
     baton_tcp_address peer_listen; /* bytes 0: standbys come over the Unix socket alone */
     baton_peer_security peer_security;

@@ -81,22 +81,6 @@ static int name_instance(service_run *run, baton_error *error)
     return 0;
 }
 
-/* What was cut or skipped on the way, the layers below have logged. */
-static void log_hydrated(const service_run *run)
-{
-    const baton_hydrate_report *report = &run->hydrate;
-    baton_log(INFO, "service.hydrated",
-              BATON_LOG_NUMBER("seq", baton_engine_applied_seq(run->engine)),
-              BATON_LOG_NUMBER("epoch", baton_engine_epoch(run->engine)),
-              BATON_LOG_NUMBER("from_snapshot", report->from_snapshot ? report->snapshot_seq : 0),
-              BATON_LOG_NUMBER("resumed_from_seq", report->resumed_seq),
-              BATON_LOG_NUMBER("replayed", report->replayed_entries),
-              BATON_LOG_NUMBER("checkpoints", report->checkpoints_compared),
-              BATON_LOG_NUMBER("load_us", report->load_ns / 1000),
-              BATON_LOG_NUMBER("replay_us", report->replay_ns / 1000),
-              BATON_LOG_NUMBER("total_us", report->total_ns / 1000));
-}
-
 static int write_line_to_fd(int fd, json_t *object)
 {
     FILE *file = object != NULL ? fdopen(fd, "w") : NULL;
@@ -183,6 +167,7 @@ static int start_following(service_run *run, baton_error *error)
     run->follower = calloc(1, sizeof(*run->follower));
     if (run->follower == NULL)
         return baton_error_set(error, -ENOMEM, "follow", NULL, "give the process more memory");
+    run->target.if_diverged = run->options->if_diverged;
     run->follower->promoted = promoted;
     run->follower->context = run;
     baton_log(INFO, "service.standby", BATON_LOG_TEXT("of", run->target.active.text),
@@ -210,7 +195,7 @@ static int start(service_run *run, baton_error *error)
     if (r < 0)
         return r;
     baton_peer_faults_count(&run->faults, baton_engine_metrics(run->engine));
-    log_hydrated(run);
+    baton_describe_hydrated(run->engine, &run->hydrate);
     r = baton_engine_watch(run->engine, run->signal_fd, EPOLLIN, on_signal, run);
     if (r < 0)
         return baton_error_set(error, r, "signals", "they can't be watched", "report this");

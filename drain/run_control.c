@@ -219,11 +219,11 @@ static bool control_draining(void *context)
     return run->plan.state != BATON_DRAIN_RUNNING;
 }
 
-static int control_handover(void *context, const char *to, uint64_t max_gap_ns, uint64_t run_epoch,
+static int control_handover(void *context, const baton_handover_request *request,
                             baton_error *error)
 {
     service_run *run = context;
-    int r = run_epoch != 0 ? baton_place_run(&run->place, run_epoch, error) : 0;
+    int r = request->run_epoch != 0 ? baton_place_run(&run->place, request->run_epoch, error) : 0;
     if (r < 0)
         return r;
     if (run->following)
@@ -232,14 +232,14 @@ static int control_handover(void *context, const char *to, uint64_t max_gap_ns, 
     if (run->to_let_follow)
         return baton_error_set(error, BATON_E_AGAIN, "handover", "it has just become the active",
                                "ask again");
-    return baton_cutover_begin(&run->cutover, to, max_gap_ns, error);
+    return baton_cutover_begin(&run->cutover, request, error);
 }
 
 static int control_handover_state(void *context, json_t **ret_report, baton_error *error)
 {
     const service_run *run = context;
     const baton_old *old = &run->cutover.old;
-    if (old->state == BATON_OLD_SERVING) {
+    if (!baton_cutover_is_under_way(&run->cutover)) {
         *error = old->error;
         return old->status < 0 ? old->status : BATON_E_REFUSED;
     }
@@ -259,6 +259,19 @@ static int control_promote_state(void *context, json_t **ret_report, baton_error
     return baton_undecided_promote_state(context, ret_report, error);
 }
 
+static int control_follow(void *context, const char *of, baton_error *error)
+{
+    service_run *run = context;
+    if (!run->following)
+        return baton_error_set(error, BATON_E_REFUSED, "follow", "this instance serves",
+                               "hand over first, `baton service handover`; with --after-handover "
+                               "standby it follows its successor by itself");
+    if (run->undecided)
+        return baton_error_set(error, BATON_E_REFUSED, "follow", "this one is undecided (R7, R12)",
+                               "start it again with --standby-of that one, if that one serves");
+    return baton_follower_follow(run->follower, of, error);
+}
+
 const baton_control_actions baton_run_control_actions = {
     .status = control_status,
     .drain = control_drain,
@@ -267,4 +280,5 @@ const baton_control_actions baton_run_control_actions = {
     .handover_state = control_handover_state,
     .promote = control_promote,
     .promote_state = control_promote_state,
+    .follow = control_follow,
 };

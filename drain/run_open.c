@@ -36,11 +36,12 @@ static int open_by_decision(service_run *run, baton_engine_options *options,
 {
     baton_error refusal = *error, other = {0};
     options->standby = true;
+    options->copies_when_diverged = false;
     if (baton_engine_open(run->doors->service, run->options->directory, options, hooks,
                           &run->engine, &run->hydrate, &other) < 0) {
         run->engine = NULL;
-        *error = refusal;
-        return BATON_E_REFUSED;
+        *error = other.status == BATON_E_DIVERGED ? other : refusal;
+        return error->status;
     }
     int r = run->partner.far ? BATON_E_LOCKED
                              : baton_partner_decide(run->engine, run->place.directory, error);

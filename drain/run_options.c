@@ -23,6 +23,7 @@ enum {
     RUN_PEER_NAME,
     RUN_PEER_PLAINTEXT,
     RUN_AFTER_HANDOVER,
+    RUN_IF_DIVERGED,
     RUN_COMPATIBLE_MIN,
     RUN_COMPATIBLE_MAX,
     RUN_COMPATIBLE,
@@ -76,6 +77,10 @@ const baton_option baton_run_option_table[] = {
                             "this machine may then follow"},
     [RUN_AFTER_HANDOVER] = {"after-handover", "exit|standby", "exit",
                             "what becomes of this process when a successor serves"},
+    [RUN_IF_DIVERGED] =
+        {"if-diverged", "auto|copy|end", "auto",
+         "a standby whose digests differ: copies the journal on, for a handover by a "
+         "snapshot; or ends; auto: copies when its version is older"},
     [RUN_COMPATIBLE_MIN] = {"compatible-min", "VERSION", NULL,
                             "of whom it follows, and who may follow it (default: a minor version "
                             "below its own, of the same major one)"},
@@ -235,21 +240,26 @@ static int read_choices(baton_run_options *options, const baton_option_set *set,
     static const char *const codecs[] = {"auto", "lz4", "raw", NULL};
     static const char *const forms[] = {"auto", "portable", "image", NULL};
     static const char *const afters[] = {"exit", "standby", NULL};
+    static const char *const divergences[] = {"auto", "copy", "end", NULL};
     static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
     static const char *const outsides[] = {"refuse", "warn", NULL};
-    uint32_t backend = 0, mode = 0, codec = 0, form = 0, level = 0, after = 0, outside = 0;
+    uint32_t backend = 0, mode = 0, codec = 0, form = 0, level = 0, after = 0, outside = 0,
+             diverged = 0;
     int r;
     if ((r = read_choice(set, RUN_IO, backends, &backend, error)) < 0 ||
         (r = read_choice(set, RUN_MODE, modes, &mode, error)) < 0 ||
         (r = read_choice(set, RUN_COMPRESS, codecs, &codec, error)) < 0 ||
         (r = read_choice(set, RUN_SNAPSHOT_FORM, forms, &form, error)) < 0 ||
         (r = read_choice(set, RUN_AFTER_HANDOVER, afters, &after, error)) < 0 ||
+        (r = read_choice(set, RUN_IF_DIVERGED, divergences, &diverged, error)) < 0 ||
         (r = read_choice(set, RUN_COMPATIBLE, outsides, &outside, error)) < 0 ||
         (r = read_choice(set, RUN_LOG_LEVEL, levels, &level, error)) < 0 ||
         (r = read_yes_no(set, RUN_SNAPSHOT_AT_DRAIN, &options->snapshot_at_drain, error)) < 0 ||
         (r = read_yes_no(set, RUN_RETIRE, &options->engine.retire, error)) < 0)
         return r;
     options->standby_after_handover = after == 1;
+    options->if_diverged = (baton_if_diverged)diverged;
+    options->engine.copies_when_diverged = options->if_diverged != BATON_IF_DIVERGED_END;
     options->compatible.warn_only = outside == 1;
     options->engine.backend = (baton_backend)backend;
     options->engine.mode = (baton_mode)mode;

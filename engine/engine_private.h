@@ -71,6 +71,7 @@ typedef struct {
 
 /* The image form's part of a snapshot: image_task.c. */
 typedef struct {
+    baton_image_source_options source_options;
     baton_image_source *source; /* NULL: no images are taken */
     baton_image_choice choice;
     baton_io_options io; /* of the image's own ring */
@@ -107,6 +108,7 @@ typedef struct {
     const char *due_why;     /* a portable one is due; NULL: none is */
     bool image_came_first;   /* ... and the RTO had an image taken before it */
     uint64_t not_before_ns;  /* one that failed is not tried again before; a new active waits */
+    bool for_successor;      /* the way back: portable, whatever was wanted (way_back.c) */
     /* of the one being taken */
     bool image;
     bool for_others; /* portable, beside images */
@@ -141,6 +143,9 @@ typedef struct {
     baton_step step;          /* what comes goes through it */
     baton_snapshot_info from; /* the snapshot hydrated from; seq 0: there was none */
     uint64_t durable_batch;   /* the program was told */
+    bool may_copy;            /* options.copies_when_diverged */
+    bool diverged;            /* what comes is copied, not applied: way_back.c */
+    baton_error divergence;
 } engine_standby;
 
 struct baton_engine {
@@ -215,6 +220,13 @@ bool baton_engine_followed_some(baton_engine *engine); /* more became durable si
 /* A successor was named: nothing is written any more. */
 bool baton_engine_granted(const baton_engine *engine);
 
+/* standby.c: follow on from the state that is there. */
+void baton_engine_follow_from(baton_engine *engine, uint64_t begin_seq, uint64_t last_good_seq);
+
+/* way_back.c */
+/* What came is not what the records say: go on by copying (0), or r. */
+BATON_MUST_USE int baton_engine_diverge(baton_engine *engine, int r, const baton_error *why);
+
 /* turn.c */
 int baton_engine_fail(baton_engine *engine, int r, const char *what, const char *why,
                       const char *todo);
@@ -281,6 +293,8 @@ void baton_image_task_named(baton_engine *engine, const baton_snapshot_info *inf
                             baton_engine_snapshot_state *status);
 void baton_image_task_end(baton_engine *engine); /* the one being taken, if there is one */
 void baton_image_task_close(baton_engine *engine);
+/* After a reset of the machine, which made its arena anew. No image is being taken. */
+BATON_MUST_USE int baton_image_task_renew(baton_engine *engine, baton_error *error);
 
 /* pack_task.c */
 BATON_MUST_USE int baton_pack_task_open(baton_engine *engine, const baton_engine_options *options,

@@ -172,7 +172,9 @@ void baton_form_choose(baton_engine *engine, uint64_t within_ns)
 {
     engine_form *form = &engine->form;
     form->image = form->for_others = false;
-    if (form->wanted == BATON_FORM_PORTABLE)
+    if (form->for_successor)
+        form->why = "a handover to a version that decides otherwise";
+    else if (form->wanted == BATON_FORM_PORTABLE)
         form->why = "asked for";
     else if (engine->image.source == NULL)
         form->why = engine->service->layout == NULL ? "the service has no arena"

@@ -129,13 +129,19 @@ static int load_image(const baton_hydrate_options *options, const baton_snapshot
     return baton_machine_load_image(machine, options, listed, on_chunk, &self, error);
 }
 
+int baton_hydrate_load(const baton_hydrate_options *options, const baton_snapshot_listed *listed,
+                       baton_machine *machine, baton_error *error)
+{
+    return baton_snapshot_is_image(&listed->info) ? load_image(options, listed, machine, error)
+                                                  : load_portable(options, listed, machine, error);
+}
+
 static tried load(const baton_hydrate_options *options, const baton_snapshot_listed *listed,
                   baton_trust trust, baton_machine *machine, baton_hydrate_report *report,
                   baton_error *first, baton_error *error)
 {
     baton_error why = {0};
-    int r = baton_snapshot_is_image(&listed->info) ? load_image(options, listed, machine, &why)
-                                                   : load_portable(options, listed, machine, &why);
+    int r = baton_hydrate_load(options, listed, machine, &why);
     if (r == 0 && trust == BATON_TRUST_HANDED_OVER &&
         !fits_handover(machine, &options->view->facts->handover))
         r = baton_error_set(

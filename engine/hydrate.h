@@ -96,6 +96,11 @@ void baton_hydrate_tell(baton_progress_teller *teller, const baton_hydrate_progr
 BATON_MUST_USE int baton_hydrate(const baton_hydrate_options *options, baton_catalogue *catalogue,
                                  baton_machine *machine, baton_hydrate_report *report,
                                  uint32_t *ret_chosen, baton_error *error);
+/* This very snapshot into an empty machine, every chunk checked, its digest compared; whether it may be
+ * trusted is the caller's to know. After an error the machine needs a reset. */
+BATON_MUST_USE int baton_hydrate_load(const baton_hydrate_options *options,
+                                      const baton_snapshot_listed *listed, baton_machine *machine,
+                                      baton_error *error);
 /* What a start from it loads: all pages of an image, of increments too. The machine is of the same
  * state. */
 uint64_t baton_snapshot_load_bytes(const baton_snapshot_info *info, const baton_machine *machine);

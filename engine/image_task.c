@@ -74,7 +74,7 @@ int baton_image_task_open(baton_engine *engine, const baton_engine_options *opti
         return 0;
     baton_arena_usage usage;
     baton_arena_get_usage(engine->machine.arena, &usage);
-    const baton_image_source_options source = {
+    task->source_options = (baton_image_source_options){
         .base = engine->machine.arena,
         .bytes_max = usage.reserved_bytes,
         .layout = baton_arena_layout_digest(engine->machine.arena),
@@ -82,7 +82,7 @@ int baton_image_task_open(baton_engine *engine, const baton_engine_options *opti
         .tracker = options->image_tracker,
         .tracker_context = options->image_tracker_context,
     };
-    int r = baton_image_source_open(&source, &task->source, error);
+    int r = baton_image_source_open(&task->source_options, &task->source, error);
     if (r < 0)
         return r;
     task->choice = options->image_choice;
@@ -97,6 +97,17 @@ int baton_image_task_open(baton_engine *engine, const baton_engine_options *opti
             BATON_LOG_TEXT("by", by_names[shared ? BATON_IMAGE_BY_STOP : BATON_IMAGE_BY_FORK]));
     r = open_metrics(engine);
     return r < 0 ? baton_error_set(error, r, "register the engine's metrics", NULL, NULL) : 0;
+}
+
+/* Its pages are new ones, or elsewhere: nobody watches them yet. The next image is full. */
+int baton_image_task_renew(baton_engine *engine, baton_error *error)
+{
+    engine_image_task *task = &engine->image;
+    if (task->source == NULL)
+        return 0;
+    baton_image_task_close(engine);
+    task->source_options.base = engine->machine.arena;
+    return baton_image_source_open(&task->source_options, &task->source, error);
 }
 
 void baton_image_task_end(baton_engine *engine)

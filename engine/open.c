@@ -132,6 +132,10 @@ static int hydrate(opening *self)
     };
     r = baton_hydrate(&options, &self->catalogue, &engine->machine, self->report, &self->chosen,
                       self->error);
+    if (r < 0 && self->options->standby && baton_engine_diverge(engine, r, self->error) == 0) {
+        self->chosen = UINT32_MAX;
+        r = baton_machine_reset(&engine->machine, self->error);
+    }
     if (r < 0)
         return r;
     if (self->report->by_trust_root && baton_digest_is_zero(self->view.id) &&
@@ -294,6 +298,7 @@ static void set_options(baton_engine *engine, const baton_engine_options *option
     engine->compress = options->compress;
     engine->mode = options->mode;
     engine->standby.pin_wanted = options->pin_schema;
+    engine->standby.may_copy = options->copies_when_diverged;
     engine->retire = options->retire;
     engine->snapshot_every = options->snapshot_every;
     baton_form_open(engine, options);

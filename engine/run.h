@@ -160,8 +160,9 @@ typedef struct {
     void *image_io_context;
     const baton_tracker_ops *image_tracker; /* NULL: the kernel's; tests */
     void *image_tracker_context;
-    const baton_clock *clock; /* of measured rates and of snapshots' times; NULL: the system's */
-    bool standby;             /* open to follow another instance: see below */
+    const baton_clock *clock;  /* of measured rates and of snapshots' times; NULL: the system's */
+    bool standby;              /* open to follow another instance: see below */
+    bool copies_when_diverged; /* a standby whose digests differ: see baton_engine_divergence */
 } baton_engine_options;
 
 /* What the loop hands out; the program's functions (baton/main.h) sit behind it. */
@@ -274,6 +275,8 @@ bool baton_engine_is_standby(const baton_engine *engine);
 /* As baton_journal_follow_end. All 0, and needs_start: the directory has no journal yet. */
 void baton_engine_follow_end(const baton_engine *engine, baton_position *ret_position,
                              baton_digest *ret_digest, bool *ret_needs_start);
+/* Of that, what is durable here. */
+baton_position baton_engine_follow_durable(const baton_engine *engine);
 /* Once, before the first batch of an empty journal. BATON_E_OTHER_JOURNAL: the snapshot that the
  * state is of belongs to another one. BATON_E_GONE: batches between that snapshot and start are
  * missing. BATON_E_SCHEMA, BATON_E_OTHER_SERVICE, BATON_E_INVALID. Nothing happened. */
@@ -313,6 +316,34 @@ BATON_MUST_USE int baton_engine_prepare_promotion(baton_engine *engine, uint64_t
  * BATON_E_INVALID: a known epoch, or no standby. After another error only close is useful if
  * baton_engine_turn says so; else it still follows. */
 BATON_MUST_USE int baton_engine_promote(baton_engine *engine, uint64_t epoch, baton_error *error);
+
+/* ---- the way back: a standby of a version that decides otherwise (docs/handover.md, R13) ----
+ *
+ * With options.copies_when_diverged a standby whose digests differ from the active's does not end: it
+ * goes on as a copy of the journal, without a state that counts. baton_engine_follow returns
+ * BATON_E_DIVERGED once; digests and promotion are refused. It gets a state again from a snapshot. */
+
+/* Why, with the interval and both digests; NULL: it has not. */
+const baton_error *baton_engine_divergence(const baton_engine *engine);
+/* Of a diverged one, ahead of the call below: gives back the memory of the state, which takes time. */
+BATON_MUST_USE int baton_engine_forget_state(baton_engine *engine, baton_error *error);
+/* In place of whatever state there is: the snapshot of that root in DIR/snapshots, which the journal
+ * here names and whose seq is the journal's last: every chunk checked, its digest recomputed (S1). Then
+ * it follows on from there, with the effects that were released until then as its own. Blocks;
+ * on_progress, about every 20 ms, may be NULL. BATON_E_NOT_FOUND, BATON_E_UNTRUSTED, BATON_E_GONE
+ * (of another seq), what loading says: then it has no state. */
+BATON_MUST_USE int baton_engine_follow_snapshot(
+    baton_engine *engine, baton_digest root,
+    void (*on_progress)(void *context, const baton_hydrate_progress *progress), void *context,
+    baton_error *error);
+
+/* The active's part: sealed, and everything released: a portable snapshot of now, in the schema that is
+ * pinned, its name durable in the journal. BATON_E_AGAIN: turn the engine, then ask again. 0: *ret_info
+ * has its seq, epoch, root, form, bytes. One of this very entry that is there already serves, in
+ * whatever form. Another error: why it could not be taken; the next call tries again. */
+BATON_MUST_USE int baton_engine_snapshot_for_successor(baton_engine *engine,
+                                                       baton_snapshot_info *ret_info,
+                                                       baton_error *error);
 
 /* ---- a handover: the active's side ---- */
 

@@ -38,7 +38,7 @@ int baton_engine_check_authority(const baton_engine *engine, const baton_journal
     return 0;
 }
 
-static void begin_at(baton_engine *engine, uint64_t begin_seq, uint64_t last_good_seq)
+void baton_engine_follow_from(baton_engine *engine, uint64_t begin_seq, uint64_t last_good_seq)
 {
     engine_standby *standby = &engine->standby;
     standby->following = true;
@@ -49,6 +49,7 @@ static void begin_at(baton_engine *engine, uint64_t begin_seq, uint64_t last_goo
         .journal_directory = engine->paths.journal,
         .begin_seq = begin_seq,
         .last_good_seq = last_good_seq,
+        .effects_good_seq = last_good_seq,
     };
 }
 
@@ -60,7 +61,7 @@ int baton_engine_begin_following(baton_engine *engine, const baton_hydrate_repor
         return r;
     if (used != NULL)
         engine->standby.from = *used;
-    begin_at(engine, used != NULL ? used->seq : 0, report->last_good_seq);
+    baton_engine_follow_from(engine, used != NULL ? used->seq : 0, report->last_good_seq);
     return 0;
 }
 
@@ -74,6 +75,11 @@ void baton_engine_follow_end(const baton_engine *engine, baton_position *ret_pos
 {
     *ret_position = baton_journal_follow_end(engine->journal, ret_digest);
     *ret_needs_start = baton_digest_is_zero(baton_journal_id(engine->journal));
+}
+
+baton_position baton_engine_follow_durable(const baton_engine *engine)
+{
+    return baton_journal_durable_position(engine->journal);
 }
 
 /* E4: what is pinned goes along with the facts, as a start with them would have it. */
@@ -109,7 +115,8 @@ int baton_engine_stand_by(baton_engine *engine, baton_error *error)
     if (r < 0)
         return r;
     const baton_machine *machine = &engine->machine;
-    begin_at(engine, machine->seq, machine->seq); /* what was handed over is what is here */
+    baton_engine_follow_from(engine, machine->seq,
+                             machine->seq); /* what was handed over is what is here */
     standby->from = (baton_snapshot_info){0};
     engine->machine.hold = false;
     engine->sealed = false;
@@ -175,14 +182,23 @@ static int fail(baton_engine *engine, int r, const baton_error *why, baton_error
     return r;
 }
 
-static int apply(baton_engine *engine, const baton_batch_header *batch, baton_error *error)
+/* The facts are those after the batch. */
+static int pin_by_facts(baton_engine *engine, baton_error *error)
 {
     const baton_journal_view view = {.id = baton_journal_id(engine->journal),
                                      .facts = baton_journal_facts(engine->journal)};
+    return pin(engine, &view, error);
+}
+
+static int apply(baton_engine *engine, const baton_batch_header *batch, baton_error *error)
+{
     uint32_t offset = sizeof(*batch);
     uint64_t next_seq = baton_le64_get(batch->first_seq);
     baton_entry entry;
-    int r = pin(engine, &view, error); /* the facts are those after the batch */
+    int r = pin_by_facts(engine, error);
+    if (r == 0)
+        r = baton_step_said(&engine->standby.step, baton_le64_get(batch->applied_seq),
+                            baton_le64_get(batch->effect_digest), error);
     engine->applying = true;
     while (r == 0 && baton_batch_next(batch, &offset, &next_seq, &entry))
         r = baton_step_take(&engine->standby.step, &entry, error);
@@ -203,7 +219,13 @@ int baton_engine_follow(baton_engine *engine, const baton_batch_header *batch, u
     if (r < 0)
         return r;
     engine->unpolled = true;
-    r = apply(engine, batch, &why);
+    const bool copies = engine->standby.diverged;
+    r = copies ? pin_by_facts(engine, &why) : apply(engine, batch, &why);
+    if (r < 0 && !copies && baton_engine_diverge(engine, r, &why) == 0) {
+        if (error != NULL)
+            *error = why;
+        return r;
+    }
     return r < 0 ? fail(engine, r, &why, error) : 0;
 }
 
@@ -227,6 +249,11 @@ int baton_engine_digests(const baton_engine *engine, uint32_t schema, baton_engi
                                 "%s %s knows schema %u to %u, not %u", service->name,
                                 service->version, service->schema.read_min, service->schema.write,
                                 schema);
+    if (engine->standby.diverged) {
+        if (error != NULL)
+            *error = engine->standby.divergence;
+        return BATON_E_DIVERGED;
+    }
     baton_engine_point point = {
         .seq = engine->machine.seq,
         .schema = schema,
@@ -313,6 +340,9 @@ int baton_engine_promote(baton_engine *engine, uint64_t epoch, baton_error *erro
     int r = check_promotion(engine, what, error);
     if (r < 0)
         return r;
+    if (engine->standby.diverged)
+        return baton_error_set(error, BATON_E_DIVERGED, what, engine->standby.divergence.why,
+                               engine->standby.divergence.todo);
     if (baton_journal_last_seq(engine->journal) != engine->machine.seq)
         return baton_error_set(error, BATON_E_AGAIN, what,
                                "the journal has not come to the snapshot's entry yet", "follow on");

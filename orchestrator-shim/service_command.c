@@ -33,6 +33,9 @@ static const char help[] =
     "make sure that "
     "the\n"
     "              other one is dead and stays so. Adds 2^32 to the epoch, which says so for ever\n"
+    "  follow      of a standby: from here on that one: `follow SOCKET DIR`, the active's "
+    "directory, or its\n"
+    "              handover socket\n"
     "\n"
     "SOCKET is the control socket, or the directory that holds control.sock.\n"
     "\n"
@@ -41,6 +44,10 @@ static const char help[] =
     "nonce)\n"
     "  --to NONCE                 handover: the standby's nonce, when there are several\n"
     "  --max-gap TIME             handover: how long nobody may take orders (default: 250ms)\n"
+    "  --path auto|cutover|snapshot  handover: auto is a cutover, and, to an older version whose "
+    "digests\n"
+    "                             differ, through a snapshot of the last entry (default: auto)\n"
+    "  --snapshot-gap TIME        handover: in place of --max-gap on that way (default: 10s)\n"
     "  --run-epoch N              handover: of the run that asks; one below the highest heard is "
     "refused\n"
     "  --force                    promote: it is asked for\n"
@@ -50,6 +57,7 @@ static const char help[] =
     "Examples:\n"
     "  baton service status /var/lib/orders/control.sock\n"
     "  baton service handover /var/lib/orders-a --max-gap 100ms\n"
+    "  baton service handover /var/lib/orders-b --path snapshot --timeout 60s\n"
     "  baton service drain /var/lib/orders --timeout 60s -o json\n";
 
 /* What a request says beside its word; NULL, 0: nothing. */
@@ -59,6 +67,9 @@ typedef struct {
     uint64_t max_gap_ms;
     uint64_t run_epoch;
     bool force;
+    const char *path;
+    uint64_t snapshot_gap_ms;
+    const char *of;
     bool wait;
     bool json;
 } service_request;
@@ -178,6 +189,13 @@ static int send_request(service_call *call, const service_request *asked)
         json_object_set_new(request, "run_epoch", json_integer((json_int_t)asked->run_epoch));
     if (request != NULL && asked->force)
         json_object_set_new(request, "force", json_true());
+    if (request != NULL && asked->snapshot_gap_ms != 0)
+        json_object_set_new(request, "snapshot_gap_ms",
+                            json_integer((json_int_t)asked->snapshot_gap_ms));
+    if (request != NULL && asked->path != NULL)
+        json_object_set_new(request, "path", json_string(asked->path));
+    if (request != NULL && asked->of != NULL)
+        json_object_set_new(request, "of", json_string(asked->of));
     char *line = request != NULL ? json_dumps(request, JSON_COMPACT) : NULL;
     json_decref(request);
     if (line == NULL)
@@ -326,6 +344,43 @@ static bool read_run_epoch(const char *text, uint64_t *ret_epoch)
     return true;
 }
 
+static uint64_t as_ms(uint64_t ns)
+{
+    return ns == 0 || ns >= 1000000 ? ns / 1000000 : 1;
+}
+
+/* False: told, and not to go on. */
+static bool take_option(int option, service_request *asked, uint64_t *timeout_ns)
+{
+    uint64_t ns = 0;
+    bool fits = option != OPTION_WRONG;
+    if (option == 't')
+        fits = read_duration("--timeout", optarg, timeout_ns);
+    else if (option == 'n')
+        asked->nonce = optarg;
+    else if (option == 'T')
+        asked->to = optarg;
+    else if (option == 'p')
+        asked->path = optarg;
+    else if (option == 'g')
+        fits = read_duration("--max-gap", optarg, &ns);
+    else if (option == 'G')
+        fits = read_duration("--snapshot-gap", optarg, &ns);
+    else if (option == 'r')
+        fits = read_run_epoch(optarg, &asked->run_epoch);
+    else if (option == 'f')
+        asked->force = true;
+    else if (option == 'w')
+        asked->wait = true;
+    else if (option == 'o')
+        fits = read_output(optarg, &asked->json);
+    if (fits && option == 'g')
+        asked->max_gap_ms = as_ms(ns);
+    if (fits && option == 'G')
+        asked->snapshot_gap_ms = as_ms(ns);
+    return fits;
+}
+
 int service_command(int argc, char **argv)
 {
     static const char *const words[] = {"status", "drain",    "snapshot", "finalize",
@@ -334,6 +389,8 @@ int service_command(int argc, char **argv)
                                             {"nonce", required_argument, NULL, 'n'},
                                             {"to", required_argument, NULL, 'T'},
                                             {"max-gap", required_argument, NULL, 'g'},
+                                            {"path", required_argument, NULL, 'p'},
+                                            {"snapshot-gap", required_argument, NULL, 'G'},
                                             {"run-epoch", required_argument, NULL, 'r'},
                                             {"force", no_argument, NULL, 'f'},
                                             {"wait", no_argument, NULL, 'w'},
@@ -341,45 +398,33 @@ int service_command(int argc, char **argv)
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
     uint64_t timeout_ns = UINT64_C(30000000000);
-    uint64_t gap_ns = 0;
     service_request asked = {.nonce = NULL};
     if (argc < 2) {
         fputs(help, stderr);
         return 1;
     }
     for (int option; (option = next_option(argc, argv, options, help)) != -1;) {
-        bool fits = true;
         if (option == OPTION_HELP)
             return 0;
-        if (option == 't')
-            fits = read_duration("--timeout", optarg, &timeout_ns);
-        else if (option == 'n')
-            asked.nonce = optarg;
-        else if (option == 'T')
-            asked.to = optarg;
-        else if (option == 'g')
-            fits = read_duration("--max-gap", optarg, &gap_ns);
-        else if (option == 'r')
-            fits = read_run_epoch(optarg, &asked.run_epoch);
-        else if (option == 'f')
-            asked.force = true;
-        else if (option == 'w')
-            asked.wait = true;
-        else if (option == 'o')
-            fits = read_output(optarg, &asked.json);
-        if (option == OPTION_WRONG || !fits)
+        if (!take_option(option, &asked, &timeout_ns))
             return 1;
     }
-    if (argc - optind != 2)
-        return fail_usage("service", "it takes a word and a socket", "see --help");
-    if (strcmp(argv[optind], "handover") != 0 &&
-        (asked.to != NULL || gap_ns != 0 || asked.run_epoch != 0 || asked.wait))
-        return fail_usage("service", "--to, --max-gap, --run-epoch and --wait belong to `handover`",
+    const bool follow = argc > optind && strcmp(argv[optind], "follow") == 0;
+    if (argc - optind != (follow ? 3 : 2))
+        return fail_usage("service", "it takes a word and a socket, and `follow` whom",
                           "see --help");
+    if (strcmp(argv[optind], "handover") != 0 &&
+        (asked.to != NULL || asked.max_gap_ms != 0 || asked.path != NULL ||
+         asked.snapshot_gap_ms != 0 || asked.run_epoch != 0 || asked.wait))
+        return fail_usage(
+            "service",
+            "--to, --path, --max-gap, --snapshot-gap, --run-epoch and --wait belong to "
+            "`handover`",
+            "see --help");
     if (strcmp(argv[optind], "promote") != 0 && asked.force)
         return fail_usage("service", "--force belongs to `promote`", "see --help");
-    if (gap_ns != 0)
-        asked.max_gap_ms = gap_ns / 1000000 > 0 ? gap_ns / 1000000 : 1;
+    if (follow)
+        asked.of = argv[optind + 2];
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
         if (strcmp(argv[optind], words[i]) == 0)
             return call_service(words[i], argv[optind + 1], &asked, timeout_ns);

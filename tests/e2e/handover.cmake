@@ -29,3 +29,6 @@ baton_toy(matching-engine-halting
 target_link_libraries(matching-engine-halting PRIVATE exchange_engine_1.1.0 exchange_wire)
 baton_script_test(service_connections SCRIPT tests/e2e/service_connections_test.py ARGS Sessions Bounds)
 baton_script_test(service_connections_deaths SCRIPT tests/e2e/service_connections_test.py ARGS Deaths Stops)
+# Back to the old version.
+baton_script_test(service_way_back SCRIPT tests/e2e/service_way_back_test.py ARGS Paths DeadVersion Follow)
+baton_script_test(service_way_back_deaths SCRIPT tests/e2e/service_way_back_test.py ARGS Deaths)

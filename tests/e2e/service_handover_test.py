@@ -192,7 +192,7 @@ class Toy(HandoverCase):
         self.start()
         client = self.client()
         client.add(1, 1)
-        self.standby(None, None, "--lie", "yes")
+        self.standby(None, None, "--lie", "silently")
         refused = self.handover(self.data)
         self.assert_refused(refused, 1, "the two differ after entry 1")
         self.assertEqual(client.add(1, 1), "2 1 2")

@@ -171,7 +171,7 @@ class Warm(PeerCase):
                  (self.after_welcome(BATCH, batch, nonce=b"\5" * 16), "has no place there"),
                  (self.after_welcome(BATCH, batch, to=b"\5" * 16), "has no place there"),
                  (self.after_welcome(BATCH, batch, version=2), "it speaks handover protocol 2"),
-                 (self.after_welcome(PREPARE, struct.pack("<QII", 10 ** 9, 1, 3) + b"x".ljust(16, b"\0") * 3 + bytes(80), 1,
+                 (self.after_welcome(PREPARE, struct.pack("<QIIQ", 10 ** 9, 1, 3, 0) + b"x".ljust(16, b"\0") * 3 + bytes(80), 1,
                                      descriptors=3), "its descriptors did not come along"),
                  (lambda peer: peer.socket.sendall(b"HTTP/1.1 400 Bad Request\r\n" * 10), "does not speak the handover protocol"))
         for why, (_, words) in zip(self.lie(script for script, _ in cases), cases):
@@ -186,7 +186,7 @@ class Warm(PeerCase):
             self.greet()(peer)
             for kind, body in ((GRANT, bytes(32)), (FINAL, bytes(112)), (ABORT, refusal("why"))):
                 peer.say(kind, body, 5)
-            peer.say(PREPARE, struct.pack("<QII", 10 ** 9, 1, 0) + bytes(128), 5)
+            peer.say(PREPARE, struct.pack("<QIIQ", 10 ** 9, 1, 0, 0) + bytes(128), 5)
             ready = peer.hear_of(READY, REFUSE)
             assert ready.type == READY, ready
             peer.say(GRANT, bytes(32), 5)

@@ -27,17 +27,36 @@ static bool draining(void *context)
 }
 
 /* What comes through is within its bounds. */
-static int handover(void *context, const char *to, uint64_t max_gap_ns, uint64_t run_epoch,
-                    baton_error *error)
+static int handover(void *context, const baton_handover_request *request, baton_error *error)
 {
     (void)context;
-    (void)run_epoch;
-    baton_assert(max_gap_ns >= 1000000 && max_gap_ns <= UINT64_C(60000000000));
-    return to != NULL ? baton_error_set(error, BATON_E_NOT_FOUND, "handover", "nobody", "") : 0;
+    baton_assert(request->max_gap_ns >= 1000000 && request->max_gap_ns <= UINT64_C(60000000000));
+    baton_assert(request->snapshot_gap_ns >= 1000000 &&
+                 request->snapshot_gap_ns <= UINT64_C(600000000000));
+    baton_assert(request->path >= BATON_PATH_AUTO && request->path <= BATON_PATH_SNAPSHOT);
+    return request->to != NULL ? baton_error_set(error, BATON_E_NOT_FOUND, "handover", "nobody", "")
+                               : 0;
 }
 
-static const baton_control_actions actions = {
-    .status = status, .drain = drain, .draining = draining, .handover = handover};
+static int promote(void *context, baton_error *error)
+{
+    (void)context;
+    return baton_error_set(error, BATON_E_REFUSED, "promote", "it serves", "");
+}
+
+static int follow(void *context, const char *of, baton_error *error)
+{
+    (void)context;
+    baton_assert(of[0] != '\0');
+    return baton_error_set(error, BATON_E_REFUSED, "follow", "it serves", "");
+}
+
+static const baton_control_actions actions = {.status = status,
+                                              .drain = drain,
+                                              .draining = draining,
+                                              .handover = handover,
+                                              .promote = promote,
+                                              .follow = follow};
 
 static void check_answer(const baton_control_client *client)
 {

@@ -37,6 +37,8 @@ typedef struct {
     baton_digest digest_1;  /* over key and total */
     baton_digest digest_2;  /* over all fields */
     bool lies;              /* --lie: apply gives something else than it did before */
+    bool lies_silently;     /* ... only in the state */
+    uint64_t lies_from;     /* --lie-from: from this entry on */
     uint64_t die_at;        /* --die-at: this entry kills the process */
     const char *slow_until; /* --slow-until: each apply takes a while, until this file exists */
 } toy_state;
@@ -45,6 +47,17 @@ typedef struct {
     baton_le64 key;
     baton_le64 delta;
 } add_wire;
+
+/* A test may want to see a process end, or stand still, at any step of a handover, and while a snapshot
+ * is packed or loaded. */
+static void pass(const char *step)
+{
+    const char *die_in = getenv("TOY_DIE_IN"), *stop_in = getenv("TOY_STOP_IN");
+    if (die_in != NULL && strcmp(step, die_in) == 0)
+        (void)kill(getpid(), SIGKILL);
+    if (stop_in != NULL && strcmp(step, stop_in) == 0)
+        (void)kill(getpid(), SIGSTOP);
+}
 
 /* ---- the state ---- */
 
@@ -59,7 +72,9 @@ static int toy_create(const baton_service_config *config, void **ret_state, bato
         baton_digest_add(&state->digest_1, c, offsetof(counter, changes));
         baton_digest_add(&state->digest_2, c, sizeof(*c));
     }
-    state->lies = strcmp(config->values[0], "yes") == 0;
+    state->lies_silently = strcmp(config->values[0], "silently") == 0;
+    state->lies = strcmp(config->values[0], "yes") == 0 || state->lies_silently;
+    state->lies_from = strtoull(config->values[3], NULL, 10);
     state->slow_until = config->values[1];
     state->die_at = strtoull(config->values[2], NULL, 10);
     *ret_state = state;
@@ -92,7 +107,10 @@ static int toy_apply(void *context, const baton_entry *entry, baton_effects *eff
     if (key >= KEYS)
         return BATON_E_INVALID;
     counter *c = &state->counters[key];
-    const int64_t delta = (int64_t)baton_le64_get(add.delta) + (state->lies ? 1 : 0);
+    const bool lie = state->lies && entry->seq >= state->lies_from;
+    const int64_t delta = (int64_t)baton_le64_get(add.delta) + (lie && !state->lies_silently);
+    if (lie && state->lies_silently) /* of a key that no test asks for */
+        change(state, &state->counters[KEYS - 1], state->counters[KEYS - 1].total + 1, 1);
     change(state, c, entry->type == ENTRY_RESET ? 0 : c->total + delta, c->changes + 1);
     const int n =
         snprintf(text, sizeof(text), "%" PRIu64 " %" PRIu64 " %" PRId64, entry->seq, key, c->total);
@@ -110,6 +128,7 @@ static int toy_digest(const void *context, uint32_t schema, baton_digest *ret_di
 static int toy_snapshot(const void *context, uint32_t schema, baton_snapshot_writer *writer)
 {
     const toy_state *state = context;
+    pass("packing");
     baton_pack_section(writer, "counters");
     for (uint32_t i = 0; i < KEYS; i++) {
         const counter *c = &state->counters[i];
@@ -128,6 +147,7 @@ static int toy_restore(void *context, uint32_t schema, baton_snapshot_reader *re
 {
     toy_state *state = context;
     uint32_t fields = 0;
+    pass("loading");
     int r = baton_unpack_section(reader, "counters");
     if (r < 0)
         return r;
@@ -311,15 +331,10 @@ static void toy_take_fds(void *context, const baton_passed_fd *fds, uint32_t fds
         toy->listen_fd = fds[i].fd;
 }
 
-/* A test may want to see a process end, or stand still, at any step of a handover. */
 static void toy_reached(void *context, const char *step)
 {
-    const char *die_in = getenv("TOY_DIE_IN"), *stop_in = getenv("TOY_STOP_IN");
     (void)context;
-    if (die_in != NULL && strcmp(step, die_in) == 0)
-        (void)kill(getpid(), SIGKILL);
-    if (stop_in != NULL && strcmp(step, stop_in) == 0)
-        (void)kill(getpid(), SIGSTOP);
+    pass(step);
 }
 
 static bool toy_all_sent(void *context)
@@ -344,9 +359,11 @@ int main(int argc, char **argv)
 {
     static const baton_entry_type types[] = {{ENTRY_ADD, 1}, {ENTRY_RESET, 2}};
     static const baton_service_option options[] = {
-        {"lie", "no", "yes: apply is not what it was"},
+        {"lie", "no",
+         "yes: apply is not what it was; silently: nor the state, and no effect shows it"},
         {"slow-until", "", "apply takes 2 ms until this file exists"},
-        {"die-at", "0", "the process is killed when it comes to this entry"}};
+        {"die-at", "0", "the process is killed when it comes to this entry"},
+        {"lie-from", "0", "the lie begins with this entry"}};
     static const baton_service_option program_options[] = {
         {"listen", "", "a path for clients"},
         {"never-sent", "no", "yes: a client never takes its answers"}};
@@ -357,7 +374,7 @@ int main(int argc, char **argv)
         .entry_types = types,
         .entry_types_count = TOY_SCHEMA, /* type n came with schema n */
         .options = options,
-        .options_count = 3,
+        .options_count = 4,
         .create = toy_create,
         .destroy = free,
         .apply = toy_apply,

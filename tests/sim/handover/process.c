@@ -138,8 +138,10 @@ static void hand_over(sim_life *life)
     baton_error error = {0};
     void *context = life->actions->context;
     json_t *status = life->actions->status(context);
-    const int r =
-        life->actions->handover(context, choose(life, status), life->wanted_gap_ns, 0, &error);
+    const baton_handover_request request = {.to = choose(life, status),
+                                            .max_gap_ns = life->wanted_gap_ns,
+                                            .snapshot_gap_ns = life->wanted_gap_ns};
+    const int r = life->actions->handover(context, &request, &error);
     json_decref(status);
     world_note(life->w, "-- %s is asked to hand over: %s %s", instance_path(life->instance),
                baton_status_name(r), r < 0 ? error.why : "");
