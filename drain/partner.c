@@ -107,7 +107,7 @@ int baton_partner_begin(baton_engine *engine, uint64_t epoch, baton_error *error
 }
 
 /* Both LOCKs are held. */
-static int decide(baton_engine *engine, const char *directory, const char *partner,
+static int decide(const char *directory, const char *partner, uint64_t *ret_epoch,
                   baton_error *error)
 {
     uint64_t own_header = 0, other_header = 0, own_name = 0, other_name = 0;
@@ -128,11 +128,23 @@ static int decide(baton_engine *engine, const char *directory, const char *partn
     uint64_t epoch = own_name > other_name ? own_name : other_name;
     if (own_header + 1 > epoch) /* granted, and so burnt, whether a name stands there or not */
         epoch = own_header + 1;
-    r = baton_partner_begin(engine, epoch + 1, error);
-    if (r == 0)
-        baton_log(WARN, "handover.decided", BATON_LOG_TEXT("other", partner),
-                  BATON_LOG_NUMBER("other_epoch", other_header),
-                  BATON_LOG_NUMBER("epoch", epoch + 1));
+    *ret_epoch = epoch + 1;
+    baton_log(WARN, "handover.decided", BATON_LOG_TEXT("other", partner),
+              BATON_LOG_NUMBER("other_epoch", other_header), BATON_LOG_NUMBER("epoch", *ret_epoch));
+    return 0;
+}
+
+int baton_partner_look(const char *directory, const char *partner, uint64_t *ret_epoch,
+                       int *ret_lock_fd, baton_error *error)
+{
+    int r = baton_lock_other(partner, ret_lock_fd);
+    if (r < 0)
+        return baton_error_set(error, r, what_decide, "the other directory can't be locked", NULL);
+    r = decide(directory, partner, ret_epoch, error);
+    if (r < 0) {
+        close(*ret_lock_fd);
+        *ret_lock_fd = -1;
+    }
     return r;
 }
 
@@ -176,7 +188,10 @@ int baton_partner_decide(baton_engine *engine, const char *directory, baton_erro
                                 "bring it back: which of the two is the authority stands in both",
                                 "%.150s, the other directory of its handover, can't be locked",
                                 partner);
-    r = decide(engine, directory, partner, error);
+    uint64_t epoch = 0;
+    r = decide(directory, partner, &epoch, error);
+    if (r == 0)
+        r = baton_partner_begin(engine, epoch, error);
     close(lock_fd);
     return r;
 }

@@ -381,6 +381,7 @@ static int run_service(const baton_doors *doors, const baton_run_options *option
         .options = options,
         .signal_fd = -1,
         .door.fd = -1,
+        .partner_lock_fd = -1,
         .hydrating.loop.epoll_fd = -1,
         .started_ns = now_ns(NULL),
         .drain_actions = baton_run_drain_actions,

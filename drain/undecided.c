@@ -7,6 +7,7 @@
 #include <baton/clock.h>
 
 #define TELL_NS   UINT64_C(10000000000)
+#define LOOK_NS   UINT64_C(20000000)
 #define SETTLE_NS UINT64_C(500000000) /* a connection that is made again is no wait yet */
 
 static uint64_t now_ns(void)
@@ -232,6 +233,24 @@ static int give_way(service_run *run, baton_error *error)
     return 0;
 }
 
+/* R7 on one host: the partner lived when this one started, and may have died since: then nobody is left to be
+ * asked, and both LOCKs decide as they do at a start. */
+static void look_again(service_run *run)
+{
+    uint64_t epoch = 0;
+    baton_error why;
+    const baton_cutover *cutover = &run->cutover;
+    if (!run->undecided || run->partner.far || run->partner_lock_fd >= 0 ||
+        cutover->higher_epoch != 0 || cutover->old.state == BATON_OLD_FENCED ||
+        run->follower->cutover.state >= BATON_NEW_TAKING ||
+        now_ns() - run->undecided_looked_ns < LOOK_NS)
+        return;
+    run->undecided_looked_ns = now_ns();
+    if (baton_partner_look(run->place.directory, run->partner.directory, &epoch,
+                           &run->partner_lock_fd, &why) == 0)
+        (void)baton_new_on_leave(&run->follower->cutover, epoch);
+}
+
 int baton_undecided_turn(service_run *run, baton_error *error)
 {
     baton_cutover *cutover = &run->cutover;
@@ -253,6 +272,7 @@ int baton_undecided_turn(service_run *run, baton_error *error)
         cutover->word = false;
         (void)baton_new_on_leave(&run->follower->cutover, higher(names, cutover->epoch + 1) + 1);
     }
+    look_again(run);
     if (baton_herald_get(run->herald, &news) && news.serves && news.epoch > cutover->highest_header)
         baton_cutover_fence(cutover, &news.other, news.epoch, &news.said);
 
@@ -378,6 +398,9 @@ void baton_undecided_serves(service_run *run)
 
 void baton_undecided_close(service_run *run)
 {
+    if (run->partner_lock_fd >= 0)
+        close(run->partner_lock_fd);
+    run->partner_lock_fd = -1;
     baton_herald_close(run->herald);
     run->herald = NULL;
 }

@@ -237,11 +237,30 @@ class OneHost(HandoverCase):
         again = self.run_toy(self.other, program=TOY_NEXT, standby_of=self.data)
         wait_until(lambda: self.status_of(self.other), "the standby")
         self.old.send(signal.SIGCONT)
+        # The standby follows, and is level, before the old one has begun its term by that word.
+        wait_until(lambda: self.status_of(self.data)["epoch"] == 3, "the old one's term")
         self.wait_level(again, self.data)
-        self.assertEqual(self.status_of(self.data)["epoch"], 3)
         self.assertIn("handover.word", self.old.err())
         self.assertEqual(asked.wait(), 1)
         self.assertEqual(self.client().add(1, 1), "2 1 2")
+        self.assert_one_journal(self.data, self.other)
+
+
+    def test_one_that_waits_for_its_partner_decides_when_that_one_dies(self):
+        """The successor lives, and says nothing: the old one waits. When it has died, nobody is left to ask: both locks decide (R7)."""
+        self.old = self.run_toy(self.data, env={"TOY_DIE_IN": "granted"})
+        self.wait_phase(self.old, "running")
+        self.client().add(1, 1)
+        self.new = self.standby(env={"TOY_STOP_IN": "taking"})
+        self.handover(self.data)
+        self.assertEqual(self.old.wait(), -signal.SIGKILL)
+        wait_until(lambda: stopped(self.new), "the new one to stand still")
+        again = self.run_toy(self.data)
+        self.wait_phase(again, "undecided")
+        self.new.kill()
+        self.assertEqual(self.wait_phase(again, "running")["epoch"], 3)
+        self.assertEqual(self.client().add(1, 1), "2 1 2")
+        self.wait_level(self.standby(), self.data)
         self.assert_one_journal(self.data, self.other)
 
 

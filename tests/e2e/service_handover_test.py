@@ -438,13 +438,14 @@ class Rounds(HandoverCase):
         return status["phase"] if status else "starting"
 
     def settled(self):
-        """The active, when the other one follows and is level. Who has ended is started: as a standby of one that serves."""
+        """The active, when the other one follows and is level. Who has ended is started: as a standby of one that serves, or
+        that waits for its word."""
         phases = {directory: self.phase(directory) for directory in self.of}
         running = [directory for directory in self.of if phases[directory] == "running"]
         self.assertLess(len(running), 2, phases)
         for directory, other in self.of.items():
             if phases[directory] is None:
-                self.start_in(directory, phases[other] == "running")
+                self.start_in(directory, phases[other] in ("running", "undecided"))
         if not running or phases[self.of[running[0]]] != "following":
             return None
         status = self.status_of(running[0])
