@@ -151,7 +151,6 @@ class Warm(PeerCase):
                  (self.greet(protocol_lowest=2, protocol_highest=3), "handover protocols 2 to 3"),
                  (self.greet(batch_bytes_max=4 << 20), "the active's batches have up to 4194304 bytes"),
                  (self.greet(version="3.0.0"), "version 3.0.0 outside allowed range [1.0.0, 1.2.0]"),
-                 (self.greet(is_active=0), "who answers there is no active"),
                  (lambda peer: peer.say(WELCOME, self.welcome, epoch=0), "the active is of an older term: epoch 0, here is 1"),
                  (lambda peer: peer.say(WELCOME, self.welcome, journal_id=b"\1" * 16), "another journal than this standby"))
         for why, (_, words) in zip(self.lie(script for script, _ in cases), cases):
