@@ -105,7 +105,6 @@ class Pair:
         self.instances = {}
         self.authority = directories[0]  # as far as the operator knows
         self.starts = 0
-        self.waits = 0  # how often two living sides waited for each other, until the operator ended one
 
     def other(self, directory):
         first, second = self.directories
@@ -133,8 +132,8 @@ class Pair:
                         f"{second.directory}")
 
     def _end_of(self, directory, phases):
-        """Of an instance that has ended, once: was that an end that may be? A refusal may name the authority; who is
-        refused for a living standby of his gets his way."""
+        """Of an instance that has ended, once: was that an end that may be? A refusal may name the authority, never a
+        living standby: that one waits for him who is refused."""
         instance = self.instances.pop(directory, None)
         if instance is None:
             return
@@ -145,9 +144,7 @@ class Pair:
         if code == 1 and f"authority is {other}" in instance.said():
             self.authority = other
         elif code == 1 and f"runs in {other}" in instance.said() and phases[other] == "following":
-            self.instances.pop(other).terminate()
-            self.authority = directory
-            self.waits += 1
+            raise Wrong(f"{directory.name} is refused for {other.name}, which waits for it: see {instance.log}")
 
     def operate(self, phases):
         for directory, phase in phases.items():
