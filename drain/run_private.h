@@ -29,6 +29,7 @@ typedef struct {
     bool undecided;        /* a start that may begin nothing by itself (undecided.h) */
     uint64_t undecided_since_ns, undecided_told_ns; /* 0: it is not */
     uint64_t forced_epoch, forced_counted;
+    uint64_t told_epoch; /* that it serves in, and the herald and the log have said */
     baton_metric *forced_metric;
     baton_herald *herald; /* NULL: there is nobody to be told */
     baton_peer_door door; /* fd -1: none */
