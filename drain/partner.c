@@ -106,6 +106,15 @@ int baton_partner_begin(baton_engine *engine, uint64_t epoch, baton_error *error
     return r;
 }
 
+/* The operator has promoted this one by force, and it died before its term began: the other one may not serve. */
+static uint64_t fenced_for(const char *directory, const char *partner)
+{
+    baton_partner theirs;
+    return baton_partner_read(partner, &theirs) && strcmp(theirs.directory, directory) == 0
+               ? theirs.fenced_by
+               : 0;
+}
+
 /* Both LOCKs are held. */
 static int decide(const char *directory, const char *partner, uint64_t *ret_epoch,
                   baton_error *error)
@@ -120,7 +129,9 @@ static int decide(const char *directory, const char *partner, uint64_t *ret_epoc
         r = baton_highest_name(partner, &other_name);
     if (r < 0)
         return baton_error_set(error, r, what_decide, "the other directory can't be read", partner);
-    if (own_header == 0 || (other_header >= own_header && !BATON_BREAK(NO_EPOCH_CHECK)))
+    const uint64_t fenced_by = fenced_for(directory, partner);
+    if (fenced_by <= other_name &&
+        (own_header == 0 || (other_header >= own_header && !BATON_BREAK(NO_EPOCH_CHECK))))
         return baton_error_setf(error, BATON_E_REFUSED, what_decide,
                                 "start that one, and this one with --standby-of it",
                                 "the authority is %.150s, with epoch %llu", partner,
@@ -128,6 +139,8 @@ static int decide(const char *directory, const char *partner, uint64_t *ret_epoc
     uint64_t epoch = own_name > other_name ? own_name : other_name;
     if (own_header + 1 > epoch) /* granted, and so burnt, whether a name stands there or not */
         epoch = own_header + 1;
+    if (fenced_by > epoch)
+        epoch = fenced_by;
     *ret_epoch = epoch + 1;
     baton_log(WARN, "handover.decided", BATON_LOG_TEXT("other", partner),
               BATON_LOG_NUMBER("other_epoch", other_header), BATON_LOG_NUMBER("epoch", *ret_epoch));

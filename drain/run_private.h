@@ -31,6 +31,7 @@ typedef struct {
     uint64_t undecided_looked_ns;
     int partner_lock_fd; /* while it begins the term that both LOCKs allow it (R7); else -1 */
     uint64_t forced_epoch, forced_counted;
+    uint64_t told_epoch; /* that it serves in, and the herald and the log have said */
     baton_metric *forced_metric;
     baton_herald *herald; /* NULL: there is nobody to be told */
     baton_peer_door door; /* fd -1: none */
