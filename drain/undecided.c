@@ -282,7 +282,6 @@ int baton_undecided_turn(service_run *run, baton_error *error)
     look_again(run);
     if (baton_herald_get(run->herald, &news) && news.serves && news.epoch > cutover->highest_header)
         baton_cutover_fence(cutover, &news.other, news.epoch, &news.said);
-
     if (begins_anew(run))
         baton_undecided_serves(run);
 
