@@ -82,8 +82,8 @@ class Kill(TestCase):
         wrapper.chmod(0o755)
         return copy / "bin"
 
-    def is_found(self, programs, why):
-        result = process.run(*self.command("--fs", "host", "--io", "threads", "--rounds", 3, programs=programs),
+    def is_found(self, programs, why, *options):
+        result = process.run(*self.command("--fs", "host", "--io", "threads", "--rounds", 3, *options, programs=programs),
                              timeout=280)
         self.assertEqual(result.status, 1, result)
         self.assertRegex(result.stderr, why)
