@@ -2,6 +2,7 @@
 standby of the one that serves, or, when none does, the one that may."""
 import json
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from processes import Failed
 
 OLD, NEW = "matching-engine-1.0.0", "matching-engine-1.1.0"
 POLL_S = 0.01
+DIFFERENCE = re.compile(r"^baton: [^:]+: (entries \d+ to \d+: .*? digest is \w+ now, it was \w+)", re.MULTILINE)
 ENDS = (0, 1, -signal.SIGKILL)  # handed over or drained; refused to start; killed
 
 
@@ -140,6 +142,9 @@ class Pair:
         code = instance.child.wait()
         if code not in ENDS:
             raise Wrong(f"{directory.name} ended with {code}: see {instance.log}")
+        differs = DIFFERENCE.search(instance.said())  # it follows, and compares what batches and checkpoints tell
+        if differs:
+            raise Wrong(f"the two differ, {directory.name} says: {differs.group(1)}: see {instance.log}")
         other = self.other(directory)
         if code == 1 and f"authority is {other}" in instance.said():
             self.authority = other

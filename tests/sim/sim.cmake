@@ -43,7 +43,7 @@ function(baton_simulator name)
         baton_test_properties(${name}_sim_${part} 120 OFF "sim")
     endforeach()
     baton_script_test(${name}_sim_traces SCRIPT tests/sim/${name}_sim_test.py ARGS Traces LABELS sim)
-    baton_script_test(${name}_sim_breaks SCRIPT tests/sim/${name}_sim_test.py ARGS Breaks NOSAN LABELS sim)
+    baton_script_test(${name}_sim_breaks SCRIPT tests/sim/${name}_sim_test.py ARGS Breaks NOSAN LABELS sim TIMEOUT 300)
 endfunction()
 
 if(NOT TARGET baton_journal)
