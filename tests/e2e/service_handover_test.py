@@ -291,8 +291,23 @@ class Deaths(HandoverCase):
         self.assert_new_takes()
 
     def test_old_dies_with_the_record_under_way(self):
-        """It may have landed or not: one of the two serves, never both."""
         self.begin(old_env={"TOY_DIE_IN": "submitted"})
+        self.assert_one_goes_on()
+
+    def test_old_dies_with_the_record_of_an_empty_term_under_way(self):
+        """The standby's last batch is of an earlier term: the name of this one is not of a next one."""
+        first = self.run_toy(self.data)
+        self.wait_phase(first, "running")
+        self.client().add(1, 1)
+        first.kill()
+        self.old = self.run_toy(self.data, env={"TOY_DIE_IN": "submitted"})
+        self.wait_phase(self.old, "running")
+        self.new = self.standby()
+        self.asked = self.handover(self.data)
+        self.assert_one_goes_on()
+
+    def assert_one_goes_on(self):
+        """The record may have landed or not: one of the two serves, never both."""
         self.assertEqual(self.old.wait(), -signal.SIGKILL)
         again = self.run_toy(self.data)
 
