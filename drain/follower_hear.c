@@ -328,6 +328,7 @@ static bool take_message(baton_follower *follower, const baton_peer_header *head
         break;
     case BATON_PEER_FINAL: {
         const baton_engine_point offer = baton_peer_point_get(body);
+        follower->offered_epoch = baton_le64_get(header->epoch);
         baton_new_on_final(&follower->cutover, try_number, &offer);
         break;
     }
