@@ -74,6 +74,7 @@ typedef struct {
     uint32_t misdirected; /* a write lands somewhere else, and says that all is well */
     uint32_t lying;     /* a flush, or a durable write, says that all is well and flushed nothing */
     uint32_t late_lock; /* of a killed process: held on by its ring */
+    uint32_t unflushed; /* a killed process's durable write lands, and its flush never does */
 } baton_sim_faults;
 baton_sim_faults *baton_sim_faults_of(baton_sim *sim); /* to change at any time */
 

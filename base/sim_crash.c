@@ -86,6 +86,9 @@ static void flight_outlive(baton_sim *sim, sim_flight *flight)
     const uint64_t draw = sim_random_below(&sim->random, 8);
     const bool blocking = flight->blocking;
     flight_orphan(flight);
+    if (flight->call.kind == BATON_IO_WRITE_DURABLE && sim->faults.unflushed > 0 &&
+        sim_random_chance(&sim->random, sim->faults.unflushed))
+        flight->call.kind = BATON_IO_WRITE;
     if (flight->call.kind == BATON_IO_READ || flight->call.kind == BATON_IO_CLOSE || draw == 0) {
         sim_flight_free(sim, flight);
         return;

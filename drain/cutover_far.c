@@ -20,11 +20,11 @@ static uint64_t now_ns(void)
 
 /* ---- what is heard ---- */
 
-static bool is_partner(const baton_cutover *cutover, const baton_feeder_peer *peer)
+static bool is_partner(const baton_cutover *cutover, const uint8_t place[BATON_PLACE_BYTES])
 {
     static const uint8_t nowhere[BATON_PLACE_BYTES];
-    return memcmp(peer->place, nowhere, sizeof(nowhere)) != 0 &&
-           memcmp(peer->place, cutover->peer.place, sizeof(nowhere)) == 0;
+    return memcmp(place, nowhere, sizeof(nowhere)) != 0 &&
+           memcmp(place, cutover->peer.place, sizeof(nowhere)) == 0;
 }
 
 /* R6: a term was begun there, above any here. This one is fenced, and says so. */
@@ -69,7 +69,7 @@ void baton_cutover_on_hello(baton_cutover *cutover, const baton_feeder_message *
             baton_cutover_fence(cutover, &other, its_epoch, &hello->at);
         return;
     }
-    if (!is_partner(cutover, &peer)) /* R11: another standby decides nothing */
+    if (!is_partner(cutover, peer.place)) /* R11: another standby decides nothing */
         return;
     cutover->peer_heard_ns = now_ns();
     const bool over =
@@ -122,6 +122,15 @@ static void tell_fenced(const baton_cutover *cutover)
                                          "were told of them, and the other one has not got them"));
 }
 
+/* The one that was granted the authority says that it serves, and its M8 was lost, or is on its way yet. By force
+ * it may do so without the record: then it is another writer. */
+static bool has_taken(const baton_cutover *cutover, const baton_partner *by, uint64_t epoch)
+{
+    return !cutover->found && cutover->higher_epoch == 0 && is_partner(cutover, by->place) &&
+           (cutover->old.state == BATON_OLD_GRANTED || cutover->old.state == BATON_OLD_FENCED) &&
+           baton_epoch_forced_count(epoch) == baton_epoch_forced_count(cutover->epoch);
+}
+
 void baton_cutover_fence(baton_cutover *cutover, const baton_partner *by, uint64_t epoch,
                          const baton_peer_place *said)
 {
@@ -129,6 +138,10 @@ void baton_cutover_fence(baton_cutover *cutover, const baton_partner *by, uint64
     const bool serves = !cutover->found && cutover->old.state < BATON_OLD_STOPPED;
     if (cutover->higher_epoch >= epoch)
         return;
+    if (has_taken(cutover, by, epoch)) {
+        baton_old_on_taken(&cutover->old);
+        return;
+    }
     if (serves && cutover->doors->program->pause_intake != NULL)
         cutover->doors->program->pause_intake(cutover->doors->context);
     if (!cutover->found)

@@ -319,7 +319,7 @@ static void look_for_next_term(baton_follower *follower)
     if (follower->target->active.tcp.bytes > 0 || follower->channel.fd >= 0 ||
         cutover->state != BATON_NEW_ANSWERED || cutover->granted ||
         baton_highest_name(follower->active.directory, &highest) < 0 ||
-        highest <= cutover->offer.position.epoch)
+        highest <= follower->offered_epoch)
         return;
     baton_log(WARN, "handover.not_this_time",
               BATON_LOG_TEXT("why", "the active has begun a new term"),

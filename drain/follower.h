@@ -58,7 +58,8 @@ typedef struct baton_follower {
     baton_position told; /* in it */
     uint64_t told_seq;
     uint8_t active_nonce[BATON_PEER_NONCE_BYTES];
-    uint64_t active_epoch; /* of its welcome */
+    uint64_t active_epoch;  /* of its welcome */
+    uint64_t offered_epoch; /* which M4 is to end; it may have no batch yet */
     char active_version[32];
     baton_partner active; /* as its last welcome said */
     uint64_t seen_epoch;  /* the highest that any active spoke of: a lower one is refused */

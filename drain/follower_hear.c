@@ -110,10 +110,12 @@ static void take_welcome(baton_follower *follower, const baton_peer_header *head
     baton_position end;
     baton_digest digest;
     bool needs_start;
-    note_active(follower, header, hello);
-    follower->active_epoch = baton_le64_get(header->epoch);
+    /* A refusal is for who spoke; whose directory is looked at for a grant, it does not say. */
+    memcpy(follower->active_nonce, header->from, sizeof(follower->active_nonce));
     if (!may_follow(follower, header, hello))
         return;
+    note_active(follower, header, hello);
+    follower->active_epoch = baton_le64_get(header->epoch);
     baton_place_heard(follower->target->place, baton_le64_get(hello->at.run_epoch));
     baton_engine_follow_end(follower->engine, &end, &digest, &needs_start);
     if (end.epoch > follower->seen_epoch)
@@ -326,6 +328,7 @@ static bool take_message(baton_follower *follower, const baton_peer_header *head
         break;
     case BATON_PEER_FINAL: {
         const baton_engine_point offer = baton_peer_point_get(body);
+        follower->offered_epoch = baton_le64_get(header->epoch);
         baton_new_on_final(&follower->cutover, try_number, &offer);
         break;
     }

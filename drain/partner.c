@@ -106,8 +106,17 @@ int baton_partner_begin(baton_engine *engine, uint64_t epoch, baton_error *error
     return r;
 }
 
+/* The operator has promoted this one by force, and it died before its term began: the other one may not serve. */
+static uint64_t fenced_for(const char *directory, const char *partner)
+{
+    baton_partner theirs;
+    return baton_partner_read(partner, &theirs) && strcmp(theirs.directory, directory) == 0
+               ? theirs.fenced_by
+               : 0;
+}
+
 /* Both LOCKs are held. */
-static int decide(baton_engine *engine, const char *directory, const char *partner,
+static int decide(const char *directory, const char *partner, uint64_t *ret_epoch,
                   baton_error *error)
 {
     uint64_t own_header = 0, other_header = 0, own_name = 0, other_name = 0;
@@ -120,7 +129,9 @@ static int decide(baton_engine *engine, const char *directory, const char *partn
         r = baton_highest_name(partner, &other_name);
     if (r < 0)
         return baton_error_set(error, r, what_decide, "the other directory can't be read", partner);
-    if (own_header == 0 || (other_header >= own_header && !BATON_BREAK(NO_EPOCH_CHECK)))
+    const uint64_t fenced_by = fenced_for(directory, partner);
+    if (fenced_by <= other_name &&
+        (own_header == 0 || (other_header >= own_header && !BATON_BREAK(NO_EPOCH_CHECK))))
         return baton_error_setf(error, BATON_E_REFUSED, what_decide,
                                 "start that one, and this one with --standby-of it",
                                 "the authority is %.150s, with epoch %llu", partner,
@@ -128,11 +139,25 @@ static int decide(baton_engine *engine, const char *directory, const char *partn
     uint64_t epoch = own_name > other_name ? own_name : other_name;
     if (own_header + 1 > epoch) /* granted, and so burnt, whether a name stands there or not */
         epoch = own_header + 1;
-    r = baton_partner_begin(engine, epoch + 1, error);
-    if (r == 0)
-        baton_log(WARN, "handover.decided", BATON_LOG_TEXT("other", partner),
-                  BATON_LOG_NUMBER("other_epoch", other_header),
-                  BATON_LOG_NUMBER("epoch", epoch + 1));
+    if (fenced_by > epoch)
+        epoch = fenced_by;
+    *ret_epoch = epoch + 1;
+    baton_log(WARN, "handover.decided", BATON_LOG_TEXT("other", partner),
+              BATON_LOG_NUMBER("other_epoch", other_header), BATON_LOG_NUMBER("epoch", *ret_epoch));
+    return 0;
+}
+
+int baton_partner_look(const char *directory, const char *partner, uint64_t *ret_epoch,
+                       int *ret_lock_fd, baton_error *error)
+{
+    int r = baton_lock_other(partner, ret_lock_fd);
+    if (r < 0)
+        return baton_error_set(error, r, what_decide, "the other directory can't be locked", NULL);
+    r = decide(directory, partner, ret_epoch, error);
+    if (r < 0) {
+        close(*ret_lock_fd);
+        *ret_lock_fd = -1;
+    }
     return r;
 }
 
@@ -176,7 +201,10 @@ int baton_partner_decide(baton_engine *engine, const char *directory, baton_erro
                                 "bring it back: which of the two is the authority stands in both",
                                 "%.150s, the other directory of its handover, can't be locked",
                                 partner);
-    r = decide(engine, directory, partner, error);
+    uint64_t epoch = 0;
+    r = decide(directory, partner, &epoch, error);
+    if (r == 0)
+        r = baton_partner_begin(engine, epoch, error);
     close(lock_fd);
     return r;
 }

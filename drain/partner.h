@@ -33,5 +33,9 @@ bool baton_partner_socket(const char *directory, char *ret_socket, uint32_t byte
  * what to do. */
 BATON_MUST_USE int baton_partner_decide(baton_engine *engine, const char *directory,
                                         baton_error *error);
+/* The same question, asked again by one that waits: no wait here. 0: *ret_epoch is to be begun, and
+ * *ret_lock_fd is the partner's LOCK, to be held until its header is durable. */
+BATON_MUST_USE int baton_partner_look(const char *directory, const char *partner,
+                                      uint64_t *ret_epoch, int *ret_lock_fd, baton_error *error);
 /* Promote, and turn the engine until what came is durable. */
 BATON_MUST_USE int baton_partner_begin(baton_engine *engine, uint64_t epoch, baton_error *error);

@@ -27,6 +27,9 @@ static uint64_t now_ns(void *context)
 static void on_release(void *context, const baton_effect *effect)
 {
     service_run *run = context;
+    if (run->cutover.higher_epoch !=
+        0) /* R12: fenced in this very turn; nothing is answered any more */
+        return;
     if (run->doors->program->release != NULL && run->program_started)
         run->doors->program->release(run->doors->context, effect);
 }
@@ -147,6 +150,7 @@ static int promoted(void *context, const baton_passed *passed, baton_error *erro
     service_run *run = context;
     run->following = false;
     baton_cutover_close(&run->cutover); /* of a start that was undecided */
+    run->cutover = (baton_cutover){.engine = NULL};
     run->undecided = false;
     run->to_let_follow = true;
     return start_program(run, passed, error);
@@ -381,6 +385,7 @@ static int run_service(const baton_doors *doors, const baton_run_options *option
         .options = options,
         .signal_fd = -1,
         .door.fd = -1,
+        .partner_lock_fd = -1,
         .hydrating.loop.epoll_fd = -1,
         .started_ns = now_ns(NULL),
         .drain_actions = baton_run_drain_actions,

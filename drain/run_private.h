@@ -28,7 +28,10 @@ typedef struct {
     baton_partner partner; /* of the last handover; directory "": there was none */
     bool undecided;        /* a start that may begin nothing by itself (undecided.h) */
     uint64_t undecided_since_ns, undecided_told_ns; /* 0: it is not */
+    uint64_t undecided_looked_ns;
+    int partner_lock_fd; /* while it begins the term that both LOCKs allow it (R7); else -1 */
     uint64_t forced_epoch, forced_counted;
+    uint64_t told_epoch; /* that it serves in, and the herald and the log have said */
     baton_metric *forced_metric;
     baton_herald *herald; /* NULL: there is nobody to be told */
     baton_peer_door door; /* fd -1: none */

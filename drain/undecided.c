@@ -7,6 +7,7 @@
 #include <baton/clock.h>
 
 #define TELL_NS   UINT64_C(10000000000)
+#define LOOK_NS   UINT64_C(20000000)
 #define SETTLE_NS UINT64_C(500000000) /* a connection that is made again is no wait yet */
 
 static uint64_t now_ns(void)
@@ -232,6 +233,31 @@ static int give_way(service_run *run, baton_error *error)
     return 0;
 }
 
+/* R7 on one host: the partner lived when this one started, and may have died since: then nobody is left to be
+ * asked, and both LOCKs decide as they do at a start. */
+static void look_again(service_run *run)
+{
+    uint64_t epoch = 0;
+    baton_error why;
+    const baton_cutover *cutover = &run->cutover;
+    if (!run->undecided || run->partner.far || run->partner_lock_fd >= 0 ||
+        cutover->higher_epoch != 0 || cutover->old.state == BATON_OLD_FENCED ||
+        run->follower->cutover.state >= BATON_NEW_TAKING ||
+        now_ns() - run->undecided_looked_ns < LOOK_NS)
+        return;
+    run->undecided_looked_ns = now_ns();
+    if (baton_partner_look(run->place.directory, run->partner.directory, &epoch,
+                           &run->partner_lock_fd, &why) == 0)
+        (void)baton_new_on_leave(&run->follower->cutover, epoch);
+}
+
+/* A term of its own after a grant that nobody took (R6): whom it is told to hears the new epoch. */
+static bool begins_anew(const service_run *run)
+{
+    return !run->following && !run->to_let_follow && run->cutover.engine != NULL &&
+           run->cutover.old.state == BATON_OLD_SERVING && run->cutover.epoch != run->told_epoch;
+}
+
 int baton_undecided_turn(service_run *run, baton_error *error)
 {
     baton_cutover *cutover = &run->cutover;
@@ -253,8 +279,11 @@ int baton_undecided_turn(service_run *run, baton_error *error)
         cutover->word = false;
         (void)baton_new_on_leave(&run->follower->cutover, higher(names, cutover->epoch + 1) + 1);
     }
+    look_again(run);
     if (baton_herald_get(run->herald, &news) && news.serves && news.epoch > cutover->highest_header)
         baton_cutover_fence(cutover, &news.other, news.epoch, &news.said);
+    if (begins_anew(run))
+        baton_undecided_serves(run);
 
     if (!waits(run))
         run->undecided_since_ns = run->undecided_told_ns = 0;
@@ -267,65 +296,113 @@ int baton_undecided_turn(service_run *run, baton_error *error)
 
 /* ---- by force ---- */
 
-static int may_promote(const service_run *run, baton_error *error)
+/* Nobody runs on the other directory while this is decided, where that can be known. */
+static int lock_other(const baton_partner *other, int *ret_lock_fd, baton_error *error)
+{
+    if (other->directory[0] != '/' || other->far ||
+        baton_lock_other(other->directory, ret_lock_fd) != BATON_E_LOCKED)
+        return 0;
+    return baton_error_setf(error, BATON_E_REFUSED, "promote by force", "end that process first",
+                            "an instance lives in %.150s, on this host", other->directory);
+}
+
+static int may_promote(const service_run *run, int *ret_lock_fd, baton_error *error)
 {
     static const char *const what = "promote by force";
-    int lock_fd = -1;
+    const baton_follower *follower = run->follower;
     const bool serves = !run->following && run->cutover.old.state != BATON_OLD_GRANTED;
-    if (serves || (run->following && run->follower == NULL))
+    if (serves || (run->following && follower == NULL))
         return baton_error_set(error, BATON_E_INVALID, what, "this instance serves, or drains",
                                "nothing is to be done");
-    if (!run->following)
-        return 0;
-    const baton_follower *follower = run->follower;
-    if (follower->following)
+    if (run->following && follower->following)
         return baton_error_set(error, BATON_E_REFUSED, what,
                                "the active is there, and is connected",
                                "use `baton service handover` on it");
-    const baton_partner *other = other_of(run);
-    const bool lives = other->directory[0] == '/' && !other->far &&
-                       baton_lock_other(other->directory, &lock_fd) == BATON_E_LOCKED;
-    if (lock_fd >= 0)
-        close(lock_fd);
-    if (lives)
-        return baton_error_setf(error, BATON_E_REFUSED, what, "end that process first",
-                                "an instance lives in %.150s, on this host", other->directory);
-    return 0;
+    if (!run->following && run->cutover.peer.far && !run->cutover.peer_cut)
+        return baton_error_set(error, BATON_E_REFUSED, what,
+                               "the successor is there, and is connected",
+                               "wait until it serves, or end it");
+    return lock_other(other_of(run), ret_lock_fd, error);
 }
 
-int baton_undecided_promote(service_run *run, baton_error *error)
+/* On one host: whoever starts there next finds that it is fenced (R12), as one on another host is told. The
+ * caller holds its LOCK. */
+static void fence_other(const service_run *run)
+{
+    baton_partner here = {.fenced_by = run->forced_epoch};
+    baton_digest nonce;
+    baton_error error = {0};
+    memcpy(here.directory, run->place.directory, sizeof(here.directory));
+    memcpy(here.host, run->place.host, sizeof(here.host));
+    memcpy(here.address, run->place.address, sizeof(here.address));
+    memcpy(here.place, run->place.place, sizeof(here.place));
+    if (baton_digest_parse(run->instance.nonce, &nonce) == 0)
+        memcpy(here.nonce, nonce.bytes, sizeof(here.nonce));
+    if (baton_partner_write(other_of(run)->directory, &here, &error) < 0)
+        baton_log(ERROR, "handover.partner", BATON_LOG_TEXT("why", error.why),
+                  BATON_LOG_TEXT("todo", "see to it that nothing starts there but a standby"));
+}
+
+/* Above whatever is known here. */
+static uint64_t forced_epoch(const service_run *run, const baton_engine_point *point)
 {
     const baton_cutover *cutover = &run->cutover;
-    baton_engine_point point = {0};
-    int r = may_promote(run, error);
-    if (r == 0)
-        r = baton_engine_digests(run->engine, 0, &point, error);
-    if (r < 0)
-        return r;
-    uint64_t floor = higher(own_names(run), point.position.epoch);
+    uint64_t floor = higher(own_names(run), point->position.epoch);
     floor = higher(floor, run->partner.fenced_by);
     if (cutover->engine != NULL)
         floor = higher(floor, higher(cutover->epoch + 1, cutover->word_names));
     if (run->follower != NULL)
         floor = higher(floor, run->follower->seen_epoch);
-    run->forced_epoch = floor + BATON_EPOCH_FORCED;
-    baton_log(WARN, "handover.forced_promotion", BATON_LOG_NUMBER("epoch", run->forced_epoch),
-              BATON_LOG_NUMBER("seq", point.seq), BATON_LOG_TEXT("other", other_of(run)->directory),
-              BATON_LOG_TEXT("host", other_of(run)->host));
+    return floor + BATON_EPOCH_FORCED;
+}
+
+/* Whom to tell, from now on; and where the next start here looks (R7). */
+static int keep_partner(service_run *run, baton_error *error)
+{
+    if (!run->following)
+        return 0;
+    if (other_of(run)->directory[0] == '/')
+        run->partner = *other_of(run);
+    run->partner.fenced_by = 0;
+    return run->partner.directory[0] == '/'
+               ? baton_partner_write(run->place.directory, &run->partner, error)
+               : 0;
+}
+
+static int begin_forced(service_run *run, baton_error *error)
+{
     if (!run->following) {
         run->cutover.forced_epoch = run->forced_epoch;
         return 0;
     }
-    if (other_of(run)->directory[0] == '/')
-        run->partner = *other_of(run); /* whom to tell, from now on */
-    run->partner.fenced_by = 0;
-    if (run->partner.directory[0] == '/' &&
-        (r = baton_partner_write(run->place.directory, &run->partner, error)) < 0)
-        return r;
     return baton_new_on_leave(&run->follower->cutover, run->forced_epoch)
                ? 0
                : baton_error_set(error, BATON_E_AGAIN, "promote by force",
                                  "it begins a term already", "look at its status");
+}
+
+int baton_undecided_promote(service_run *run, baton_error *error)
+{
+    baton_engine_point point = {0};
+    int lock_fd = -1;
+    int r = may_promote(run, &lock_fd, error);
+    if (r == 0)
+        r = baton_engine_digests(run->engine, 0, &point, error);
+    if (r == 0) {
+        run->forced_epoch = forced_epoch(run, &point);
+        baton_log(WARN, "handover.forced_promotion", BATON_LOG_NUMBER("epoch", run->forced_epoch),
+                  BATON_LOG_NUMBER("seq", point.seq),
+                  BATON_LOG_TEXT("other", other_of(run)->directory),
+                  BATON_LOG_TEXT("host", other_of(run)->host));
+        r = keep_partner(run, error);
+    }
+    if (r == 0 && lock_fd >= 0)
+        fence_other(run);
+    if (r == 0)
+        r = begin_forced(run, error);
+    if (lock_fd >= 0)
+        close(lock_fd);
+    return r;
 }
 
 int baton_undecided_promote_state(service_run *run, json_t **ret_report, baton_error *error)
@@ -354,6 +431,7 @@ void baton_undecided_serves(service_run *run)
                                     .journal_id = baton_engine_journal_id(run->engine)};
     baton_error error;
     run->undecided = false;
+    run->told_epoch = epoch;
     if (run->forced_metric == NULL &&
         baton_metrics_counter(
             baton_engine_metrics(run->engine), "baton_forced_promotions_total", NULL,
@@ -378,6 +456,9 @@ void baton_undecided_serves(service_run *run)
 
 void baton_undecided_close(service_run *run)
 {
+    if (run->partner_lock_fd >= 0)
+        close(run->partner_lock_fd);
+    run->partner_lock_fd = -1;
     baton_herald_close(run->herald);
     run->herald = NULL;
 }

@@ -106,17 +106,34 @@ static int look_at(const char *directory, look *self, baton_error *error)
     return r < 0 ? r : baton_beside_look(self->io, directory, &self->beside, error);
 }
 
+static bool holds_term(const baton_segment *segment, uint64_t epoch)
+{
+    return segment->live && !segment->follower && segment->info.epoch == epoch;
+}
+
+/* Was it begun in b as well, by another writer than in a? A copy has the very headers. */
+static bool begun_again(const baton_segments *a, const baton_segments *b, uint64_t epoch)
+{
+    bool there = false;
+    for (uint32_t j = 0; j < b->count; j++) {
+        if (!holds_term(&b->list[j], epoch))
+            continue;
+        there = true;
+        for (uint32_t i = 0; i < a->count; i++)
+            if (holds_term(&a->list[i], epoch) && a->list[i].info.index == b->list[j].info.index &&
+                a->list[i].created_wall_ns == b->list[j].created_wall_ns)
+                return false;
+    }
+    return there;
+}
+
 /* An epoch whose term was begun in both, not followed in one; 0: none. */
 static uint64_t begun_in_both(const baton_segments *a, const baton_segments *b)
 {
-    for (uint32_t i = 0; i < a->count; i++) {
-        if (!a->list[i].live || a->list[i].follower)
-            continue;
-        for (uint32_t j = 0; j < b->count; j++)
-            if (b->list[j].live && !b->list[j].follower &&
-                b->list[j].info.epoch == a->list[i].info.epoch)
-                return a->list[i].info.epoch;
-    }
+    for (uint32_t i = 0; i < a->count; i++)
+        if (holds_term(&a->list[i], a->list[i].info.epoch) &&
+            begun_again(a, b, a->list[i].info.epoch))
+            return a->list[i].info.epoch;
     return 0;
 }
 
@@ -188,10 +205,8 @@ static int compare(const char *const directories[2], const baton_recovery ends[2
     if (twice != 0)
         return baton_error_setf(
             error, BATON_E_DIVERGED, what,
-            "look which of the two is the copy of a backup, and compare without it",
-            "epoch %" PRIu64 " was begun in both: two writers, or one directory "
-            "is a copy of the other",
-            twice);
+            "look which of the two clients were answered by, and keep the other one aside",
+            "epoch %" PRIu64 " was begun in both: two writers", twice);
     return 0;
 }
 

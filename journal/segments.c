@@ -105,6 +105,7 @@ static void take_header(baton_segment *segment, const baton_segment_header *head
     segment->segment_bytes = baton_le64_get(header->segment_bytes);
     segment->first_batch = baton_le64_get(header->first_batch);
     segment->last_time_ns = baton_le64_get(header->last_time_ns);
+    segment->created_wall_ns = baton_le64_get(header->created_wall_ns);
     segment->continues = baton_position_get(&header->continues);
     memcpy(segment->continues_digest.bytes, header->continues_digest, 16);
     segment->continues_index = baton_le64_get(header->continues_index);

@@ -21,6 +21,7 @@ typedef struct {
     uint64_t segment_bytes;
     uint64_t first_batch;
     uint64_t last_time_ns;
+    uint64_t created_wall_ns;
     baton_position continues;
     baton_digest continues_digest;
     uint64_t continues_index;

@@ -1,5 +1,6 @@
 """What scripts/demo says at its end: one object for machines, a page for people."""
 import bisect
+import textwrap
 
 SECOND_NS = 1_000_000_000
 
@@ -93,7 +94,7 @@ TITLES = {"upgrade": "hot upgrade {from} -> {to}", "refused upgrade": "hot upgra
           "rollback": "rollback {from} -> {to}, hot", "restart": "SIGTERM; {to} starts from the files"}
 MEANINGS = {
     "upgrade": "both had the same digests at entry {seq:,}; {to} serves from the next one on",
-    "refused upgrade": "{from} serves on: {why}\n     ({to} has a mistake planted: it decides by the clock)",
+    "refused upgrade": "{from} serves on: {why}\n({to} has a mistake planted: it decides by the clock)",
     "rollback": "{to} had followed all the time, and has the {orders_of_new_version:,} orders that {from} took",
     "restart": "cold, nobody stands by: drain {drain_ms:.0f} ms, hydrate {hydrate_ms:.0f} ms",
 }
@@ -113,7 +114,8 @@ def steps_text(steps):
         title = f"{number}  {TITLES[step['step']].format(**step)}"
         lines.append(f"  {title:<41}{step['outcome']:<9}{step['gap_ms']:>8.1f} ms   "
                      f"{milliseconds(step['p99_before_ms']):>10} {milliseconds(step['p99_around_ms']):>9}")
-        lines.append(f"     {MEANINGS[step['step']].format(**step)}")
+        for line in MEANINGS[step["step"]].format(**step).splitlines():
+            lines += textwrap.wrap(line, 110, initial_indent="     ", subsequent_indent="     ")
     return "\n".join(lines)
 
 
@@ -124,7 +126,9 @@ def text(result):
 Four changes of a matching engine's version, under load (seed {result['seed']}, {result['flow']})
 
 {steps_text(result['steps'])}
-     The longest time without an ack; p99 of how long orders waited, due in the second before, and in the one from then.
+
+  no ack for: the longest time in which no client got one, around the step
+  p99, in ms: of how long orders waited for theirs, of those due in the second before the step, and in the second from then
 
   orders sent      {result['orders_sent']:>10,}
          acked     {result['orders_acked']:>10,}

@@ -235,7 +235,7 @@ class HandoverRun:
         if (here["state_digest"], here["effect_digest"]) != (there["state_digest"], there["effect_digest"]):
             raise Wrong(f"the two differ after entry {here['seq']}")
         self.pair.drain(active)
-        self.found.update(starts=self.pair.starts, waits=self.pair.waits)
+        self.found.update(starts=self.pair.starts)
         self.found.update(judge_run(self.rig, self.pair, self.load, self.work / "effects", summary, reference))
         return self.found
 
@@ -271,8 +271,8 @@ class HandoverCampaign(EngineCampaign):
         self.say(f"seed {found['seed']}: {found['rounds']} rounds in {found['commands']} commands, {found['moved']} "
                  f"moved, {found['stayed']} stayed, {found['fell_back']} fell back, {found['in_gap']} met in the gap, "
                  f"{found['connections_cut']} connections cut, {found['renewed']} standbys anew, "
-                 f"{found['starts']} starts, {found['waits']} waits for the operator, "
-                 f"settled in {found['settle_ms_max']:.0f} ms at most: {verdict}  {self.progress()}")
+                 f"{found['starts']} starts, settled in {found['settle_ms_max']:.0f} ms at most: {verdict}  "
+                 f"{self.progress()}")
 
     def run(self, rig):
         """All rounds, in runs; ends at the first wrong one. Returns (runs, is all good)."""

@@ -2,6 +2,7 @@
 standby of the one that serves, or, when none does, the one that may."""
 import json
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from processes import Failed
 
 OLD, NEW = "matching-engine-1.0.0", "matching-engine-1.1.0"
 POLL_S = 0.01
+DIFFERENCE = re.compile(r"^baton: [^:]+: (entries \d+ to \d+: .*? digest is \w+ now, it was \w+)", re.MULTILINE)
 ENDS = (0, 1, -signal.SIGKILL)  # handed over or drained; refused to start; killed
 
 
@@ -105,7 +107,6 @@ class Pair:
         self.instances = {}
         self.authority = directories[0]  # as far as the operator knows
         self.starts = 0
-        self.waits = 0  # how often two living sides waited for each other, until the operator ended one
 
     def other(self, directory):
         first, second = self.directories
@@ -133,21 +134,22 @@ class Pair:
                         f"{second.directory}")
 
     def _end_of(self, directory, phases):
-        """Of an instance that has ended, once: was that an end that may be? A refusal may name the authority; who is
-        refused for a living standby of his gets his way."""
+        """Of an instance that has ended, once: was that an end that may be? A refusal may name the authority, never a
+        living standby: that one waits for him who is refused."""
         instance = self.instances.pop(directory, None)
         if instance is None:
             return
         code = instance.child.wait()
         if code not in ENDS:
             raise Wrong(f"{directory.name} ended with {code}: see {instance.log}")
+        differs = DIFFERENCE.search(instance.said())  # it follows, and compares what batches and checkpoints tell
+        if differs:
+            raise Wrong(f"the two differ, {directory.name} says: {differs.group(1)}: see {instance.log}")
         other = self.other(directory)
         if code == 1 and f"authority is {other}" in instance.said():
             self.authority = other
         elif code == 1 and f"runs in {other}" in instance.said() and phases[other] == "following":
-            self.instances.pop(other).terminate()
-            self.authority = directory
-            self.waits += 1
+            raise Wrong(f"{directory.name} is refused for {other.name}, which waits for it: see {instance.log}")
 
     def operate(self, phases):
         for directory, phase in phases.items():

@@ -52,6 +52,6 @@ def cut(pid, path):
     except (FileNotFoundError, ProcessLookupError):
         pass  # it has ended meanwhile, or closed what we saw
     except OSError as problem:
-        if problem.errno not in (9, 107):  # EBADF, ENOTCONN: it closed it first
+        if problem.errno not in (9, 88, 107):  # EBADF, ENOTSOCK, ENOTCONN: it closed it first
             raise Failed(f"cut the connection at {path}: {problem}") from problem
     return count

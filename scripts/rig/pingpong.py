@@ -18,7 +18,7 @@ from pair import NEW, OLD, Instance, Load, Pair
 
 RATE = 2000
 ROUND_S = 0.12  # a round takes about so long
-SAMPLES = 100   # of each process as active, and as standby, about
+SAMPLES = 200   # of each process as active, and as standby, about
 # What the last quarter may hold more than the first: habits of jemalloc and the kernel, about a KiB for each handover
 # of a thousand; a segment that is being made or let go has a descriptor for a moment.
 # A process that is young still grows to its size.
@@ -56,11 +56,13 @@ class PingPong:
         return ["--orders", int(RATE * seconds), "--rate", RATE, "--seed", self.options.seed]
 
     def sample(self, number, active):
-        """An active holds other things than a standby: each is compared with itself as the same."""
-        if number // 2 % max(1, self.options.rounds // 2 // SAMPLES) or not self.load.running():
-            return  # without load it holds less
+        """An active holds other things than a standby, and without load less: each is compared with itself as the same. On
+        a busy machine the load may be over long before the rounds."""
+        if number // 2 % max(1, self.options.rounds // 2 // SAMPLES):
+            return
+        load = "" if self.load.running() else ", no load"
         for directory, instance in self.pair.instances.items():
-            key = f"{directory.name}, process {instance.pid}, {'active' if directory == active else 'standby'}"
+            key = f"{directory.name}, process {instance.pid}, {'active' if directory == active else 'standby'}{load}"
             self.samples.setdefault(key, []).append(footprint.take(instance.pid))
 
     def handover(self, active):

@@ -42,16 +42,16 @@ class Disturbed(Rig):
 
 
 class InARow(Rig):
-    def test_forty_handovers_in_a_row_leave_nothing_behind(self):
-        run = self.run_good("pingpong", "--rounds", 40, "--restart-every", 30)
-        self.assertEqual((run["epoch"], run["restarts"]), (41, 1))
-        if run["under_load"] == 40:  # a busy machine is slower than its load
+    def test_handovers_in_a_row_leave_nothing_behind(self):
+        run = self.run_good("pingpong", "--rounds", 24, "--restart-every", 18)
+        self.assertEqual((run["epoch"], run["restarts"]), (25, 1))
+        if run["under_load"] == 24:  # a busy machine is slower than its load
             self.assertTrue(run["footprints"])
 
     def test_recorded_flow_goes_on_across_handovers(self):
         if not data_dir():
             self.skipTest("no recorded order flow: set BATON_DATA")
-        self.run_good("pingpong", "--rounds", 16, "--data", data_dir())
+        self.run_good("pingpong", "--rounds", 6, "--data", data_dir())
 
 
 class Campaign(Rig):
@@ -62,9 +62,12 @@ class Campaign(Rig):
         programs = self.workdir("programs")
         for name in os.listdir(os.environ["BATON_BIN"]):
             (programs / name).symlink_to(os.path.join(os.environ["BATON_BIN"], name))
-        planted = programs / "matching-engine-1.1.0"
-        planted.unlink()
-        planted.symlink_to(os.path.join(os.environ["BATON_BIN"], "matching-engine-1.2.0"))
+        for name, version in (("1.0.0", "1.0.0"), ("1.1.0", "1.2.0")):  # the versions' window is not what is to find it
+            planted = programs / f"matching-engine-{name}"
+            planted.unlink()
+            planted.write_text('#!/bin/sh\n[ "$1" = run ] && set -- "$@" --compatible warn\n'
+                               f'exec "{os.environ["BATON_BIN"]}/matching-engine-{version}" "$@"\n')
+            planted.chmod(0o755)
         result = process.run(*self.command("pingpong", "--rounds", 60, "--io", "threads", programs=programs),
                              timeout=280)
         self.assertEqual(result.status, 1, result)

@@ -237,11 +237,79 @@ class OneHost(HandoverCase):
         again = self.run_toy(self.other, program=TOY_NEXT, standby_of=self.data)
         wait_until(lambda: self.status_of(self.other), "the standby")
         self.old.send(signal.SIGCONT)
+        # The standby follows, and is level, before the old one has begun its term by that word.
+        wait_until(lambda: self.status_of(self.data)["epoch"] == 3, "the old one's term")
         self.wait_level(again, self.data)
-        self.assertEqual(self.status_of(self.data)["epoch"], 3)
         self.assertIn("handover.word", self.old.err())
         self.assertEqual(asked.wait(), 1)
         self.assertEqual(self.client().add(1, 1), "2 1 2")
+        self.assert_one_journal(self.data, self.other)
+
+    def test_no_force_beside_a_successor_that_lives(self):
+        """It was granted the authority, and takes it when it goes on: nobody else may."""
+        self.old = self.run_toy(self.data)
+        self.wait_phase(self.old, "running")
+        self.client().add(1, 1)
+        self.new = self.standby(env={"TOY_STOP_IN": "taking"})
+        asked = self.spawn(process.program("baton"), "service", "handover", str(self.data))
+        wait_until(lambda: stopped(self.new), "the new one to stand still")
+        refused = self.service("promote", "--force", where=str(self.data), check=None)
+        self.assert_refused(refused, 1, "an instance lives in")
+        self.new.send(signal.SIGCONT)
+        self.assertEqual(self.old.wait(), 0)
+        self.assertEqual(asked.wait(), 0)
+        self.assertEqual(self.wait_phase(self.new, "running")["epoch"], 2)
+
+    def test_after_a_force_the_other_directory_starts_as_a_standby_only(self):
+        """The dead one is started again, by a supervisor that knows nothing: it must not serve beside the one that was promoted."""
+        self.old = self.run_toy(self.data)
+        self.wait_phase(self.old, "running")
+        self.client().add(1, 1)
+        self.new = self.standby()
+        self.wait_level(self.new, self.data)
+        self.old.kill()
+        wait_until(lambda: not self.status_of(self.other)["follow"]["connected"], "the end to be seen")
+        self.service("promote", "--force", where=str(self.other), check=0)
+        self.wait_phase(self.new, "running")
+        refused = process.run(TOY, "run", "--dir", self.data)
+        self.assert_refused(refused, 1, f"fenced: {self.other}")
+        again = self.run_toy(self.data, standby_of=self.other)
+        self.wait_level(again, self.other)
+        self.handover(self.other, check=0)
+        self.assertEqual(self.wait_phase(again, "running")["epoch"], FORCED + 2)
+
+    def test_one_that_died_between_the_force_and_its_term_may_begin(self):
+        """The other directory says that it is fenced, and this one has no header of its own: neither would start."""
+        self.old = self.run_toy(self.data)
+        self.wait_phase(self.old, "running")
+        self.client().add(1, 1)
+        self.new = self.standby()
+        self.wait_level(self.new, self.data)
+        self.old.kill()
+        self.new.kill()
+        (self.other / "PARTNER").write_text(f"{self.data}\n")
+        (self.data / "PARTNER").write_text(f"{self.other}\nfenced_by {FORCED + 1}\n")
+        self.assert_refused(process.run(TOY, "run", "--dir", self.data), 1, f"fenced: {self.other}")
+        again = self.run_toy(self.other, program=TOY_NEXT)
+        self.assertEqual(self.wait_phase(again, "running")["epoch"], FORCED + 2)
+        self.assertEqual(self.client().add(1, 1), "2 1 2")
+
+
+    def test_one_that_waits_for_its_partner_decides_when_that_one_dies(self):
+        """The successor lives, and says nothing: the old one waits. When it has died, nobody is left to ask: both locks decide (R7)."""
+        self.old = self.run_toy(self.data, env={"TOY_DIE_IN": "granted"})
+        self.wait_phase(self.old, "running")
+        self.client().add(1, 1)
+        self.new = self.standby(env={"TOY_STOP_IN": "taking"})
+        self.handover(self.data)
+        self.assertEqual(self.old.wait(), -signal.SIGKILL)
+        wait_until(lambda: stopped(self.new), "the new one to stand still")
+        again = self.run_toy(self.data)
+        self.wait_phase(again, "undecided")
+        self.new.kill()
+        self.assertEqual(self.wait_phase(again, "running")["epoch"], 3)
+        self.assertEqual(self.client().add(1, 1), "2 1 2")
+        self.wait_level(self.standby(), self.data)
         self.assert_one_journal(self.data, self.other)
 
 
@@ -320,6 +388,41 @@ class Partition(FarCase):
         self.assertEqual(self.wait_phase(self.old, "running")["epoch"] // FORCED, 1)
         asked.wait()
         self.assertEqual(self.client_of(self.data).add(1, 1), "2 1 2")
+
+    def begin_and_cut_in_taking(self, *options):
+        """The grant has come; the new one stands still before its term begins, and the old one can't hear of that."""
+        self.old = self.run_far(self.data, None, None, *options)
+        self.wait_phase(self.old, "running")
+        self.client_of(self.data).add(1, 1)
+        self.new = self.run_far(self.other, f"127.0.0.1:{self.net.port}", {"TOY_STOP_IN": "taking"})
+        self.wait_level(self.new, self.data)
+        self.asked = self.spawn(process.program("baton"), "service", "handover", str(self.data))
+        wait_until(lambda: stopped(self.new), "the new one to stand still")
+        self.net.cut()
+        self.wait_undecided(self.old)
+
+    def test_the_successor_that_says_it_serves_has_taken_the_grant(self):
+        """M8 is lost, and the next that is heard says the same: no other writer, but the one that it handed over to."""
+        self.begin_and_cut_in_taking("--after-handover", "standby")
+        self.new.send(signal.SIGCONT)
+        self.wait_phase(self.new, "running")
+        self.wait_level(self.old, self.other)
+        self.assertNotIn("handover.fenced", self.old.err())
+        self.assertEqual(self.asked.wait(), 0)
+        self.assertEqual(self.client_of(self.other).add(1, 1), "2 1 2")
+        self.assert_one_journal(self.data, self.other)
+
+    def test_one_that_goes_on_by_force_says_so_to_the_successor(self):
+        """Both may act: the operator was told so. The one that took the grant late hears of the other, and ends."""
+        self.begin_and_cut_in_taking()
+        self.promote(self.data)
+        self.assertEqual(self.wait_phase(self.old, "running")["epoch"] // FORCED, 1)
+        self.new.send(signal.SIGCONT)
+        self.assertEqual(self.new.wait(), 1)
+        self.assertIn("handover.fenced", self.new.err())
+        self.assertIn("service.forced_epoch", self.old.err())
+        self.assertEqual(self.client_of(self.data).add(1, 1), "2 1 2")
+        self.asked.wait()
 
     def test_undecided_and_the_operator_decides_for_the_new_one(self):
         self.begin(old_env={"TOY_STOP_IN": "submitted"}, wait=False)

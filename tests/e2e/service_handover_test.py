@@ -291,8 +291,19 @@ class Deaths(HandoverCase):
         self.assert_new_takes()
 
     def test_old_dies_with_the_record_under_way(self):
-        """It may have landed or not: one of the two serves, never both."""
         self.begin(old_env={"TOY_DIE_IN": "submitted"})
+        self.assert_one_goes_on()
+
+    def test_old_dies_with_the_record_of_an_empty_term_under_way(self):
+        """The standby's last batch is of an earlier term: the name of this one is not of a next one."""
+        self.begin(old_env={"TOY_DIE_IN": "preparing"})
+        self.assertEqual(self.old.wait(), -signal.SIGKILL)
+        self.old = self.run_toy(self.data, env={"TOY_DIE_IN": "submitted"})
+        self.wait_level(self.new, self.data)
+        self.handover(self.data)
+        self.assert_one_goes_on()
+
+    def assert_one_goes_on(self):  # the record may have landed or not
         self.assertEqual(self.old.wait(), -signal.SIGKILL)
         again = self.run_toy(self.data)
 
@@ -326,7 +337,6 @@ class Deaths(HandoverCase):
     def test_new_dies_answered(self):
         self.begin(new_env={"TOY_DIE_IN": "answered"})
         self.assert_old_serves_on()
-
 
     def test_new_dies_taking(self):
         """The grant stands, and nobody has begun a term by it: the old one goes on, two epochs later (R6)."""
@@ -438,13 +448,14 @@ class Rounds(HandoverCase):
         return status["phase"] if status else "starting"
 
     def settled(self):
-        """The active, when the other one follows and is level. Who has ended is started: as a standby of one that serves."""
+        """The active, when the other one follows and is level. Who has ended is started: as a standby of one that serves, or
+        that waits for its word."""
         phases = {directory: self.phase(directory) for directory in self.of}
         running = [directory for directory in self.of if phases[directory] == "running"]
         self.assertLess(len(running), 2, phases)
         for directory, other in self.of.items():
             if phases[directory] is None:
-                self.start_in(directory, phases[other] == "running")
+                self.start_in(directory, phases[other] in ("running", "undecided"))
         if not running or phases[self.of[running[0]]] != "following":
             return None
         status = self.status_of(running[0])

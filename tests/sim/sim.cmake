@@ -43,7 +43,7 @@ function(baton_simulator name)
         baton_test_properties(${name}_sim_${part} 120 OFF "sim")
     endforeach()
     baton_script_test(${name}_sim_traces SCRIPT tests/sim/${name}_sim_test.py ARGS Traces LABELS sim)
-    baton_script_test(${name}_sim_breaks SCRIPT tests/sim/${name}_sim_test.py ARGS Breaks NOSAN LABELS sim)
+    baton_script_test(${name}_sim_breaks SCRIPT tests/sim/${name}_sim_test.py ARGS Breaks NOSAN LABELS sim TIMEOUT 300)
 endfunction()
 
 if(NOT TARGET baton_journal)
@@ -74,7 +74,7 @@ endif()
 baton_simulator(handover MODULES journal snapshot engine drain SEEDS 12 SEEDS_SLOW 2 OWN_WRAP
     SOURCES sim/handover/handover_sim.c sim/handover/world.c sim/handover/process.c sim/handover/service.c
         sim/handover/clients.c sim/handover/judge.c sim/handover/network.c sim/handover/system.c
-        sim/handover/files.c sim/handover/fiber.c sim/handover/accidents.c sim/handover/loop.c
+        sim/handover/files.c sim/handover/fiber.c sim/handover/accidents.c sim/handover/directed.c sim/handover/loop.c
     EXCEPT control.c control_call.c control_request.c control_socket.c door_snapshot.c doors.c hydrating.c
         last_resort.c main.c
     LIBRARIES PkgConfig::LZ4 PkgConfig::MSGPACK PkgConfig::JANSSON PkgConfig::GNUTLS

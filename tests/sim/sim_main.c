@@ -25,6 +25,7 @@ typedef struct {
     bool progress;
     const char *faults_text;
     const char *break_name;
+    const char *plot_name;
 } arguments;
 
 static arguments given;
@@ -34,12 +35,13 @@ static char repeat_text[512];
 
 static void prepare_repeat(const char *program, uint64_t seed)
 {
-    (void)snprintf(repeat_text, sizeof(repeat_text),
-                   "repeat: %s --seed %" PRIu64 " --steps %u%s%s%s%s\n", program, seed,
-                   given.run.steps, given.faults_text != NULL ? " --faults " : "",
-                   given.faults_text != NULL ? given.faults_text : "",
-                   given.break_name != NULL ? " --break " : "",
-                   given.break_name != NULL ? given.break_name : "");
+    (void)snprintf(
+        repeat_text, sizeof(repeat_text), "repeat: %s --seed %" PRIu64 " --steps %u%s%s%s%s%s%s\n",
+        program, seed, given.run.steps, given.faults_text != NULL ? " --faults " : "",
+        given.faults_text != NULL ? given.faults_text : "",
+        given.break_name != NULL ? " --break " : "",
+        given.break_name != NULL ? given.break_name : "", given.plot_name != NULL ? " --plot " : "",
+        given.plot_name != NULL ? given.plot_name : "");
 }
 
 /* An assert that fails, and a run that does not end, are findings too. */
@@ -114,11 +116,15 @@ static void print_usage(const simulator *self)
            "                 eio,enospc,split,rot,spoil,misdirect,lying,late-lock\n"
            "  --seconds S    end after so many seconds, whatever K is\n"
            "  --break NAME   break %s on purpose: list for the names\n"
+           "%s"
            "  --verbose      every operation, accident and log line to stderr\n"
            "  --progress     a line on stderr that counts\n"
            "\n"
            "Exit code: 0 when every run was right, 1 when one was not, 2 for wrong usage.\n",
-           self->name, self->about, self->broken);
+           self->name, self->about, self->broken,
+           self->plot_count == 0
+               ? ""
+               : "  --plot NAME    these accidents, in every run: list for the names\n");
 }
 
 static bool number_of(const char *text, uint64_t *ret_number)
@@ -164,6 +170,19 @@ static bool break_of(const simulator *self, const char *name)
     return false;
 }
 
+static bool plot_of(const simulator *self, const char *name)
+{
+    for (uint32_t i = 1; i < self->plot_count; i++) {
+        if (strcmp(name, self->plot_names[i]) == 0) {
+            given.run.plot = i;
+            return true;
+        }
+        if (strcmp(name, "list") == 0)
+            puts(self->plot_names[i]);
+    }
+    return false;
+}
+
 static int wrong(const char *what, const char *why)
 {
     fprintf(stderr, "baton: %s: %s: see --help\n", what, why);
@@ -202,6 +221,10 @@ static int parse(const simulator *self, int argc, char **argv)
             if (!break_of(self, value))
                 return strcmp(value, "list") == 0 ? 0 : wrong(value, "nothing is broken so");
             given.break_name = value;
+        } else if (strcmp(name, "--plot") == 0) {
+            if (!plot_of(self, value))
+                return strcmp(value, "list") == 0 ? 0 : wrong(value, "no such plot");
+            given.plot_name = value;
         } else if (!is_number) {
             return wrong(name, "unknown, or its value is no number");
         } else if (strcmp(name, "--seed") == 0) {

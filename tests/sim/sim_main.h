@@ -23,6 +23,7 @@ typedef struct {
     uint32_t steps;
     uint32_t faults;
     bool verbose;
+    uint32_t plot; /* of handover-sim: 0: the seed says which */
 } run_options;
 
 /* Of all runs; a simulator has more of its own. */
@@ -39,6 +40,8 @@ typedef struct {
     const char *const *break_names;
     int break_first; /* the baton_break of the first name */
     int break_count;
+    const char *const *plot_names; /* NULL: it has none; the first is no plot's */
+    uint32_t plot_count;
     void (*run)(const run_options *options, baton_digest *ret_trace);
     void (*print)(void); /* its own counts: the rest of a line, and more lines */
     const sim_totals *totals;

@@ -112,7 +112,7 @@ static void write_header(journal_builder *builder, uint32_t flags)
         .continues_index = baton_le64_put(builder->last_index),
         .continues_offset = baton_le64_put(builder->last_offset),
         .last_time_ns = baton_le64_put(1000 * builder->last.seq),
-        .created_wall_ns = baton_le64_put(UINT64_C(1700000000000000000)),
+        .created_wall_ns = baton_le64_put(UINT64_C(1700000000000000000) + builder->later_ns),
         .finalized_schema = baton_le32_put(builder->facts.finalized_schema),
         .roots_count = baton_le32_put(builder->facts.roots_count),
         .handover = builder->facts.handover,

@@ -39,6 +39,7 @@ typedef struct {
     uint64_t epoch;
     uint64_t index;
     uint64_t offset;
+    uint64_t later_ns; /* by which its headers are younger than those of another builder */
     baton_segment_header header; /* as written last */
 } journal_builder;
 

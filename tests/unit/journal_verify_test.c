@@ -209,6 +209,7 @@ static void an_epoch_that_was_begun_in_both_is_found(void **state)
     builder_batch(&stage->old, 3);
     stage->new = stage->old;
     memcpy(stage->new.directory, directory, sizeof(directory));
+    stage->new.later_ns = 1;
     builder_epoch(&stage->old, 2);
     builder_epoch(&stage->new, 2);
     builder_batch(&stage->new, 2);

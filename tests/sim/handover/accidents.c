@@ -3,7 +3,16 @@
 
 #include "tests/sim/handover/handover_run.h"
 
-enum { KILL, POWER, STOP, CUT, HOLD, CRASH_AT, STUCK, CRASH_POWER, ACCIDENTS };
+enum {
+    KILL = ACCIDENT_KILL,
+    POWER = ACCIDENT_POWER,
+    STOP = ACCIDENT_OTHERS,
+    CUT,
+    HOLD,
+    CRASH_AT,
+    STUCK,
+    CRASH_POWER
+};
 
 void accident_have(world *w, uint32_t kind, uint32_t instance)
 {
@@ -52,15 +61,20 @@ void accident_have(world *w, uint32_t kind, uint32_t instance)
     }
 }
 
-static void plan(world *w, uint64_t within_ns, uint32_t kind, uint32_t instance)
+void accident_plan(world *w, uint64_t in_ns, uint32_t kind, uint32_t instance)
 {
     for (uint32_t i = 0; i < 8; i++)
         if (w->planned[i].at_ns == 0) {
-            w->planned[i].at_ns = world_now(w) + 1 + (within_ns > 0 ? world_draw(w, within_ns) : 0);
+            w->planned[i].at_ns = world_now(w) + 1 + in_ns;
             w->planned[i].kind = kind;
             w->planned[i].instance = instance;
             return;
         }
+}
+
+static void plan(world *w, uint64_t within_ns, uint32_t kind, uint32_t instance)
+{
+    accident_plan(w, within_ns > 0 ? world_draw(w, within_ns) : 0, kind, instance);
 }
 
 uint32_t accident_draw(world *w)
@@ -77,7 +91,7 @@ void accidents_planned(world *w)
             continue;
         w->planned[i].at_ns = 0;
         accident_have(w, w->planned[i].kind, w->planned[i].instance);
-        if (world_one_in(w, 3))
+        if (w->plot == PLOT_NONE && world_one_in(w, 3))
             plan(w, world_one_in(w, 2) ? 60 * MS : 2 * MS, accident_draw(w),
                  (uint32_t)world_draw(w, w->instances_count));
     }
@@ -120,6 +134,10 @@ void world_step_reached(sim_life *life, const char *step)
         w->totals->handed_over++;
     if (w->quiet)
         return;
+    if (w->plot != PLOT_NONE) {
+        plot_step(life, step);
+        return;
+    }
     if (has_worst(life, step) || !world_one_in(w, 5))
         return;
     const uint32_t instance =

@@ -12,6 +12,7 @@
  *   clients.c  clients that send, resend, and remember every ack
  *   world.c    one run from its seed: who is started how, handovers to and fro, accidents, the end
  *   accidents.c  what goes wrong, and when
+ *   directed.c   accidents in the one order that a rule is there for
  *   judge.c    what is demanded: while it runs, and at rest */
 #pragma once
 
@@ -237,6 +238,8 @@ typedef struct {
     sim_ack ack;
 } sim_released;
 
+typedef enum { PLOT_NONE, PLOT_LATE_RECORD, PLOT_UNFLUSHED, PLOT_LATE_LANDING, PLOTS } world_plot;
+
 struct world {
     run_options options;
     run_totals *totals;
@@ -256,6 +259,8 @@ struct world {
         uint64_t at_ns; /* 0: none */
         uint32_t kind, instance;
     } planned[8]; /* accidents */
+    world_plot plot;
+    uint32_t plot_instance; /* whose record it is about; INSTANCES_MAX: nobody's yet */
     uint64_t nobody_since_ns;
     bool hurry;   /* who is killed is started again at once */
     bool by_hand; /* nobody serves: all are down, and are started one by one */
@@ -290,10 +295,18 @@ __attribute__((format(printf, 2, 3))) noreturn void world_fail(world *w, const c
 
 /* ---- accidents.c ---- */
 
+enum { ACCIDENT_KILL, ACCIDENT_POWER, ACCIDENT_OTHERS };
 uint32_t accident_draw(world *w); /* a kind */
+void accident_plan(world *w, uint64_t in_ns, uint32_t kind, uint32_t instance);
 void accident_have(world *w, uint32_t kind, uint32_t instance);
 void accidents_planned(world *w); /* those whose time has come */
 void world_step_reached(sim_life *life, const char *step);
+
+/* ---- directed.c ---- */
+
+void plot_step(sim_life *life, const char *step);
+void plot_started(world *w, uint32_t instance);
+uint64_t plot_start_ns(world *w, uint32_t instance);
 
 /* ---- judge.c ---- */
 

@@ -29,6 +29,11 @@ int main(int argc, char **argv)
         BATON_HANDOVER_BREAK_LIST(BREAK_NAME)
 #undef BREAK_NAME
     };
+    static const char *const plot_names[PLOTS] = {
+        [PLOT_LATE_RECORD] = "record-later-than-the-gap",
+        [PLOT_UNFLUSHED] = "record-not-flushed",
+        [PLOT_LATE_LANDING] = "record-lands-late",
+    };
     static const simulator self = {
         .name = "handover-sim",
         .about = "Runs two or three instances of a service on a simulated machine, with a network: "
@@ -40,6 +45,8 @@ int main(int argc, char **argv)
         .break_names = break_names,
         .break_first = BATON_HANDOVER_BREAK_FIRST,
         .break_count = sizeof(break_names) / sizeof(break_names[0]),
+        .plot_names = plot_names,
+        .plot_count = PLOTS,
         .run = run,
         .print = print,
         .totals = &totals.common,

@@ -129,6 +129,7 @@ static void start_one(world *w, uint32_t instance, life_role role)
     const uint32_t of = whom_to_follow(w, instance);
     one->life = life_start(w, instance, role, of);
     one->life->diverges = role == ROLE_STANDBY && w->may_diverge && !w->quiet && world_one_in(w, 2);
+    plot_started(w, instance);
     world_note(w, "-- %s starts%s%s%s", instance_path(instance),
                role == ROLE_STANDBY ? " as the standby of " : "",
                role == ROLE_STANDBY ? instance_path(of) : "",
@@ -170,7 +171,9 @@ static void note_end(world *w, uint32_t instance)
     one->start_at_ns = world_now(w) + world_draw(w, w->hurry             ? 500000
                                                     : world_one_in(w, 3) ? 300 * MS
                                                                          : 5 * MS);
-    if (w->hurry && died)
+    if (died && w->plot != PLOT_NONE)
+        one->start_at_ns = world_now(w) + plot_start_ns(w, instance);
+    if (died && (w->hurry || w->plot != PLOT_NONE))
         one->next_role = ROLE_ACTIVE;
     w->hurry = false;
     baton_sim_crash_at(w->sim, 0, BATON_SIM_KILL);
@@ -306,7 +309,10 @@ static void ask(world *w)
         return;
     w->totals->asked++;
     serving->wants_handover = true;
-    serving->wanted_gap_ns = gaps[w->quiet ? 0 : world_draw(w, 4)] * MS;
+    serving->wanted_gap_ns = gaps[w->quiet                      ? 0
+                                  : w->plot == PLOT_LATE_RECORD ? 3
+                                                                : world_draw(w, 4)] *
+                             MS;
     serving->kicked = true;
 }
 
@@ -315,7 +321,7 @@ static void step(world *w)
     world_pump(w, world_now(w) + world_draw(w, world_one_in(w, 6) ? 200 * MS : 25 * MS));
     if (world_one_in(w, 3))
         ask(w);
-    if (world_one_in(w, 12))
+    if (w->plot == PLOT_NONE && world_one_in(w, 12))
         accident_have(w, accident_draw(w), (uint32_t)world_draw(w, w->instances_count));
     sim_life *serving = world_serving(w);
     if (serving != NULL && serving->actions != NULL && world_one_in(w, 120)) {
@@ -442,12 +448,21 @@ static void set_up(world *w)
     sim_listen(&w->options, w->sim);
     w->instances_count = world_one_in(w, 4) ? 3 : 2;
     w->may_diverge = world_one_in(w, 3);
-    const bool errors = world_one_in(w, 6);
+    w->plot = world_one_in(w, 3) ? (world_plot)(1 + world_draw(w, PLOTS - 1)) : PLOT_NONE;
+    if (w->options.plot != PLOT_NONE)
+        w->plot = (world_plot)w->options.plot;
+    w->plot_instance = INSTANCES_MAX;
+    if (w->plot != PLOT_NONE)
+        w->instances_count = 2;
+    const bool errors = w->plot == PLOT_NONE && world_one_in(w, 6);
     *baton_sim_faults_of(w->sim) = (baton_sim_faults){
         .write_error = errors ? 300 : 0,
         .sync_error = errors ? 600 : 0,
         .split = world_one_in(w, 3) ? 20000 : 0,
         .late_lock = world_one_in(w, 2) ? 300000 : 0,
+        .unflushed = w->plot == PLOT_UNFLUSHED ? 700000
+                     : world_one_in(w, 2)      ? 200000
+                                               : 0,
     };
     for (uint32_t i = 1; i < w->instances_count; i++) {
         w->instances[i].next_role = ROLE_STANDBY;
