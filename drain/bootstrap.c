@@ -2,7 +2,6 @@
 #include "drain/bootstrap.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,11 +11,9 @@
 
 #include <baton/log.h>
 
-#include "snapshot/names.h"
-#include "snapshot/store.h"
+#include "drain/bootstrap_private.h"
 
-#define ANSWER_MS   10000
-#define PARENTS_MAX 64u /* an active takes a full one long before */
+#define ANSWER_MS 10000
 
 static const char *const what_fetch = "fetch the active's snapshot";
 
@@ -121,27 +118,15 @@ int baton_follower_judge(const baton_follower_target *target, const baton_engine
 
 /* ---- a conversation that waits ---- */
 
-typedef struct {
-    const baton_follower_target *target;
-    baton_peer_channel channel;
-    baton_peer_inbox inbox;
-    uint8_t active[BATON_PEER_NONCE_BYTES];
-    baton_peer_fetch wanted;
-    void (*pulse)(void *context); /* may be NULL */
-    void *context;
-    uint32_t protocol;
-    baton_error *error;
-} fetching;
-
 /* False: nothing happened in all that time. */
-static bool wait_for(fetching *self, bool to_send)
+static bool wait_for(baton_fetching *self, bool to_send)
 {
     struct pollfd wanted = {.fd = self->channel.fd,
                             .events = baton_peer_channel_wants(&self->channel, to_send)};
     return poll(&wanted, 1, ANSWER_MS) != 0;
 }
 
-static int say(fetching *self, baton_peer_type type, const void *body, uint32_t bytes)
+static int say(baton_fetching *self, baton_peer_type type, const void *body, uint32_t bytes)
 {
     baton_peer_names names = {.protocol = self->protocol};
     baton_peer_outgoing out = {.busy = false};
@@ -160,7 +145,7 @@ static int say(fetching *self, baton_peer_type type, const void *body, uint32_t 
 }
 
 /* The next message, of this type; a refusal is an error with the active's words. */
-static int hear(fetching *self, baton_peer_type type, const baton_peer_header **ret_header,
+static int hear(baton_fetching *self, baton_peer_type type, const baton_peer_header **ret_header,
                 const void **ret_body)
 {
     for (;;) {
@@ -190,7 +175,7 @@ static int hear(fetching *self, baton_peer_type type, const baton_peer_header **
     }
 }
 
-static int greet(fetching *self)
+static int greet(baton_fetching *self)
 {
     const baton_peer_header *header;
     const void *body;
@@ -203,6 +188,7 @@ static int greet(fetching *self)
     if (r < 0)
         return r;
     memcpy(self->active, header->from, sizeof(self->active));
+    memcpy(self->journal_id.bytes, header->journal_id, sizeof(self->journal_id.bytes));
     self->protocol = baton_fingerprint_protocol(body, &hello);
     r = baton_follower_judge(self->target, NULL, &hello, header, body, &fault, self->error);
     baton_peer_took(&self->inbox);
@@ -218,24 +204,8 @@ static int greet(fetching *self)
 
 /* ---- the files ---- */
 
-static int write_whole(int fd, const void *bytes, size_t count, uint64_t offset)
-{
-    const uint8_t *at = bytes;
-    while (count > 0) {
-        const ssize_t n = pwrite(fd, at, count, (off_t)offset);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? -errno : -EIO;
-        at += n;
-        count -= (size_t)n;
-        offset += (uint64_t)n;
-    }
-    return 0;
-}
-
 /* One file, in pieces, in order, as long as it was said to be; flushed. */
-static int receive_file(fetching *self, int fd, bool manifest, uint64_t bytes)
+static int receive_file(baton_fetching *self, int fd, bool manifest, uint64_t bytes)
 {
     uint64_t have = 0;
     while (have < bytes) {
@@ -250,7 +220,7 @@ static int receive_file(fetching *self, int fd, bool manifest, uint64_t bytes)
             baton_le32_get(piece->of_manifest) != (manifest ? 1u : 0u))
             return baton_error_set(self->error, BATON_E_INVALID, what_fetch,
                                    "its pieces are out of order", "try again");
-        r = write_whole(fd, piece + 1, count, have);
+        r = baton_kept_write(fd, piece + 1, count, have);
         if (r < 0)
             return baton_error_set(self->error, r, what_fetch, NULL, "free disk space");
         have += count;
@@ -258,89 +228,27 @@ static int receive_file(fetching *self, int fd, bool manifest, uint64_t bytes)
         if (self->pulse != NULL)
             self->pulse(self->context);
     }
-    if (fsync(fd) < 0)
-        return baton_error_set(self->error, -errno, what_fetch, NULL, NULL);
     return 0;
 }
 
-static int flush_directory(const char *path)
+typedef struct {
+    baton_fetching *talk;
+    const baton_peer_snapshot *said;
+} coming_files;
+
+static int fill(void *context, int fd, bool manifest, baton_error *error)
 {
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int r = fd < 0 || fsync(fd) < 0 ? -errno : 0;
-    if (fd >= 0)
-        close(fd);
-    return r;
+    const coming_files *self = context;
+    (void)error; /* the conversation's own */
+    return receive_file(
+        self->talk, fd, manifest,
+        baton_le64_get(manifest ? self->said->manifest_bytes : self->said->chunks_bytes));
 }
 
-/* Under its name only when it is whole; the manifest last (S1). */
-static int fetch_file(fetching *self, const char *directory, const baton_peer_snapshot *said,
-                      bool manifest)
-{
-    char partial[BATON_SNAPSHOT_PATH_BYTES], path[BATON_SNAPSHOT_PATH_BYTES];
-    const uint64_t seq = baton_le64_get(said->seq), epoch = baton_le64_get(said->epoch);
-    int r = baton_snapshot_path(partial, directory, seq, epoch,
-                                manifest ? BATON_NAME_MANIFEST_PARTIAL : BATON_NAME_CHUNKS_PARTIAL);
-    if (r == 0)
-        r = baton_snapshot_path(path, directory, seq, epoch,
-                                manifest ? BATON_NAME_MANIFEST : BATON_NAME_CHUNKS);
-    const int fd = r < 0 ? -1 : open(partial, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (r < 0 || fd < 0)
-        return baton_error_set(self->error, r < 0 ? r : -errno, what_fetch, NULL,
-                               "give --dir a path that can be written");
-    r = receive_file(self, fd, manifest,
-                     baton_le64_get(manifest ? said->manifest_bytes : said->chunks_bytes));
-    close(fd);
-    if (r == 0 && (rename(partial, path) < 0 || flush_directory(directory) < 0))
-        r = baton_error_set(self->error, -errno, what_fetch, NULL, NULL);
-    return r;
-}
-
-/* 1: it is listed; its chunks are judged when they are loaded. */
-static int find(const char *directory, baton_digest root, baton_snapshot_listed *ret_listed,
-                baton_error *error)
-{
-    baton_snapshot_listed *list = NULL;
-    uint32_t count = 0;
-    int r = baton_snapshot_list(directory, &list, &count, error);
-    for (uint32_t i = 0; i < count && r == 0; i++)
-        if (list[i].status == 0 && baton_digest_equal(list[i].info.root, root)) {
-            *ret_listed = list[i];
-            r = 1;
-        }
-    free(list);
-    return r;
-}
-
-/* 1: the snapshot of that root is there, and every chunk of it, and of what it adds to, is good. */
-static int is_there(const char *directory, baton_digest root, baton_error *error)
-{
-    baton_snapshot_listed listed;
-    int r = find(directory, root, &listed, error);
-    return r == 1 ? baton_snapshot_verify(directory, &listed, error) == 0 : r;
-}
-
-/* Nothing stays that claims to be a snapshot. */
-static void take_back(const char *directory, const baton_peer_snapshot *said)
-{
-    char path[BATON_SNAPSHOT_PATH_BYTES];
-    if (baton_snapshot_path(path, directory, baton_le64_get(said->seq), baton_le64_get(said->epoch),
-                            BATON_NAME_MANIFEST) == 0)
-        (void)unlink(path);
-}
-
-/* Zero: it stands alone, or is not there. */
-static baton_digest parent_of(const char *directory, baton_digest root)
-{
-    baton_snapshot_listed listed;
-    return find(directory, root, &listed, NULL) == 1 ? listed.info.parent : (baton_digest){{0}};
-}
-
-/* Its files, under their names, not judged yet. 1: that one is there, and good. */
-static int fetch_one(fetching *self, const char *directory, baton_peer_snapshot *ret_said)
+int baton_fetching_ask(baton_fetching *self, baton_peer_snapshot *ret_said)
 {
     const baton_peer_header *header;
     const void *body;
-    baton_digest root;
     int r = say(self, BATON_PEER_FETCH, &self->wanted, sizeof(self->wanted));
     if (r == 0)
         r = hear(self, BATON_PEER_SNAPSHOT, &header, &body);
@@ -348,28 +256,37 @@ static int fetch_one(fetching *self, const char *directory, baton_peer_snapshot 
         return r;
     *ret_said = *(const baton_peer_snapshot *)body;
     baton_peer_took(&self->inbox);
+    return 0;
+}
+
+/* Its files, under their names, not judged yet. 1: that one is there, and good. */
+static int fetch_one(baton_fetching *self, const char *directory, baton_peer_snapshot *ret_said)
+{
+    baton_digest root;
+    int r = baton_fetching_ask(self, ret_said);
+    if (r < 0)
+        return r;
     memcpy(root.bytes, ret_said->root, sizeof(root.bytes));
     if (baton_digest_is_zero(root))
         return 0;
-    r = is_there(directory, root, self->error);
+    r = baton_kept_is_good(directory, root, self->error);
     if (r != 0)
         return r;
-    if (mkdir(directory, 0777) < 0 && errno != EEXIST)
-        return baton_error_set(self->error, -errno, what_fetch, NULL, NULL);
-    r = fetch_file(self, directory, ret_said, false);
-    return r < 0 ? r : fetch_file(self, directory, ret_said, true);
+    coming_files coming = {.talk = self, .said = ret_said};
+    return baton_kept_take(directory, baton_le64_get(ret_said->seq),
+                           baton_le64_get(ret_said->epoch), fill, &coming, self->error);
 }
 
 /* What an increment adds to, one after the other. What a crash, or a liar, has left of it comes again. */
-static int fetch_parents(fetching *self, const char *directory, baton_digest root)
+static int fetch_parents(baton_fetching *self, const char *directory, baton_digest root)
 {
     int r = 0;
-    for (uint32_t i = 0; r == 0 && i < PARENTS_MAX; i++) {
+    for (uint32_t i = 0; r == 0 && i < BATON_PARENTS_MAX; i++) {
         baton_peer_snapshot said;
-        root = parent_of(directory, root);
+        root = baton_kept_parent(directory, root);
         if (baton_digest_is_zero(root))
             return 0;
-        r = is_there(directory, root, self->error);
+        r = baton_kept_is_good(directory, root, self->error);
         if (r != 0)
             break;
         memcpy(self->wanted.root, root.bytes, sizeof(self->wanted.root));
@@ -381,12 +298,10 @@ static int fetch_parents(fetching *self, const char *directory, baton_digest roo
     return r < 0 ? r : 0;
 }
 
-static int fetch(fetching *self, const char *directory, baton_digest *ret_root)
+static int fetch(baton_fetching *self, const char *directory, baton_digest *ret_root)
 {
     baton_peer_snapshot said;
-    int r = greet(self);
-    if (r == 0)
-        r = fetch_one(self, directory, &said);
+    int r = fetch_one(self, directory, &said);
     if (r < 0)
         return r;
     memcpy(ret_root->bytes, said.root, sizeof(said.root));
@@ -394,9 +309,9 @@ static int fetch(fetching *self, const char *directory, baton_digest *ret_root)
         return 0;
     r = fetch_parents(self, directory, *ret_root);
     if (r == 0)
-        r = is_there(directory, *ret_root, self->error);
+        r = baton_kept_is_good(directory, *ret_root, self->error);
     if (r == 0) {
-        take_back(directory, &said);
+        baton_kept_give_up(directory, baton_le64_get(said.seq), baton_le64_get(said.epoch));
         return baton_error_set(self->error, BATON_E_DAMAGED, what_fetch,
                                "what came is not what was named", "look at the active's snapshots");
     }
@@ -407,10 +322,8 @@ static int fetch(fetching *self, const char *directory, baton_digest *ret_root)
     return r < 0 ? r : 0;
 }
 
-static int converse(fetching *self, baton_digest *ret_root)
+int baton_fetching_open(baton_fetching *self)
 {
-    char directory[4200];
-    snprintf(directory, sizeof(directory), "%s/snapshots", self->target->place->directory);
     if (self->target->service->layout != NULL) {
         const baton_digest layout = baton_layout_digest(self->target->service->layout);
         memcpy(self->wanted.layout, layout.bytes, sizeof(self->wanted.layout));
@@ -422,55 +335,49 @@ static int converse(fetching *self, baton_digest *ret_root)
     if (r == 0 &&
         baton_peer_inbox_init(&self->inbox, sizeof(baton_peer_piece) + BATON_PEER_PIECE_BYTES) < 0)
         r = baton_error_set(self->error, -ENOMEM, what_fetch, NULL, NULL);
-    if (r == 0)
-        r = fetch(self, directory, ret_root);
+    return r < 0 ? r : greet(self);
+}
+
+void baton_fetching_close(baton_fetching *self)
+{
     baton_peer_inbox_fini(&self->inbox);
     baton_peer_channel_close(&self->channel);
+    self->channel = BATON_PEER_CHANNEL_NONE;
+    self->inbox = (baton_peer_inbox){0};
+    memset(self->active, 0, sizeof(self->active));
+    self->protocol = 0;
+}
+
+static int converse(baton_fetching *self, baton_digest *ret_root)
+{
+    char directory[4200];
+    snprintf(directory, sizeof(directory), "%s/snapshots", self->target->place->directory);
+    int r = baton_fetching_open(self);
+    if (r == 0)
+        r = fetch(self, directory, ret_root);
+    baton_fetching_close(self);
     return r;
 }
 
-int baton_bootstrap(const baton_follower_target *target, baton_digest *ret_root, baton_error *error)
+int baton_bootstrap(const baton_follower_target *target, const char *hydrate_from,
+                    baton_digest *ret_root, baton_error *error)
 {
     uint64_t highest = 0;
-    fetching self = {.target = target, .channel = BATON_PEER_CHANNEL_NONE, .error = error};
+    baton_fetching self = {.target = target, .channel = BATON_PEER_CHANNEL_NONE, .error = error};
     *ret_root = (baton_digest){{0}};
     int r = baton_highest_name(target->place->directory, &highest);
     if (r < 0)
         return baton_error_set(error, r, target->place->directory, NULL, NULL);
+    if (highest != 0 && hydrate_from != NULL)
+        baton_log(INFO, "handover.hydrate_from_ignored",
+                  BATON_LOG_TEXT("why", "this directory has a journal: it goes on from there"));
     if (highest != 0)
         return 0;
-    return converse(&self, ret_root);
+    return hydrate_from != NULL ? baton_hydrate_from(target, hydrate_from, ret_root, error)
+                                : converse(&self, ret_root);
 }
 
 /* ---- one that the active told of ---- */
-
-/* Its files are durable, and never written again: a name of our own is all that there is to make. */
-static int link_file(const char *from, const char *to, uint64_t seq, uint64_t epoch,
-                     baton_snapshot_name kind)
-{
-    char source[BATON_SNAPSHOT_PATH_BYTES], path[BATON_SNAPSHOT_PATH_BYTES];
-    int r = baton_snapshot_path(source, from, seq, epoch, kind);
-    if (r == 0)
-        r = baton_snapshot_path(path, to, seq, epoch, kind);
-    if (r == 0 && link(source, path) < 0 && errno != EEXIST)
-        r = -errno;
-    return r < 0 ? r : flush_directory(to);
-}
-
-static int link_both(const char *from, const char *to, const baton_peer_snapshot *said)
-{
-    const uint64_t seq = baton_le64_get(said->seq), epoch = baton_le64_get(said->epoch);
-    int r = mkdir(to, 0777) < 0 && errno != EEXIST ? -errno : 0;
-    if (r == 0)
-        r = link_file(from, to, seq, epoch, BATON_NAME_CHUNKS);
-    return r < 0 ? r : link_file(from, to, seq, epoch, BATON_NAME_MANIFEST);
-}
-
-static bool is_listed(const char *directory, baton_digest root)
-{
-    baton_snapshot_listed listed;
-    return find(directory, root, &listed, NULL) == 1;
-}
 
 int baton_bootstrap_fetch(const baton_follower_target *target, const char *active_directory,
                           const baton_peer_snapshot *said, void (*pulse)(void *context),
@@ -478,18 +385,20 @@ int baton_bootstrap_fetch(const baton_follower_target *target, const char *activ
 {
     char from[4200], to[4200];
     baton_digest root, got;
-    fetching self = {.target = target,
-                     .channel = BATON_PEER_CHANNEL_NONE,
-                     .pulse = pulse,
-                     .context = context,
-                     .error = error};
+    baton_fetching self = {.target = target,
+                           .channel = BATON_PEER_CHANNEL_NONE,
+                           .pulse = pulse,
+                           .context = context,
+                           .error = error};
     memcpy(root.bytes, said->root, sizeof(root.bytes));
     memcpy(self.wanted.root, said->root, sizeof(self.wanted.root));
     snprintf(from, sizeof(from), "%s/snapshots", active_directory);
     snprintf(to, sizeof(to), "%s/snapshots", target->place->directory);
-    if (is_listed(to, root))
+    if (baton_kept_is_listed(to, root))
         return 0;
-    if (target->active.tcp.bytes == 0 && link_both(from, to, said) == 0 && is_listed(to, root))
+    if (target->active.tcp.bytes == 0 &&
+        baton_kept_link(from, to, baton_le64_get(said->seq), baton_le64_get(said->epoch)) == 0 &&
+        baton_kept_is_listed(to, root))
         return 0;
     int r = converse(&self, &got);
     if (r == 0 && !baton_digest_equal(got, root))

@@ -42,9 +42,10 @@ BATON_MUST_USE int baton_follower_judge(const baton_follower_target *target,
                                         baton_peer_fault *ret_fault, baton_error *error);
 /* When the directory has no journal yet: fetch the active's newest snapshot, every chunk checked, and
  * say its root; zero: the active has none, or there is a journal. One that is there already is not
- * fetched again. */
-BATON_MUST_USE int baton_bootstrap(const baton_follower_target *target, baton_digest *ret_root,
-                                   baton_error *error);
+ * fetched again. hydrate_from: take it from there, a directory of snapshots or an exported file, the
+ * newest that the active names; NULL: the active sends it. */
+BATON_MUST_USE int baton_bootstrap(const baton_follower_target *target, const char *hydrate_from,
+                                   baton_digest *ret_root, baton_error *error);
 /* The snapshot that the active has just told of (R13), into the standby's snapshots/, durable: linked
  * from its directory where that can be, else sent. pulse, between two pieces, may be NULL. */
 BATON_MUST_USE int baton_bootstrap_fetch(const baton_follower_target *target,

@@ -43,7 +43,8 @@ typedef struct {
     char control_path[4096];
     uint64_t drain_deadline_ns;
     bool snapshot_at_drain;
-    const char *standby_of; /* NULL: the active */
+    const char *standby_of;   /* NULL: the active */
+    const char *hydrate_from; /* an empty standby's first snapshot; NULL: the active sends it */
     baton_if_diverged if_diverged;
     bool standby_after_handover;   /* follow the successor, in this process */
     baton_tcp_address peer_listen; /* bytes 0: standbys come over the Unix socket alone */

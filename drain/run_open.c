@@ -21,7 +21,7 @@ static int find_active(service_run *run, baton_engine_options *options, baton_er
     baton_digest root;
     int r = baton_run_aim(run, run->options->standby_of, error);
     if (r == 0)
-        r = baton_bootstrap(&run->target, &root, error);
+        r = baton_bootstrap(&run->target, run->options->hydrate_from, &root, error);
     if (r < 0)
         return r;
     options->standby = run->following = true;

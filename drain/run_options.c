@@ -16,6 +16,7 @@ enum {
     RUN_DIR,
     RUN_CONTROL,
     RUN_STANDBY_OF,
+    RUN_HYDRATE_FROM,
     RUN_PEER_LISTEN,
     RUN_PEER_CERT,
     RUN_PEER_KEY,
@@ -61,6 +62,10 @@ const baton_option baton_run_option_table[] = {
     [RUN_STANDBY_OF] = {"standby-of", "DIR|SOCKET|HOST:PORT", NULL,
                         "follow the active in that directory, or at that address, until it hands "
                         "over to this one"},
+    [RUN_HYDRATE_FROM] = {"hydrate-from", "PATH", NULL,
+                          "an empty standby takes its first snapshot there, the newest that the "
+                          "active names: a directory of snapshots, a data directory, or a file by "
+                          "`baton snapshot export`"},
     [RUN_PEER_LISTEN] = {"peer-listen", "HOST:PORT", NULL,
                          "where standbys connect by TCP while this one is the active; port 0: any "
                          "free one, named in the log and the status"},
@@ -415,6 +420,10 @@ static int read_peers(baton_run_options *options, const baton_option_set *set, b
                                 listen);
     if (options->standby_of != NULL && !baton_tcp_address_parse(options->standby_of, &active))
         active.bytes = 0;
+    if (options->hydrate_from != NULL && options->standby_of == NULL)
+        return baton_error_set(error, BATON_E_INVALID, "option --hydrate-from",
+                               "only a standby begins with another one's snapshot",
+                               "give --standby-of, too; or see `baton snapshot import`");
     int r = read_certificates(&options->peer_security, set, error);
     if (r == 0)
         r = check_tcp(options, "peer-listen", &options->peer_listen, error);
@@ -427,6 +436,7 @@ int baton_run_options_read(baton_run_options *options, const baton_option_set *s
     *options = (baton_run_options){
         .directory = set->values[RUN_DIR],
         .standby_of = set->values[RUN_STANDBY_OF],
+        .hydrate_from = set->values[RUN_HYDRATE_FROM],
         .program_values = set->values + set->program_first,
         .engine.config.values = set->values + set->service_first,
         .ready_fd = -1,

@@ -48,3 +48,7 @@ BATON_MUST_USE int baton_snapshot_export_with(baton_io *io, const char *director
 BATON_MUST_USE int baton_snapshot_import_with(baton_io *io, const char *path, const char *directory,
                                               const baton_snapshot_transfer *transfer,
                                               baton_snapshot_info *ret_info, baton_error *error);
+/* What a file says that it holds; its chunks are not read. ret_layout: of an image. Errors: as of an
+ * import. */
+BATON_MUST_USE int baton_snapshot_export_look(const char *path, baton_snapshot_info *ret_info,
+                                              baton_digest *ret_layout, baton_error *error);

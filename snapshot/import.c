@@ -450,6 +450,34 @@ int baton_snapshot_import_with(baton_io *io, const char *path, const char *direc
     return r;
 }
 
+int baton_snapshot_export_look(const char *path, baton_snapshot_info *ret_info,
+                               baton_digest *ret_layout, baton_error *error)
+{
+    importing self = {
+        .transfer = &no_transfer,
+        .path = path,
+        .in = BATON_IO_NO_FILE,
+        .chunks = BATON_IO_NO_FILE,
+        .error = error,
+    };
+    int r = baton_io_open(&(baton_io_options){.choice = BATON_IO_THREADS, .ops_max = 1}, &self.io,
+                          error);
+    if (r < 0)
+        return r;
+    r = open_file(&self);
+    if (r == 0)
+        r = take_header(&self);
+    if (r == 0)
+        r = take_manifest(&self);
+    if (r == 0) {
+        *ret_info = self.manifest.info;
+        *ret_layout = self.manifest.image.layout;
+    }
+    close_all(&self);
+    baton_io_close(self.io);
+    return r;
+}
+
 int baton_snapshot_import(const char *path, const char *directory,
                           const baton_snapshot_transfer *transfer, baton_snapshot_info *ret_info,
                           baton_error *error)

@@ -1,0 +1,132 @@
+/* drain/kept_snapshots.c: see kept_snapshots.h. */
+#include "drain/kept_snapshots.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "snapshot/names.h"
+
+static const char *const what_take = "take a snapshot into the standby's directory";
+
+int baton_kept_write(int fd, const void *bytes, size_t count, uint64_t offset)
+{
+    const uint8_t *at = bytes;
+    while (count > 0) {
+        const ssize_t n = pwrite(fd, at, count, (off_t)offset);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? -errno : -EIO;
+        at += n;
+        count -= (size_t)n;
+        offset += (uint64_t)n;
+    }
+    return 0;
+}
+
+static int flush_directory(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int r = fd < 0 || fsync(fd) < 0 ? -errno : 0;
+    if (fd >= 0)
+        close(fd);
+    return r;
+}
+
+static int take_file(const char *directory, uint64_t seq, uint64_t epoch, bool manifest,
+                     baton_kept_fill fill, void *context, baton_error *error)
+{
+    char partial[BATON_SNAPSHOT_PATH_BYTES], path[BATON_SNAPSHOT_PATH_BYTES];
+    int r = baton_snapshot_path(partial, directory, seq, epoch,
+                                manifest ? BATON_NAME_MANIFEST_PARTIAL : BATON_NAME_CHUNKS_PARTIAL);
+    if (r == 0)
+        r = baton_snapshot_path(path, directory, seq, epoch,
+                                manifest ? BATON_NAME_MANIFEST : BATON_NAME_CHUNKS);
+    const int fd = r < 0 ? -1 : open(partial, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (r < 0 || fd < 0)
+        return baton_error_set(error, r < 0 ? r : -errno, what_take, NULL,
+                               "give --dir a path that can be written");
+    r = fill(context, fd, manifest, error);
+    if (r == 0 && fsync(fd) < 0)
+        r = baton_error_set(error, -errno, what_take, NULL, "look at the disk");
+    close(fd);
+    if (r == 0 && (rename(partial, path) < 0 || flush_directory(directory) < 0))
+        r = baton_error_set(error, -errno, what_take, NULL, "look at the disk");
+    return r;
+}
+
+int baton_kept_take(const char *directory, uint64_t seq, uint64_t epoch, baton_kept_fill fill,
+                    void *context, baton_error *error)
+{
+    if (mkdir(directory, 0777) < 0 && errno != EEXIST)
+        return baton_error_set(error, -errno, what_take, NULL,
+                               "give --dir a path that can be written");
+    int r = take_file(directory, seq, epoch, false, fill, context, error);
+    return r < 0 ? r : take_file(directory, seq, epoch, true, fill, context, error);
+}
+
+static int link_file(const char *from, const char *to, uint64_t seq, uint64_t epoch,
+                     baton_snapshot_name kind)
+{
+    char source[BATON_SNAPSHOT_PATH_BYTES], path[BATON_SNAPSHOT_PATH_BYTES];
+    int r = baton_snapshot_path(source, from, seq, epoch, kind);
+    if (r == 0)
+        r = baton_snapshot_path(path, to, seq, epoch, kind);
+    if (r == 0 && link(source, path) < 0 && errno != EEXIST)
+        r = -errno;
+    return r < 0 ? r : flush_directory(to);
+}
+
+int baton_kept_link(const char *from, const char *directory, uint64_t seq, uint64_t epoch)
+{
+    int r = mkdir(directory, 0777) < 0 && errno != EEXIST ? -errno : 0;
+    if (r == 0)
+        r = link_file(from, directory, seq, epoch, BATON_NAME_CHUNKS);
+    return r < 0 ? r : link_file(from, directory, seq, epoch, BATON_NAME_MANIFEST);
+}
+
+void baton_kept_give_up(const char *directory, uint64_t seq, uint64_t epoch)
+{
+    char path[BATON_SNAPSHOT_PATH_BYTES];
+    if (baton_snapshot_path(path, directory, seq, epoch, BATON_NAME_MANIFEST) == 0)
+        (void)unlink(path);
+}
+
+/* 1: it is listed; its chunks are judged when they are loaded. */
+static int find(const char *directory, baton_digest root, baton_snapshot_listed *ret_listed,
+                baton_error *error)
+{
+    baton_snapshot_listed *list = NULL;
+    uint32_t count = 0;
+    int r = baton_snapshot_list(directory, &list, &count, error);
+    for (uint32_t i = 0; i < count && r == 0; i++)
+        if (list[i].status == 0 && baton_digest_equal(list[i].info.root, root)) {
+            *ret_listed = list[i];
+            r = 1;
+        }
+    free(list);
+    return r;
+}
+
+bool baton_kept_is_listed(const char *directory, baton_digest root)
+{
+    baton_snapshot_listed listed;
+    return find(directory, root, &listed, NULL) == 1;
+}
+
+int baton_kept_is_good(const char *directory, baton_digest root, baton_error *error)
+{
+    baton_snapshot_listed listed;
+    int r = find(directory, root, &listed, error);
+    return r == 1 ? baton_snapshot_verify(directory, &listed, error) == 0 : r;
+}
+
+baton_digest baton_kept_parent(const char *directory, baton_digest root)
+{
+    baton_snapshot_listed listed;
+    return find(directory, root, &listed, NULL) == 1 ? listed.info.parent : (baton_digest){{0}};
+}
