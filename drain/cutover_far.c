@@ -223,6 +223,10 @@ int baton_cutover_fall_back(baton_cutover *cutover, baton_error *error)
     int r = 0;
     if (cutover->old.state != BATON_OLD_GRANTED || cutover->found)
         return 0; /* of a start that found a grant: the process around it begins (undecided.c) */
+    baton_feeder_peer peer;
+    if (!cutover->peer_cut && cutover->feeder != NULL &&
+        !baton_feeder_peer_get(cutover->feeder, cutover->peer_id, &peer))
+        cutover->peer_cut = true; /* also where the word of its end found no room in the queue */
     if (cutover->forced_epoch != 0)
         r = begin_anew(cutover, 0, "the operator forced a promotion", error);
     else if (cutover->peer.far && cutover->word)

@@ -171,6 +171,8 @@ static int take_batch(baton_follower *follower, const baton_peer_header *header,
         if (baton_le64_get(header->epoch) == follower->known.epoch)
             return 1; /* found on the disk before it came this way; nothing stands behind it */
         baton_new_on_abort(&follower->cutover, follower->cutover.try_number);
+        if (follower->cutover.state == BATON_NEW_FOLLOWING)
+            baton_follower_drop_passed(follower); /* R10 */
     }
     int r = baton_engine_follow(follower->engine, body, baton_le32_get(header->body_bytes), &error);
     if (r == 0) {

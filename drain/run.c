@@ -189,6 +189,7 @@ static int start_following(service_run *run, baton_error *error)
         return baton_error_set(error, -ENOMEM, "follow", NULL, "give the process more memory");
     run->follower->promoted = promoted;
     run->follower->context = run;
+    run->follower->seen_epoch = run->partner.fenced_by; /* R12: nor is a lower one followed */
     baton_log(INFO, "service.standby", BATON_LOG_TEXT("of", run->target.active.text),
               BATON_LOG_TEXT("control", run->options->control_path),
               BATON_LOG_TEXT("nonce", run->instance.nonce));

@@ -299,6 +299,9 @@ static int may_promote(const service_run *run, int *ret_lock_fd, baton_error *er
         return baton_error_set(error, BATON_E_REFUSED, what,
                                "the active is there, and is connected",
                                "use `baton service handover` on it");
+    if (run->following && follower->cutover.state >= BATON_NEW_TAKING)
+        return baton_error_set(error, BATON_E_AGAIN, what, "it begins a term already",
+                               "look at its status");
     if (!run->following && run->cutover.peer.far && !run->cutover.peer_cut)
         return baton_error_set(error, BATON_E_REFUSED, what,
                                "the successor is there, and is connected",
@@ -350,16 +353,12 @@ static int keep_partner(service_run *run, baton_error *error)
                : 0;
 }
 
-static int begin_forced(service_run *run, baton_error *error)
+static void begin_forced(service_run *run)
 {
-    if (!run->following) {
+    if (!run->following)
         run->cutover.forced_epoch = run->forced_epoch;
-        return 0;
-    }
-    return baton_new_on_leave(&run->follower->cutover, run->forced_epoch)
-               ? 0
-               : baton_error_set(error, BATON_E_AGAIN, "promote by force",
-                                 "it begins a term already", "look at its status");
+    else
+        (void)baton_new_on_leave(&run->follower->cutover, run->forced_epoch);
 }
 
 int baton_undecided_promote(service_run *run, baton_error *error)
@@ -380,7 +379,7 @@ int baton_undecided_promote(service_run *run, baton_error *error)
     if (r == 0 && lock_fd >= 0)
         fence_other(run);
     if (r == 0)
-        r = begin_forced(run, error);
+        begin_forced(run);
     if (lock_fd >= 0)
         close(lock_fd);
     return r;
