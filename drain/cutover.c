@@ -7,8 +7,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include <baton/clock.h>
-
+#include "drain/now.h"
 #include "drain/other_directory.h"
 
 #define PREPARE_NS        UINT64_C(5000000000)
@@ -20,7 +19,7 @@
 static uint64_t now_ns(void *context)
 {
     (void)context;
-    return baton_clock_monotonic_ns(baton_clock_system());
+    return baton_now_ns();
 }
 
 static bool send_to(baton_cutover *cutover, baton_peer_type type, const void *body, uint32_t bytes)
@@ -75,7 +74,7 @@ static bool old_level(void *context)
 {
     baton_cutover *cutover = context;
     baton_engine_status status;
-    const uint64_t now = now_ns(NULL);
+    const uint64_t now = baton_now_ns();
     if (cutover->level_ns != 0 && durable_there(cutover) < cutover->level_seq)
         return false;
     if (cutover->level_ns != 0 && now - cutover->level_ns <= cutover->old.max_gap_ns / LAG_SHARE)
@@ -103,7 +102,7 @@ static bool old_all_released(void *context)
     if (baton_cutover_passes_connections(cutover))
         return true; /* what is not sent goes along */
     return program->all_sent == NULL || program->all_sent(cutover->doors->context) ||
-           now_ns(NULL) - cutover->old.stopped_ns > cutover->old.max_gap_ns / SENT_SHARE;
+           baton_now_ns() - cutover->old.stopped_ns > cutover->old.max_gap_ns / SENT_SHARE;
 }
 
 static int old_point(void *context, baton_engine_point *ret_point, baton_error *error)
@@ -169,7 +168,7 @@ static void old_reached(void *context, baton_old_state state, uint64_t since_beg
               BATON_LOG_NUMBER("try", cutover->try_number),
               BATON_LOG_NUMBER("after_us", since_begin_ns / 1000));
     if (state == BATON_OLD_FENCED && cutover->old.stopped_ns != 0)
-        cutover->gap_ns = now_ns(NULL) - cutover->old.stopped_ns;
+        cutover->gap_ns = baton_now_ns() - cutover->old.stopped_ns;
     if (state == BATON_OLD_SUBMITTED && cutover->feeder != NULL)
         baton_feeder_set_over(cutover->feeder, true);
     if (cutover->doors->program->reached != NULL)
@@ -223,7 +222,7 @@ static void on_message(baton_cutover *cutover, const baton_feeder_message *messa
     }
     const baton_peer_type type = (baton_peer_type)baton_le16_get(message->header.type);
     if (message->peer_id == cutover->peer_id)
-        cutover->peer_heard_ns = now_ns(NULL);
+        cutover->peer_heard_ns = baton_now_ns();
     if (type == BATON_PEER_HELLO) {
         baton_cutover_on_hello(cutover, message);
         return;
@@ -417,7 +416,7 @@ static void note_peer(baton_cutover *cutover, const baton_feeder_peer *peer)
     memcpy(cutover->peer.place, peer->place, sizeof(cutover->peer.place));
     memcpy(cutover->peer.nonce, peer->nonce, sizeof(cutover->peer.nonce));
     cutover->peer_durable = peer->durable;
-    cutover->peer_heard_ns = now_ns(NULL);
+    cutover->peer_heard_ns = baton_now_ns();
 }
 
 int baton_cutover_begin(baton_cutover *cutover, const char *to, uint64_t max_gap_ns,

@@ -12,15 +12,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <baton/clock.h>
+#include "drain/now.h"
 
 #define DRAIN_TURN_NS UINT64_C(1000000) /* all_sent and a snapshot may change without an event */
-
-static uint64_t now_ns(void *context)
-{
-    (void)context;
-    return baton_clock_monotonic_ns(baton_clock_system());
-}
 
 /* ---- the engine's hooks ---- */
 
@@ -402,7 +396,7 @@ static int run_service(const baton_doors *doors, const baton_run_options *option
         .signal_fd = -1,
         .door.fd = -1,
         .hydrating.loop.epoll_fd = -1,
-        .started_ns = now_ns(NULL),
+        .started_ns = baton_now_ns(),
         .drain_actions = baton_run_drain_actions,
     };
     run.drain_actions.context = &run;
@@ -417,7 +411,7 @@ static int run_service(const baton_doors *doors, const baton_run_options *option
         r = start(&run, &error);
     baton_hydrating_end(&run.hydrating);
     if (r == 0 && !run.following) {
-        baton_engine_note_ready(run.engine, now_ns(NULL) - run.started_ns);
+        baton_engine_note_ready(run.engine, baton_now_ns() - run.started_ns);
         tell_ready(&run);
     }
     if (r == 0)
