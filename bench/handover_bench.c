@@ -37,9 +37,9 @@ static const char usage[] =
     "A case has its plain name at the largest of the sizes, and the size behind it at the others\n"
     "(handover_gap_64m). A size that needs more than a quarter of the free memory is left out, and "
     "that is\n"
-    "said. follow_* have 64 MiB, cold_start has 1 GiB and 1 million entries, or the largest size "
-    "if that is\n"
-    "smaller.\n"
+    "said. follow_* have 64 MiB, portable_rollback has 1 GiB, cold_start that and 1 million "
+    "entries, or the\n"
+    "largest size if that is smaller.\n"
     "\n"
     "Example: handover-bench --dir /var/lib/exchange/empty --quick --json -\n";
 
@@ -50,6 +50,7 @@ static const struct {
 } cases[] = {
     {"handover_gap", hand_case_gap, 0},
     {"follow", hand_case_follow, FOLLOW_MIB},
+    {"portable_rollback", hand_case_rollback, COLD_MIB},
     {"cold_start", hand_case_cold, COLD_MIB},
 };
 enum { CASES = sizeof(cases) / sizeof(cases[0]) };

@@ -79,6 +79,8 @@ void hand_stop(hand_pair *pair, int which, int signal);
 /* Until the successor is there: *ret_seq is the last entry of the old one, *ret_asked_ns when it
  * was asked for. */
 void hand_over(hand_pair *pair, uint64_t *ret_seq, int64_t *ret_asked_ns);
+/* The same through a portable snapshot (R13), whichever versions they are. */
+void hand_over_by_snapshot(hand_pair *pair, uint64_t *ret_seq, int64_t *ret_asked_ns);
 /* After it: the other one follows. */
 void hand_wait_followed(const hand_pair *pair);
 /* The service alone on what a killed one left: until it is ready. */
@@ -127,5 +129,6 @@ void hand_record_judge(const hand_pair *pair, const hand_record *record);
 
 void hand_case_gap(
     const hand_run *run); /* handover_gap, handover_fresh, cutover_orders, warm_rollback */
-void hand_case_follow(const hand_run *run); /* follow_lag, follow_cost */
-void hand_case_cold(const hand_run *run);   /* cold_start */
+void hand_case_follow(const hand_run *run);   /* follow_lag, follow_cost */
+void hand_case_rollback(const hand_run *run); /* portable_rollback */
+void hand_case_cold(const hand_run *run);     /* cold_start */

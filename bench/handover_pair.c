@@ -123,7 +123,7 @@ void hand_stop(hand_pair *pair, int which, int signal_number)
 /* ---- the control socket ---- */
 
 /* NULL: nobody answers there. */
-static json_t *try_ask(const char *directory, const char *word)
+static json_t *try_ask_with(const char *directory, const char *word, const json_t *fields)
 {
     baton_control_call call = BATON_CONTROL_CALL_CLOSED;
     baton_error error;
@@ -131,7 +131,7 @@ static json_t *try_ask(const char *directory, const char *word)
     json_t *answer = NULL;
     int r = baton_control_call_open(&call, directory, &error);
     if (r == 0)
-        r = baton_control_call_ask(&call, word, NULL);
+        r = baton_control_call_ask(&call, word, fields);
     const int64_t deadline = bench_now_ns() + HAND_WAIT_NS;
     while (r == 0 && line == NULL && bench_now_ns() < deadline) {
         const int left = baton_control_call_send(&call);
@@ -147,6 +147,11 @@ static json_t *try_ask(const char *directory, const char *word)
         answer = json_loads(line, 0, NULL);
     baton_control_call_close(&call);
     return answer;
+}
+
+static json_t *try_ask(const char *directory, const char *word)
+{
+    return try_ask_with(directory, word, NULL);
 }
 
 json_t *hand_ask(const char *directory, const char *word)
@@ -282,13 +287,14 @@ void hand_pair_close(hand_pair *pair)
 
 /* One that the old one refuses, because the standby lags on a busy machine, costs its clients nothing: it is
  * said, and tried again. */
-void hand_over(hand_pair *pair, uint64_t *ret_seq, int64_t *ret_asked_ns)
+static void change_over(hand_pair *pair, const json_t *fields, uint64_t *ret_seq,
+                        int64_t *ret_asked_ns)
 {
     const char *why = "it does not answer";
     json_t *answer = NULL;
     for (int left = TRIES; answer == NULL; left--) {
         *ret_asked_ns = bench_now_ns();
-        answer = try_ask(pair->directories[pair->active], "handover");
+        answer = try_ask_with(pair->directories[pair->active], "handover", fields);
         if (answer == NULL || json_is_true(json_object_get(answer, "ok")))
             break;
         (void)json_unpack(answer, "{s:{s:s}}", "error", "why", &why);
@@ -309,6 +315,18 @@ void hand_over(hand_pair *pair, uint64_t *ret_seq, int64_t *ret_asked_ns)
     *ret_seq = hand_number(handover, "seq");
     json_decref(answer);
     pair->active = 1 - pair->active;
+}
+
+void hand_over(hand_pair *pair, uint64_t *ret_seq, int64_t *ret_asked_ns)
+{
+    change_over(pair, NULL, ret_seq, ret_asked_ns);
+}
+
+void hand_over_by_snapshot(hand_pair *pair, uint64_t *ret_seq, int64_t *ret_asked_ns)
+{
+    json_t *fields = json_pack("{s:s, s:i}", "path", "snapshot", "snapshot_gap_ms", 60000);
+    change_over(pair, fields, ret_seq, ret_asked_ns);
+    json_decref(fields);
 }
 
 int64_t hand_cold_start(hand_pair *pair, uint64_t *ret_replayed, bool *ret_from_image)

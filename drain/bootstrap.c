@@ -15,7 +15,8 @@
 #include "snapshot/names.h"
 #include "snapshot/store.h"
 
-#define ANSWER_MS 10000
+#define ANSWER_MS   10000
+#define PARENTS_MAX 64u /* an active takes a full one long before */
 
 static const char *const what_fetch = "fetch the active's snapshot";
 
@@ -294,19 +295,28 @@ static int fetch_file(fetching *self, const char *directory, const baton_peer_sn
     return r;
 }
 
-/* 1: the snapshot of that root is there, and every chunk of it is good. */
-static int is_there(const char *directory, baton_digest root, baton_error *error)
+/* 1: it is listed; its chunks are judged when they are loaded. */
+static int find(const char *directory, baton_digest root, baton_snapshot_listed *ret_listed,
+                baton_error *error)
 {
     baton_snapshot_listed *list = NULL;
     uint32_t count = 0;
     int r = baton_snapshot_list(directory, &list, &count, error);
-    if (r < 0)
-        return r;
     for (uint32_t i = 0; i < count && r == 0; i++)
-        if (list[i].status == 0 && baton_digest_equal(list[i].info.root, root))
-            r = baton_snapshot_verify(directory, &list[i], error) == 0 ? 1 : 0;
+        if (list[i].status == 0 && baton_digest_equal(list[i].info.root, root)) {
+            *ret_listed = list[i];
+            r = 1;
+        }
     free(list);
     return r;
+}
+
+/* 1: the snapshot of that root is there, and every chunk of it, and of what it adds to, is good. */
+static int is_there(const char *directory, baton_digest root, baton_error *error)
+{
+    baton_snapshot_listed listed;
+    int r = find(directory, root, &listed, error);
+    return r == 1 ? baton_snapshot_verify(directory, &listed, error) == 0 : r;
 }
 
 /* Nothing stays that claims to be a snapshot. */
@@ -318,30 +328,71 @@ static void take_back(const char *directory, const baton_peer_snapshot *said)
         (void)unlink(path);
 }
 
-static int fetch(fetching *self, const char *directory, baton_digest *ret_root)
+/* Zero: it stands alone, or is not there. */
+static baton_digest parent_of(const char *directory, baton_digest root)
+{
+    baton_snapshot_listed listed;
+    return find(directory, root, &listed, NULL) == 1 ? listed.info.parent : (baton_digest){{0}};
+}
+
+/* Its files, under their names, not judged yet. 1: that one is there, and good. */
+static int fetch_one(fetching *self, const char *directory, baton_peer_snapshot *ret_said)
 {
     const baton_peer_header *header;
     const void *body;
-    int r = greet(self);
-    if (r == 0)
-        r = say(self, BATON_PEER_FETCH, &self->wanted, sizeof(self->wanted));
+    baton_digest root;
+    int r = say(self, BATON_PEER_FETCH, &self->wanted, sizeof(self->wanted));
     if (r == 0)
         r = hear(self, BATON_PEER_SNAPSHOT, &header, &body);
     if (r < 0)
         return r;
-    const baton_peer_snapshot said = *(const baton_peer_snapshot *)body;
+    *ret_said = *(const baton_peer_snapshot *)body;
     baton_peer_took(&self->inbox);
-    memcpy(ret_root->bytes, said.root, sizeof(said.root));
-    if (baton_digest_is_zero(*ret_root))
+    memcpy(root.bytes, ret_said->root, sizeof(root.bytes));
+    if (baton_digest_is_zero(root))
         return 0;
-    r = is_there(directory, *ret_root, self->error);
+    r = is_there(directory, root, self->error);
     if (r != 0)
-        return r < 0 ? r : 0;
+        return r;
     if (mkdir(directory, 0777) < 0 && errno != EEXIST)
         return baton_error_set(self->error, -errno, what_fetch, NULL, NULL);
-    r = fetch_file(self, directory, &said, false);
+    r = fetch_file(self, directory, ret_said, false);
+    return r < 0 ? r : fetch_file(self, directory, ret_said, true);
+}
+
+/* What an increment adds to, one after the other. What a crash, or a liar, has left of it comes again. */
+static int fetch_parents(fetching *self, const char *directory, baton_digest root)
+{
+    int r = 0;
+    for (uint32_t i = 0; r == 0 && i < PARENTS_MAX; i++) {
+        baton_peer_snapshot said;
+        root = parent_of(directory, root);
+        if (baton_digest_is_zero(root))
+            return 0;
+        r = is_there(directory, root, self->error);
+        if (r != 0)
+            break;
+        memcpy(self->wanted.root, root.bytes, sizeof(self->wanted.root));
+        r = fetch_one(self, directory, &said);
+        if (r >= 0 && memcmp(said.root, root.bytes, sizeof(said.root)) != 0)
+            r = baton_error_set(self->error, BATON_E_NOT_FOUND, what_fetch,
+                                "the active has no more what an increment adds to", "start again");
+    }
+    return r < 0 ? r : 0;
+}
+
+static int fetch(fetching *self, const char *directory, baton_digest *ret_root)
+{
+    baton_peer_snapshot said;
+    int r = greet(self);
     if (r == 0)
-        r = fetch_file(self, directory, &said, true);
+        r = fetch_one(self, directory, &said);
+    if (r < 0)
+        return r;
+    memcpy(ret_root->bytes, said.root, sizeof(said.root));
+    if (r == 1 || baton_digest_is_zero(*ret_root))
+        return 0;
+    r = fetch_parents(self, directory, *ret_root);
     if (r == 0)
         r = is_there(directory, *ret_root, self->error);
     if (r == 0) {
@@ -360,6 +411,10 @@ static int converse(fetching *self, baton_digest *ret_root)
 {
     char directory[4200];
     snprintf(directory, sizeof(directory), "%s/snapshots", self->target->place->directory);
+    if (self->target->service->layout != NULL) {
+        const baton_digest layout = baton_layout_digest(self->target->service->layout);
+        memcpy(self->wanted.layout, layout.bytes, sizeof(self->wanted.layout));
+    }
     int r =
         baton_peer_channel_connect(&self->channel, &self->target->active, self->target->security);
     if (r < 0)
@@ -411,18 +466,10 @@ static int link_both(const char *from, const char *to, const baton_peer_snapshot
     return r < 0 ? r : link_file(from, to, seq, epoch, BATON_NAME_MANIFEST);
 }
 
-/* The chunks are checked when they are loaded. */
 static bool is_listed(const char *directory, baton_digest root)
 {
-    baton_snapshot_listed *list = NULL;
-    uint32_t count = 0;
-    bool found = false;
-    if (baton_snapshot_list(directory, &list, &count, NULL) < 0)
-        return false;
-    for (uint32_t i = 0; i < count; i++)
-        found = found || (list[i].status == 0 && baton_digest_equal(list[i].info.root, root));
-    free(list);
-    return found;
+    baton_snapshot_listed listed;
+    return find(directory, root, &listed, NULL) == 1;
 }
 
 int baton_bootstrap_fetch(const baton_follower_target *target, const char *active_directory,

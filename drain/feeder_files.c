@@ -14,7 +14,8 @@
 
 #define PIECE_MEMORY (sizeof(baton_peer_piece) + BATON_PEER_PIECE_BYTES)
 
-/* One that stands alone; rows before pages, since pages are for the same build only. */
+/* Rows before pages, since pages are for a build with the same layout only. What an increment adds to the standby
+ * asks for by itself. */
 static const baton_snapshot_listed *choose(const baton_feeder_options *options,
                                            const baton_peer_fetch *wanted,
                                            const baton_snapshot_listed *list, uint32_t count)
@@ -22,10 +23,11 @@ static const baton_snapshot_listed *choose(const baton_feeder_options *options,
     const baton_snapshot_listed *image = NULL;
     baton_digest root;
     memcpy(root.bytes, wanted->root, sizeof(root.bytes));
+    const bool reads_images =
+        memcmp(wanted->layout, options->fingerprint.layout, sizeof(wanted->layout)) == 0;
     for (uint32_t i = 0; i < count; i++) {
         const baton_snapshot_info *info = &list[i].info;
-        if (list[i].status != 0 || !baton_digest_is_zero(info->parent) ||
-            !baton_digest_equal(info->journal_id, options->journal_id))
+        if (list[i].status != 0 || !baton_digest_equal(info->journal_id, options->journal_id))
             continue;
         if (!baton_digest_is_zero(root)) {
             if (baton_digest_equal(root, info->root))
@@ -34,7 +36,7 @@ static const baton_snapshot_listed *choose(const baton_feeder_options *options,
         }
         if (strcmp(info->form, "portable") == 0)
             return &list[i];
-        if (image == NULL)
+        if (image == NULL && reads_images)
             image = &list[i];
     }
     return image;

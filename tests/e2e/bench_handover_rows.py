@@ -4,7 +4,7 @@ from workdir import TestCase, main
 
 FIELDS = {"suite", "case", "backend", "metric", "unit", "value", "better", "reference",
           "reference_value", "ratio"}
-CASES = ("handover_gap", "follow", "cold_start")
+CASES = ("handover_gap", "follow", "portable_rollback", "cold_start")
 COUNTS = [("orders", metric, None) for metric in ("lost", "doubled", "reordered")]
 # What each case has: (case, metric, reference).
 ROWS = {
@@ -15,12 +15,13 @@ ROWS = {
                      ("cutover_orders", "p99", "the second before"), ("cutover_orders", "p99_over_allowed", None)],
     "follow": [("follow_lag", metric, None) for metric in ("p50", "p99", "max")] +
               [("follow_cost", "entries_per_s", reference) for reference in ("without a standby", "without again")],
+    "portable_rollback": [("portable_rollback", metric, None) for metric in ("p50", "max", "gap_max")],
     "cold_start": [("cold_start", "value", None)],
 }
 # Case and metric of each line that has a bar.
 BARS = {("handover_gap", "p50"), ("handover_gap", "p99"), ("handover_gap", "max"), ("warm_rollback", "max"),
         ("cutover_orders", "p99_over_allowed"), ("follow_lag", "p99"), ("follow_cost", "entries_per_s"),
-        ("cold_start", "value"), ("orders", "lost"), ("orders", "doubled"), ("orders", "reordered")}
+        ("portable_rollback", "max"), ("cold_start", "value"), ("orders", "lost"), ("orders", "doubled"), ("orders", "reordered")}
 
 
 class BenchHandoverRows(TestCase):
@@ -52,7 +53,7 @@ class BenchHandoverRows(TestCase):
         self.assertEqual(sorted(self.seen(rows), key=str), sorted(ROWS["handover_gap"] + COUNTS, key=str))
 
     def test_the_other_cases_have_theirs(self):
-        for case in ("follow", "cold_start"):
+        for case in ("follow", "portable_rollback", "cold_start"):
             _, *rows = self.run_bench("--case", case, "--io", "threads", "--json", "-").json_lines()
             self.check_rows(rows, "threads")
             self.assertEqual(sorted(self.seen(rows), key=str), sorted(ROWS[case] + COUNTS, key=str))
