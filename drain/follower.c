@@ -227,9 +227,9 @@ int baton_follower_open(baton_follower *follower, const baton_doors *doors, bato
 
 void baton_follower_pulse(baton_follower *follower)
 {
-    if (follower->channel.fd < 0 || now_ns() - follower->told_ns < HEARTBEAT_NS)
+    if (follower->channel.fd < 0 || baton_now_ns() - follower->told_ns < HEARTBEAT_NS)
         return;
-    follower->told_ns = now_ns();
+    follower->told_ns = baton_now_ns();
     const baton_peer_ack body = {.position = baton_peer_position_put(follower->told),
                                  .seq = baton_le64_put(follower->told_seq)};
     baton_follower_say(follower, BATON_PEER_ACK, &body, sizeof(body));

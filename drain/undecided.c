@@ -238,9 +238,9 @@ static void look_again(service_run *run)
     if (!run->undecided || run->partner.far || run->partner_lock_fd >= 0 ||
         cutover->higher_epoch != 0 || cutover->old.state == BATON_OLD_FENCED ||
         run->follower->cutover.state >= BATON_NEW_TAKING ||
-        now_ns() - run->undecided_looked_ns < LOOK_NS)
+        baton_now_ns() - run->undecided_looked_ns < LOOK_NS)
         return;
-    run->undecided_looked_ns = now_ns();
+    run->undecided_looked_ns = baton_now_ns();
     if (baton_partner_look(run->place.directory, run->partner.directory, &epoch,
                            &run->partner_lock_fd, &why) == 0)
         (void)baton_new_on_leave(&run->follower->cutover, epoch);
