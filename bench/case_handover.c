@@ -88,7 +88,7 @@ static void leg(gap_case *self, int handovers)
     hand_load load;
     hand_record record;
     self->count = 0;
-    hand_load_begin(&self->pair, RATE, 120 + 4.0 * handovers, HAND_CLIENTS, &load);
+    hand_load_begin(&self->pair, RATE, 110 + 4.0 * handovers, HAND_CLIENTS, &load);
     for (int i = 0; i < handovers; i++)
         one_handover(self, i == 0);
     sleep_until(bench_now_ns() + BESIDE_NS);

@@ -7,8 +7,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include <baton/clock.h>
-
+#include "drain/now.h"
 #include "drain/other_directory.h"
 
 #define LOOK_NS           UINT64_C(20000000)
@@ -19,7 +18,7 @@
 static uint64_t now_ns(void *context)
 {
     (void)context;
-    return baton_clock_monotonic_ns(baton_clock_system());
+    return baton_now_ns();
 }
 
 static bool send_to(baton_cutover *cutover, baton_peer_type type, const void *body, uint32_t bytes)
@@ -75,7 +74,7 @@ static bool old_level(void *context)
 {
     baton_cutover *cutover = context;
     baton_engine_status status;
-    const uint64_t now = now_ns(NULL);
+    const uint64_t now = baton_now_ns();
     if (cutover->level_ns != 0 && durable_there(cutover) < cutover->level_seq)
         return false;
     if (cutover->level_ns != 0 && now - cutover->level_ns <= cutover->old.max_gap_ns / LAG_SHARE)
@@ -99,7 +98,7 @@ static bool all_sent(const baton_cutover *cutover)
     const baton_program *program = cutover->doors->program;
     const uint64_t gap_ns = cutover->way.by_snapshot ? BATON_MAX_GAP_NS : cutover->old.max_gap_ns;
     return program->all_sent == NULL || program->all_sent(cutover->doors->context) ||
-           now_ns(NULL) - cutover->old.stopped_ns > gap_ns / SENT_SHARE;
+           baton_now_ns() - cutover->old.stopped_ns > gap_ns / SENT_SHARE;
 }
 
 static bool old_all_released(void *context)
@@ -177,7 +176,7 @@ static void old_reached(void *context, baton_old_state state, uint64_t since_beg
               BATON_LOG_NUMBER("try", cutover->try_number),
               BATON_LOG_NUMBER("after_us", since_begin_ns / 1000));
     if (state == BATON_OLD_FENCED && cutover->old.stopped_ns != 0)
-        cutover->gap_ns = now_ns(NULL) - cutover->old.stopped_ns;
+        cutover->gap_ns = baton_now_ns() - cutover->old.stopped_ns;
     if (state == BATON_OLD_FENCED && cutover->gap_ns != 0 && cutover->higher_epoch == 0)
         baton_log(INFO, "handover.done",
                   BATON_LOG_TEXT("path", cutover->way.by_snapshot ? "snapshot" : "cutover"),
@@ -236,7 +235,7 @@ static void on_message(baton_cutover *cutover, const baton_feeder_message *messa
     }
     const baton_peer_type type = (baton_peer_type)baton_le16_get(message->header.type);
     if (message->peer_id == cutover->peer_id)
-        cutover->peer_heard_ns = now_ns(NULL);
+        cutover->peer_heard_ns = baton_now_ns();
     if (type == BATON_PEER_HELLO) {
         baton_cutover_on_hello(cutover, message);
         return;
@@ -408,7 +407,7 @@ static void note_peer(baton_cutover *cutover, const baton_feeder_peer *peer)
     memcpy(cutover->peer.place, peer->place, sizeof(cutover->peer.place));
     memcpy(cutover->peer.nonce, peer->nonce, sizeof(cutover->peer.nonce));
     cutover->peer_durable = peer->durable;
-    cutover->peer_heard_ns = now_ns(NULL);
+    cutover->peer_heard_ns = baton_now_ns();
 }
 
 int baton_cutover_begin(baton_cutover *cutover, const baton_handover_request *request,

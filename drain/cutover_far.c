@@ -6,17 +6,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <baton/clock.h>
-
+#include "drain/now.h"
 #include "drain/other_directory.h"
 
 #define LOOK_NS   UINT64_C(20000000)
 #define LINGER_NS UINT64_C(5000000000) /* for one that was given leave to hear it */
-
-static uint64_t now_ns(void)
-{
-    return baton_clock_monotonic_ns(baton_clock_system());
-}
 
 /* ---- what is heard ---- */
 
@@ -38,7 +32,7 @@ static void give_leave(baton_cutover *cutover, uint64_t peer_id)
         return; /* asked again when it asks again */
     baton_old_on_taken(&cutover->old);
     cutover->owes_peer_id = peer_id;
-    cutover->owes_until_ns = now_ns() + LINGER_NS;
+    cutover->owes_until_ns = baton_now_ns() + LINGER_NS;
     (void)baton_feeder_send(cutover->feeder, peer_id, BATON_PEER_AUTHORITY, 0, &body, sizeof(body),
                             NULL, 0);
 }
@@ -71,7 +65,7 @@ void baton_cutover_on_hello(baton_cutover *cutover, const baton_feeder_message *
     }
     if (!is_partner(cutover, peer.place)) /* R11: another standby decides nothing */
         return;
-    cutover->peer_heard_ns = now_ns();
+    cutover->peer_heard_ns = baton_now_ns();
     const bool over =
         cutover->old.state == BATON_OLD_GRANTED || cutover->old.state == BATON_OLD_FENCED;
     const bool named = !cutover->spoilt && memcmp(message->header.from, cutover->peer_nonce,
@@ -95,7 +89,7 @@ void baton_cutover_on_hello(baton_cutover *cutover, const baton_feeder_message *
 bool baton_cutover_may_leave(const baton_cutover *cutover)
 {
     return cutover->old.state == BATON_OLD_FENCED &&
-           (cutover->owes_peer_id == 0 || now_ns() > cutover->owes_until_ns);
+           (cutover->owes_peer_id == 0 || baton_now_ns() > cutover->owes_until_ns);
 }
 
 /* ---- fenced by a higher epoch ---- */
@@ -199,7 +193,7 @@ static int look_for_successor(baton_cutover *cutover, baton_error *error)
 {
     uint64_t header = 0, names = 0;
     int lock_fd = -1;
-    cutover->looked_ns = now_ns();
+    cutover->looked_ns = baton_now_ns();
     int r = baton_lock_other(cutover->peer.directory, &lock_fd);
     if (r < 0 && r != BATON_E_LOCKED)
         return 0; /* it can't be known: wait */
@@ -223,6 +217,10 @@ int baton_cutover_fall_back(baton_cutover *cutover, baton_error *error)
     int r = 0;
     if (cutover->old.state != BATON_OLD_GRANTED || cutover->found)
         return 0; /* of a start that found a grant: the process around it begins (undecided.c) */
+    baton_feeder_peer peer;
+    if (!cutover->peer_cut && cutover->feeder != NULL &&
+        !baton_feeder_peer_get(cutover->feeder, cutover->peer_id, &peer))
+        cutover->peer_cut = true; /* also where the word of its end found no room in the queue */
     if (cutover->forced_epoch != 0)
         r = begin_anew(cutover, 0, "the operator forced a promotion", error);
     else if (cutover->peer.far && cutover->word)
@@ -231,7 +229,7 @@ int baton_cutover_fall_back(baton_cutover *cutover, baton_error *error)
             "the successor died before it began, and gave its word; this one went on in a new term",
             error);
     else if (!cutover->peer.far && (cutover->peer_cut || cutover->word) &&
-             now_ns() - cutover->looked_ns >= LOOK_NS)
+             baton_now_ns() - cutover->looked_ns >= LOOK_NS)
         r = look_for_successor(cutover, error);
     return r < 0 && baton_status_class(r) != BATON_CLASS_RETRY &&
                    cutover->old.state == BATON_OLD_GRANTED

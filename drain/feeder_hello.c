@@ -15,7 +15,8 @@ static int check_authority(const feeder_peer *peer, const baton_peer_header *hea
     const bool names_me = memcmp(header->to, options->nonce, sizeof(header->to)) == 0;
     /* R12: one that serves in a higher epoch asks for nothing, and the loop hears of it. */
     const bool higher =
-        baton_le32_get(hello->is_active) == 1 && baton_le64_get(header->epoch) > options->epoch;
+        baton_le32_get(hello->is_active) == 1 && baton_le64_get(header->epoch) > options->epoch &&
+        memcmp(header->journal_id, options->journal_id.bytes, sizeof(header->journal_id)) == 0;
     if ((baton_le32_get(hello->is_active) == 1 && !higher) ||
         memcmp(header->from, options->nonce, sizeof(header->from)) == 0)
         return baton_error_set(error, BATON_E_REFUSED, what_follow,

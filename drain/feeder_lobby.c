@@ -3,15 +3,10 @@
 
 #include <string.h>
 
-#include <baton/clock.h>
+#include "drain/now.h"
 
 #define ROOM_AFTER_NS UINT64_C(500000000)
 #define LOOK_AGAIN_MS 100
-
-static uint64_t now_ns(void)
-{
-    return baton_clock_monotonic_ns(baton_clock_system());
-}
 
 void baton_lobby_init(feeder_lobby *lobby, baton_peer_faults *faults)
 {
@@ -38,7 +33,7 @@ static lobby_guest *find_seat(feeder_lobby *lobby)
         if (guest->leaving != oldest->leaving ? guest->leaving : guest->came_ns < oldest->came_ns)
             oldest = guest;
     }
-    return oldest->leaving || now_ns() - oldest->came_ns > ROOM_AFTER_NS ? oldest : NULL;
+    return oldest->leaving || baton_now_ns() - oldest->came_ns > ROOM_AFTER_NS ? oldest : NULL;
 }
 
 bool baton_lobby_has_room(feeder_lobby *lobby)
@@ -64,7 +59,7 @@ void baton_lobby_take(feeder_lobby *lobby, const baton_peer_channel *channel)
     if (guest == NULL) /* the caller has asked */
         return;
     empty(lobby, guest);
-    *guest = (lobby_guest){.channel = *channel, .came_ns = now_ns()};
+    *guest = (lobby_guest){.channel = *channel, .came_ns = baton_now_ns()};
 }
 
 void baton_lobby_see_off(feeder_lobby *lobby, baton_peer_channel *channel)
@@ -75,7 +70,7 @@ void baton_lobby_see_off(feeder_lobby *lobby, baton_peer_channel *channel)
         return;
     }
     empty(lobby, guest);
-    *guest = (lobby_guest){.channel = *channel, .came_ns = now_ns()};
+    *guest = (lobby_guest){.channel = *channel, .came_ns = baton_now_ns()};
     leave(guest);
 }
 

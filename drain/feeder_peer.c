@@ -9,19 +9,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <baton/clock.h>
 #include <baton/log.h>
+
+#include "drain/now.h"
 
 #define HELLO_NS           UINT64_C(5000000000)  /* a connection that asks for nothing */
 #define SILENCE_NS         UINT64_C(10000000000) /* a standby says something each second */
 #define POLL_MS            250
 #define IGNORED_MAX        16u /* of one try, or without any */
 #define MESSAGES_PER_ROUND 64u
-
-static uint64_t now_ns(void)
-{
-    return baton_clock_monotonic_ns(baton_clock_system());
-}
 
 static baton_peer_names names_of(const feeder_peer *peer, uint64_t try_number)
 {
@@ -250,7 +246,7 @@ static bool hear(feeder_peer *peer)
             return true;
         }
         if (r == 1) {
-            peer->heard_ns = now_ns();
+            peer->heard_ns = baton_now_ns();
             take_message(peer, header, body);
             baton_peer_took(&peer->inbox);
             continue;
@@ -361,14 +357,14 @@ static bool push(feeder_peer *peer, bool *ret_idle)
         return false;
     }
     if (!peer->out.busy && !put_letter(peer) && !put_piece(peer) && !put_batch(peer)) {
-        peer->sent_ns = now_ns();
+        peer->sent_ns = baton_now_ns();
         *ret_idle = true;
         return true;
     }
     const size_t before = peer->out.sent;
     int r = baton_peer_send(&peer->out, &peer->channel);
     if (peer->out.sent != before)
-        peer->sent_ns = now_ns();
+        peer->sent_ns = baton_now_ns();
     *ret_idle = r == 0;
     return r >= 0;
 }
@@ -395,7 +391,7 @@ static void wait(feeder_peer *peer, uint64_t seen)
 /* False: it may stay. */
 static bool too_slow(feeder_peer *peer)
 {
-    const uint64_t now = now_ns();
+    const uint64_t now = baton_now_ns();
     baton_peer_faults *faults = peer->feeder->options.faults;
     const bool is_deaf = peer->out.busy && now - peer->sent_ns > SILENCE_NS;
     /* It is not asked to speak while it gets a snapshot. */
@@ -432,7 +428,7 @@ static void converse(feeder_peer *peer)
 void *baton_feeder_peer_main(void *context)
 {
     feeder_peer *peer = context;
-    peer->heard_ns = peer->sent_ns = now_ns();
+    peer->heard_ns = peer->sent_ns = baton_now_ns();
     if (baton_peer_inbox_init(&peer->inbox, BATON_PEER_SHORT_BYTES_MAX) == 0)
         converse(peer);
     baton_peer_drop(&peer->out);

@@ -8,9 +8,8 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include <baton/clock.h>
-
 #include "drain/grant_look.h"
+#include "drain/now.h"
 #include "drain/other_directory.h"
 
 #define RETRY_NS     UINT64_C(100000000)
@@ -19,11 +18,6 @@
 #define WELCOME_NS   UINT64_C(10000000000)
 #define HEARTBEAT_NS UINT64_C(1000000000)
 #define ASK_NS       UINT64_C(50000000) /* nothing heard, and a grant may come: look */
-
-static uint64_t now_ns(void)
-{
-    return baton_clock_monotonic_ns(baton_clock_system());
-}
 
 /* ---- the connection ---- */
 
@@ -46,10 +40,10 @@ void baton_follower_drop_passed(baton_follower *follower)
 /* Who is refused comes again seldom: somebody has to do something first. */
 static void retry_later(baton_follower *follower, int status)
 {
-    follower->retry_at_ns = now_ns() + RETRY_NS;
+    follower->retry_at_ns = baton_now_ns() + RETRY_NS;
     if (status != BATON_E_REFUSED)
         return;
-    follower->retry_at_ns = now_ns() + (REFUSED_NS << follower->refusals);
+    follower->retry_at_ns = baton_now_ns() + (REFUSED_NS << follower->refusals);
     follower->refusals += follower->refusals < REFUSALS_MAX ? 1 : 0;
 }
 
@@ -130,8 +124,8 @@ void baton_follower_refuse(baton_follower *follower, baton_peer_fault fault, con
         baton_follower_say(follower, BATON_PEER_REFUSE, &body, sizeof(body));
     send_letters(follower);
     baton_follower_cut(follower, why);
-    if (follower->retry_at_ns < now_ns() + REFUSED_NS)
-        follower->retry_at_ns = now_ns() + REFUSED_NS;
+    if (follower->retry_at_ns < baton_now_ns() + REFUSED_NS)
+        follower->retry_at_ns = baton_now_ns() + REFUSED_NS;
 }
 
 static void on_event(void *context, int fd, uint32_t events)
@@ -186,9 +180,9 @@ static void follow_successor(baton_follower *follower)
 static void connect_again(baton_follower *follower)
 {
     baton_peer_hello hello;
-    if (follower->channel.fd >= 0 || now_ns() < follower->retry_at_ns)
+    if (follower->channel.fd >= 0 || baton_now_ns() < follower->retry_at_ns)
         return;
-    follower->retry_at_ns = now_ns() + RETRY_NS;
+    follower->retry_at_ns = baton_now_ns() + RETRY_NS;
     if (baton_peer_channel_connect(&follower->channel, &follower->target->active,
                                    follower->target->security) < 0) {
         follower->last_refusal = follower->channel.error;
@@ -202,7 +196,7 @@ static void connect_again(baton_follower *follower)
     }
     memset(follower->active_nonce, 0, sizeof(follower->active_nonce));
     follower->protocol = 0;
-    follower->connected_ns = now_ns();
+    follower->connected_ns = baton_now_ns();
     baton_follower_hello(follower->target, follower->engine, &hello);
     hello.is_active = baton_le32_put(follower->deciding ? 2 : 0);
     baton_follower_say(follower, BATON_PEER_HELLO, &hello, sizeof(hello));
@@ -233,9 +227,9 @@ int baton_follower_open(baton_follower *follower, const baton_doors *doors, bato
 
 void baton_follower_pulse(baton_follower *follower)
 {
-    if (follower->channel.fd < 0 || now_ns() - follower->told_ns < HEARTBEAT_NS)
+    if (follower->channel.fd < 0 || baton_now_ns() - follower->told_ns < HEARTBEAT_NS)
         return;
-    follower->told_ns = now_ns();
+    follower->told_ns = baton_now_ns();
     const baton_peer_ack body = {.position = baton_peer_position_put(follower->told),
                                  .seq = baton_le64_put(follower->told_seq)};
     baton_follower_say(follower, BATON_PEER_ACK, &body, sizeof(body));
@@ -250,7 +244,7 @@ static void acknowledge(baton_follower *follower)
     if (!follower->following || follower->letters_count > 0 ||
         baton_engine_status_get(follower->engine, &status) < 0)
         return;
-    const uint64_t now = now_ns();
+    const uint64_t now = baton_now_ns();
     if (status.durable_seq == follower->told.seq && status.seq == follower->told_seq &&
         now - follower->told_ns < HEARTBEAT_NS)
         return;
@@ -271,7 +265,7 @@ static void prepare_ahead(baton_follower *follower)
     bool needs_start;
     baton_error error = {0};
     if (!follower->following || follower->cutover.state != BATON_NEW_FOLLOWING ||
-        now_ns() - follower->following_since_ns < HEARTBEAT_NS)
+        baton_now_ns() - follower->following_since_ns < HEARTBEAT_NS)
         return;
     baton_engine_follow_end(follower->engine, &end, &digest, &needs_start);
     if (needs_start || follower->prepared_epoch == end.epoch + 1)
@@ -287,9 +281,9 @@ static void look(baton_follower *follower)
     /* Also when M7 has come: what it tells of may have been lost with the one that told it. R12: the
      * directory of one by TCP is not here. */
     if (follower->active.far || follower->cutover.state != BATON_NEW_ANSWERED ||
-        now_ns() - follower->asked_ns < ASK_NS)
+        baton_now_ns() - follower->asked_ns < ASK_NS)
         return;
-    follower->asked_ns = now_ns();
+    follower->asked_ns = baton_now_ns();
     baton_error error = {0};
     int r = baton_grant_look(follower->engine, follower->active.directory, follower->target->nonce,
                              follower->channel.fd, &error);
@@ -306,7 +300,7 @@ static void look(baton_follower *follower)
 static void give_up_waiting(baton_follower *follower)
 {
     if (follower->channel.fd >= 0 && !follower->following &&
-        now_ns() - follower->connected_ns > WELCOME_NS)
+        baton_now_ns() - follower->connected_ns > WELCOME_NS)
         baton_follower_cut_for(follower, BATON_E_TIMEOUT, "it does not answer");
 }
 
@@ -372,7 +366,7 @@ int baton_follower_follow(baton_follower *follower, const char *of, baton_error 
 
 uint64_t baton_follower_sleep_ns(const baton_follower *follower)
 {
-    const uint64_t now = now_ns();
+    const uint64_t now = baton_now_ns();
     if (follower->cutover.state == BATON_NEW_SERVING)
         return UINT64_MAX;
     if (follower->more && follower->channel.fd >= 0)

@@ -4,15 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <baton/clock.h>
+#include "drain/now.h"
 
 #define RETRY_AFTER_REFUSAL_NS UINT64_C(1000000000)
 #define MESSAGES_PER_TURN      64u
-
-static uint64_t now_ns(void)
-{
-    return baton_clock_monotonic_ns(baton_clock_system());
-}
 
 /* An active that will never have this one: to be told at once to whoever has just started it. */
 static bool is_hopeless(const baton_follower *follower, int status)
@@ -93,7 +88,7 @@ static bool is_to_follow(baton_follower *follower, const baton_peer_header *head
                          "it speaks for epoch %llu, and epoch %llu was seen",
                          (unsigned long long)epoch, (unsigned long long)follower->seen_epoch);
         baton_follower_cut(follower, &error);
-        follower->retry_at_ns = now_ns() + RETRY_AFTER_REFUSAL_NS;
+        follower->retry_at_ns = baton_now_ns() + RETRY_AFTER_REFUSAL_NS;
         return false;
     }
     if (active)
@@ -128,7 +123,7 @@ static void take_welcome(baton_follower *follower, const baton_peer_header *head
     baton_follower_say(follower, BATON_PEER_FOLLOW, &body, sizeof(body));
     follower->following = follower->ever_followed = true;
     follower->refusals = 0;
-    follower->following_since_ns = now_ns();
+    follower->following_since_ns = baton_now_ns();
     baton_log(INFO, "handover.following", BATON_LOG_TEXT("active", follower->active.directory),
               BATON_LOG_TEXT("version", follower->active_version),
               BATON_LOG_NUMBER("from_seq", baton_engine_applied_seq(follower->engine) + 1));
@@ -156,8 +151,8 @@ static void take_refusal(baton_follower *follower, const void *body)
     if (is_hopeless(follower, status))
         baton_follower_fail(follower, status, &error);
     baton_follower_cut(follower, &error);
-    if (follower->retry_at_ns < now_ns() + RETRY_AFTER_REFUSAL_NS)
-        follower->retry_at_ns = now_ns() + RETRY_AFTER_REFUSAL_NS;
+    if (follower->retry_at_ns < baton_now_ns() + RETRY_AFTER_REFUSAL_NS)
+        follower->retry_at_ns = baton_now_ns() + RETRY_AFTER_REFUSAL_NS;
 }
 
 /* 1: taken. 0: no room now. Whatever is wrong with a batch that was not taken ends the connection;
@@ -173,6 +168,8 @@ static int take_batch(baton_follower *follower, const baton_peer_header *header,
         if (baton_le64_get(header->epoch) == follower->known.epoch)
             return 1; /* found on the disk before it came this way; nothing stands behind it */
         baton_new_on_abort(&follower->cutover, follower->cutover.try_number);
+        if (follower->cutover.state == BATON_NEW_FOLLOWING)
+            baton_follower_drop_passed(follower); /* R10 */
     }
     int r = baton_engine_follow(follower->engine, body, baton_le32_get(header->body_bytes), &error);
     if (r == 0) {
@@ -371,7 +368,7 @@ void baton_follower_hear(baton_follower *follower)
             return;
         }
         if (r == 1) {
-            follower->asked_ns = follower->heard_ns = now_ns();
+            follower->asked_ns = follower->heard_ns = baton_now_ns();
             follower->held_back = !take_message(follower, header, body);
             if (follower->held_back) {
                 follower->more = false;

@@ -18,6 +18,8 @@
 struct baton_herald {
     baton_herald_options options;
     pthread_t thread;
+    baton_peer_hello
+        hello; /* the thread's; made once: it reads and flushes what the journal writes, too */
     int stop_fd;
     pthread_mutex_t mutex;
     baton_herald_news news; /* under mutex */
@@ -62,16 +64,13 @@ static bool wait_for(const baton_herald *herald, const baton_peer_channel *chann
 
 static int say(baton_herald *herald, baton_peer_channel *channel)
 {
-    baton_peer_hello hello;
     baton_peer_outgoing out = {.busy = false};
     baton_peer_names names = {.epoch = herald->options.epoch,
                               .journal_id = herald->options.journal_id};
     int r;
     memcpy(names.from, herald->options.target.nonce, sizeof(names.from));
-    baton_follower_hello(&herald->options.target, NULL, &hello);
-    hello.is_active = baton_le32_put(1);
-    hello.at = baton_place_put_active(herald->options.target.place, herald->options.epoch);
-    baton_peer_put(&out, BATON_PEER_HELLO, &names, &hello, sizeof(hello));
+    herald->hello.at.run_epoch = baton_le64_put(herald->options.target.place->run_epoch);
+    baton_peer_put(&out, BATON_PEER_HELLO, &names, &herald->hello, sizeof(herald->hello));
     while ((r = baton_peer_send(&out, channel)) == 0 && wait_for(herald, channel, true))
         ;
     return r;
@@ -111,6 +110,9 @@ static void tell(baton_herald *herald)
 static void *herald_main(void *context)
 {
     baton_herald *herald = context;
+    baton_follower_hello(&herald->options.target, NULL, &herald->hello);
+    herald->hello.is_active = baton_le32_put(1);
+    herald->hello.at = baton_place_put_active(herald->options.target.place, herald->options.epoch);
     do
         tell(herald);
     while (!stopped(herald, EVERY_MS));

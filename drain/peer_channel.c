@@ -10,8 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <baton/clock.h>
-
+#include "drain/now.h"
 #include "drain/peer_tls.h"
 
 #define KEEP_IDLE_S      5
@@ -23,11 +22,6 @@
 #define LEAVE_READS      16u /* in one go */
 #define TLS_RECORD_FIRST 20  /* first byte of a record */
 #define TLS_RECORD_LAST  23
-
-static uint64_t now_ns(void)
-{
-    return baton_clock_monotonic_ns(baton_clock_system());
-}
 
 static int fail(baton_peer_channel *channel, int status, const char *why, const char *todo)
 {
@@ -115,7 +109,7 @@ static int connect_tcp(baton_peer_channel *channel, const baton_peer_address *ad
     set_tcp(channel->fd);
     baton_tcp_address_text((const struct sockaddr *)&address->tcp.address, channel->other);
     channel->connecting = true;
-    channel->open_by_ns = now_ns() + BATON_PEER_OPEN_NS;
+    channel->open_by_ns = baton_now_ns() + BATON_PEER_OPEN_NS;
     return connect(channel->fd, (const struct sockaddr *)&address->tcp.address,
                    address->tcp.bytes) < 0 &&
                    errno != EINPROGRESS
@@ -166,7 +160,7 @@ int baton_peer_channel_accept(baton_peer_channel *channel, int listen_fd,
     if (channel->is_remote) {
         set_tcp(channel->fd);
         baton_tcp_address_text((const struct sockaddr *)&from, channel->other);
-        channel->open_by_ns = now_ns() + BATON_PEER_OPEN_NS;
+        channel->open_by_ns = baton_now_ns() + BATON_PEER_OPEN_NS;
     }
     return 1;
 }
@@ -224,7 +218,7 @@ int baton_peer_channel_advance(baton_peer_channel *channel)
         r = shake(channel);
     if (r == 1)
         channel->open_by_ns = 0;
-    else if (r == 0 && now_ns() > channel->open_by_ns)
+    else if (r == 0 && baton_now_ns() > channel->open_by_ns)
         r = fail(channel, BATON_E_TIMEOUT, "it has not said who it is in time",
                  "look at the network, and at the other instance");
     return r;
@@ -265,14 +259,14 @@ void baton_peer_channel_leave(baton_peer_channel *channel)
     if (channel->tls != NULL && channel->open_by_ns == 0)
         baton_peer_tls_bye(channel->tls);
     (void)shutdown(channel->fd, channel->is_remote ? SHUT_WR : SHUT_RDWR);
-    channel->open_by_ns = now_ns() + LEAVE_NS;
+    channel->open_by_ns = baton_now_ns() + LEAVE_NS;
 }
 
 bool baton_peer_channel_has_left(baton_peer_channel *channel)
 {
     uint8_t away[LEAVE_BYTES];
     ssize_t n = 1;
-    if (!channel->is_remote || now_ns() > channel->open_by_ns)
+    if (!channel->is_remote || baton_now_ns() > channel->open_by_ns)
         return true;
     for (uint32_t i = 0; n > 0 && i < LEAVE_READS; i++)
         n = recv(channel->fd, away, sizeof(away), MSG_DONTWAIT);

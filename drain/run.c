@@ -12,15 +12,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <baton/clock.h>
+#include "drain/now.h"
 
 #define DRAIN_TURN_NS UINT64_C(1000000) /* all_sent and a snapshot may change without an event */
-
-static uint64_t now_ns(void *context)
-{
-    (void)context;
-    return baton_clock_monotonic_ns(baton_clock_system());
-}
 
 /* ---- the engine's hooks ---- */
 
@@ -174,6 +168,7 @@ static int start_following(service_run *run, baton_error *error)
     run->target.if_diverged = run->options->if_diverged;
     run->follower->promoted = promoted;
     run->follower->context = run;
+    run->follower->seen_epoch = run->partner.fenced_by; /* R12: nor is a lower one followed */
     baton_log(INFO, "service.standby", BATON_LOG_TEXT("of", run->target.active.text),
               BATON_LOG_TEXT("control", run->options->control_path),
               BATON_LOG_TEXT("nonce", run->instance.nonce));
@@ -387,7 +382,7 @@ static int run_service(const baton_doors *doors, const baton_run_options *option
         .door.fd = -1,
         .partner_lock_fd = -1,
         .hydrating.loop.epoll_fd = -1,
-        .started_ns = now_ns(NULL),
+        .started_ns = baton_now_ns(),
         .drain_actions = baton_run_drain_actions,
     };
     run.drain_actions.context = &run;
@@ -402,7 +397,7 @@ static int run_service(const baton_doors *doors, const baton_run_options *option
         r = start(&run, &error);
     baton_hydrating_end(&run.hydrating);
     if (r == 0 && !run.following) {
-        baton_engine_note_ready(run.engine, now_ns(NULL) - run.started_ns);
+        baton_engine_note_ready(run.engine, baton_now_ns() - run.started_ns);
         tell_ready(&run);
     }
     if (r == 0)

@@ -4,12 +4,12 @@
 
 #include <string.h>
 
-#include <baton/clock.h>
+#include "drain/now.h"
 
 static uint64_t now_ns(void *context)
 {
     (void)context;
-    return baton_clock_monotonic_ns(baton_clock_system());
+    return baton_now_ns();
 }
 
 /* ---- what the drain plan asks for ---- */
@@ -149,8 +149,8 @@ void baton_run_begin_drain(service_run *run, const char *because)
 static json_t *hydrating_status(const service_run *run)
 {
     return json_pack("{s:s, s:o, s:o}", "phase", "hydrating", "uptime_ms",
-                     baton_describe_number((now_ns(NULL) - run->started_ns) / 1000000), "hydrating",
-                     baton_describe_progress(&run->hydrating.progress));
+                     baton_describe_number((baton_now_ns() - run->started_ns) / 1000000),
+                     "hydrating", baton_describe_progress(&run->hydrating.progress));
 }
 
 static json_t *control_status(void *context)
@@ -179,7 +179,7 @@ static json_t *control_status(void *context)
         json_object_update(answer, engine);
     json_decref(engine);
     json_object_set_new(answer, "uptime_ms",
-                        baton_describe_number((now_ns(NULL) - run->started_ns) / 1000000));
+                        baton_describe_number((baton_now_ns() - run->started_ns) / 1000000));
     json_object_set_new(answer, "snapshot",
                         baton_describe_snapshots(baton_engine_snapshot_status(run->engine)));
     baton_engine_rto_get(run->engine, &prediction);

@@ -4,16 +4,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <baton/clock.h>
+#include "drain/now.h"
 
 #define TELL_NS   UINT64_C(10000000000)
 #define LOOK_NS   UINT64_C(20000000)
 #define SETTLE_NS UINT64_C(500000000) /* a connection that is made again is no wait yet */
-
-static uint64_t now_ns(void)
-{
-    return baton_clock_monotonic_ns(baton_clock_system());
-}
 
 static uint64_t higher(uint64_t a, uint64_t b)
 {
@@ -50,7 +45,7 @@ static bool waits(const service_run *run)
 
 bool baton_undecided_is(const service_run *run)
 {
-    return run->undecided_since_ns != 0 && now_ns() - run->undecided_since_ns >= SETTLE_NS;
+    return run->undecided_since_ns != 0 && baton_now_ns() - run->undecided_since_ns >= SETTLE_NS;
 }
 
 /* ---- what it knows ---- */
@@ -96,7 +91,7 @@ static json_t *describe_other(const service_run *run)
         "{s:o, s:o, s:o, s:s, s:o}", "host", baton_describe_text(other->host), "directory",
         baton_describe_text(other->directory), "address", baton_describe_text(other->address),
         "nonce", baton_nonce_text(other->nonce, nonce), "heard_ms_ago",
-        heard != 0 ? baton_describe_number((now_ns() - heard) / 1000000) : json_null());
+        heard != 0 ? baton_describe_number((baton_now_ns() - heard) / 1000000) : json_null());
     if (object == NULL)
         return NULL;
     if (run->following && run->follower != NULL && run->follower->cutover.offered)
@@ -161,22 +156,22 @@ json_t *baton_undecided_describe(const service_run *run)
     if (!baton_undecided_is(run))
         return NULL;
     return json_pack("{s:o, s:s, s:o, s:o, s:o}", "since_ms",
-                     baton_describe_number((now_ns() - run->undecided_since_ns) / 1000000), "why",
-                     reason(run), "here", describe_here(run), "other", describe_other(run),
+                     baton_describe_number((baton_now_ns() - run->undecided_since_ns) / 1000000),
+                     "why", reason(run), "here", describe_here(run), "other", describe_other(run),
                      "choices", choices(run));
 }
 
 /* Once, and then each 10 s. */
 static void tell(service_run *run)
 {
-    if (run->undecided_told_ns != 0 && now_ns() - run->undecided_told_ns < TELL_NS)
+    if (run->undecided_told_ns != 0 && baton_now_ns() - run->undecided_told_ns < TELL_NS)
         return;
-    run->undecided_told_ns = now_ns();
+    run->undecided_told_ns = baton_now_ns();
     json_t *object = baton_undecided_describe(run);
     char *here = json_dumps(json_object_get(object, "here"), JSON_COMPACT);
     char *other = json_dumps(json_object_get(object, "other"), JSON_COMPACT);
     baton_log(WARN, "handover.undecided", BATON_LOG_TEXT("why", reason(run)),
-              BATON_LOG_NUMBER("since_ms", (now_ns() - run->undecided_since_ns) / 1000000),
+              BATON_LOG_NUMBER("since_ms", (baton_now_ns() - run->undecided_since_ns) / 1000000),
               BATON_LOG_TEXT("here", here != NULL ? here : ""),
               BATON_LOG_TEXT("other", other != NULL ? other : ""));
     baton_log(WARN, "handover.choose",
@@ -243,9 +238,9 @@ static void look_again(service_run *run)
     if (!run->undecided || run->partner.far || run->partner_lock_fd >= 0 ||
         cutover->higher_epoch != 0 || cutover->old.state == BATON_OLD_FENCED ||
         run->follower->cutover.state >= BATON_NEW_TAKING ||
-        now_ns() - run->undecided_looked_ns < LOOK_NS)
+        baton_now_ns() - run->undecided_looked_ns < LOOK_NS)
         return;
-    run->undecided_looked_ns = now_ns();
+    run->undecided_looked_ns = baton_now_ns();
     if (baton_partner_look(run->place.directory, run->partner.directory, &epoch,
                            &run->partner_lock_fd, &why) == 0)
         (void)baton_new_on_leave(&run->follower->cutover, epoch);
@@ -288,7 +283,7 @@ int baton_undecided_turn(service_run *run, baton_error *error)
     if (!waits(run))
         run->undecided_since_ns = run->undecided_told_ns = 0;
     else if (run->undecided_since_ns == 0)
-        run->undecided_since_ns = now_ns();
+        run->undecided_since_ns = baton_now_ns();
     if (baton_undecided_is(run))
         tell(run);
     return 0;
@@ -318,6 +313,9 @@ static int may_promote(const service_run *run, int *ret_lock_fd, baton_error *er
         return baton_error_set(error, BATON_E_REFUSED, what,
                                "the active is there, and is connected",
                                "use `baton service handover` on it");
+    if (run->following && follower->cutover.state >= BATON_NEW_TAKING)
+        return baton_error_set(error, BATON_E_AGAIN, what, "it begins a term already",
+                               "look at its status");
     if (!run->following && run->cutover.peer.far && !run->cutover.peer_cut)
         return baton_error_set(error, BATON_E_REFUSED, what,
                                "the successor is there, and is connected",
@@ -369,16 +367,12 @@ static int keep_partner(service_run *run, baton_error *error)
                : 0;
 }
 
-static int begin_forced(service_run *run, baton_error *error)
+static void begin_forced(service_run *run)
 {
-    if (!run->following) {
+    if (!run->following)
         run->cutover.forced_epoch = run->forced_epoch;
-        return 0;
-    }
-    return baton_new_on_leave(&run->follower->cutover, run->forced_epoch)
-               ? 0
-               : baton_error_set(error, BATON_E_AGAIN, "promote by force",
-                                 "it begins a term already", "look at its status");
+    else
+        (void)baton_new_on_leave(&run->follower->cutover, run->forced_epoch);
 }
 
 int baton_undecided_promote(service_run *run, baton_error *error)
@@ -399,7 +393,7 @@ int baton_undecided_promote(service_run *run, baton_error *error)
     if (r == 0 && lock_fd >= 0)
         fence_other(run);
     if (r == 0)
-        r = begin_forced(run, error);
+        begin_forced(run);
     if (lock_fd >= 0)
         close(lock_fd);
     return r;

@@ -37,7 +37,7 @@ class Breaks(TestCase):
                 print(f"{name}: {broken.stderr.splitlines()[-2]}", file=sys.stderr)
                 again = sim(*repeat.group(1).split(), check=1)
                 self.assertEqual(again.stderr, broken.stderr)
-                sim("--seed", repeat.group(2), *how[2:])  # the same run, unbroken
+                sim("--seed", repeat.group(2), *how[4:])  # the same run, unbroken
 
     def test_every_plot_is_right_when_nothing_is_broken(self):
         for plot in sim("--plot", "list").stdout.split():
