@@ -24,7 +24,7 @@ static uint64_t effects_were_good(const baton_step *step)
 static int compare_said(baton_step *step, uint64_t seq, uint64_t effects, baton_error *error)
 {
     const uint64_t are = baton_digest_low64(step->machine->effect_digest);
-    if (are == effects) {
+    if (are == effects || BATON_BREAK(NO_DIGEST_COMPARISON)) {
         step->effects_good_seq = seq;
         return 0;
     }

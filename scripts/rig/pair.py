@@ -133,6 +133,16 @@ class Pair:
             raise Wrong(f"two serve: epoch {after['epoch']} in {first.directory} and {between['epoch']} in "
                         f"{second.directory}")
 
+    def _find_difference(self, instance):
+        """One that follows compares what batches and checkpoints tell."""
+        differs = DIFFERENCE.search(instance.said())
+        if differs:
+            raise Wrong(f"the two differ, {instance.directory.name} says: {differs.group(1)}: see {instance.log}")
+
+    def find_differences(self):
+        for instance in self.instances.values():
+            self._find_difference(instance)
+
     def _end_of(self, directory, phases):
         """Of an instance that has ended, once: was that an end that may be? A refusal may name the authority, never a
         living standby: that one waits for him who is refused."""
@@ -142,9 +152,7 @@ class Pair:
         code = instance.child.wait()
         if code not in ENDS:
             raise Wrong(f"{directory.name} ended with {code}: see {instance.log}")
-        differs = DIFFERENCE.search(instance.said())  # it follows, and compares what batches and checkpoints tell
-        if differs:
-            raise Wrong(f"the two differ, {directory.name} says: {differs.group(1)}: see {instance.log}")
+        self._find_difference(instance)
         other = self.other(directory)
         if code == 1 and f"authority is {other}" in instance.said():
             self.authority = other

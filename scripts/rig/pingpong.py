@@ -77,6 +77,7 @@ class PingPong:
                 return answer["handover"]["gap_ms"]
             if "differ" in answer["error"]["why"]:
                 raise Wrong(answer["error"]["why"])
+            self.pair.find_differences()
             if time.monotonic() > end:
                 raise Wrong(f"no handover from {active.name} within {self.options.budget} s: {answer['error']['why']}")
 

@@ -13,7 +13,7 @@ import time
 from cli_case import TOY, TOY_NEXT, ServiceCase, ToyClient, process, signal
 from workdir import connect_unix, main, wait_until
 
-ENGINE_OLD, ENGINE_NEW = process.program("matching-engine-1.0.0"), process.program("matching-engine-1.1.0")
+ENGINE_OLD, ENGINE_NEW, LOAD = map(process.program, ("matching-engine-1.0.0", "matching-engine-1.1.0", "exchange-load"))
 
 
 def stopped(child):
@@ -571,7 +571,7 @@ class Exchange(HandoverCase):
         old = self.engine(ENGINE_OLD, self.data)
         self.wait_phase(old, "running")
         summary = self.root / "summary.json"
-        load = self.spawn(process.program("exchange-load"), "--connect", self.orders, "--orders", "20000", "--rate", "5000", "--json", summary)
+        load = self.spawn(LOAD, "--connect", self.orders, "--orders", "20000", "--rate", "5000", "--json", summary)
         new = self.engine(ENGINE_NEW, self.other, "--standby-of", self.data)
         self.wait_phase(new, "following")
         wait_until(lambda: self.status_of(self.data)["followers"][0]["following"]
