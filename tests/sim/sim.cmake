@@ -42,7 +42,7 @@ function(baton_simulator name)
             WORKING_DIRECTORY "${BATON_TEST_TMP}")
         baton_test_properties(${name}_sim_${part} 120 OFF "sim")
     endforeach()
-    baton_script_test(${name}_sim_traces SCRIPT tests/sim/${name}_sim_test.py ARGS Traces LABELS sim)
+    baton_script_test(${name}_sim_traces SCRIPT tests/sim/${name}_sim_test.py ARGS Traces NOSAN LABELS sim)
     baton_script_test(${name}_sim_breaks SCRIPT tests/sim/${name}_sim_test.py ARGS Breaks NOSAN LABELS sim TIMEOUT 300)
 endfunction()
 
