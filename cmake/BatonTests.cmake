@@ -1,13 +1,14 @@
-# baton_test(NAME SOURCES ... MODULES <modules> [LIBRARIES ...] [TIMEOUT s] [NOSAN] [SERIAL] [LABELS ...])
+# baton_test(NAME SOURCES ... MODULES <modules> [LIBRARIES ...] [TIMEOUT s] [NOSAN] [NOTSAN] [SERIAL] [LABELS ...])
 #     A cmocka test, linked with tests/support.
-# baton_script_test(NAME SCRIPT tests/e2e/x.py [ARGS ...] [TIMEOUT s] [NOSAN] [SERIAL] [LABELS ...])
+# baton_script_test(NAME SCRIPT tests/e2e/x.py [ARGS ...] [TIMEOUT s] [NOSAN] [NOTSAN] [SERIAL] [LABELS ...])
 #     A Python unittest, run with tests/support on its path.
 # baton_fuzz_target(NAME SOURCES ... MODULES <modules> CORPUS tests/fuzz/corpus/x [RUNS n])
 #     A libFuzzer target where there is libFuzzer, else a replay of the corpus and seeded mutations under ctest.
 #
 # Every test gets BATON_TEST_TMP (a place on a real file system, inside the build tree), BATON_BIN (the programs),
 # BATON_SOURCE and BATON_SANITIZE. Tests with the label `sim` are left out under ThreadSanitizer: a simulated
-# machine has one thread (docs/hacking.md). Exit 77 is a skip, with its reason printed. A timeout only bounds a hang.
+# machine has one thread (docs/hacking.md); so are those with NOTSAN, whose programs have one, or whose threads another
+# test has, too. NOSAN: under every sanitizer. Exit 77 is a skip, with its reason printed. A timeout only bounds a hang.
 
 set(BATON_TEST_TMP "${PROJECT_BINARY_DIR}/tests/tmp")
 file(MAKE_DIRECTORY "${BATON_TEST_TMP}")
@@ -53,7 +54,7 @@ function(baton_test_properties name timeout serial labels)
 endfunction()
 
 function(baton_test name)
-    cmake_parse_arguments(ARG "NOSAN;SERIAL" "TIMEOUT" "SOURCES;MODULES;LIBRARIES;LABELS" ${ARGN})
+    cmake_parse_arguments(ARG "NOSAN;NOTSAN;SERIAL" "TIMEOUT" "SOURCES;MODULES;LIBRARIES;LABELS" ${ARGN})
     if(ARG_UNPARSED_ARGUMENTS)
         message(FATAL_ERROR "baton_test(${name}): ${ARG_UNPARSED_ARGUMENTS}?")
     endif()
@@ -64,7 +65,7 @@ function(baton_test name)
     if((ARG_NOSAN OR "nosan" IN_LIST ARG_LABELS) AND BATON_SANITIZE_FLAGS)
         return()
     endif()
-    if("sim" IN_LIST ARG_LABELS AND BATON_SANITIZE STREQUAL "thread")
+    if((ARG_NOTSAN OR "sim" IN_LIST ARG_LABELS) AND BATON_SANITIZE STREQUAL "thread")
         return()
     endif()
     add_executable(${name} ${ARG_SOURCES})
@@ -82,14 +83,14 @@ function(baton_test name)
 endfunction()
 
 function(baton_script_test name)
-    cmake_parse_arguments(ARG "NOSAN;SERIAL" "SCRIPT;TIMEOUT" "ARGS;LABELS" ${ARGN})
+    cmake_parse_arguments(ARG "NOSAN;NOTSAN;SERIAL" "SCRIPT;TIMEOUT" "ARGS;LABELS" ${ARGN})
     if(ARG_UNPARSED_ARGUMENTS)
         message(FATAL_ERROR "baton_script_test(${name}): ${ARG_UNPARSED_ARGUMENTS}?")
     endif()
     if((ARG_NOSAN OR "nosan" IN_LIST ARG_LABELS) AND BATON_SANITIZE_FLAGS)
         return()
     endif()
-    if("sim" IN_LIST ARG_LABELS AND BATON_SANITIZE STREQUAL "thread")
+    if((ARG_NOTSAN OR "sim" IN_LIST ARG_LABELS) AND BATON_SANITIZE STREQUAL "thread")
         return()
     endif()
     add_test(NAME ${name}

@@ -1,4 +1,4 @@
 # exchange-replay: against recorded flow (skipped where the data is not there), and its inputs.
-baton_script_test(replay_lobster SCRIPT tests/e2e/replay_lobster.py)
-baton_script_test(replay_orders SCRIPT tests/e2e/replay_orders.py)
-baton_script_test(replay_inputs SCRIPT tests/e2e/replay_inputs.py)
+baton_script_test(replay_lobster SCRIPT tests/e2e/replay_lobster.py NOTSAN)
+baton_script_test(replay_orders SCRIPT tests/e2e/replay_orders.py NOTSAN)
+baton_script_test(replay_inputs SCRIPT tests/e2e/replay_inputs.py NOTSAN)

@@ -13,7 +13,7 @@ target_include_directories(journal_scenarios PRIVATE "${PROJECT_SOURCE_DIR}")
 target_link_libraries(journal_scenarios PRIVATE baton_flags)
 baton_link_modules(journal_scenarios PRIVATE journal base)
 set_target_properties(journal_scenarios PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
-baton_script_test(journal_independent SCRIPT tests/independent/journal_read_test.py)
+baton_script_test(journal_independent SCRIPT tests/independent/journal_read_test.py NOTSAN)
 
 # Golden journals, and the program that made them: built so that it can be read, and run by hand for a new format.
 add_executable(journal_shapes_make golden/journal_shapes_make.c support/journal_builder.c)
