@@ -14,7 +14,7 @@ baton_script_test(service_handover_rounds SCRIPT tests/e2e/service_handover_test
 baton_script_test(service_peer_tcp SCRIPT tests/e2e/service_peer_tcp_test.py)
 baton_script_test(service_far SCRIPT tests/e2e/service_far_test.py ARGS Deaths OneHost Orders TIMEOUT 300 NOSAN)
 baton_script_test(service_far_partition SCRIPT tests/e2e/service_far_test.py ARGS Partition TIMEOUT 300)
-baton_script_test(service_peer_tls SCRIPT tests/e2e/service_peer_tls_test.py ARGS Good Start Exchange NOSAN)
+baton_script_test(service_peer_tls SCRIPT tests/e2e/service_peer_tls_test.py ARGS Good Start Exchange NOTSAN)
 baton_script_test(service_peer_tls_refused SCRIPT tests/e2e/service_peer_tls_test.py ARGS Refused NOTSAN)
 baton_script_test(service_peer_tls_strangers SCRIPT tests/e2e/service_peer_tls_test.py ARGS Strangers NOTSAN)
 # What a standby begins with.
@@ -30,7 +30,7 @@ baton_toy(matching-engine-halting
         "${engine}/server.c")
 target_link_libraries(matching-engine-halting PRIVATE exchange_engine_1.1.0 exchange_wire)
 baton_script_test(service_connections SCRIPT tests/e2e/service_connections_test.py ARGS Sessions Bounds)
-baton_script_test(service_connections_deaths SCRIPT tests/e2e/service_connections_test.py ARGS Deaths Stops NOSAN)
+baton_script_test(service_connections_deaths SCRIPT tests/e2e/service_connections_test.py ARGS Deaths Stops NOTSAN)
 # Back to the old version.
 baton_script_test(service_way_back SCRIPT tests/e2e/service_way_back_test.py ARGS Paths DeadVersion Follow)
 baton_script_test(service_way_back_deaths SCRIPT tests/e2e/service_way_back_test.py ARGS Deaths NOTSAN)
