@@ -14,6 +14,7 @@
 #include <baton/log.h>
 
 #include "base/assert.h"
+#include "drain/unix_address.h"
 
 static void signal_fd(int fd)
 {
@@ -124,7 +125,7 @@ static void reset_place(feeder_peer *peer, const baton_peer_channel *channel)
 
 static void take_peer(baton_feeder *feeder, baton_peer_channel *channel)
 {
-    if (!channel->is_remote && !baton_peer_may_talk(channel->fd)) {
+    if (!channel->is_remote && !baton_unix_may_talk(channel->fd)) {
         turn_away(feeder, channel, BATON_PEER_FAULT_USER, BATON_E_REFUSED,
                   "only root and the user that runs the service may follow it", "use that user");
         return;

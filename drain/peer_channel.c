@@ -12,6 +12,7 @@
 
 #include "drain/now.h"
 #include "drain/peer_tls.h"
+#include "drain/unix_address.h"
 
 #define KEEP_IDLE_S      5
 #define KEEP_EVERY_S     2
@@ -65,14 +66,6 @@ static int make_unix(const char *path, struct sockaddr_un *address, int *ret_dir
     return m > 0 && (size_t)m < sizeof(address->sun_path) ? 0 : -ENAMETOOLONG;
 }
 
-bool baton_peer_may_talk(int fd)
-{
-    struct ucred peer;
-    socklen_t bytes = sizeof(peer);
-    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0 &&
-           (peer.uid == 0 || peer.uid == geteuid());
-}
-
 static int connect_unix(int fd, const char *path)
 {
     struct sockaddr_un address;
@@ -82,7 +75,7 @@ static int connect_unix(int fd, const char *path)
         r = -errno;
     if (directory_fd >= 0)
         close(directory_fd);
-    if (r == 0 && !baton_peer_may_talk(fd))
+    if (r == 0 && !baton_unix_may_talk(fd))
         r = -EPERM;
     return r;
 }

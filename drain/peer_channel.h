@@ -49,9 +49,6 @@ typedef struct {
 BATON_MUST_USE int baton_peer_address_parse(baton_peer_address *address, const char *text,
                                             baton_error *error);
 
-/* Only root and this user may be at the other end of a Unix socket. */
-bool baton_peer_may_talk(int fd);
-
 /* Over a Unix socket the other end is there at once, or refuses, and is root or this user; over TCP this begins.
  * What fails is in channel->error, too. */
 BATON_MUST_USE int baton_peer_channel_connect(baton_peer_channel *channel,
