@@ -35,18 +35,12 @@ static bool stopped(const baton_herald *herald, int timeout_ms)
 static void take_welcome(baton_herald *herald, const baton_peer_channel *channel,
                          const baton_peer_header *header, const baton_peer_hello *hello)
 {
-    baton_partner other = {.far = true};
-    memcpy(other.directory, hello->directory, sizeof(other.directory));
-    memcpy(other.host, hello->at.host, sizeof(other.host));
-    memcpy(other.place, hello->at.place, sizeof(other.place));
-    memcpy(other.nonce, header->from, sizeof(other.nonce));
-    baton_peer_channel_reach(channel, (const char *)hello->address, other.address);
     pthread_mutex_lock(&herald->mutex);
     herald->news = (baton_herald_news){
         .heard_ns = baton_clock_monotonic_ns(baton_clock_system()),
         .serves = baton_le32_get(hello->is_active) == 1,
         .epoch = baton_le64_get(header->epoch),
-        .other = other,
+        .other = baton_partner_heard(channel, header, hello),
         .said = hello->at,
     };
     herald->fresh = true;
