@@ -289,9 +289,6 @@ ssize_t baton_peer_channel_write(baton_peer_channel *channel, const struct iovec
 
 bool baton_peer_channel_is_alive(const baton_peer_channel *channel)
 {
-    char byte;
-    if (channel->fd < 0)
-        return false;
-    const ssize_t n = recv(channel->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    return n > 0 || (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK));
+    struct pollfd wanted = {.fd = channel->fd, .events = POLLRDHUP};
+    return channel->fd >= 0 && poll(&wanted, 1, 0) == 0;
 }

@@ -43,8 +43,10 @@ static int tear_down(void **unused)
 
 static int look(const uint8_t *of, int connection)
 {
+    baton_peer_channel channel = BATON_PEER_CHANNEL_NONE;
+    channel.fd = connection;
     b.error = (baton_error){0};
-    return baton_grant_look(b.engine, a.path, of, connection, &b.error);
+    return baton_grant_look(b.engine, a.path, of, &channel, &b.error);
 }
 
 static bool is_named(void)
