@@ -124,8 +124,8 @@ class Deaths(FarCase):
         """The record is durable, M7 was not sent: the standby waits, and sees no directory; the next process repeats the grant."""
         self.begin(old_env={"TOY_DIE_IN": "granted"})
         self.assertEqual(self.old.wait(), -signal.SIGKILL)
-        if self.status_of(self.other)["phase"] != "running":  # M7 may have been on its way: the record's batch is one
-            self.wait_undecided(self.new)
+        ended = wait_until(lambda: {"running", "undecided"} & {self.phase_of(self.other)}, "what it comes to there")
+        if ended == {"undecided"}:  # else M7 had been on its way: the record's batch is one
             again = self.run_far(self.data)
             self.wait_phase(self.new, "running")
             self.wait_phase(again, "following")
