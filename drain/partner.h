@@ -4,6 +4,7 @@
  * and its value. */
 #pragma once
 
+#include "drain/pace.h"
 #include "drain/peer_channel.h"
 #include "drain/place.h"
 #include "engine/run.h"
@@ -39,9 +40,10 @@ bool baton_partner_socket(const char *directory, char *ret_socket, uint32_t byte
  * engine holds as a standby: under both LOCKs, begin a new term if no later header stands in the
  * partner's, which is not far. BATON_E_LOCKED: it lives, and a later term was begun here: it must be
  * asked. BATON_E_REFUSED: the authority is there, or it lives: the error says where, and
- * what to do. */
+ * what to do. A killed partner's LOCK is waited for, 5 s at most; watch: what goes on meanwhile, and may
+ * end it (pace.h). */
 BATON_MUST_USE int baton_partner_decide(baton_engine *engine, const char *directory,
-                                        baton_error *error);
+                                        const baton_fetch_watch *watch, baton_error *error);
 /* The same question, asked again by one that waits: no wait here. 0: *ret_epoch is to be begun, and
  * *ret_lock_fd is the partner's LOCK, to be held until its header is durable. */
 BATON_MUST_USE int baton_partner_look(const char *directory, const char *partner,

@@ -18,7 +18,8 @@ baton_script_test(service_peer_tls SCRIPT tests/e2e/service_peer_tls_test.py ARG
 baton_script_test(service_peer_tls_refused SCRIPT tests/e2e/service_peer_tls_test.py ARGS Refused NOTSAN)
 baton_script_test(service_peer_tls_strangers SCRIPT tests/e2e/service_peer_tls_test.py ARGS Strangers NOTSAN)
 # What a standby begins with.
-baton_script_test(service_hydrate SCRIPT tests/e2e/service_hydrate_test.py NOTSAN)
+baton_script_test(service_hydrate SCRIPT tests/e2e/service_hydrate_test.py ARGS Elsewhere Sent Images NOTSAN)
+baton_script_test(service_fetching SCRIPT tests/e2e/service_hydrate_test.py ARGS Waiting NOTSAN)
 # Connected sockets go along (R10): the matching engine, and one that ends or stands still at a step.
 set(engine "${PROJECT_SOURCE_DIR}/examples/exchange/matching-engine")
 baton_toy(matching-engine-halting
