@@ -1,81 +1,11 @@
 """Two hosts (R12): the two sides know each other by TCP alone. Either dies, or both, or the connection is cut: they go on by themselves
 when they see each other, wait for the operator when they don't, and a promotion by force is known for ever. Real processes, loopback."""
-import socket
-import threading
-
 from cli_case import TOY, TOY_NEXT, process, signal
+from network import Forwarder, tcp
 from service_handover_test import HandoverCase, stopped
-from workdir import main, wait_until
+from workdir import free_port, main, wait_until
 
 FORCED = 1 << 32
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Proxy:
-    """What is between the hosts: forwards to a port, until it is cut; heals."""
-
-    def __init__(self, to):
-        self.to, self.whole, self.pairs, self.lock = to, True, [], threading.Lock()
-        self.listener = socket.socket()
-        self.listener.bind(("127.0.0.1", 0))
-        self.listener.listen()
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                near, _ = self.listener.accept()
-            except OSError:
-                return
-            with self.lock:
-                try:
-                    far = socket.create_connection(("127.0.0.1", self.to)) if self.whole else None
-                except OSError:
-                    far = None
-                if far is None:
-                    near.close()
-                    continue
-                self.pairs.append((near, far))
-            for a, b in ((near, far), (far, near)):
-                threading.Thread(target=self.carry, args=(a, b), daemon=True).start()
-
-    @staticmethod
-    def carry(a, b):
-        try:
-            while data := a.recv(65536):
-                b.sendall(data)
-        except OSError:
-            pass
-        for end in (a, b):
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-
-    def cut(self):
-        with self.lock:
-            self.whole = False
-            for near, far in self.pairs:
-                for end in (near, far):
-                    try:
-                        end.shutdown(socket.SHUT_RDWR)
-                    except OSError:
-                        pass
-            self.pairs = []
-
-    def heal(self):
-        with self.lock:
-            self.whole = True
-
-    def close(self):
-        self.cut()
-        self.listener.close()
 
 
 class FarCase(HandoverCase):
@@ -316,11 +246,11 @@ class OneHost(HandoverCase):
 
 
 class Partition(FarCase):
-    """The connection is cut. The proxy stands for the network, in both directions."""
+    """The connection is cut. self.net stands for the network, in both directions."""
 
     def setUp(self):
         super().setUp()
-        self.net = Proxy(self.ports[self.data])
+        self.net = Forwarder(tcp(self.ports[self.data]))
         self.addCleanup(self.net.close)
 
     def begin(self, **keywords):

@@ -7,10 +7,10 @@ import shutil
 import socket
 import ssl
 import sys
-import threading
 
 from certificates import Authority
 from cli_case import TOY, TOY_NEXT, process
+from network import Forwarder, first_of
 from service_handover_test import ENGINE_NEW, ENGINE_OLD, LOAD
 from service_peer_tcp_test import TcpCase
 from workdir import main, wait_until
@@ -356,54 +356,6 @@ class Start(TlsCase):
                                   "--peer-key", open_key, "--peer-ca", ca)
 
 
-class Router:
-    """Where clients connect: it passes each connection on to the first instance that takes it."""
-
-    def __init__(self, paths):
-        self.paths = paths
-        self.ends = []
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def close(self):
-        for end in [self.listener, *self.ends]:
-            end.close()
-
-    def accept(self):
-        while True:
-            try:
-                near, _ = self.listener.accept()
-            except OSError:
-                return
-            for path in self.paths:
-                far = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-                try:
-                    far.connect(path)
-                except OSError:
-                    far.close()
-                    continue
-                self.ends += [near, far]
-                for ends in ((near, far), (far, near)):
-                    threading.Thread(target=self.copy, args=ends, daemon=True).start()
-                break
-            else:
-                near.close()
-
-    @staticmethod
-    def copy(source, target):
-        try:
-            while part := source.recv(65536):
-                target.sendall(part)
-        except OSError:
-            pass
-        for end in (source, target):
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-
-
 class Exchange(TlsCase):
     """The matching engine under load across two hosts: clients connect again, every order is acked exactly once."""
 
@@ -416,7 +368,7 @@ class Exchange(TlsCase):
         here, there = self.socket_path("here"), self.socket_path("there")
         old = self.engine(ENGINE_OLD, self.data, here)
         self.wait_phase(old, "running")
-        router = Router([here, there])
+        router = Forwarder(first_of(here, there))
         self.addCleanup(router.close)
         summary = self.root / "summary.json"
         load = self.spawn(LOAD, "--connect", f"tcp:127.0.0.1:{router.port}", "--orders", "1000000", "--rate", "4000",
