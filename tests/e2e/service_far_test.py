@@ -42,6 +42,12 @@ class FarCase(HandoverCase):
         status = self.status_of(directory)
         return status["phase"] if status else None
 
+    def wait_one_of(self, directory, *phases):
+        def there():
+            phase = self.phase_of(directory)
+            return phase if phase in phases else None
+        return wait_until(there, f"{directory} to be one of {phases}")
+
     def wait_undecided(self, child):
         return self.wait_phase(child, "undecided")["undecided"]
 
@@ -54,8 +60,8 @@ class Deaths(FarCase):
         """The record is durable, M7 was not sent: the standby waits, and sees no directory; the next process repeats the grant."""
         self.begin(old_env={"TOY_DIE_IN": "granted"})
         self.assertEqual(self.old.wait(), -signal.SIGKILL)
-        if self.status_of(self.other)["phase"] != "running":  # M7 may have been on its way: the record's batch is one
-            self.wait_undecided(self.new)
+        # M7 may have been on its way: the record's batch is one. So the new one serves, or can't know.
+        if self.wait_one_of(self.other, "running", "undecided") == "undecided":
             again = self.run_far(self.data)
             self.wait_phase(self.new, "running")
             self.wait_phase(again, "following")
