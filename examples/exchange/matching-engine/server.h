@@ -4,8 +4,8 @@
 
 #include <baton/main.h>
 
-#include "examples/exchange/matching-engine/address.h"
-#include "examples/exchange/matching-engine/connection.h"
+#include "examples/exchange/wire/address.h"
+#include "examples/exchange/wire/connection.h"
 #include "examples/exchange/matching-engine/matching_engine.h"
 
 enum {
