@@ -8,7 +8,7 @@ import threading
 from cli_case import TOY, TOY_NEXT, flip, process
 from handover_peer import FETCH, PIECE, Relay, xxh3_128
 from service_client import Client, order
-from service_handover_test import ENGINE_NEW, ENGINE_OLD, HandoverCase
+from handover_case import ENGINE_NEW, ENGINE_OLD, HandoverCase
 from workdir import main, wait_until
 
 

@@ -10,9 +10,9 @@ import sys
 
 from certificates import Authority
 from cli_case import TOY, TOY_NEXT, process
+from handover_case import ENGINE_NEW, ENGINE_OLD, LOAD
 from network import Forwarder, first_of
-from service_handover_test import ENGINE_NEW, ENGINE_OLD, LOAD
-from service_peer_tcp_test import TcpCase
+from tcp_case import TcpCase
 from workdir import main, wait_until
 
 
@@ -69,18 +69,7 @@ class TlsCase(TcpCase):
 
 class Good(TlsCase):
     def test_authority_moves_over_tls(self):
-        old = self.active()
-        client = self.client_of(self.data)
-        for number in range(30):
-            client.add(number % 5, 1)
-        new = self.follower()
-        answer = self.handover(self.data, "--wait", check=0).json()
-        self.assertEqual(answer["handover"]["state"], "fenced")
-        self.assertEqual(old.wait(), 0)
-        self.assertEqual(self.wait_phase(new, "running")["epoch"], 2)
-        self.assertEqual(self.client_of(self.other).add(0, 1), "31 0 7")
-        self.assertEqual(new.terminate(), 0)
-        self.assert_one_journal(self.data, self.other)
+        old, new = self.authority_moves()
         self.assertEqual(self.refusals(old) + self.refusals(new), [])
 
     def test_a_snapshot_and_large_batches_come_over_tls(self):
@@ -102,19 +91,7 @@ class Good(TlsCase):
         self.assertIn("handover.snapshot_fetched", new.err())
 
     def test_to_and_fro_over_tls(self):
-        keep = ("--after-handover", "standby")
-        self.active(*keep)
-        self.client_of(self.data).add(1, 1)
-        self.follower(None, None, *keep)
-        directories = [self.data, self.other]
-        for number in range(4):
-            active, standby = directories[number % 2], directories[(number + 1) % 2]
-            wait_until(lambda: self.status_of(active)["phase"] == "running" and any(
-                f["following"] and f["durable_seq"] == self.status_of(active)["durable_seq"]
-                for f in self.status_of(active)["followers"]), "the other one to follow")
-            self.handover(active, check=0)
-            wait_until(lambda: self.status_of(standby)["phase"] == "running", f"{standby} to serve")
-            self.assertEqual(self.client_of(standby).add(1, 1), f"{number + 2} 1 {number + 2}")
+        self.to_and_fro(4)
 
     def test_files_are_read_anew_for_each_connection(self):
         """Another certificate, then another CA in the same files: the next connection has them, nobody restarts."""
