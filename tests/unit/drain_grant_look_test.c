@@ -22,8 +22,7 @@ static int set_up(void **unused)
 {
     (void)unused;
     engine_feed feed = {0};
-    engine_fixture_make(&a, "grant_a");
-    engine_fixture_make(&b, "grant_b");
+    engine_pair_make(&a, &b, "grant");
     engine_pair_follow(&feed, &a, &b);
     engine_feed_close(&feed);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
@@ -36,8 +35,7 @@ static int tear_down(void **unused)
     close(ends[0]);
     if (ends[1] >= 0)
         close(ends[1]);
-    engine_fixture_remove(&a);
-    engine_fixture_remove(&b);
+    engine_pair_remove(&a, &b);
     return 0;
 }
 
