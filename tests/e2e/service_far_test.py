@@ -111,7 +111,7 @@ class Deaths(FarCase):
         seen = self.wait_undecided(again)
         self.assertEqual(seen["here"]["highest_header"], 1)
         self.assertEqual(len(seen["choices"]), 3)
-        self.assertIn("handover.undecided", again.err())
+        wait_until(lambda: "handover.undecided" in again.err(), "its line in the log")
         new = self.run_far(self.other, self.address(self.data))
         self.assertEqual(self.wait_phase(again, "running")["epoch"], 3)
         self.wait_level(new, self.data)
