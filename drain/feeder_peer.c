@@ -379,7 +379,8 @@ static void wait(feeder_peer *peer, uint64_t seen)
                               {.fd = peer->wake_fd, .events = POLLIN},
                               {.fd = feeder->stop_fd, .events = POLLIN}};
     if (peer->out.busy && (!peer->known.following || peer->ending))
-        wanted[0].events = POLLOUT; /* the next request waits; nothing more is heard: no spinning (J9) */
+        wanted[0].events =
+            POLLOUT; /* the next request waits; nothing more is heard: no spinning (J9) */
     atomic_store(&peer->sleeping, true);
     if (atomic_load(&feeder->published) == seen)
         (void)poll(wanted, 3, POLL_MS);
