@@ -380,8 +380,9 @@ static void wait(feeder_peer *peer, uint64_t seen)
                                .events = baton_peer_channel_wants(&peer->channel, peer->out.busy)},
                               {.fd = peer->wake_fd, .events = POLLIN},
                               {.fd = feeder->stop_fd, .events = POLLIN}};
-    if (peer->out.busy && !peer->known.following)
-        wanted[0].events = POLLOUT; /* the next request waits */
+    if (peer->out.busy && (!peer->known.following || peer->ending))
+        wanted[0].events =
+            POLLOUT; /* the next request waits; nothing more is heard: no spinning (J9) */
     atomic_store(&peer->sleeping, true);
     if (atomic_load(&feeder->published) == seen)
         (void)poll(wanted, 3, POLL_MS);

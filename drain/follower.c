@@ -135,15 +135,23 @@ static void on_event(void *context, int fd, uint32_t events)
     (void)events;
 }
 
-/* For what the connection waits for now. False: it can't be. */
+/* For what the connection waits for now. False: it can't be. While the journal has no room nothing is read: a
+ * socket that is watched and not read would have the loop spin, and starve the worker that finishes the
+ * very writes that it waits for (J9). Not even hang-ups, which can't be left out of what is watched. */
 static bool watch_channel(baton_follower *follower)
 {
-    const uint32_t wanted =
+    uint32_t wanted =
         (uint32_t)baton_peer_channel_wants(&follower->channel, follower->letters_count > 0);
     static_assert(EPOLLIN == POLLIN && EPOLLOUT == POLLOUT, "epoll has the bits of poll");
+    if (follower->held_back)
+        wanted &= ~(uint32_t)EPOLLIN;
     if (wanted == follower->watched)
         return true;
     follower->watched = wanted;
+    if (wanted == 0) {
+        baton_engine_unwatch(follower->engine, follower->channel.fd);
+        return true;
+    }
     return baton_engine_watch(follower->engine, follower->channel.fd, wanted, on_event, follower) >=
            0;
 }
