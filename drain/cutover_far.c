@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/breakable.h"
 #include "drain/now.h"
 #include "drain/other_directory.h"
 
@@ -47,6 +48,26 @@ static void note_higher(const baton_feeder_peer *peer, baton_partner *ret_partne
     memcpy(ret_partner->nonce, peer->nonce, sizeof(ret_partner->nonce));
 }
 
+static bool is_named(const baton_cutover *cutover, const baton_feeder_message *message)
+{
+    return memcmp(message->header.from, cutover->peer_nonce, sizeof(cutover->peer_nonce)) == 0;
+}
+
+/* M11: will it, of the successor's directory, never act on the record? Not if that names it, and it has its answer
+ * out yet. A name above the record's term would do as well, but a start of this directory may have removed that
+ * name; what the process says of itself nobody can take away. */
+static bool is_word(const baton_cutover *cutover, const baton_feeder_message *message)
+{
+    const baton_peer_hello *hello = (const baton_peer_hello *)message->body;
+    const bool follows = baton_le32_get(hello->is_active) == 0;
+    if (!cutover->spoilt && is_named(cutover, message))
+        return follows && baton_le64_get(message->header.try_number) == 0 &&
+               !BATON_BREAK(WORD_BY_NONCE);
+    /* To the successor's own directory one that may begin yet gives no word: an older one's may be on its
+     * way to it. It gives leave, when it is asked (R7). */
+    return !cutover->found || cutover->granted_here || follows;
+}
+
 /* M10, and M11. The process that says it holds LOCK of its directory. */
 void baton_cutover_on_hello(baton_cutover *cutover, const baton_feeder_message *message)
 {
@@ -66,17 +87,17 @@ void baton_cutover_on_hello(baton_cutover *cutover, const baton_feeder_message *
     if (!is_partner(cutover, peer.place)) /* R11: another standby decides nothing */
         return;
     cutover->peer_heard_ns = baton_now_ns();
-    const bool over =
-        cutover->old.state == BATON_OLD_GRANTED || cutover->old.state == BATON_OLD_FENCED;
-    const bool named = !cutover->spoilt && memcmp(message->header.from, cutover->peer_nonce,
-                                                  sizeof(cutover->peer_nonce)) == 0;
-    if (over && peer.highest_header > cutover->highest_header) {
+    /* R3: this one has that LOCK, so the one that the try is with is gone. */
+    if (!is_named(cutover, message))
+        baton_old_on_cut(&cutover->old);
+    const bool granted = cutover->old.state == BATON_OLD_GRANTED;
+    /* Until the record is durable the word is kept: it is said once on a connection. */
+    const bool may_fall_back = granted || cutover->old.state == BATON_OLD_SUBMITTED;
+    if ((granted || cutover->old.state == BATON_OLD_FENCED) &&
+        peer.highest_header > cutover->highest_header) {
         give_leave(cutover, message->peer_id);
-    } else if (cutover->old.state == BATON_OLD_GRANTED && !named &&
-               (!cutover->found || cutover->granted_here ||
-                baton_le32_get(hello->is_active) == 0)) {
-        /* To the successor's own directory one that may begin yet gives no word: an older one's may be on its
-         * way to it. It gives leave, when it is asked (R7). */
+    } else if (may_fall_back && peer.highest_header <= cutover->highest_header &&
+               is_word(cutover, message)) {
         cutover->word = true;
         cutover->word_names = peer.highest_name;
         memcpy(cutover->peer.nonce, peer.nonce, sizeof(cutover->peer.nonce));

@@ -198,7 +198,8 @@ static void connect_again(baton_follower *follower)
     follower->protocol = 0;
     follower->connected_ns = baton_now_ns();
     baton_follower_hello(follower->target, follower->engine, &hello);
-    hello.is_active = baton_le32_put(follower->deciding ? 2 : 0);
+    const bool may_begin = follower->deciding || follower->cutover.state == BATON_NEW_TAKING;
+    hello.is_active = baton_le32_put(may_begin ? 2 : 0);
     baton_follower_say(follower, BATON_PEER_HELLO, &hello, sizeof(hello));
 }
 

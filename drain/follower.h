@@ -107,6 +107,7 @@ void baton_follower_refuse(baton_follower *follower, baton_peer_fault fault,
 void baton_follower_fail(baton_follower *follower, int status, const baton_error *why);
 void baton_follower_drop_passed(baton_follower *follower);
 bool baton_follower_is_named(const baton_follower *follower);
+bool baton_follower_is_granted(const baton_follower *follower);
 /* follower_way_back.c: a version that decides otherwise (R13). */
 /* Digests differ, and what came is in the journal: go on as a copy, or end this process. */
 void baton_follower_diverged(baton_follower *follower);
