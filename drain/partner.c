@@ -141,6 +141,11 @@ static int decide(const char *directory, const char *partner, uint64_t *ret_epoc
         epoch = own_header + 1;
     if (fenced_by > epoch)
         epoch = fenced_by;
+    if (epoch >= BATON_PEER_EPOCH_MAX)
+        return baton_error_setf(error, BATON_E_REFUSED, what_decide,
+                                "look at the names in both, and at fenced_by in PARTNER",
+                                "epoch %llu stands there or in %.150s: no journal comes to that",
+                                (unsigned long long)epoch, partner);
     *ret_epoch = epoch + 1;
     baton_log(WARN, "handover.decided", BATON_LOG_TEXT("other", partner),
               BATON_LOG_NUMBER("other_epoch", other_header), BATON_LOG_NUMBER("epoch", *ret_epoch));

@@ -27,6 +27,8 @@
 #define BATON_PEER_CONNECTIONS_MAX       250u
 #define BATON_PEER_CONNECTIONS_BYTES_MAX (BATON_CONNECTION_BYTES_MAX + (16u << 10))
 #define BATON_PEER_BODY_BYTES_MAX        BATON_BATCH_BYTES_HIGHEST
+/* Two thousand million promotions by force: nobody has come there, and what is added to it is no overflow. */
+#define BATON_PEER_EPOCH_MAX (UINT64_MAX / 2)
 /* What a standby sends, and what takes part in a cutover, is short. */
 #define BATON_PEER_SHORT_BYTES_MAX 2048u
 

@@ -164,6 +164,7 @@ class Warm(PeerCase):
                  (self.greet(batch_bytes_max=4 << 20), "the active's batches have up to 4194304 bytes"),
                  (self.greet(version="3.0.0"), "version 3.0.0 outside allowed range [1.0.0, 1.2.0]"),
                  (lambda peer: peer.say(WELCOME, self.welcome, epoch=0), "the active is of an older term: epoch 0, here is 1"),
+                 (lambda peer: peer.say(WELCOME, self.welcome, epoch=(1 << 64) - 1), "an epoch that no journal comes to"),
                  (lambda peer: peer.say(WELCOME, self.welcome, journal_id=b"\1" * 16), "another journal than this standby"))
         self.follow_too(2)
         for why, (_, words) in zip(self.lie(script for script, _ in cases), cases):
