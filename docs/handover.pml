@@ -94,8 +94,10 @@ chan ask = [1] of { byte, byte, byte };          /* M1: nonces of A and N, numbe
 #endif
 #ifdef MISTAKE_ANY_NONCE
 #define NAMES_ME(n)    ((n) > 0)
+#define MAY_ACT        true
 #else
 #define NAMES_ME(n)    ((n) == nonce[N])
+#define MAY_ACT        (st[N] == ANSWERED)
 #endif
 #define GRANTS_ME      (LOOKS_GRANTED && NAMES_ME(record_to))
 #define QUESTION(kind) ((kind) == HELLO || (kind) == PROMISED)
@@ -430,10 +432,10 @@ end:
             :: diverged -> reply(A, ANSWER, from, 0)
 #endif
             fi
-        :: dest == nonce[N] && kind == GRANT && st[N] == ANSWERED && NAMES_ME(value) -> take() /* R5 a */
-        :: dest == nonce[N] && kind == GRANT && st[N] == ANSWERED && !NAMES_ME(value) ->
+        :: dest == nonce[N] && kind == GRANT && MAY_ACT && NAMES_ME(value) -> take() /* R5 a */
+        :: dest == nonce[N] && kind == GRANT && MAY_ACT && !NAMES_ME(value) ->
             reply(A, PROMISED, from, 0)
-        :: dest == nonce[N] && kind == GRANT && st[N] == FOLLOWING -> /* M11: the word */
+        :: dest == nonce[N] && kind == GRANT && !MAY_ACT -> /* M11: the word */
             reply(A, HELLO, from, 0)
         :: dest == nonce[N] && kind == ABORT -> heard = 0; heard_from = 0; heard_name = 0; st[N] = FOLLOWING
         :: else

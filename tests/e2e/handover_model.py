@@ -53,9 +53,9 @@ class Spin(TestCase):
     def explore(self, *defines, compiled=SAFETY, run=()):
         directory = self.workdir()
         defines = [f"-D{define}" for define in defines]
-        process.run("spin", "-a", "-o3", *defines, MODEL, cwd=directory, check=0)
+        process.run("spin", "-a", "-o3", *defines, MODEL, cwd=directory, check=0, timeout=600)
         process.run("gcc", "-O1", "-w", *compiled, "-DCOLLAPSE", f"-DMEMLIM={MEMORY_MIB}", "-o", "pan", "pan.c",
-                    cwd=directory, check=0)
+                    cwd=directory, check=0, timeout=600)
         out = process.run(directory / "pan", f"-m{DEPTH}", *run, cwd=directory, timeout=1200).stdout
         states, name = [], None
         for text in process.run(directory / "pan", "-d", cwd=directory).stdout.splitlines():
