@@ -241,8 +241,9 @@ static void look_again(service_run *run)
         baton_now_ns() - run->undecided_looked_ns < LOOK_NS)
         return;
     run->undecided_looked_ns = baton_now_ns();
-    if (baton_partner_look(run->place.directory, run->partner.directory, &epoch,
-                           &run->partner_lock_fd, &why) == 0)
+    if (baton_partner_look(run->place.directory, run->partner.directory,
+                           baton_engine_journal_id(run->engine), &epoch, &run->partner_lock_fd,
+                           &why) == 0)
         (void)baton_new_on_leave(&run->follower->cutover, epoch);
 }
 
