@@ -186,7 +186,8 @@ static int begin_anew(baton_cutover *cutover, uint64_t there, const char *why_te
     int r = baton_highest_name(cutover->place->directory, &here);
     if (r < 0)
         return baton_error_set(error, r, "begin a new term", NULL, NULL);
-    r = baton_engine_stand_by(cutover->engine, error);
+    if (!baton_engine_is_standby(cutover->engine)) /* it is after a promotion that has to wait */
+        r = baton_engine_stand_by(cutover->engine, error);
     uint64_t epoch = cutover->epoch + 1; /* granted, and burnt by that */
     epoch = there > epoch ? there : epoch;
     epoch = here > epoch ? here : epoch;
@@ -209,6 +210,23 @@ static int begin_anew(baton_cutover *cutover, uint64_t there, const char *why_te
     return 0;
 }
 
+/* Who waits for a directory that can't be looked at would wait without a word: it is said once for each reason. */
+static void tell_unknown(baton_cutover *cutover, int status)
+{
+    if (status == cutover->look_status)
+        return;
+    cutover->look_status = status;
+    if (status == 0)
+        return;
+    baton_log(ERROR, "handover.successor_unknown", BATON_LOG_TEXT("why", baton_status_text(status)),
+              BATON_LOG_TEXT("directory", cutover->peer.directory),
+              BATON_LOG_TEXT("todo",
+                             "it was granted the authority, and its journal/LOCK can't be asked "
+                             "whether it lives: make that directory readable and writable "
+                             "again for this user; or, when its instance is dead and stays so, "
+                             "baton service promote SOCKET --force, here"));
+}
+
 /* On one host: is the successor's LOCK free, and does a header of its own stand there? */
 static int look_for_successor(baton_cutover *cutover, baton_error *error)
 {
@@ -216,6 +234,7 @@ static int look_for_successor(baton_cutover *cutover, baton_error *error)
     int lock_fd = -1;
     cutover->looked_ns = baton_now_ns();
     int r = baton_lock_other(cutover->peer.directory, &lock_fd);
+    tell_unknown(cutover, r == BATON_E_LOCKED ? 0 : r);
     if (r < 0 && r != BATON_E_LOCKED)
         return 0; /* it can't be known: wait */
     const bool dead = r == 0;

@@ -1,12 +1,14 @@
 """The other directory of a handover is not what PARTNER says, or can't be looked at: nobody serves on a guess, the operator is
 told once what it is, and what he does about it leads on. Real processes on one host."""
+import os
 import shutil
 
-from cli_case import TOY, TOY_NEXT, process
-from service_handover_test import HandoverCase
+from cli_case import TOY, TOY_NEXT, process, signal
+from service_handover_test import HandoverCase, stopped
 from workdir import main, wait_until
 
 FORCED = 1 << 32
+LOOKS = 60  # a status takes some milliseconds, a look comes each 20 or 50
 
 
 class HandedOver(HandoverCase):
@@ -53,6 +55,33 @@ class HandedOver(HandoverCase):
         again = self.run_toy(self.data, standby_of=self.other)
         self.promote(again, self.data, FORCED)
         self.refused(self.other, f"fenced: {self.data}")
+
+
+class NotToBeLookedAt(HandoverCase):
+    def lines(self, child, event):
+        return [line for line in child.err().splitlines() if event in line]
+
+    def test_a_successor_whose_directory_is_gone_is_told_of_once(self):
+        old = self.run_toy(self.data, env={"TOY_STOP_IN": "granted"})
+        self.wait_phase(old, "running")
+        self.client().add(1, 1)
+        new = self.standby(env={"TOY_DIE_IN": "taking"})
+        asked = self.spawn(process.program("baton"), "service", "handover", str(self.data))
+        self.assertEqual(new.wait(), -signal.SIGKILL)
+        wait_until(lambda: stopped(old), "the old one to stand still")
+        away = self.root / "away"
+        os.rename(self.other, away)
+        old.send(signal.SIGCONT)
+        wait_until(lambda: self.lines(old, "handover.successor_unknown"), "a word of it")
+        for _ in range(LOOKS):
+            self.status_of(self.data)
+        said = self.lines(old, "handover.successor_unknown")
+        self.assertEqual(len(said), 1, said)
+        self.assertIn("promote SOCKET --force", said[0])
+        os.rename(away, self.other)
+        self.assertEqual(asked.wait(), 1)
+        self.assertEqual(self.wait_phase(old, "running")["epoch"], 3)
+        self.assertEqual(self.client().add(1, 1), "2 1 2")
 
 
 if __name__ == "__main__":
