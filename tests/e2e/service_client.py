@@ -1,6 +1,6 @@
 """A client of the matching engine as a test wants one: it may break every rule.
 
-The bytes: examples/exchange/matching-engine/protocol.h."""
+The bytes: examples/exchange/protocol.h."""
 import json
 import os
 import socket

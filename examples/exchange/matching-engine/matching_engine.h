@@ -5,7 +5,7 @@
 #include <baton/service.h>
 
 #include "examples/exchange/book/book.h"
-#include "examples/exchange/matching-engine/clients.h"
+#include "examples/exchange/clients/clients.h"
 
 /* 1.0.0 has schema 1. 1.1.0 adds schema 2 (features, volumes), and ships its new behaviour dark
  * (E3). */

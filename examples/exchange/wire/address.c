@@ -1,4 +1,4 @@
-#include "examples/exchange/matching-engine/address.h"
+#include "examples/exchange/wire/address.h"
 
 #include <errno.h>
 #include <fcntl.h>

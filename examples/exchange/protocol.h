@@ -1,4 +1,4 @@
-/* examples/exchange/matching-engine/protocol.h: the bytes between the matching engine and its
+/* examples/exchange/protocol.h: the bytes between the matching engine and its
  * clients, version 1.
  *
  * A connection is a stream of frames in both directions: exchange_frame, then body_bytes of

@@ -1,4 +1,4 @@
-/* examples/exchange/matching-engine/address.h: `unix:PATH` and `tcp:HOST:PORT`, for listening
+/* examples/exchange/wire/address.h: `unix:PATH` and `tcp:HOST:PORT`, for listening
  * and for connecting. */
 #pragma once
 
