@@ -4,7 +4,7 @@ import os
 import shutil
 
 from cli_case import TOY, TOY_NEXT, process, signal
-from service_handover_test import HandoverCase, stopped
+from handover_case import HandoverCase
 from workdir import main, wait_until
 
 FORCED = 1 << 32
@@ -68,7 +68,7 @@ class NotToBeLookedAt(HandoverCase):
         new = self.standby(env={"TOY_DIE_IN": "taking"})
         asked = self.spawn(process.program("baton"), "service", "handover", str(self.data))
         self.assertEqual(new.wait(), -signal.SIGKILL)
-        wait_until(lambda: stopped(old), "the old one to stand still")
+        self.wait_stopped(old)
         away = self.root / "away"
         os.rename(self.other, away)
         old.send(signal.SIGCONT)
@@ -89,9 +89,9 @@ class NotToBeLookedAt(HandoverCase):
         self.client().add(1, 1)
         new = self.standby(env={"TOY_STOP_IN": "answered"})
         asked = self.spawn(process.program("baton"), "service", "handover", str(self.data), "--max-gap", "60s")
-        wait_until(lambda: stopped(new), "the new one to stand still")
+        self.wait_stopped(new)
         old.send(signal.SIGSTOP)
-        wait_until(lambda: stopped(old), "the old one to stand still")
+        self.wait_stopped(old)
         away = self.root / "away"
         os.rename(self.data / "journal", away)
         (self.data / "journal").write_text("none\n")
