@@ -205,7 +205,8 @@ static void on_follow(baton_cutover *cutover, const baton_feeder_message *messag
         baton_old_is_under_way(&cutover->old) &&
         memcmp(message->header.from, cutover->peer_nonce, sizeof(cutover->peer_nonce)) == 0;
     const uint64_t its_try = baton_le64_get(message->header.try_number);
-    if (is_successor && !cutover->spoilt) {
+    const bool gave_its_word = its_try == 0 && baton_old_is_over(&cutover->old); /* M11 */
+    if (is_successor && !cutover->spoilt && !gave_its_word) {
         cutover->peer_id = message->peer_id;
         cutover->peer_cut = false;
         if (cutover->found)

@@ -241,8 +241,9 @@ static void look_again(service_run *run)
         baton_now_ns() - run->undecided_looked_ns < LOOK_NS)
         return;
     run->undecided_looked_ns = baton_now_ns();
-    if (baton_partner_look(run->place.directory, run->partner.directory, &epoch,
-                           &run->partner_lock_fd, &why) == 0)
+    if (baton_partner_look(run->place.directory, run->partner.directory,
+                           baton_engine_journal_id(run->engine), &epoch, &run->partner_lock_fd,
+                           &why) == 0)
         (void)baton_new_on_leave(&run->follower->cutover, epoch);
 }
 
@@ -337,7 +338,7 @@ static void fence_other(const service_run *run)
                   BATON_LOG_TEXT("todo", "see to it that nothing starts there but a standby"));
 }
 
-/* Above whatever is known here. */
+/* Above whatever is known here. 0: nothing can be. */
 static uint64_t forced_epoch(const service_run *run, const baton_engine_point *point)
 {
     const baton_cutover *cutover = &run->cutover;
@@ -347,7 +348,7 @@ static uint64_t forced_epoch(const service_run *run, const baton_engine_point *p
         floor = higher(floor, higher(cutover->epoch + 1, cutover->word_names));
     if (run->follower != NULL)
         floor = higher(floor, run->follower->seen_epoch);
-    return floor + BATON_EPOCH_FORCED;
+    return floor > BATON_PEER_EPOCH_MAX - BATON_EPOCH_FORCED ? 0 : floor + BATON_EPOCH_FORCED;
 }
 
 /* Whom to tell, from now on; and where the next start here looks (R7). */
@@ -380,6 +381,13 @@ int baton_undecided_promote(service_run *run, baton_error *error)
         r = baton_engine_digests(run->engine, 0, &point, error);
     if (r == 0) {
         run->forced_epoch = forced_epoch(run, &point);
+        if (run->forced_epoch == 0)
+            r = baton_error_set(error, BATON_E_REFUSED, "promote by force",
+                                "an epoch is known here that none can be forced above",
+                                "look at the names in journal/, and at fenced_by in PARTNER: which "
+                                "of them is so high?");
+    }
+    if (r == 0) {
         baton_log(WARN, "handover.forced_promotion", BATON_LOG_NUMBER("epoch", run->forced_epoch),
                   BATON_LOG_NUMBER("seq", point.seq),
                   BATON_LOG_TEXT("other", other_of(run)->directory),

@@ -11,6 +11,7 @@ baton_script_test(service_handover_deaths SCRIPT tests/e2e/service_handover_deat
 baton_script_test(service_handover_load SCRIPT tests/e2e/service_handover_test.py ARGS Exchange)
 baton_script_test(service_handover_rounds SCRIPT tests/e2e/service_handover_deaths_test.py ARGS Rounds TIMEOUT 300 NOTSAN)
 baton_script_test(service_follow SCRIPT tests/e2e/service_follow_test.py)
+baton_script_test(service_partner SCRIPT tests/e2e/service_partner_test.py NOTSAN)
 # Between two hosts, played on one.
 baton_script_test(service_peer_tcp SCRIPT tests/e2e/service_peer_tcp_test.py)
 baton_script_test(service_far SCRIPT tests/e2e/service_far_test.py ARGS Deaths OneHost Orders TIMEOUT 300 NOSAN)

@@ -195,8 +195,15 @@ class OneHost(HandoverCase):
         self.start_two()
         self.old.kill()
         wait_until(lambda: not self.status_of(self.other)["follow"]["connected"], "the end to be seen")
+        high = self.other / "journal" / f"{1 << 63:016x}-{99:016x}.seg"
+        high.write_bytes(b"")
+
+        def promote():
+            return self.service("promote", "--force", where=str(self.other), check=None)
         # The kernel lets a killed one's LOCK go a little late (J10): until then it counts as one that lives.
-        wait_until(lambda: self.service("promote", "--force", where=str(self.other), check=None).status == 0, "the promotion")
+        wait_until(lambda: "none can be forced above" in promote().stderr, "the refusal of an epoch that has no room above it")
+        high.unlink()
+        wait_until(lambda: promote().status == 0, "the promotion")
         forced = self.wait_phase(self.new, "running")["epoch"]
         self.assertEqual(forced // FORCED, 1)
         refused = process.run(TOY, "run", "--dir", self.data)

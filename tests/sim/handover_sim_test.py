@@ -13,7 +13,8 @@ FIRST = {"standby-acks-before-durable": 177}  # where the search begins: a rare 
 CAUGHT = {"successor-acts-before-the-record-is-durable", "no-digest-comparison", "no-epoch-check",
           "standby-acks-before-durable", "feeder-sends-what-is-not-durable"}
 # These need several accidents in a row: a plot has them, and so many of its seeds.
-DIRECTED = {"old-resumes-after-submit": ("record-later-than-the-gap", 8), "no-flush-before-acting": ("record-not-flushed", 40)}
+DIRECTED = {"old-resumes-after-submit": ("record-later-than-the-gap", 8), "no-flush-before-acting": ("record-not-flushed", 40),
+            "who-is-named-has-its-promise-out": ("record-lands-late", 30)}
 # On one host the LOCKs alone would do, so nothing bad comes of it that was found: handover.pml shows it without them.
 RARE = {"names-above-e-ignored"}
 

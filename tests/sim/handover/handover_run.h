@@ -157,6 +157,8 @@ struct sim_life {
 sim_life *life_start(world *w, uint32_t instance, life_role role, uint32_t standby_of);
 bool life_is_dead(const sim_life *life); /* killed: nothing of it leaves it any more */
 bool life_is_stopped(const sim_life *life);
+/* A start as the active that has not come to an end yet, one that is undecided, or has granted the authority. */
+bool life_decides(const sim_life *life);
 sim_life *life_current(void);   /* NULL: the simulator itself */
 void life_bury(sim_life *life); /* it is dead or has ended: take it down, free it */
 const baton_io_backend *life_backend(void);

@@ -9,6 +9,7 @@
 #include "base/io_backend.h"
 #include "drain/hydrating.h"
 #include "drain/last_resort.h"
+#include "drain/run_private.h"
 #include "tests/sim/handover/handover_run.h"
 
 bool life_is_dead(const sim_life *life)
@@ -19,6 +20,16 @@ bool life_is_dead(const sim_life *life)
 bool life_is_stopped(const sim_life *life)
 {
     return world_now(life->w) < life->stopped_until_ns;
+}
+
+bool life_decides(const sim_life *life)
+{
+    if (life->actions == NULL)
+        return life->role == ROLE_ACTIVE;
+    const service_run *run = life->actions->context;
+    return run->undecided ||
+           (run->cutover.engine != NULL && (run->cutover.old.state == BATON_OLD_SUBMITTED ||
+                                            run->cutover.old.state == BATON_OLD_GRANTED));
 }
 
 /* ---- its disk: other processes run between two operations, and it may hang ---- */

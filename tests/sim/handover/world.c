@@ -179,8 +179,32 @@ static void note_end(world *w, uint32_t instance)
     baton_sim_crash_at(w->sim, 0, BATON_SIM_KILL);
 }
 
-/* Nobody serves, and those that live only wait: all are ended, and each is started alone, until one of
- * them may serve. */
+/* Somebody who was started to serve lives, and has not served or been refused: that has to come to an end. */
+static bool one_decides(const world *w)
+{
+    for (uint32_t i = 0; i < w->instances_count; i++) {
+        const sim_life *life = w->instances[i].life;
+        if (life != NULL && !life_is_dead(life) && life_decides(life))
+            return true;
+    }
+    return false;
+}
+
+/* A standby that was told to follow one who only follows, too, waits for nothing. */
+static void redirect(world *w)
+{
+    for (uint32_t i = 0; i < w->instances_count; i++) {
+        const sim_life *life = w->instances[i].life;
+        if (life == NULL || life->role != ROLE_STANDBY || life_decides(life))
+            continue;
+        const sim_life *of = w->instances[life->standby_of].life;
+        if (of == NULL || !life_decides(of))
+            world_kill(w, i);
+    }
+}
+
+/* Nobody serves. Who waits for another one's word is left alone, and so is that one: they are to find an end by
+ * themselves. Where all are standbys nobody can: they are ended, and each is started alone, until one may serve. */
 static void by_hand(world *w)
 {
     if (world_serving(w) != NULL) {
@@ -190,6 +214,11 @@ static void by_hand(world *w)
     }
     if (!w->by_hand && world_now(w) - w->nobody_since_ns < NOBODY_NS)
         return;
+    if (!w->by_hand && one_decides(w)) {
+        w->nobody_since_ns = world_now(w);
+        redirect(w);
+        return;
+    }
     bool any = false;
     for (uint32_t i = 0; i < w->instances_count; i++) {
         if (!w->by_hand)
