@@ -115,61 +115,45 @@ int baton_follower_judge(const baton_follower_target *target, const baton_engine
 
 /* ---- a conversation that waits ---- */
 
-static int wait_for(baton_fetching *self, bool to_send)
+static int wait_for(void *context, int fd, short events, baton_error *error)
 {
-    return baton_pace_wait(&self->pace, self->channel.fd,
-                           baton_peer_channel_wants(&self->channel, to_send), self->error);
+    baton_fetching *self = context;
+    return baton_pace_wait(&self->pace, fd, events, error);
+}
+
+static baton_peer_talk talk_of(baton_fetching *self)
+{
+    return (baton_peer_talk){&self->channel, &self->inbox, wait_for, self, self->error};
 }
 
 static int say(baton_fetching *self, baton_peer_type type, const void *body, uint32_t bytes)
 {
+    const baton_peer_talk talk = talk_of(self);
     baton_peer_names names = {.protocol = self->protocol};
     baton_peer_outgoing out = {.busy = false};
     memcpy(names.from, self->target->nonce, sizeof(names.from));
     memcpy(names.to, self->active, sizeof(names.to));
     baton_peer_put(&out, type, &names, body, bytes);
-    for (;;) {
-        int r = baton_peer_send(&out, &self->channel);
-        if (r < 0)
-            *self->error = self->channel.error;
-        if (r != 0)
-            return r < 0 ? r : 0;
-        r = wait_for(self, true);
-        if (r < 0)
-            return r;
-    }
+    return baton_peer_say(&talk, &out);
 }
 
 /* The next message, of this type; a refusal is an error with the active's words. */
 static int hear(baton_fetching *self, baton_peer_type type, const baton_peer_header **ret_header,
                 const void **ret_body)
 {
-    for (;;) {
-        int r = baton_peer_next(&self->inbox, ret_header, ret_body, self->error);
-        if (r < 0)
-            return r;
-        if (r == 1) {
-            const uint16_t got = baton_le16_get((*ret_header)->type);
-            if (got == type)
-                return 0;
-            if (got == BATON_PEER_REFUSE)
-                return baton_peer_refusal_get(*ret_body, "follow the active", self->error);
-            return baton_error_set(self->error, BATON_E_INVALID, what_fetch,
-                                   "the active says something else", "try again");
-        }
-        r = baton_peer_receive(&self->inbox, &self->channel);
-        if (r == -EPIPE)
-            return baton_error_set(self->error, r, what_fetch, "the active hung up",
-                                   "look at its log, and start again");
-        if (r < 0) {
-            *self->error = self->channel.error;
-            return r;
-        }
-        if (r == 0)
-            r = wait_for(self, false);
-        if (r < 0)
-            return r;
-    }
+    const baton_peer_talk talk = talk_of(self);
+    int r = baton_peer_hear(&talk, ret_header, ret_body);
+    if (r == -EPIPE)
+        return baton_error_set(self->error, r, what_fetch, "the active hung up",
+                               "look at its log, and start again");
+    if (r < 0)
+        return r;
+    const uint16_t got = baton_le16_get((*ret_header)->type);
+    if (got == BATON_PEER_REFUSE)
+        return baton_peer_refusal_get(*ret_body, "follow the active", self->error);
+    return got == type ? 0
+                       : baton_error_set(self->error, BATON_E_INVALID, what_fetch,
+                                         "the active says something else", "try again");
 }
 
 static int greet(baton_fetching *self)

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "drain/place.h"
 #include "snapshot/names.h"
 
 static const char *const what_take = "take a snapshot into the standby's directory";
@@ -28,15 +29,6 @@ int baton_kept_write(int fd, const void *bytes, size_t count, uint64_t offset)
     return 0;
 }
 
-static int flush_directory(const char *path)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int r = fd < 0 || fsync(fd) < 0 ? -errno : 0;
-    if (fd >= 0)
-        close(fd);
-    return r;
-}
-
 static int take_file(const char *directory, uint64_t seq, uint64_t epoch, bool manifest,
                      baton_kept_fill fill, void *context, baton_error *error)
 {
@@ -54,8 +46,11 @@ static int take_file(const char *directory, uint64_t seq, uint64_t epoch, bool m
     if (r == 0 && fsync(fd) < 0)
         r = baton_error_set(error, -errno, what_take, NULL, "look at the disk");
     close(fd);
-    if (r == 0 && (rename(partial, path) < 0 || flush_directory(directory) < 0))
-        r = baton_error_set(error, -errno, what_take, NULL, "look at the disk");
+    if (r == 0) {
+        r = rename(partial, path) < 0 ? -errno : baton_directory_flush(directory);
+        if (r < 0)
+            baton_error_set(error, r, what_take, NULL, "look at the disk");
+    }
     if (r < 0)
         (void)unlink(partial);
     return r;
@@ -93,7 +88,7 @@ static int link_file(const char *from, const char *to, uint64_t seq, uint64_t ep
         r = baton_snapshot_path(path, to, seq, epoch, kind);
     if (r == 0 && link(source, path) < 0 && errno != EEXIST)
         r = -errno;
-    return r < 0 ? r : flush_directory(to);
+    return r < 0 ? r : baton_directory_flush(to);
 }
 
 int baton_kept_link(const char *from, const char *directory, uint64_t seq, uint64_t epoch)

@@ -25,6 +25,30 @@ static struct {
     char text[1024];
 } written;
 
+baton_partner baton_partner_heard(const baton_peer_channel *channel,
+                                  const baton_peer_header *header, const baton_peer_hello *hello)
+{
+    baton_partner partner = {.far = channel->is_remote};
+    memcpy(partner.directory, hello->directory, sizeof(partner.directory));
+    memcpy(partner.host, hello->at.host, sizeof(partner.host));
+    memcpy(partner.place, hello->at.place, sizeof(partner.place));
+    memcpy(partner.nonce, header->from, sizeof(partner.nonce));
+    baton_peer_channel_reach(channel, (const char *)hello->address, partner.address);
+    return partner;
+}
+
+baton_partner baton_partner_here(const baton_place *place,
+                                 const uint8_t nonce[BATON_PEER_NONCE_BYTES])
+{
+    baton_partner partner = {.far = false};
+    memcpy(partner.directory, place->directory, sizeof(partner.directory));
+    memcpy(partner.host, place->host, sizeof(partner.host));
+    memcpy(partner.address, place->address, sizeof(partner.address));
+    memcpy(partner.place, place->place, sizeof(partner.place));
+    memcpy(partner.nonce, nonce, sizeof(partner.nonce));
+    return partner;
+}
+
 int baton_partner_write(const char *directory, const baton_partner *partner, baton_error *error)
 {
     char text[1024], there[1024], place[BATON_NONCE_TEXT_BYTES], nonce[BATON_NONCE_TEXT_BYTES];

@@ -9,7 +9,7 @@ from batond_case import BatondCase
 from cli_case import TOY, TOY_NEXT, flip, process
 from handover_peer import FETCH, PIECE, SNAPSHOT, WELCOME, Active, Hello, Relay, xxh3_128
 from service_client import Client, order
-from service_handover_test import ENGINE_NEW, ENGINE_OLD, HandoverCase
+from handover_case import ENGINE_NEW, ENGINE_OLD, HandoverCase
 from workdir import main, wait_until
 
 

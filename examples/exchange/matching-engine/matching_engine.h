@@ -31,7 +31,7 @@ typedef enum {
 } matching_engine_effect;
 
 #define MATCHING_ENGINE_ORDERS_MAX 3000000u /* the largest --orders-max: apply.c says why */
-#define MATCHING_ENGINE_FEED       1u       /* the consumer number of the trade feed */
+#define MATCHING_ENGINE_FEED       5u       /* EXCHANGE_MARKET_DATA */
 
 typedef struct {
     baton_arena *arena; /* all of it is there; NULL: on the heap */

@@ -28,8 +28,8 @@ static const door_role roles[ROLES] = {
                      .take = server_take_command},
     [ROLE_FEED] = {.name = "feed",
                    .out_bytes_max = FEED_OUT_BYTES_MAX,
-                   .take = server_take_feed,
-                   .has_room = server_feed_on},
+                   .take = wire_take_feed,
+                   .has_room = wire_feed_has_room},
 };
 
 /* E5: the state learns the time from an entry, and only when an order waits for it. The tick
@@ -64,6 +64,9 @@ static int start(void *context, baton_engine *engine, const char *const *values,
     int r = door_start(own->wire.door, &doors, error);
     if (r < 0)
         return r;
+    const uint32_t consumer = ((const matching_engine *)baton_engine_state(engine))->feed_consumer;
+    feed_start(&own->wire.feed, own->wire.door, engine,
+               consumer != BATON_CONSUMER_NONE ? UINT32_C(1) << consumer : 0);
     baton_engine_tick_every(engine, TICK_INTERVAL_NS, on_tick, own);
     baton_log(INFO, "matching_engine.listening",
               BATON_LOG_TEXT("orders", door_address(own->wire.door, ROLE_ORDERS)),
