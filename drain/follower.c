@@ -356,6 +356,7 @@ int baton_follower_turn(baton_follower *follower, baton_error *error)
     prepare_ahead(follower);
     look(follower);
     look_for_next_term(follower);
+    baton_follower_bring(follower);
     int r = baton_new_step(&follower->cutover, &follower->failure);
     if (r < 0)
         follower->fatal = r;
@@ -406,6 +407,7 @@ void baton_follower_close(baton_follower *follower)
 {
     if (follower->engine == NULL)
         return;
+    baton_follower_bring_end(follower);
     if (follower->channel.fd >= 0) {
         send_letters(follower);
         baton_follower_cut_for(follower, 0, "this one ends");

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "drain/bootstrap.h"
+#include "drain/bring.h"
 #include "drain/connections.h"
 #include "drain/describe.h"
 #include "drain/handover_new.h"
@@ -80,6 +81,11 @@ typedef struct baton_follower {
     bool arrived;
     baton_passed passed;
     bool promoted_done;
+
+    baton_bring bring;      /* snapshots of the active's, while it follows */
+    uint64_t bring_at_ns;   /* not before */
+    uint64_t brought_seq;   /* what is older was there, and may have been pruned here */
+    bool active_has_layout; /* the one of this build */
 } baton_follower;
 
 /* The engine is a standby. */
@@ -110,6 +116,9 @@ void baton_follower_fail(baton_follower *follower, int status, const baton_error
 void baton_follower_drop_passed(baton_follower *follower);
 bool baton_follower_is_named(const baton_follower *follower);
 bool baton_follower_is_granted(const baton_follower *follower);
+/* follower_snapshots.c: what came is adopted, and what is wanted begins. */
+void baton_follower_bring(baton_follower *follower);
+void baton_follower_bring_end(baton_follower *follower);
 /* follower_way_back.c: a version that decides otherwise (R13). */
 /* Digests differ, and what came is in the journal: go on as a copy, or end this process. */
 void baton_follower_diverged(baton_follower *follower);

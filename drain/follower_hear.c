@@ -72,6 +72,9 @@ static void note_active(baton_follower *follower, const baton_peer_header *heade
 {
     memcpy(follower->active_nonce, header->from, sizeof(follower->active_nonce));
     memcpy(follower->active_version, hello->version, sizeof(follower->active_version));
+    baton_peer_hello own = {.is_active = baton_le32_put(0)};
+    baton_fingerprint_put(&own, follower->target->service, follower->engine);
+    follower->active_has_layout = memcmp(own.layout, hello->layout, sizeof(own.layout)) == 0;
     follower->active = baton_partner_heard(&follower->channel, header, hello);
 }
 
