@@ -185,7 +185,7 @@ static int sim_directory_make(void *self, const char *path)
     int r;
     if (io->process->dead)
         return -EIO;
-    const sim_node *there = sim_disk_find(&io->sim->disk, path, &r);
+    const sim_node *there = sim_disk_find(&io->sim->disk, io->process->root, path, &r);
     if (there != NULL)
         return there->is_directory ? 0 : -ENOTDIR;
     baton_io_op op = {.kind = BATON_IO_OPEN, .path = path, .file = BATON_IO_NO_FILE};
@@ -313,7 +313,7 @@ static int sim_probe_directory(void *self, const char *path, baton_io_probe *ret
     int r;
     if (io->process->dead)
         return -EIO;
-    const sim_node *node = sim_disk_find(&io->sim->disk, path, &r);
+    const sim_node *node = sim_disk_find(&io->sim->disk, io->process->root, path, &r);
     if (node == NULL)
         return r;
     if (!node->is_directory)
