@@ -208,7 +208,11 @@ static int sim_file_size(void *self, baton_io_file file, uint64_t *ret_bytes)
 static int sim_directory_list(void *self, const char *path, baton_io_visit visit, void *context)
 {
     sim_io *io = self;
-    return io->process->dead ? -EIO : baton_sim_list(io->sim, path, visit, context);
+    int r;
+    if (io->process->dead)
+        return -EIO;
+    const sim_node *node = sim_disk_find(&io->sim->disk, io->process->root, path, &r);
+    return node == NULL ? r : sim_disk_list(&io->sim->disk, node, visit, context);
 }
 
 /* Somebody else's lock on the same file, if its time is not over. */
