@@ -4,10 +4,11 @@
  * and its value. */
 #pragma once
 
+#include "drain/peer_channel.h"
 #include "engine/run.h"
 
 typedef struct {
-    char directory[256]; /* absolute, on its host */
+    char directory[256]; /* absolute, on its host; "": not known, of one that is far */
     char host[64];
     char address[64];  /* HOST:PORT where it can be asked; "": nowhere */
     uint8_t place[16]; /* zero: not known */
@@ -23,6 +24,8 @@ BATON_MUST_USE int baton_partner_write(const char *directory, const baton_partne
                                        baton_error *error);
 /* False: nothing stands there, or nothing that makes sense. */
 bool baton_partner_read(const char *directory, baton_partner *ret_partner);
+/* As far as that is known of one that this instance was told to follow, and has not heard. */
+void baton_partner_told(const baton_peer_address *told, baton_partner *ret_partner);
 /* Into *ret_socket, the handover socket of that directory, on this host. False: nothing. */
 bool baton_partner_socket(const char *directory, char *ret_socket, uint32_t bytes);
 
