@@ -222,8 +222,9 @@ static void start_as_active(world *w)
     for (uint32_t i = 0; i < 2; i++) {
         const uint32_t instance = w->by_hand_next++ % 2;
         sim_instance *one = &w->instances[instance];
-        if (one->overruled || !world_has_journal(w, instance) || one->life->role != ROLE_STANDBY ||
-            one->life->screen.undecided || !one->life->screen.nobody_there)
+        if (one->overruled || !world_has_journal(w, instance) || !can_be_asked(w, instance) ||
+            one->life->role != ROLE_STANDBY || one->life->screen.undecided ||
+            !one->life->screen.nobody_there)
             continue;
         world_kill(w, instance);
         one->by_hand = true;
@@ -244,7 +245,8 @@ static void decide(world *w)
             promote(w, last);
         return;
     }
-    if (both && !link_is_down(w)) {
+    const bool one_is_empty = !world_has_journal(w, 0) || !world_has_journal(w, 1);
+    if ((both || one_is_empty) && !link_is_down(w)) {
         if (world_now(w) - w->operator_of.waits_since_ns > STUCK_NS)
             start_as_active(w);
         return; /* they see each other, and go on by themselves */
@@ -331,7 +333,9 @@ void hosts_operate(world *w)
         sim_instance *one = &w->instances[i];
         if (one->life != NULL || world_now(w) < one->start_at_ns || is_barred(w, i))
             continue;
-        life_role role = one->by_hand ? ROLE_ACTIVE : one->next_role;
+        life_role role = one->by_hand     ? ROLE_ACTIVE
+                         : one->overruled ? ROLE_STANDBY
+                                          : one->next_role;
         if (!world_has_journal(w, i))
             role = ROLE_STANDBY;
         if (w->highest_epoch == 0)
