@@ -66,6 +66,7 @@ void fiber_free(sim_fiber *fiber);
 sim_fiber *fiber_current(void); /* NULL: the simulator itself */
 /* Of the fiber that runs: until it is ready or the time has come. In a dead process: at once. */
 void fiber_wait(fiber_ready ready, void *context, uint64_t until_ns);
+void fiber_rest(void);
 void fiber_sleep(uint64_t ns);
 bool fiber_may_run(const sim_fiber *fiber);
 sim_fiber *fiber_at(uint32_t index); /* of FIBERS_MAX; NULL: not used */
@@ -261,8 +262,9 @@ typedef struct {
     uint32_t path_from; /* where its host's own path begins in it */
     uint32_t set_aside; /* so many directories were before this one */
     uint64_t turned_away_ns;
-    bool by_hand;   /* it is to be started as the active */
-    bool overruled; /* by force: another one is the authority, and this one may not know it */
+    bool by_hand;      /* it is to be started as the active */
+    uint64_t fork_seq; /* overruled: what stands behind this entry, the authority has not */
+    bool overruled;    /* by force: another one is the authority, and this one may not know it */
 } sim_instance;
 
 #define ASIDES_MAX 64u
@@ -313,7 +315,6 @@ struct world {
         bool said;             /* it was told, and said that it would */
         uint64_t panics_at_ns; /* 0: he does not */
         bool over_living;      /* the other one lives, and he believes it dead */
-        uint64_t fork_seq;     /* the last forced term began after it */
         bool forked;
     } operator_of;
     sim_aside asides[ASIDES_MAX];

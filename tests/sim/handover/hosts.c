@@ -160,7 +160,7 @@ static void set_aside(world *w, uint32_t instance)
     baton_assert(w->asides_count < ASIDES_MAX);
     sim_aside *aside = &w->asides[w->asides_count++];
     memcpy(aside->path, one->path, sizeof(aside->path));
-    aside->fork_seq = w->operator_of.fork_seq;
+    aside->fork_seq = one->fork_seq;
     one->set_aside++;
     one->promised = 0;
     one->overruled = false;

@@ -58,7 +58,8 @@ static void judge_forced(sim_life *life, uint64_t epoch, uint64_t seq, const sim
     w->totals->forced_away += w->highest_released > seq ? w->highest_released - seq : 0;
     w->operator_of.instance = INSTANCES_MAX;
     w->operator_of.forked = true;
-    w->operator_of.fork_seq = seq;
+    if (!w->instances[other].overruled)
+        w->instances[other].fork_seq = seq;
     w->instances[other].overruled = true;
     for (uint64_t at = seq + 1; at <= w->highest_released; at++)
         w->released[at].there = false;

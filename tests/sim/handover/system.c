@@ -352,7 +352,9 @@ static bool polled(void *context)
 int __wrap_poll(struct pollfd *wanted, nfds_t count, int timeout_ms)
 {
     polling self = {wanted, count};
-    if (look(&self) == 0 && timeout_ms != 0)
+    if (look(&self) == 0 && timeout_ms != 0 && is_in_vain())
+        fiber_rest();
+    else if (look(&self) == 0 && timeout_ms != 0)
         fiber_wait(polled, &self,
                    timeout_ms < 0 ? UINT64_MAX
                                   : world_now(life_current()->w) + (uint64_t)timeout_ms * MS);
@@ -397,7 +399,7 @@ int __wrap_pthread_join(pthread_t thread, void **ret_result)
     memcpy(&fiber, &thread, sizeof(fiber));
     if (!fiber->finished)
         fiber_wait(has_finished, fiber, UINT64_MAX);
-    if (!fiber->finished) /* the process is dead: nothing waits in it any more */
+    while (!fiber->finished) /* the process is dead: nothing waits in it any more */
         fiber_resume(fiber);
     baton_assert(fiber->finished);
     if (ret_result != NULL)
