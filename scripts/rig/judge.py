@@ -4,7 +4,7 @@ import csv
 import json
 import subprocess
 
-NOT_APPLIED = {65, 66, 67, 68}  # outcomes of examples/exchange/matching-engine/protocol.h
+NOT_APPLIED = {65, 66, 67, 68}  # outcomes of examples/exchange/protocol.h
 COMMAND_TYPES = range(2, 9)     # entries that carry (client id, client seq) first
 
 

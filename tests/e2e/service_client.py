@@ -1,6 +1,6 @@
 """A client of the matching engine as a test wants one: it may break every rule.
 
-The bytes: examples/exchange/matching-engine/protocol.h."""
+The bytes: examples/exchange/protocol.h."""
 import json
 import os
 import socket
@@ -10,7 +10,9 @@ import process
 from workdir import DEADLINE_S, TestCase
 
 HELLO, NEW_ORDER, CANCEL, REDUCE, CLOCK, SUBSCRIBE, CONFIRM, SWITCH = range(1, 9)
-WELCOME, ACK, FILL, EXPIRED, ERROR, TRADES = range(64, 70)
+WELCOME, ACK, FILL, EXPIRED, ERROR = range(64, 69)
+EFFECT = 71
+ORDER_SERVICE, RISK_ENGINE, MATCHING_ENGINE, SETTLEMENT, MARKET_DATA = range(1, 6)
 BUY, SELL = 0, 1
 GTC, GTD, IOC = 0, 1, 2
 DONE, UNKNOWN_ORDER, BAD_SIZE, TOO_LATE, TOO_OLD, CLIENTS_FULL, BAD_COMMAND, NOT_HERE = 0, 2, 3, 64, 65, 66, 67, 68
@@ -42,6 +44,10 @@ def clock(client, seq, now_ns):
 
 def switch(client, seq, features):
     return frame(SWITCH, struct.pack("<QQII", client, seq, features, 0))
+
+
+def subscription(consumer=MARKET_DATA):
+    return frame(SUBSCRIBE, struct.pack("<H6x", consumer))
 
 
 class Ack:

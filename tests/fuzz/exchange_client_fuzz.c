@@ -9,7 +9,7 @@
 
 #include "base/assert.h"
 #include "engine/machine.h"
-#include "examples/exchange/matching-engine/connection.h"
+#include "examples/exchange/wire/connection.h"
 #include "examples/exchange/matching-engine/matching_engine.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);

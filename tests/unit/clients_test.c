@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "examples/exchange/matching-engine/clients.h"
+#include "examples/exchange/clients/clients.h"
 
 enum { CLIENTS = 5 };
 

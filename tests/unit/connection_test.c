@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "examples/exchange/matching-engine/connection.h"
+#include "examples/exchange/wire/connection.h"
 
 enum { OUT_MAX = 100000 };
 

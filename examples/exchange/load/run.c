@@ -9,8 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "examples/exchange/matching-engine/address.h"
-#include "examples/exchange/matching-engine/connection.h"
+#include "examples/exchange/wire/address.h"
+#include "examples/exchange/wire/connection.h"
 
 enum {
     /* Below what the engine keeps of a client for resends, so that whatever is in doubt after a

@@ -3,7 +3,7 @@
  * for byte, whatever the engine answers. */
 #pragma once
 
-#include "examples/exchange/matching-engine/protocol.h"
+#include "examples/exchange/protocol.h"
 
 #define LOAD_COMMANDS_MAX 20000000u
 #define LOAD_CLOCK_CLIENT EXCHANGE_CLIENT_ID_MAX /* the client that sends CLOCK commands */
@@ -25,7 +25,7 @@ typedef struct {
 } load_command;
 
 typedef struct {
-    uint32_t commands; /* generator: how many, clock commands not counted */
+    uint32_t commands;       /* generator: how many, clock commands not counted */
     uint32_t clients_before; /* client ids clients_before + 1 .. + clients */
     uint32_t clients;
     uint64_t seed;

@@ -5,7 +5,7 @@
 #include <baton/service.h>
 
 #include "examples/exchange/book/book.h"
-#include "examples/exchange/matching-engine/clients.h"
+#include "examples/exchange/clients/clients.h"
 
 /* 1.0.0 has schema 1. 1.1.0 adds schema 2 (features, volumes), and ships its new behaviour dark
  * (E3). */
@@ -31,7 +31,7 @@ typedef enum {
 } matching_engine_effect;
 
 #define MATCHING_ENGINE_ORDERS_MAX 3000000u /* the largest --orders-max: apply.c says why */
-#define MATCHING_ENGINE_FEED       1u       /* the consumer number of the trade feed */
+#define MATCHING_ENGINE_FEED       5u       /* EXCHANGE_MARKET_DATA */
 
 typedef struct {
     baton_arena *arena; /* all of it is there; NULL: on the heap */

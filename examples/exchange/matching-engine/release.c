@@ -8,7 +8,7 @@ static void release_ack(server *own, const baton_effect *effect)
     exchange_ack ack;
     memcpy(&ack, effect->payload, sizeof(ack));
     ack.seq = baton_le64_put(effect->seq);
-    connection *to = server_route(own, baton_le64_get(ack.command.client_id));
+    connection *to = door_route(own->wire.door, baton_le64_get(ack.command.client_id));
     if (to)
         connection_queue(to, EXCHANGE_ACK, &ack, sizeof(ack), NULL, 0);
 }
@@ -16,7 +16,7 @@ static void release_ack(server *own, const baton_effect *effect)
 static void send_fill(server *own, const exchange_trade *trade, bool taker)
 {
     const exchange_command *order = taker ? &trade->taker : &trade->maker;
-    connection *to = server_route(own, baton_le64_get(order->client_id));
+    connection *to = door_route(own->wire.door, baton_le64_get(order->client_id));
     if (!to)
         return;
     exchange_fill fill = {.order = *order,
@@ -29,27 +29,6 @@ static void send_fill(server *own, const exchange_trade *trade, bool taker)
     connection_queue(to, EXCHANGE_FILL, &fill, sizeof(fill), NULL, 0);
 }
 
-/* Of baton_engine_resend, and for live trades. 1: no room, they stay in the outbox for now. */
-static int send_trades(void *context, const baton_effect *effect)
-{
-    client_place *feed = context;
-    exchange_trades head = {
-        .key = {.epoch = baton_le64_put(effect->epoch),
-                .seq = baton_le64_put(effect->seq),
-                .index = baton_le32_put(effect->index)},
-        .trades_count = baton_le32_put(effect->payload_bytes / (uint32_t)sizeof(exchange_trade))};
-    if (effect->seq < feed->told_seq ||
-        (effect->seq == feed->told_seq && effect->index <= feed->told_index))
-        return 0;
-    if (!connection_has_room(&feed->stream, (uint32_t)sizeof(head) + effect->payload_bytes))
-        return 1;
-    connection_queue(&feed->stream, EXCHANGE_TRADES, &head, sizeof(head), effect->payload,
-                     effect->payload_bytes);
-    feed->told_seq = effect->seq;
-    feed->told_index = effect->index;
-    return 0;
-}
-
 static void release_trades(server *own, const baton_effect *effect)
 {
     const exchange_trade *trades = effect->payload;
@@ -57,18 +36,13 @@ static void release_trades(server *own, const baton_effect *effect)
         send_fill(own, &trades[i], false);
         send_fill(own, &trades[i], true);
     }
-    if (effect->consumer != MATCHING_ENGINE_FEED || own->feed_id == 0)
-        return;
-    client_place *feed = &own->places[own->feed_id % SERVER_CONNECTIONS_MAX];
-    if (!feed->behind)
-        feed->behind = send_trades(feed, effect) != 0;
 }
 
 static void release_expired(server *own, const baton_effect *effect)
 {
     const exchange_expired *expired = effect->payload;
     for (uint32_t i = 0; i < effect->payload_bytes / sizeof(*expired); i++) {
-        connection *to = server_route(own, baton_le64_get(expired[i].order.client_id));
+        connection *to = door_route(own->wire.door, baton_le64_get(expired[i].order.client_id));
         if (to)
             connection_queue(to, EXCHANGE_EXPIRED, &expired[i], sizeof(expired[i]), NULL, 0);
     }
@@ -76,43 +50,18 @@ static void release_expired(server *own, const baton_effect *effect)
 
 void server_release(void *context, const baton_effect *effect)
 {
+    server *own = context;
+    if (effect->consumer != BATON_CONSUMER_NONE)
+        feed_release(&own->wire.feed, effect);
     switch ((matching_engine_effect)effect->type) {
     case EFFECT_ACK:
-        release_ack(context, effect);
+        release_ack(own, effect);
         break;
     case EFFECT_TRADES:
-        release_trades(context, effect);
+        release_trades(own, effect);
         break;
     case EFFECT_EXPIRED:
-        release_expired(context, effect);
+        release_expired(own, effect);
         break;
     }
-}
-
-/* The newest subscriber is the feed: an older one has probably lost its connection without
- * knowing. */
-void server_subscribe(server *own, client_place *place)
-{
-    const matching_engine *state = baton_engine_state(own->engine);
-    if (state->feed_consumer == BATON_CONSUMER_NONE) {
-        server_refuse(place, BATON_E_REFUSED,
-                      "this engine keeps no trades: start it with --outbox trades");
-        return;
-    }
-    if (own->feed_id != 0)
-        server_refuse(&own->places[own->feed_id % SERVER_CONNECTIONS_MAX], BATON_E_REFUSED,
-                      "another subscriber has taken over the feed");
-    own->feed_id = place->stream.id;
-    place->subscribed = true;
-    place->behind = true;
-    place->told_seq = 0;
-    place->told_index = 0;
-    server_feed_on(own, place);
-}
-
-/* A subscriber that reads slowly is never dropped: the outbox keeps what it has not taken, and
- * stops intake when that is too much. */
-void server_feed_on(server *own, client_place *place)
-{
-    place->behind = baton_engine_resend(own->engine, MATCHING_ENGINE_FEED, send_trades, place) != 0;
 }

@@ -1,4 +1,4 @@
-/* examples/exchange/matching-engine/protocol.h: the bytes between the matching engine and its
+/* examples/exchange/protocol.h: the bytes between the matching engine and its
  * clients, version 1.
  *
  * A connection is a stream of frames in both directions: exchange_frame, then body_bytes of
@@ -41,8 +41,8 @@ typedef enum {
     EXCHANGE_CANCEL = 3,    /* exchange_cancel */
     EXCHANGE_REDUCE = 4,    /* exchange_reduce */
     EXCHANGE_CLOCK = 5,     /* exchange_clock; refused unless the engine runs with --ticks client */
-    EXCHANGE_SUBSCRIBE = 6, /* empty; on the feed socket, after HELLO */
-    EXCHANGE_CONFIRM = 7,   /* exchange_key: the feed consumer has everything up to here */
+    EXCHANGE_SUBSCRIBE = 6, /* exchange_subscribe; on a feed socket, after HELLO */
+    EXCHANGE_CONFIRM = 7,   /* exchange_key: the consumer has everything up to here, durably */
     EXCHANGE_SWITCH = 8,    /* exchange_switch: turn on what a version shipped dark */
     /* from the engine */
     EXCHANGE_WELCOME = 64, /* exchange_welcome */
@@ -50,7 +50,7 @@ typedef enum {
     EXCHANGE_FILL = 66,    /* exchange_fill: to each side of a trade */
     EXCHANGE_EXPIRED = 67, /* exchange_expired */
     EXCHANGE_ERROR = 68,   /* exchange_error, then the connection ends */
-    EXCHANGE_TRADES = 69,  /* exchange_trades, then its trades: to the feed */
+    EXCHANGE_EFFECT = 71,  /* exchange_effect, then the effect's payload: on a feed socket */
 } exchange_frame_type;
 
 typedef struct {
@@ -154,13 +154,46 @@ typedef struct {
     uint8_t text[124]; /* zero-filled */
 } exchange_error;
 
-/* The key of an effect: what a feed consumer stores with what it took in, and confirms. */
+/* Services feed each other by effects (E6). These are the numbers of all that produce or consume; a
+ * producer's outbox keeps its effects by the consumer's number. */
+typedef enum {
+    EXCHANGE_ORDER_SERVICE = 1,
+    EXCHANGE_RISK_ENGINE = 2,
+    EXCHANGE_MATCHING_ENGINE = 3,
+    EXCHANGE_SETTLEMENT = 4,
+    EXCHANGE_MARKET_DATA = 5,
+} exchange_member;
+
+/* Who wants effects says so once. What it has not confirmed comes first, word for word, in order; then
+ * what is new. The newest subscriber of a number is the one. */
+typedef struct {
+    baton_le16 consumer; /* exchange_member */
+    uint8_t zero[6];
+} exchange_subscribe;
+
+/* The key of an effect: what its consumer stores with what it took in, and confirms. */
 typedef struct {
     baton_le64 epoch;
     baton_le64 seq;
     baton_le32 index;
     uint8_t zero[4];
 } exchange_key;
+
+typedef struct {
+    exchange_key key;
+    baton_le16 effect_type; /* the producer's; says what the payload is */
+    baton_le16 consumer;
+    uint8_t zero[4];
+} exchange_effect;
+
+/* An entry of a consumer: what it took in, the effect's payload behind it. */
+#define EXCHANGE_LINKED 33u
+typedef struct {
+    exchange_key key;
+    baton_le16 source; /* exchange_member */
+    baton_le16 effect_type;
+    uint8_t zero[4];
+} exchange_linked;
 
 typedef struct {
     baton_le64 trade_id;
@@ -173,12 +206,6 @@ typedef struct {
     uint8_t taker_side;
     uint8_t zero[7];
 } exchange_trade;
-
-typedef struct {
-    exchange_key key;
-    baton_le32 trades_count;
-    uint8_t zero[4];
-} exchange_trades;
 
 static_assert(sizeof(exchange_frame) == 8, "exchange protocol v1");
 static_assert(sizeof(exchange_hello) == 8, "exchange protocol v1");
@@ -194,7 +221,9 @@ static_assert(sizeof(exchange_expired) == 24, "exchange protocol v1");
 static_assert(sizeof(exchange_error) == 128, "exchange protocol v1");
 static_assert(sizeof(exchange_key) == 24, "exchange protocol v1");
 static_assert(sizeof(exchange_trade) == 80, "exchange protocol v1");
-static_assert(sizeof(exchange_trades) == 32, "exchange protocol v1");
+static_assert(sizeof(exchange_subscribe) == 8, "exchange protocol v1");
+static_assert(sizeof(exchange_effect) == 32, "exchange protocol v1");
+static_assert(sizeof(exchange_linked) == 32, "exchange protocol v1");
 
 /* The order id in the book: the pair that made the order. */
 static inline uint64_t exchange_order_id(uint64_t client_id, uint64_t client_seq)

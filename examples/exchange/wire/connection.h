@@ -1,4 +1,4 @@
-/* examples/exchange/matching-engine/connection.h: one client's stream of frames, with bounded
+/* examples/exchange/wire/connection.h: one client's stream of frames, with bounded
  * buffers. It never blocks and knows nothing about orders. The peer is not trusted: sizes are
  * checked before they are used. */
 #pragma once
@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "examples/exchange/matching-engine/protocol.h"
+#include "examples/exchange/protocol.h"
 
 enum {
     CONNECTION_IN_BYTES = 64 << 10,

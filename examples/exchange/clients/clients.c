@@ -1,4 +1,4 @@
-#include "examples/exchange/matching-engine/clients.h"
+#include "examples/exchange/clients/clients.h"
 
 #include <errno.h>
 #include <string.h>

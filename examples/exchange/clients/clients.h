@@ -1,4 +1,4 @@
-/* examples/exchange/matching-engine/clients.h: what the engine remembers of each client, so that a
+/* examples/exchange/clients/clients.h: what the engine remembers of each client, so that a
  * command sent again is answered and not applied again. Bounded: clients_max clients, the last
  * EXCHANGE_OUTCOMES_KEPT outcomes of each. Part of the state. All memory is allocated in
  * clients_create. */
@@ -7,7 +7,7 @@
 #include <baton/arena.h>
 #include <baton/digest.h>
 
-#include "examples/exchange/matching-engine/protocol.h"
+#include "examples/exchange/protocol.h"
 
 typedef struct clients clients;
 

@@ -1,4 +1,4 @@
-#include "examples/exchange/matching-engine/connection.h"
+#include "examples/exchange/wire/connection.h"
 
 #include <errno.h>
 #include <stdlib.h>
