@@ -14,6 +14,7 @@
 #include "drain/peer_socket.h"
 #include "drain/place.h"
 
+#define UNKNOWN       "-"  /* the directory of one on another host that was never heard */
 #define TURNS_MAX     5000 /* of a millisecond */
 #define LOCK_TRIES    500  /* of: */
 #define LOCK_PAUSE_NS 10000000
@@ -54,9 +55,10 @@ int baton_partner_write(const char *directory, const baton_partner *partner, bat
     char text[1024], there[1024], place[BATON_NONCE_TEXT_BYTES], nonce[BATON_NONCE_TEXT_BYTES];
     snprintf(text, sizeof(text),
              "%s\nhost %s\naddress %s\nplace %s\nnonce %s\nfar %s\nfenced_by %llu\n",
-             partner->directory, partner->host, partner->address,
-             baton_nonce_text(partner->place, place), baton_nonce_text(partner->nonce, nonce),
-             partner->far ? "yes" : "no", (unsigned long long)partner->fenced_by);
+             partner->directory[0] != '\0' ? partner->directory : UNKNOWN, partner->host,
+             partner->address, baton_nonce_text(partner->place, place),
+             baton_nonce_text(partner->nonce, nonce), partner->far ? "yes" : "no",
+             (unsigned long long)partner->fenced_by);
     /* Two that hand over to and fro say the same each time, and a flush is felt by whoever waits for an
      * answer of the active: what this process wrote and flushed last is not written again. */
     if (strcmp(written.directory, directory) == 0 && strcmp(written.text, text) == 0 &&
@@ -95,9 +97,12 @@ bool baton_partner_read(const char *directory, baton_partner *ret_partner)
     if (!baton_note_read(directory, "PARTNER", text, sizeof(text)))
         return false;
     const char *first = strsep(&rest, "\n");
-    if (first[0] != '/' || rest == NULL || strlen(first) >= sizeof(ret_partner->directory))
+    const bool known = strcmp(first, UNKNOWN) != 0;
+    if ((known && first[0] != '/') || rest == NULL ||
+        strlen(first) >= sizeof(ret_partner->directory))
         return false;
-    memcpy(ret_partner->directory, first, strlen(first) + 1);
+    if (known)
+        memcpy(ret_partner->directory, first, strlen(first) + 1);
     for (char *line; (line = strsep(&rest, "\n")) != NULL;) {
         char *value = strchr(line, ' ');
         if (value == NULL)
@@ -105,7 +110,18 @@ bool baton_partner_read(const char *directory, baton_partner *ret_partner)
         *value++ = '\0';
         read_line(ret_partner, line, value);
     }
-    return true;
+    return known || ret_partner->far;
+}
+
+void baton_partner_told(const baton_peer_address *told, baton_partner *ret_partner)
+{
+    const size_t all = strlen(told->text), end = strlen("/" BATON_HANDOVER_SOCKET);
+    *ret_partner = (baton_partner){.far = told->tcp.bytes > 0};
+    if (ret_partner->far)
+        (void)snprintf(ret_partner->address, sizeof(ret_partner->address), "%.63s", told->text);
+    else if (all > end && all - end < sizeof(ret_partner->directory) &&
+             strcmp(told->text + all - end, "/" BATON_HANDOVER_SOCKET) == 0)
+        memcpy(ret_partner->directory, told->text, all - end);
 }
 
 bool baton_partner_socket(const char *directory, char *ret_socket, uint32_t bytes)

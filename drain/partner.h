@@ -10,7 +10,7 @@
 #include "engine/run.h"
 
 typedef struct {
-    char directory[256]; /* absolute, on its host */
+    char directory[256]; /* absolute, on its host; "": not known, of one that is far */
     char host[64];
     char address[BATON_TCP_ADDRESS_TEXT_BYTES]; /* where it can be asked; "": nowhere */
     uint8_t place[BATON_PLACE_BYTES];           /* zero: not known */
@@ -33,6 +33,8 @@ BATON_MUST_USE int baton_partner_write(const char *directory, const baton_partne
                                        baton_error *error);
 /* False: nothing stands there, or nothing that makes sense. */
 bool baton_partner_read(const char *directory, baton_partner *ret_partner);
+/* As far as that is known of one that this instance was told to follow, and has not heard. */
+void baton_partner_told(const baton_peer_address *told, baton_partner *ret_partner);
 /* Into *ret_socket, the handover socket of that directory, on this host. False: nothing. */
 bool baton_partner_socket(const char *directory, char *ret_socket, uint32_t bytes);
 

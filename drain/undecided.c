@@ -302,6 +302,32 @@ static int lock_other(const baton_partner *other, int *ret_lock_fd, baton_error 
                             "an instance lives in %.150s, on this host", other->directory);
 }
 
+/* What it would begin a term of has not come yet. */
+static bool has_nothing(const service_run *run)
+{
+    baton_position end;
+    baton_digest digest;
+    bool needs_start;
+    baton_engine_follow_end(run->engine, &end, &digest, &needs_start);
+    return needs_start;
+}
+
+/* Whom it overrules: the one that it was told to follow, also where it has not heard it. A partner of an earlier
+ * handover may be another one. */
+static void know_other(service_run *run)
+{
+    baton_partner other;
+    if (!run->following || run->undecided || run->follower == NULL ||
+        other_of(run) == &run->follower->active)
+        return;
+    baton_partner_told(&run->target.active, &other);
+    if (other.far == run->partner.far && strcmp(other.address, run->partner.address) == 0 &&
+        (other.far || strcmp(other.directory, run->partner.directory) == 0))
+        return;
+    other.fenced_by = run->partner.fenced_by;
+    run->partner = other;
+}
+
 static int may_promote(const service_run *run, int *ret_lock_fd, baton_error *error)
 {
     static const char *const what = "promote by force";
@@ -314,6 +340,10 @@ static int may_promote(const service_run *run, int *ret_lock_fd, baton_error *er
         return baton_error_set(error, BATON_E_REFUSED, what,
                                "the active is there, and is connected",
                                "use `baton service handover` on it");
+    if (run->following && has_nothing(run))
+        return baton_error_set(error, BATON_E_REFUSED, what,
+                               "nothing of the journal has come here yet",
+                               "start the active again; this directory can begin nothing");
     if (run->following && follower->cutover.state >= BATON_NEW_TAKING)
         return baton_error_set(error, BATON_E_AGAIN, what, "it begins a term already",
                                "look at its status");
@@ -359,7 +389,7 @@ static int keep_partner(service_run *run, baton_error *error)
     if (other_of(run)->directory[0] == '/')
         run->partner = *other_of(run);
     run->partner.fenced_by = 0;
-    return run->partner.directory[0] == '/'
+    return run->partner.directory[0] == '/' || run->partner.far
                ? baton_partner_write(run->place.directory, &run->partner, error)
                : 0;
 }
@@ -376,6 +406,7 @@ int baton_undecided_promote(service_run *run, baton_error *error)
 {
     baton_engine_point point = {0};
     int lock_fd = -1;
+    know_other(run);
     int r = may_promote(run, &lock_fd, error);
     if (r == 0)
         r = baton_engine_digests(run->engine, 0, &point, error);
