@@ -199,7 +199,7 @@ class OneHost(HandoverCase):
         self.wait_level(new, self.data)
         new.kill()
         self.old.send(signal.SIGSTOP)
-        wait_until(lambda: stopped(self.old), "the old one to stand still")
+        self.wait_stopped(self.old)
         again = self.run_toy(self.other, program=TOY_NEXT, standby_of=self.data)
         wait_until(lambda: self.status_of(self.other), "the standby")
         refused = self.service("promote", "--force", where=str(self.other), check=None)
