@@ -39,6 +39,14 @@ static bool is_text(const json_t *object, const char *name)
     return text != NULL && text[0] != '\0';
 }
 
+/* By its address alone: one that was to be followed, and was overruled by force before it was heard. */
+static bool was_never_heard(const json_t *other)
+{
+    const char *nonce = json_string_value(json_object_get(other, "nonce"));
+    return json_is_null(json_object_get(other, "heard_ms_ago")) && nonce != NULL &&
+           strspn(nonce, "0") == strlen(nonce);
+}
+
 /* Both sides, and what can be chosen, are on the screen. */
 static void check_undecided(const sim_life *life, const json_t *undecided)
 {
@@ -48,8 +56,8 @@ static void check_undecided(const sim_life *life, const json_t *undecided)
     bool all = is_text(undecided, "why") && json_array_size(choices) == 3 &&
                is_text(here, "host") && is_text(here, "address") && is_text(here, "directory") &&
                json_integer_value(json_object_get(here, "epoch")) > 0 &&
-               json_is_integer(json_object_get(here, "seq")) && is_text(other, "host") &&
-               is_text(other, "address") && is_text(other, "directory");
+               json_is_integer(json_object_get(here, "seq")) && is_text(other, "address") &&
+               (was_never_heard(other) || (is_text(other, "host") && is_text(other, "directory")));
     for (size_t i = 0; i < json_array_size(choices); i++)
         all = all && is_text(json_array_get(choices, i), "do") &&
               is_text(json_array_get(choices, i), "then");
