@@ -20,7 +20,7 @@ RARE = {"names-above-e-ignored"}
 
 
 # Who is to act, once nothing goes wrong any more: each of these once had nobody.
-SETTLES = [("1014", "0"), ("1225", "0"), ("1448", "0"), ("5025", "2"), ("5105", "2")]
+SETTLES = [("1014", "0"), ("1225", "0"), ("1448", "0"), ("5025", "2"), ("5053", "2"), ("5105", "2")]
 
 
 def sim(*arguments, check=0):

@@ -59,8 +59,12 @@ static void judge_forced(sim_life *life, uint64_t epoch, uint64_t seq, const sim
     w->operator_of.instance = INSTANCES_MAX;
     w->operator_of.forked = true;
     w->instances[life->instance].was_told = false;
-    if (!w->instances[other].overruled)
+    if (!w->instances[other].overruled || w->instances[other].fork_seq > seq)
         w->instances[other].fork_seq = seq;
+    for (uint32_t i = 0; i < w->asides_count;
+         i++) /* what an earlier authority had behind it is gone, too */
+        if (w->asides[i].fork_seq > seq)
+            w->asides[i].fork_seq = seq;
     w->instances[other].overruled = true;
     for (uint64_t at = seq + 1; at <= w->highest_released; at++)
         w->released[at].there = false;
