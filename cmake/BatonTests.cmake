@@ -100,6 +100,9 @@ function(baton_script_test name)
 endfunction()
 
 function(baton_fuzz_target name)
+    if(BATON_SANITIZE STREQUAL "thread")
+        return() # one thread each
+    endif()
     cmake_parse_arguments(ARG "" "CORPUS;RUNS" "SOURCES;MODULES;LIBRARIES" ${ARGN})
     if(ARG_UNPARSED_ARGUMENTS)
         message(FATAL_ERROR "baton_fuzz_target(${name}): ${ARG_UNPARSED_ARGUMENTS}?")

@@ -51,7 +51,7 @@ endfunction()
 if(NOT TARGET baton_journal)
     return() # a partial tree
 endif()
-baton_simulator(journal MODULES journal SEEDS 1200 SEEDS_SLOW 80
+baton_simulator(journal MODULES journal SEEDS 900 SEEDS_SLOW 60
     SOURCES sim/journal_sim.c sim/run.c sim/step.c sim/life.c sim/check.c sim/model.c)
 baton_test(journal_sweep_sim SOURCES sim/journal_sweep_sim.c MODULES journal base LIBRARIES baton_sim LABELS sim)
 baton_test(journal_follow_sim SOURCES sim/journal_follow_sim.c MODULES journal base LIBRARIES baton_sim LABELS sim)
@@ -60,14 +60,14 @@ baton_test(journal_follow_sim SOURCES sim/journal_follow_sim.c MODULES journal b
 if(NOT TARGET baton_snapshot OR NOT TARGET baton_engine)
     return()
 endif()
-baton_simulator(snapshot MODULES journal snapshot engine SEEDS 130 SEEDS_SLOW 12
+baton_simulator(snapshot MODULES journal snapshot engine SEEDS 100 SEEDS_SLOW 10
     SOURCES sim/snapshot/snapshot_sim.c sim/snapshot/run.c sim/snapshot/step.c sim/snapshot/life.c
         sim/snapshot/judge.c sim/snapshot/service.c sim/snapshot/wrap.c
         sim/snapshot/family.c sim/snapshot/tool.c sim/snapshot/tracker.c
     LIBRARIES PkgConfig::LZ4 PkgConfig::MSGPACK
     WRAP baton_clock_system baton_loop_turn fork getpid)
 baton_test(snapshot_sweep_sim SOURCES sim/snapshot_sweep_sim.c MODULES snapshot base LIBRARIES baton_sim LABELS sim)
-baton_test(snapshot_image_sweep_sim SOURCES sim/snapshot_image_sweep_sim.c MODULES snapshot base LIBRARIES baton_sim LABELS sim)
+baton_test(snapshot_image_sweep_sim SOURCES sim/snapshot_image_sweep_sim.c MODULES snapshot base LIBRARIES baton_sim LABELS sim NOSAN)
 
 # Handovers: the program around it, but for what stands beside it.
 if(NOT TARGET baton_drain)

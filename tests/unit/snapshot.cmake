@@ -7,10 +7,12 @@ endforeach()
 baton_test(snapshot_export_sweep_test SOURCES unit/snapshot_export_sweep_test.c ${fixture}
     MODULES snapshot base LIBRARIES baton_sim)
 # images: a region and a tracker of their own.
-foreach(topic image image_share image_fault image_crash image_chain image_golden)
+foreach(topic image image_share image_crash image_chain image_golden)
     baton_test(snapshot_${topic}_test SOURCES unit/snapshot_${topic}_test.c unit/snapshot_image_fixture.c ${fixture}
         MODULES snapshot base)
 endforeach()
+baton_test(snapshot_image_fault_test SOURCES unit/snapshot_image_fault_test.c unit/snapshot_image_fixture.c ${fixture}
+    MODULES snapshot base NOTSAN)
 # The command is a part of the program baton; here it is linked alone and called in the test's process.
 if(EXISTS "${PROJECT_SOURCE_DIR}/orchestrator-shim/command.h")
     baton_test(snapshot_command_test
@@ -26,7 +28,7 @@ endif()
 # The arena and the layout of what is in it. fixture: a tree that lives in one.
 baton_test(layout_test SOURCES unit/layout_test.c MODULES snapshot base)
 foreach(topic arena arena_random arena_image)
-    baton_test(${topic}_test SOURCES unit/${topic}_test.c unit/arena_fixture.c MODULES snapshot base)
+    baton_test(${topic}_test SOURCES unit/${topic}_test.c unit/arena_fixture.c MODULES snapshot base NOTSAN)
 endforeach()
 
 # The library's rows and verdicts against a second implementation's, and golden snapshots of each shape.
