@@ -24,11 +24,10 @@ set(engine "${PROJECT_SOURCE_DIR}/examples/exchange/matching-engine")
 baton_toy(matching-engine-halting
     SOURCES
         "${CMAKE_CURRENT_LIST_DIR}/toy/halting_engine.c"
-        "${engine}/handover.c"
         "${engine}/intake.c"
         "${engine}/release.c"
         "${engine}/server.c")
-target_link_libraries(matching-engine-halting PRIVATE exchange_engine_1.1.0 exchange_wire)
+target_link_libraries(matching-engine-halting PRIVATE exchange_engine_1.1.0 exchange_service)
 baton_script_test(service_connections SCRIPT tests/e2e/service_connections_test.py ARGS Sessions Bounds)
 baton_script_test(service_connections_deaths SCRIPT tests/e2e/service_connections_test.py ARGS Deaths Stops NOTSAN)
 # Back to the old version.

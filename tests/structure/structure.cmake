@@ -1,4 +1,4 @@
 # About the source tree itself: the same in every preset, so only run once.
-foreach(topic layers headers declare words listed exports format readme scripts support)
+foreach(topic layers headers declare words listed exports format readme guide scripts support)
     baton_script_test(structure_${topic} SCRIPT tests/structure/${topic}_test.py NOSAN LABELS structure)
 endforeach()

@@ -8,7 +8,7 @@ static void release_ack(server *own, const baton_effect *effect)
     exchange_ack ack;
     memcpy(&ack, effect->payload, sizeof(ack));
     ack.seq = baton_le64_put(effect->seq);
-    connection *to = server_route(own, baton_le64_get(ack.command.client_id));
+    connection *to = door_route(own->wire.door, baton_le64_get(ack.command.client_id));
     if (to)
         connection_queue(to, EXCHANGE_ACK, &ack, sizeof(ack), NULL, 0);
 }
@@ -16,7 +16,7 @@ static void release_ack(server *own, const baton_effect *effect)
 static void send_fill(server *own, const exchange_trade *trade, bool taker)
 {
     const exchange_command *order = taker ? &trade->taker : &trade->maker;
-    connection *to = server_route(own, baton_le64_get(order->client_id));
+    connection *to = door_route(own->wire.door, baton_le64_get(order->client_id));
     if (!to)
         return;
     exchange_fill fill = {.order = *order,
@@ -32,7 +32,7 @@ static void send_fill(server *own, const exchange_trade *trade, bool taker)
 /* Of baton_engine_resend, and for live trades. 1: no room, they stay in the outbox for now. */
 static int send_trades(void *context, const baton_effect *effect)
 {
-    client_place *feed = context;
+    door_place *feed = context;
     exchange_trades head = {
         .key = {.epoch = baton_le64_put(effect->epoch),
                 .seq = baton_le64_put(effect->seq),
@@ -57,10 +57,8 @@ static void release_trades(server *own, const baton_effect *effect)
         send_fill(own, &trades[i], false);
         send_fill(own, &trades[i], true);
     }
-    if (effect->consumer != MATCHING_ENGINE_FEED || own->feed_id == 0)
-        return;
-    client_place *feed = &own->places[own->feed_id % SERVER_CONNECTIONS_MAX];
-    if (!feed->behind)
+    door_place *feed = door_named(own->wire.door, own->feed_id);
+    if (effect->consumer == MATCHING_ENGINE_FEED && feed != NULL && !feed->behind)
         feed->behind = send_trades(feed, effect) != 0;
 }
 
@@ -68,7 +66,7 @@ static void release_expired(server *own, const baton_effect *effect)
 {
     const exchange_expired *expired = effect->payload;
     for (uint32_t i = 0; i < effect->payload_bytes / sizeof(*expired); i++) {
-        connection *to = server_route(own, baton_le64_get(expired[i].order.client_id));
+        connection *to = door_route(own->wire.door, baton_le64_get(expired[i].order.client_id));
         if (to)
             connection_queue(to, EXCHANGE_EXPIRED, &expired[i], sizeof(expired[i]), NULL, 0);
     }
@@ -91,19 +89,18 @@ void server_release(void *context, const baton_effect *effect)
 
 /* The newest subscriber is the feed: an older one has probably lost its connection without
  * knowing. */
-void server_subscribe(server *own, client_place *place)
+void server_subscribe(server *own, door_place *place)
 {
     const matching_engine *state = baton_engine_state(own->engine);
     if (state->feed_consumer == BATON_CONSUMER_NONE) {
-        server_refuse(place, BATON_E_REFUSED,
-                      "this engine keeps no trades: start it with --outbox trades");
+        door_refuse(place, BATON_E_REFUSED,
+                    "this engine keeps no trades: start it with --outbox trades");
         return;
     }
-    if (own->feed_id != 0)
-        server_refuse(&own->places[own->feed_id % SERVER_CONNECTIONS_MAX], BATON_E_REFUSED,
-                      "another subscriber has taken over the feed");
-    own->feed_id = place->stream.id;
-    place->subscribed = true;
+    door_place *before = door_named(own->wire.door, own->feed_id);
+    if (before != NULL)
+        door_refuse(before, BATON_E_REFUSED, "another subscriber has taken over the feed");
+    place->consumer = MATCHING_ENGINE_FEED;
     place->behind = true;
     place->told_seq = 0;
     place->told_index = 0;
@@ -112,7 +109,9 @@ void server_subscribe(server *own, client_place *place)
 
 /* A subscriber that reads slowly is never dropped: the outbox keeps what it has not taken, and
  * stops intake when that is too much. */
-void server_feed_on(server *own, client_place *place)
+void server_feed_on(void *owner, door_place *place)
 {
+    server *own = owner;
+    own->feed_id = place->stream.id; /* also of one that a predecessor passed on */
     place->behind = baton_engine_resend(own->engine, MATCHING_ENGINE_FEED, send_trades, place) != 0;
 }

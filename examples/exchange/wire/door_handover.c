@@ -8,7 +8,8 @@
 
 #include <baton/log.h>
 
-#include "examples/exchange/matching-engine/server_private.h"
+#include "examples/exchange/wire/door_handover.h"
+#include "examples/exchange/wire/door_private.h"
 
 #define NOTES_VERSION 1u
 
@@ -18,7 +19,7 @@ typedef struct {
     uint8_t version;
     uint8_t greeted;
     uint8_t ended;
-    uint8_t subscribed;
+    uint8_t consumer; /* of a subscriber; 0: it is none */
     baton_le32 clients_count;
     baton_le64 told_seq;
     baton_le32 told_index;
@@ -28,64 +29,68 @@ typedef struct {
 static_assert(sizeof(passed_notes) == 24, "notes version 1");
 
 /* As stop_intake, but what listens goes on listening: whoever connects waits. */
-void server_pause_intake(void *context)
+void door_pause_intake(door *own)
 {
-    server *own = context;
     own->taking = false;
-    baton_engine_unwatch(own->engine, own->orders.fd);
-    if (own->feed.fd >= 0)
-        baton_engine_unwatch(own->engine, own->feed.fd);
+    door_unwatch_listeners(own);
 }
 
 /* What was read before stands in the connections' buffers, and no event tells of it again. */
-static void go_on(server *own)
+static void go_on(door *own)
 {
     for (uint32_t i = 1; i < own->places_end; i++) {
         if (own->places[i].stream.fd < 0)
             continue;
-        server_intake(own, &own->places[i]);
-        server_settle(own, &own->places[i]);
+        door_intake(own, &own->places[i]);
+        door_settle(own, &own->places[i]);
     }
 }
 
-void server_resume_intake(void *context)
+void door_resume_intake(door *own)
 {
-    server *own = context;
     own->taking = true;
     own->given = false;
-    server_listen_again(own);
+    door_listen_again(own);
     go_on(own);
 }
 
-static const char *const passed_names[] = {"orders", "orders.lock", "feed", "feed.lock"};
-
-static int *passed_place(server *own, const char *name)
+/* A listener and, of a Unix socket, the lock of its path: NAME and NAME.lock. */
+static int *passed_place(door *own, const char *name)
 {
-    int *const places[] = {&own->orders.fd, &own->orders.lock_fd, &own->feed.fd,
-                           &own->feed.lock_fd};
-    for (uint32_t i = 0; i < 4; i++)
-        if (strcmp(name, passed_names[i]) == 0)
-            return places[i];
+    for (uint32_t i = 0; i < own->options.roles_count; i++) {
+        const char *role = own->options.roles[i].name;
+        const size_t length = strlen(role);
+        if (strncmp(name, role, length) != 0)
+            continue;
+        if (name[length] == '\0')
+            return &own->listeners[i].fd;
+        if (strcmp(name + length, ".lock") == 0)
+            return &own->listeners[i].lock_fd;
+    }
     return NULL;
 }
 
-uint32_t server_give_fds(void *context, baton_passed_fd fds[BATON_PASSED_FDS_MAX])
+static uint32_t pass(baton_passed_fd *to, int fd, const char *role, const char *suffix)
+{
+    if (fd < 0)
+        return 0;
+    to->fd = fd;
+    snprintf(to->name, sizeof(to->name), "%.10s%s", role, suffix);
+    return 1;
+}
+
+uint32_t door_give_fds(const door *own, baton_passed_fd fds[BATON_PASSED_FDS_MAX])
 {
     uint32_t count = 0;
-    for (uint32_t i = 0; i < 4; i++) {
-        const int fd = *passed_place(context, passed_names[i]);
-        if (fd < 0)
-            continue;
-        fds[count].fd = fd;
-        snprintf(fds[count].name, sizeof(fds[count].name), "%s", passed_names[i]);
-        count++;
+    for (uint32_t i = 0; i < own->options.roles_count; i++) {
+        count += pass(&fds[count], own->listeners[i].fd, own->options.roles[i].name, "");
+        count += pass(&fds[count], own->listeners[i].lock_fd, own->options.roles[i].name, ".lock");
     }
     return count;
 }
 
-void server_take_fds(void *context, const baton_passed_fd *fds, uint32_t fds_count)
+void door_take_fds(door *own, const baton_passed_fd *fds, uint32_t fds_count)
 {
-    server *own = context;
     for (uint32_t i = 0; i < fds_count; i++) {
         int *place = passed_place(own, fds[i].name);
         if (place != NULL && *place < 0)
@@ -93,21 +98,19 @@ void server_take_fds(void *context, const baton_passed_fd *fds, uint32_t fds_cou
         else
             close(fds[i].fd);
     }
-    listener_adopt(&own->orders);
-    listener_adopt(&own->feed);
+    for (uint32_t i = 0; i < own->options.roles_count; i++)
+        listener_adopt(&own->listeners[i]);
 }
 
 /* ---- connected sockets ---- */
 
-static const char *const role_names[] = {[ROLE_ORDERS] = "orders", [ROLE_FEED] = "feed"};
-
-static void note(const server *own, const client_place *place, uint8_t *to)
+static void note(const door *own, const door_place *place, uint8_t *to)
 {
     const connection *stream = &place->stream;
     const passed_notes notes = {.version = NOTES_VERSION,
                                 .greeted = stream->greeted,
                                 .ended = stream->ended,
-                                .subscribed = place->subscribed,
+                                .consumer = (uint8_t)place->consumer,
                                 .clients_count = baton_le32_put(place->clients_count),
                                 .told_seq = baton_le64_put(place->told_seq),
                                 .told_index = baton_le32_put(place->told_index)};
@@ -120,20 +123,20 @@ static void note(const server *own, const client_place *place, uint8_t *to)
     }
 }
 
-static uint32_t notes_bytes(const client_place *place)
+static uint32_t notes_bytes(const door_place *place)
 {
     return (uint32_t)(sizeof(passed_notes) + place->clients_count * sizeof(baton_le32));
 }
 
 /* A connection that is about to end ends here. */
-static bool is_passed(const client_place *place)
+static bool is_passed(const door_place *place)
 {
     const connection *stream = &place->stream;
     return stream->fd >= 0 && !stream->failed && !stream->closing;
 }
 
 /* One piece of memory for the notes of all. */
-static uint8_t *notes_of_all(server *own)
+static uint8_t *notes_of_all(door *own)
 {
     size_t bytes = 1;
     for (uint32_t i = 1; i < own->places_end; i++)
@@ -143,20 +146,18 @@ static uint8_t *notes_of_all(server *own)
     return own->notes;
 }
 
-uint32_t server_give_connections(void *context, baton_connection *connections,
-                                 uint32_t connections_max)
+uint32_t door_give_connections(door *own, baton_connection *connections, uint32_t connections_max)
 {
-    server *own = context;
     uint32_t count = 0;
     own->given = true;
     uint8_t *notes = notes_of_all(own);
     for (uint32_t i = 1; i < own->places_end; i++) {
-        client_place *place = &own->places[i];
+        door_place *place = &own->places[i];
         connection *stream = &place->stream;
         if (stream->fd < 0)
             continue;
         connection_send(stream); /* what this turn released: for the last time */
-        baton_engine_unwatch(own->engine, stream->fd);
+        loop_unwatch(&own->loop, stream->fd);
         stream->watched = 0;
         place->shared = true;
         if (notes == NULL || count == connections_max || !is_passed(place))
@@ -171,7 +172,7 @@ uint32_t server_give_connections(void *context, baton_connection *connections,
             .notes_bytes = notes_bytes(place),
         };
         snprintf(connections[count].name, sizeof(connections[count].name), "%s",
-                 role_names[place->role]);
+                 own->options.roles[place->role].name);
         note(own, place, notes);
         notes += notes_bytes(place);
         count++;
@@ -191,25 +192,28 @@ static bool read_notes(const baton_connection *from, passed_notes *ret_notes)
                    (uint64_t)baton_le32_get(ret_notes->clients_count) * sizeof(baton_le32);
 }
 
-static void take_clients(server *own, client_place *place, const baton_connection *from)
+static void take_clients(door *own, door_place *place, const baton_connection *from)
 {
     const uint8_t *ids = (const uint8_t *)from->notes + sizeof(passed_notes);
     for (size_t at = 0; at < from->notes_bytes - sizeof(passed_notes); at += sizeof(baton_le32)) {
         baton_le32 id;
         memcpy(&id, ids + at, sizeof(id));
         if (baton_le32_get(id) >= 1 && baton_le32_get(id) <= EXCHANGE_CLIENT_ID_MAX)
-            server_route_to(own, baton_le32_get(id), place);
+            door_route_to(own, baton_le32_get(id), place);
     }
 }
 
 /* False: it is not the server's. */
-static bool take_one(server *own, const baton_connection *from)
+static bool take_one(door *own, const baton_connection *from)
 {
     passed_notes notes;
-    const bool is_feed = strcmp(from->name, role_names[ROLE_FEED]) == 0;
-    if (!read_notes(from, &notes) || (!is_feed && strcmp(from->name, role_names[ROLE_ORDERS]) != 0))
+    uint32_t role = 0;
+    while (role < own->options.roles_count &&
+           strcmp(from->name, own->options.roles[role].name) != 0)
+        role++;
+    if (!read_notes(from, &notes) || role == own->options.roles_count)
         return false;
-    client_place *place = server_place(own, from->fd, is_feed ? ROLE_FEED : ROLE_ORDERS);
+    door_place *place = door_place_new(own, from->fd, role);
     if (place == NULL)
         return false;
     place->shared = true;
@@ -218,19 +222,18 @@ static bool take_one(server *own, const baton_connection *from)
     place->stream.failed = !connection_restore(&place->stream, from->received, from->received_bytes,
                                                from->unsent, from->unsent_bytes);
     take_clients(own, place, from);
-    if (notes.subscribed) {
-        own->feed_id = place->stream.id;
-        place->subscribed = place->behind = true;
+    if (notes.consumer != 0 && own->options.roles[role].has_room != NULL) {
+        place->consumer = notes.consumer;
+        place->behind = true;
         place->told_seq = baton_le64_get(notes.told_seq);
         place->told_index = baton_le32_get(notes.told_index);
     }
     return true;
 }
 
-void server_take_connections(void *context, const baton_connection *connections,
-                             uint32_t connections_count)
+void door_take_connections(door *own, const baton_connection *connections,
+                           uint32_t connections_count)
 {
-    server *own = context;
     uint32_t closed = 0;
     for (uint32_t i = 0; i < connections_count; i++) {
         if (take_one(own, &connections[i]))
@@ -244,10 +247,8 @@ void server_take_connections(void *context, const baton_connection *connections,
     go_on(own);
 }
 
-/* The successor listens there: the paths and their locks are its own now. */
-void server_let_go(void *context)
+void door_let_go(door *own)
 {
-    server *own = context;
-    own->orders.unix_path[0] = '\0';
-    own->feed.unix_path[0] = '\0';
+    for (uint32_t i = 0; i < own->options.roles_count; i++)
+        own->listeners[i].unix_path[0] = '\0';
 }

@@ -1,0 +1,357 @@
+#include "examples/exchange/wire/door.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <baton/log.h>
+
+#include "examples/exchange/wire/door_private.h"
+
+enum {
+    DESCRIPTORS_KEPT = 64, /* for the journal, snapshots and the control socket */
+    CONNECTIONS_MIN = 16,
+};
+
+/* The end of a connection is the end for copies of its socket as well, which another process may hold
+ * for a while; but not when they may be the successor's. */
+static void close_place(door *own, door_place *place)
+{
+    if (place->shared && !own->given)
+        shutdown(place->stream.fd, SHUT_RDWR);
+    loop_unwatch(&own->loop, place->stream.fd);
+    connection_close(&place->stream);
+    place->consumer = 0;
+    place->behind = false;
+    if (own->listening_paused)
+        door_listen_again(own);
+}
+
+static void on_stream(void *context, int fd, uint32_t events);
+
+/* Ask for exactly the events that can be used now. */
+static void watch_stream(door *own, door_place *place)
+{
+    connection *stream = &place->stream;
+    uint32_t wanted = connection_all_sent(stream) ? 0 : EPOLLOUT;
+    if (own->taking && !stream->held_back && !stream->closing)
+        wanted |= EPOLLIN;
+    if (wanted == stream->watched)
+        return;
+    if (loop_watch(&own->loop, stream->fd, wanted, on_stream, place) < 0)
+        stream->failed = true;
+    stream->watched = wanted;
+}
+
+/* What a turn leaves behind: sent as far as possible, watched, or closed. */
+void door_settle(door *own, door_place *place)
+{
+    connection *stream = &place->stream;
+    connection_send(stream);
+    if (stream->failed || (stream->closing && connection_all_sent(stream)))
+        close_place(own, place);
+    else
+        watch_stream(own, place);
+}
+
+static void on_stream(void *context, int fd, uint32_t events)
+{
+    door_place *place = context;
+    door *own = place->owner;
+    (void)fd;
+    if (events & EPOLLIN && own->taking && !place->stream.held_back)
+        connection_receive(&place->stream);
+    else if (events & (EPOLLHUP | EPOLLERR))
+        place->stream.failed = true;
+    door_intake(own, place);
+    door_settle(own, place);
+}
+
+/* A free place, if need be that of the oldest connection that has never said HELLO, or that was
+ * refused and does not read why. */
+static door_place *find_place(door *own)
+{
+    door_place *oldest = NULL;
+    for (uint32_t i = 1; i < own->places_max; i++) {
+        door_place *place = &own->places[i];
+        if (place->stream.fd < 0)
+            return place;
+        bool idle = !place->stream.greeted || place->stream.closing;
+        if (idle && (!oldest || place->stream.accepted < oldest->stream.accepted))
+            oldest = place;
+    }
+    if (oldest)
+        close_place(own, oldest);
+    return oldest;
+}
+
+/* No place for it: it is told so, if its socket takes that at once. */
+static void turn_away(int fd)
+{
+    connection stream;
+    door_place nowhere = {0};
+    if (connection_open(&stream, fd, CONNECTION_OUT_BYTES_MAX) < 0) {
+        close(fd);
+        return;
+    }
+    nowhere.stream = stream;
+    door_refuse(&nowhere, BATON_E_FULL, "as many connections as there may be: come again later");
+    connection_send(&nowhere.stream);
+    connection_close(&nowhere.stream);
+}
+
+/* Small answers leave at once, and a client whose machine is gone gives its place back within a
+ * minute. On a Unix socket neither means anything: it says no. */
+static void set_options(int fd)
+{
+    const int on = 1, idle_s = 30, interval_s = 10, probes = 3;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof(interval_s));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+}
+
+door_place *door_place_new(door *own, int fd, uint32_t role)
+{
+    door_place *place = find_place(own);
+    if (!place || connection_open(&place->stream, fd, own->options.roles[role].out_bytes_max) < 0)
+        return NULL;
+    own->accepts_count++;
+    uint32_t index = (uint32_t)(place - own->places);
+    if (index >= own->places_end)
+        own->places_end = index + 1;
+    *place = (door_place){.stream = place->stream, .owner = own, .role = role};
+    place->stream.accepted = own->accepts_count;
+    place->stream.id = own->accepts_count * DOOR_CONNECTIONS_MAX + index;
+    return place;
+}
+
+static void take_connection(door *own, int fd, uint32_t role)
+{
+    door_place *place = door_place_new(own, fd, role);
+    if (!place) {
+        turn_away(fd);
+        return;
+    }
+    set_options(fd);
+    watch_stream(own, place);
+    if (place->stream.failed)
+        close_place(own, place);
+}
+
+static uint32_t role_of(const door *own, int fd)
+{
+    uint32_t role = 0;
+    while (role + 1 < own->options.roles_count && own->listeners[role].fd != fd)
+        role++;
+    return role;
+}
+
+void door_unwatch_listeners(door *own)
+{
+    for (uint32_t i = 0; i < own->options.roles_count; i++)
+        if (own->listeners[i].fd >= 0)
+            loop_unwatch(&own->loop, own->listeners[i].fd);
+}
+
+static void on_listener(void *context, int fd, uint32_t events)
+{
+    door *own = context;
+    (void)events;
+    uint32_t role = role_of(own, fd);
+    while (own->taking) {
+        int accepted = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (accepted >= 0) {
+            take_connection(own, accepted, role);
+            continue;
+        }
+        if (errno == EINTR || errno == ECONNABORTED)
+            continue;
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+            baton_log(WARN, "client.accept_failed", BATON_LOG_TEXT("why", strerror(errno)));
+            door_unwatch_listeners(own);
+            own->listening_paused = true;
+        }
+        return;
+    }
+}
+
+static int watch_listeners(door *own)
+{
+    int r = 0;
+    for (uint32_t i = 0; i < own->options.roles_count && r == 0; i++)
+        if (own->listeners[i].fd >= 0)
+            r = loop_watch(&own->loop, own->listeners[i].fd, EPOLLIN, on_listener, own);
+    return r;
+}
+
+void door_listen_again(door *own)
+{
+    own->listening_paused = false;
+    if (own->taking && watch_listeners(own) < 0)
+        own->listening_paused = true;
+}
+
+void door_tick(door *own)
+{
+    if (own->listening_paused)
+        door_listen_again(own);
+}
+
+const char *door_address(const door *own, uint32_t role)
+{
+    return own->listeners[role].text;
+}
+
+/* Complete or absent, so that a reader never sees half an address. */
+static int write_port_file(const door *own, const char *path, baton_error *error)
+{
+    char partial[512];
+    int length = snprintf(partial, sizeof(partial), "%s.partial", path);
+    errno = ENAMETOOLONG;
+    FILE *file = length < (int)sizeof(partial) ? fopen(partial, "we") : NULL;
+    if (file) {
+        errno = EIO;
+        bool printed = true;
+        for (uint32_t i = 0; i < own->options.roles_count; i++)
+            printed = fprintf(file, "%s\n", own->listeners[i].text) > 0 && printed;
+        if (fclose(file) == 0 && printed && rename(partial, path) == 0)
+            return 0;
+    }
+    return baton_error_setf(error, -errno, "write the port file",
+                            "choose a directory that can be written", "%s: %s", path,
+                            strerror(errno));
+}
+
+/* Clients must not use up the descriptors that the next segment or snapshot needs. */
+static uint32_t places_that_fit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return CONNECTIONS_MIN;
+    if (limit.rlim_cur < limit.rlim_max) {
+        struct rlimit raised = {.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
+        if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
+            limit = raised;
+    }
+    if (limit.rlim_cur >= DOOR_CONNECTIONS_MAX + DESCRIPTORS_KEPT)
+        return DOOR_CONNECTIONS_MAX;
+    return limit.rlim_cur > CONNECTIONS_MIN + DESCRIPTORS_KEPT
+               ? (uint32_t)limit.rlim_cur - DESCRIPTORS_KEPT
+               : CONNECTIONS_MIN;
+}
+
+static void close_listeners(door *own)
+{
+    for (uint32_t i = 0; i < own->options.roles_count; i++)
+        listener_close(&own->listeners[i]);
+}
+
+int door_start(door *own, const door_start_options *options, baton_error *error)
+{
+    int r = 0;
+    own->loop = options->loop;
+    own->epoch = options->epoch;
+    own->places_max = places_that_fit();
+    for (uint32_t i = 0; i < own->options.roles_count && r == 0; i++)
+        if (own->listeners[i].fd < 0 && options->addresses[i][0] != '\0')
+            r = listener_open(options->addresses[i], &own->listeners[i], error);
+    if (r == 0 && options->port_file[0] != '\0')
+        r = write_port_file(own, options->port_file, error);
+    if (r == 0) {
+        own->taking = true;
+        r = watch_listeners(own);
+    }
+    if (r < 0) {
+        own->taking = false;
+        close_listeners(own);
+    }
+    return r;
+}
+
+void door_turn(door *own)
+{
+    uint64_t out_bytes = 0;
+    door_place *largest = NULL;
+    if (own->given)
+        return;
+    /* Each time from another place on: where room is short, it goes round. */
+    own->turn_first++;
+    for (uint32_t i = 0; i < own->places_end; i++) {
+        door_place *place = &own->places[(own->turn_first + i) % own->places_end];
+        if (place->stream.fd < 0)
+            continue;
+        if (place->stream.held_back)
+            door_intake(own, place);
+        if (place->behind && !place->stream.closing && connection_all_sent(&place->stream))
+            own->options.roles[place->role].has_room(own->options.owner, place);
+        door_settle(own, place);
+        out_bytes += place->stream.out_capacity;
+        if (!largest || place->stream.out_capacity > largest->stream.out_capacity)
+            largest = place;
+    }
+    if (out_bytes > DOOR_OUT_BYTES_MAX)
+        close_place(own, largest);
+}
+
+void door_stop_intake(door *own)
+{
+    own->taking = false;
+    door_unwatch_listeners(own);
+    close_listeners(own);
+}
+
+bool door_all_sent(const door *own)
+{
+    for (uint32_t i = 1; i < own->places_end; i++)
+        if (own->places[i].stream.fd >= 0 && !connection_all_sent(&own->places[i].stream))
+            return false;
+    return true;
+}
+
+void door_stop(door *own)
+{
+    own->taking = false;
+    for (uint32_t i = 1; i < own->places_end; i++)
+        if (own->places[i].stream.fd >= 0)
+            close_place(own, &own->places[i]);
+    close_listeners(own);
+    free(own->notes);
+    own->notes = NULL;
+    own->given = false;
+}
+
+int door_create(const door_options *options, door **ret_door)
+{
+    door *own = calloc(1, sizeof(*own));
+    if (!own)
+        return -ENOMEM;
+    own->routes = calloc(EXCHANGE_CLIENT_ID_MAX + 1, sizeof(*own->routes));
+    if (!own->routes) {
+        free(own);
+        return -ENOMEM;
+    }
+    own->options = *options;
+    for (uint32_t i = 0; i < DOOR_ROLES_MAX; i++)
+        own->listeners[i] = LISTENER_NONE;
+    for (uint32_t i = 0; i < DOOR_CONNECTIONS_MAX; i++)
+        own->places[i].stream.fd = -1;
+    *ret_door = own;
+    return 0;
+}
+
+void door_destroy(door *own)
+{
+    if (!own)
+        return;
+    free(own->routes);
+    free(own);
+}

@@ -1,0 +1,65 @@
+#include "examples/exchange/wire/service.h"
+
+#include "examples/exchange/wire/door_handover.h"
+
+static door *door_of(void *context)
+{
+    return ((wire_service *)context)->door;
+}
+
+void wire_turn(void *context)
+{
+    door_turn(door_of(context));
+}
+
+void wire_stop_intake(void *context)
+{
+    door_stop_intake(door_of(context));
+}
+
+bool wire_all_sent(void *context)
+{
+    return door_all_sent(door_of(context));
+}
+
+void wire_pause_intake(void *context)
+{
+    door_pause_intake(door_of(context));
+}
+
+void wire_resume_intake(void *context)
+{
+    door_resume_intake(door_of(context));
+}
+
+uint32_t wire_give_fds(void *context, baton_passed_fd fds[BATON_PASSED_FDS_MAX])
+{
+    return door_give_fds(door_of(context), fds);
+}
+
+void wire_take_fds(void *context, const baton_passed_fd *fds, uint32_t fds_count)
+{
+    door_take_fds(door_of(context), fds, fds_count);
+}
+
+uint32_t wire_give_connections(void *context, baton_connection *connections,
+                               uint32_t connections_max)
+{
+    return door_give_connections(door_of(context), connections, connections_max);
+}
+
+void wire_take_connections(void *context, const baton_connection *connections,
+                           uint32_t connections_count)
+{
+    door_take_connections(door_of(context), connections, connections_count);
+}
+
+void wire_let_go(void *context)
+{
+    door_let_go(door_of(context));
+}
+
+void wire_stop(void *context)
+{
+    door_stop(door_of(context));
+}

@@ -1,0 +1,33 @@
+/* examples/exchange/wire/service.h: what a Baton service has around its state: a door. Gives the functions of
+ * baton_program that are the same for all: the program's context begins with a wire_service. */
+#pragma once
+
+#include <baton/main.h>
+
+#include "examples/exchange/wire/door.h"
+
+typedef struct {
+    door *door;
+} wire_service;
+
+void wire_turn(void *context);
+void wire_stop_intake(void *context);
+bool wire_all_sent(void *context);
+void wire_pause_intake(void *context);
+void wire_resume_intake(void *context);
+uint32_t wire_give_fds(void *context, baton_passed_fd fds[BATON_PASSED_FDS_MAX]);
+void wire_take_fds(void *context, const baton_passed_fd *fds, uint32_t fds_count);
+uint32_t wire_give_connections(void *context, baton_connection *connections,
+                               uint32_t connections_max);
+void wire_take_connections(void *context, const baton_connection *connections,
+                           uint32_t connections_count);
+void wire_let_go(void *context);
+void wire_stop(void *context);
+
+/* All but options, start and release. */
+#define WIRE_PROGRAM                                                                               \
+    .turn = wire_turn, .stop_intake = wire_stop_intake, .all_sent = wire_all_sent,                 \
+    .pause_intake = wire_pause_intake, .resume_intake = wire_resume_intake,                        \
+    .give_fds = wire_give_fds, .take_fds = wire_take_fds,                                          \
+    .give_connections = wire_give_connections, .take_connections = wire_take_connections,          \
+    .let_go = wire_let_go, .stop = wire_stop
