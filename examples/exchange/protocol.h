@@ -28,6 +28,7 @@
 #define EXCHANGE_CLIENT_SEQ_MAX   ((UINT64_C(1) << 40) - 1) /* client seqs: 1..this */
 #define EXCHANGE_OUTCOMES_KEPT    64u
 #define EXCHANGE_TICK             32u /* the of_type of what time did by itself: no frame has it */
+#define EXCHANGE_TICK             32u /* the of_type of what time did by itself: no frame has it */
 
 typedef struct {
     baton_le32 body_bytes; /* 0..EXCHANGE_BODY_BYTES_MAX */
@@ -57,6 +58,7 @@ typedef enum {
     EXCHANGE_REPORT = 70,  /* exchange_report, then its items: an effect of the matching engine */
     EXCHANGE_EFFECT = 71,  /* exchange_effect, then the effect's payload: on a feed socket */
     EXCHANGE_ORDERS = 72,  /* exchange_orders, then its orders: to QUERY */
+    EXCHANGE_BARRIER_DONE = 73, /* exchange_barrier_done: to BARRIER */
 } exchange_frame_type;
 
 typedef struct {
@@ -250,6 +252,13 @@ typedef struct {
     baton_le64 id;
 } exchange_barrier;
 
+/* Whoever sent the order service a barrier is told when it has come back. With the number of the last one, or a
+ * lower one, nothing begins again: it is answered now, or with the one under way. */
+typedef struct {
+    baton_le64 id;
+    baton_le64 seq; /* of the order service's entry: the state after it is its part of the cut */
+} exchange_barrier_done;
+
 /* ---- the matching engine's effects ---- */
 
 /* What became of a command that the matching engine applied: the payload of its effects REPORT, to each of
@@ -355,6 +364,7 @@ static_assert(sizeof(exchange_subscribe) == 8, "exchange protocol v1");
 static_assert(sizeof(exchange_effect) == 32, "exchange protocol v1");
 static_assert(sizeof(exchange_linked) == 32, "exchange protocol v1");
 static_assert(sizeof(exchange_barrier) == 8, "exchange protocol v1");
+static_assert(sizeof(exchange_barrier_done) == 16, "exchange protocol v1");
 static_assert(sizeof(exchange_report) == 88, "exchange protocol v1");
 static_assert(sizeof(exchange_gone) == 40, "exchange protocol v1");
 static_assert(sizeof(exchange_query) == 24, "exchange protocol v1");
