@@ -46,6 +46,7 @@ typedef enum {
     EXCHANGE_CONFIRM = 7,   /* exchange_key: the feed consumer has everything up to here */
     EXCHANGE_SWITCH = 8,    /* exchange_switch: turn on what a version shipped dark */
     EXCHANGE_REPLACE = 9,   /* exchange_replace */
+    EXCHANGE_BARRIER = 11,  /* exchange_barrier: between services only */
     /* from the engine */
     EXCHANGE_WELCOME = 64, /* exchange_welcome */
     EXCHANGE_ACK = 65,     /* exchange_ack */
@@ -185,6 +186,16 @@ typedef struct {
     uint8_t text[124]; /* zero-filled */
 } exchange_error;
 
+/* Services feed each other by effects (E6). These are the numbers of all that produce or consume; a
+ * producer's outbox keeps its effects by the consumer's number. */
+typedef enum {
+    EXCHANGE_ORDER_SERVICE = 1,
+    EXCHANGE_RISK_ENGINE = 2,
+    EXCHANGE_MATCHING_ENGINE = 3,
+    EXCHANGE_SETTLEMENT = 4,
+    EXCHANGE_MARKET_DATA = 5,
+} exchange_member;
+
 /* The key of an effect: what a feed consumer stores with what it took in, and confirms. */
 typedef struct {
     baton_le64 epoch;
@@ -210,6 +221,22 @@ typedef struct {
     baton_le32 trades_count;
     uint8_t zero[4];
 } exchange_trades;
+
+/* An entry of a consumer: what it took in, the effect's payload behind it. */
+#define EXCHANGE_LINKED 33u
+typedef struct {
+    exchange_key key;
+    baton_le16 source; /* exchange_member */
+    baton_le16 effect_type;
+    uint8_t zero[4];
+} exchange_linked;
+
+/* The effect of a command that goes on to the next service has the command's frame type, and its body
+ * word for word. A barrier goes the same way, and comes back with the reports: whatever the order service
+ * had sent before it has then been dealt with (a consistent cut). */
+typedef struct {
+    baton_le64 id;
+} exchange_barrier;
 
 /* ---- the matching engine's effects ---- */
 
@@ -271,6 +298,8 @@ static_assert(sizeof(exchange_error) == 128, "exchange protocol v1");
 static_assert(sizeof(exchange_key) == 24, "exchange protocol v1");
 static_assert(sizeof(exchange_trade) == 80, "exchange protocol v1");
 static_assert(sizeof(exchange_trades) == 32, "exchange protocol v1");
+static_assert(sizeof(exchange_linked) == 32, "exchange protocol v1");
+static_assert(sizeof(exchange_barrier) == 8, "exchange protocol v1");
 static_assert(sizeof(exchange_report) == 88, "exchange protocol v1");
 static_assert(sizeof(exchange_gone) == 40, "exchange protocol v1");
 

@@ -9,7 +9,7 @@ import struct
 import process
 from workdir import DEADLINE_S, TestCase
 
-HELLO, NEW_ORDER, CANCEL, REDUCE, CLOCK, SUBSCRIBE, CONFIRM, SWITCH = range(1, 9)
+HELLO, NEW_ORDER, CANCEL, REDUCE, CLOCK, SUBSCRIBE, CONFIRM, SWITCH, REPLACE = range(1, 10)
 WELCOME, ACK, FILL, EXPIRED, ERROR, TRADES = range(64, 70)
 BUY, SELL = 0, 1
 GTC, GTD, IOC = 0, 1, 2
@@ -33,7 +33,7 @@ def order(client, seq, price=100, size=10, side=BUY, time_in_force=GTC, expire_n
 
 
 def cancel(client, seq, order_seq):
-    return frame(CANCEL, struct.pack("<QQQ", client, seq, order_seq))
+    return frame(CANCEL, struct.pack("<QQQI4x", client, seq, order_seq, 0))
 
 
 def clock(client, seq, now_ns):

@@ -28,7 +28,7 @@ static void on_effect(void *context, const baton_effect *effect)
     if (effect->type == EFFECT_ACK)
         own->acks++;
     else
-        baton_assert(effect->type == EFFECT_TRADES || effect->type == EFFECT_EXPIRED);
+        baton_assert(effect->type == EFFECT_REPORT);
 }
 
 static baton_digest digest_of(const client *own)

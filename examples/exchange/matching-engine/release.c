@@ -29,22 +29,32 @@ static void send_fill(server *own, const exchange_trade *trade, bool taker)
     connection_queue(to, EXCHANGE_FILL, &fill, sizeof(fill), NULL, 0);
 }
 
+static void send_expired(server *own, const exchange_gone *gone)
+{
+    const exchange_expired expired = {.order = gone->order, .remaining = gone->remaining};
+    connection *to = door_route(own->wire.door, baton_le64_get(gone->order.client_id));
+    if (to)
+        connection_queue(to, EXCHANGE_EXPIRED, &expired, sizeof(expired), NULL, 0);
+}
+
 /* Of baton_engine_resend, and for live trades. 1: no room, they stay in the outbox for now. */
 static int send_trades(void *context, const baton_effect *effect)
 {
     door_place *feed = context;
-    exchange_trades head = {
-        .key = {.epoch = baton_le64_put(effect->epoch),
-                .seq = baton_le64_put(effect->seq),
-                .index = baton_le32_put(effect->index)},
-        .trades_count = baton_le32_put(effect->payload_bytes / (uint32_t)sizeof(exchange_trade))};
+    const exchange_report *report = effect->payload;
+    if (report->items != EXCHANGE_REPORT_TRADES)
+        return 0;
+    exchange_trades head = {.key = {.epoch = baton_le64_put(effect->epoch),
+                                    .seq = baton_le64_put(effect->seq),
+                                    .index = baton_le32_put(effect->index)},
+                            .trades_count = baton_le32_put(baton_le32_get(report->items_count))};
     if (effect->seq < feed->told_seq ||
         (effect->seq == feed->told_seq && effect->index <= feed->told_index))
         return 0;
     if (!connection_has_room(&feed->stream, (uint32_t)sizeof(head) + effect->payload_bytes))
         return 1;
-    connection_queue(&feed->stream, EXCHANGE_TRADES, &head, sizeof(head), effect->payload,
-                     effect->payload_bytes);
+    connection_queue(&feed->stream, EXCHANGE_TRADES, &head, sizeof(head), report + 1,
+                     effect->payload_bytes - (uint32_t)sizeof(*report));
     feed->told_seq = effect->seq;
     feed->told_index = effect->index;
     return 0;
@@ -52,37 +62,50 @@ static int send_trades(void *context, const baton_effect *effect)
 
 static void release_trades(server *own, const baton_effect *effect)
 {
-    const exchange_trade *trades = effect->payload;
-    for (uint32_t i = 0; i < effect->payload_bytes / sizeof(*trades) && !effect->resent; i++) {
-        send_fill(own, &trades[i], false);
-        send_fill(own, &trades[i], true);
-    }
     door_place *feed = door_named(own->wire.door, own->feed_id);
     if (effect->consumer == MATCHING_ENGINE_FEED && feed != NULL && !feed->behind)
         feed->behind = send_trades(feed, effect) != 0;
 }
 
-static void release_expired(server *own, const baton_effect *effect)
+/* Clients of the engine's own are told once, from the report of whoever comes first: the lowest consumer, or,
+ * without any, nobody. */
+static bool tells_clients(const server *own, const baton_effect *effect)
 {
-    const exchange_expired *expired = effect->payload;
-    for (uint32_t i = 0; i < effect->payload_bytes / sizeof(*expired); i++) {
-        connection *to = door_route(own->wire.door, baton_le64_get(expired[i].order.client_id));
-        if (to)
-            connection_queue(to, EXCHANGE_EXPIRED, &expired[i], sizeof(expired[i]), NULL, 0);
+    const matching_engine *state = baton_engine_state(own->engine);
+    uint32_t first = state->consumers ? (uint32_t)__builtin_ctz(state->consumers) : 0;
+    return effect->consumer == first && !effect->resent;
+}
+
+static void release_report(server *own, const baton_effect *effect)
+{
+    const exchange_report *head = effect->payload;
+    const void *items = head + 1;
+    uint32_t count = baton_le32_get(head->items_count);
+    if (!tells_clients(own, effect))
+        return;
+    if (head->items == EXCHANGE_REPORT_TRADES) {
+        for (uint32_t i = 0; i < count; i++) {
+            send_fill(own, (const exchange_trade *)items + i, false);
+            send_fill(own, (const exchange_trade *)items + i, true);
+        }
+    } else if (head->items == EXCHANGE_REPORT_GONE) {
+        for (uint32_t i = 0; i < count; i++)
+            send_expired(own, (const exchange_gone *)items + i);
     }
 }
 
 void server_release(void *context, const baton_effect *effect)
 {
+    server *own = context;
     switch ((matching_engine_effect)effect->type) {
     case EFFECT_ACK:
-        release_ack(context, effect);
+        release_ack(own, effect);
         break;
-    case EFFECT_TRADES:
-        release_trades(context, effect);
+    case EFFECT_REPORT:
+        release_report(own, effect);
+        release_trades(own, effect);
         break;
-    case EFFECT_EXPIRED:
-        release_expired(context, effect);
+    case EFFECT_BARRIER:
         break;
     }
 }
@@ -92,7 +115,7 @@ void server_release(void *context, const baton_effect *effect)
 void server_subscribe(server *own, door_place *place)
 {
     const matching_engine *state = baton_engine_state(own->engine);
-    if (state->feed_consumer == BATON_CONSUMER_NONE) {
+    if ((state->consumers >> MATCHING_ENGINE_FEED & 1) == 0) {
         door_refuse(place, BATON_E_REFUSED,
                     "this engine keeps no trades: start it with --outbox trades");
         return;
