@@ -157,7 +157,7 @@ static int rounds(const hand_run *run)
         return 3;
     if (options->quick)
         return LEG;
-    return run->bytes == UINT64_C(1) << 30 || options->sizes_count == 1 ? 10 * LEG : 3 * LEG;
+    return run->bytes == UINT64_C(1) << 30 || options->sizes.count == 1 ? 10 * LEG : 3 * LEG;
 }
 
 void hand_case_gap(const hand_run *run)

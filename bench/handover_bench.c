@@ -5,10 +5,8 @@
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "base/io.h"
 #include "bench/handover_bench.h"
 
 #define SHARE_MEMORY 0.25 /* of what is free, for one of the two states */
@@ -89,38 +87,14 @@ baton_histogram *hand_histogram(void)
     return histogram;
 }
 
-/* ---- what there is room for ---- */
-
-static double free_memory(void)
+static bool fits(const hand_run *run, uint64_t mib)
 {
-    char line[256];
-    double kib = 0;
-    FILE *file = fopen("/proc/meminfo", "re");
-    while (file != NULL && fgets(line, sizeof(line), file) != NULL)
-        if (sscanf(line, "MemAvailable: %lf", &kib) == 1)
-            break;
-    if (file != NULL)
-        fclose(file);
-    return kib * 1024;
-}
-
-static bool fits(const hand_options *options, const bench_output *output, uint64_t mib)
-{
-    struct statvfs disk;
-    const double bytes = (double)mib * (double)BENCH_MIB;
-    if (statvfs(options->directory, &disk) < 0)
-        hand_die(options->directory, strerror(errno));
-    const double disk_bytes = (double)disk.f_bavail * (double)disk.f_frsize;
-    const char *what = bytes > SHARE_MEMORY * free_memory() ? "memory"
-                       : bytes * TIMES_DISK > disk_bytes    ? "disk space"
-                                                            : NULL;
-    if (what == NULL)
-        return true;
-    bench_note(output, "%llu MiB: left out: too little free %s", (unsigned long long)mib, what);
-    if (output->human == NULL)
-        fprintf(stderr, "bench: %llu MiB: left out: too little free %s\n", (unsigned long long)mib,
-                what);
-    return false;
+    const char *directory = run->options->directory;
+    const bench_room room = {directory, SHARE_MEMORY, TIMES_DISK};
+    const int r = bench_fits(run->output, &room, mib);
+    if (r < 0)
+        hand_die(directory, baton_status_text(r));
+    return r > 0;
 }
 
 /* ---- running ---- */
@@ -132,17 +106,13 @@ static bool is_wanted(const hand_options *options, uint32_t c)
 
 static void run_sizes(hand_run run, uint32_t c)
 {
-    const hand_options *options = run.options;
-    for (uint32_t i = 0; i < options->sizes_count; i++) {
-        char suffix[32] = "";
-        const uint64_t mib = options->sizes_mib[i];
-        if (!fits(options, run.output, mib))
+    const bench_sizes *sizes = &run.options->sizes;
+    for (uint32_t i = 0; i < sizes->count; i++) {
+        char suffix[BENCH_SUFFIX_BYTES];
+        if (!fits(&run, sizes->mib[i]))
             continue;
-        if (i + 1 < options->sizes_count && mib % 1024 == 0)
-            snprintf(suffix, sizeof(suffix), "_%llug", (unsigned long long)mib / 1024);
-        else if (i + 1 < options->sizes_count)
-            snprintf(suffix, sizeof(suffix), "_%llum", (unsigned long long)mib);
-        run.bytes = mib * BENCH_MIB;
+        bench_size_suffix(sizes, i, suffix);
+        run.bytes = sizes->mib[i] * BENCH_MIB;
         run.suffix = suffix;
         cases[c].run(&run);
     }
@@ -150,11 +120,11 @@ static void run_sizes(hand_run run, uint32_t c)
 
 static void run_once(hand_run run, uint32_t c)
 {
-    uint64_t mib = run.options->sizes_mib[run.options->sizes_count - 1];
+    uint64_t mib = bench_sizes_largest(&run.options->sizes);
     if (mib > cases[c].mib_max)
         mib = cases[c].mib_max;
     run.bytes = mib * BENCH_MIB;
-    if (fits(run.options, run.output, mib))
+    if (fits(&run, mib))
         cases[c].run(&run);
 }
 
@@ -209,26 +179,6 @@ static void run_all(const hand_options *options, const bench_output *output)
         print_counts(&run);
 }
 
-static void print_header(const hand_options *options, const bench_output *output)
-{
-    baton_io *io = NULL;
-    baton_io_probe probe;
-    baton_error error;
-    if (baton_io_open(&(baton_io_options){.choice = BATON_IO_THREADS}, &io, &error) < 0)
-        hand_die("open", error.why);
-    if (baton_io_probe_directory(io, options->directory, &probe) < 0)
-        hand_die(options->directory, "it can not be measured on");
-    baton_io_close(io);
-    bench_print_header(output, &(bench_header){.suite = HAND_SUITE,
-                                               .commit_primitive = "O_DIRECT write, RWF_DSYNC",
-                                               .device_write_cache = probe.write_cache,
-#ifdef __OPTIMIZE__
-                                               .build = "release"});
-#else
-                                               .build = "debug"});
-#endif
-}
-
 /* ---- options ---- */
 
 static _Noreturn void list(void)
@@ -250,23 +200,9 @@ static int parse_case(const char *text, hand_options *options)
     return -EINVAL;
 }
 
-/* Keeps them sorted. */
-static int add_size(const char *text, hand_options *options)
-{
-    char *end;
-    const uint64_t mib = strtoull(text, &end, 10);
-    uint32_t at = options->sizes_count;
-    if (*end != '\0' || mib < 16 || mib > 8192 || at == HAND_SIZES_MAX)
-        return -EINVAL;
-    for (; at > 0 && options->sizes_mib[at - 1] > mib; at--)
-        options->sizes_mib[at] = options->sizes_mib[at - 1];
-    options->sizes_mib[at] = mib;
-    options->sizes_count++;
-    return 0;
-}
-
 static int parse_one(int option, hand_options *options)
 {
+    static const bench_size_limits limits = {.least_mib = 16, .most_mib = 8192};
     if (option == 'd')
         options->directory = optarg;
     else if (option == 'q' || option == 's')
@@ -274,7 +210,7 @@ static int parse_one(int option, hand_options *options)
     else if (option == 'j')
         options->json = optarg;
     else if (option == 'm')
-        return add_size(optarg, options);
+        return bench_sizes_add(&options->sizes, optarg, limits);
     else if (option == 'i' && (strcmp(optarg, "uring") == 0 || strcmp(optarg, "threads") == 0))
         options->backend = optarg[0] == 'u' ? "uring" : "threads";
     else if (option == 'c')
@@ -285,15 +221,6 @@ static int parse_one(int option, hand_options *options)
     return 0;
 }
 
-static void default_sizes(hand_options *options)
-{
-    static const uint64_t sizes[] = {64, 1024, 4096};
-    if (options->sizes_count > 0)
-        return;
-    options->sizes_count = options->quick ? 1 : 3;
-    memcpy(options->sizes_mib, sizes, sizeof(sizes));
-}
-
 static int parse_options(int argc, char **argv, hand_options *options)
 {
     static const struct option known[] = {
@@ -302,6 +229,7 @@ static int parse_options(int argc, char **argv, hand_options *options)
         {"io", required_argument, NULL, 'i'},   {"mib", required_argument, NULL, 'm'},
         {"case", required_argument, NULL, 'c'}, {"list", no_argument, NULL, 'l'},
         {"help", no_argument, NULL, 'h'},       {NULL, 0, NULL, 0}};
+    static const uint64_t sizes[3] = {64, 1024, 4096};
     int r = 0;
     *options = (hand_options){.backend = "uring"};
     for (int option; r == 0 && (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
@@ -313,7 +241,7 @@ static int parse_options(int argc, char **argv, hand_options *options)
         }
         r = parse_one(option, options);
     }
-    default_sizes(options);
+    bench_sizes_default(&options->sizes, sizes, options->quick);
     return r == 0 && optind == argc && options->directory != NULL ? 0 : -EINVAL;
 }
 
@@ -345,7 +273,10 @@ int main(int argc, char **argv)
         hand_die(options.directory, strerror(errno));
     options.directory = ".";
     const bench_output output = {.json = json, .human = to_stdout ? NULL : stdout};
-    print_header(&options, &output);
+    const bench_header header = {.suite = HAND_SUITE,
+                                 .commit_primitive = "O_DIRECT write, RWF_DSYNC"};
+    if (bench_print_header_of(&output, &header, options.directory, BATON_IO_THREADS) < 0)
+        return 1;
     run_all(&options, &output);
     if (json != NULL && fclose(json) != 0)
         hand_die("write the rows", strerror(errno));

@@ -12,9 +12,9 @@
 #include "bench/common.h"
 #include "bench/raw.h"
 #include "bench/rows.h"
+#include "bench/sizes.h"
 
 #define HAND_SUITE      "handover"
-#define HAND_SIZES_MAX  8u
 #define HAND_PATH_BYTES 512
 #define HAND_CLIENTS    64u /* of one load */
 #define HAND_WAIT_NS    INT64_C(120000000000)
@@ -27,8 +27,7 @@ typedef struct {
     bool smoke;
     const char *backend;            /* "uring", "threads" */
     char programs[HAND_PATH_BYTES]; /* the folder of the other programs */
-    uint64_t sizes_mib[HAND_SIZES_MAX];
-    uint32_t sizes_count;
+    bench_sizes sizes;
 } hand_options;
 
 /* What the clients' records came to, over everything that ran. */

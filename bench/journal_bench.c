@@ -47,12 +47,7 @@ static int print_header(const bench_run *run)
     bench_header header = {.suite = BENCH_SUITE,
                            .commit_primitive = primitive,
                            .device_write_cache =
-                               cache ? cache + strlen("device cache ") : "unknown",
-#ifdef __OPTIMIZE__
-                           .build = "release"};
-#else
-                           .build = "debug"};
-#endif
+                               cache ? cache + strlen("device cache ") : "unknown"};
     bench_print_header(run->output, &header);
     return bench_journal_close(&journal);
 }

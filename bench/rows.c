@@ -7,6 +7,12 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#ifdef __OPTIMIZE__
+static const char build[] = "release";
+#else
+static const char build[] = "debug";
+#endif
+
 static void cpu_name(char *name, size_t name_bytes)
 {
     snprintf(name, name_bytes, "unknown");
@@ -48,12 +54,12 @@ void bench_print_header(const bench_output *output, const bench_header *header)
                    json_pack("{s:s, s:s, s:s, s:I, s:s, s:s, s:s}", "suite", header->suite,
                              "kernel", kernel.release, "cpu", cpu, "cpus", (json_int_t)cpus,
                              "device_write_cache", header->device_write_cache, "commit_primitive",
-                             header->commit_primitive, "build", header->build));
+                             header->commit_primitive, "build", build));
     if (output->human) {
         fprintf(output->human, "suite %s on %s (%ld CPUs), kernel %s, device write cache: %s\n",
                 header->suite, cpu, cpus, kernel.release, header->device_write_cache);
         fprintf(output->human, "commit primitive: %s; build: %s\n\n", header->commit_primitive,
-                header->build);
+                build);
         fprintf(output->human, "%-22s %-8s %-14s %15s %-24s %15s %7s\n", "case", "backend",
                 "metric", "value", "reference", "its value", "ratio");
     }

@@ -23,7 +23,6 @@ typedef struct {
     const char *suite;
     const char *commit_primitive;
     const char *device_write_cache;
-    const char *build;
 } bench_header;
 
 typedef struct {

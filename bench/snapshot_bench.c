@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "bench/region.h"
@@ -72,39 +71,14 @@ static const struct {
     {"cold-start", snap_child_cold_start},
 };
 
-/* ---- what there is room for ---- */
-
-static double free_memory(void)
+static bool fits(const snap_run *run, uint64_t mib)
 {
-    char line[256];
-    unsigned long long kib = 0;
-    FILE *file = fopen("/proc/meminfo", "re");
-    if (file == NULL)
-        snap_die("/proc/meminfo", 0, NULL);
-    while (fgets(line, sizeof(line), file) != NULL)
-        if (sscanf(line, "MemAvailable: %llu", &kib) == 1)
-            break;
-    fclose(file);
-    return (double)kib * 1024;
-}
-
-static bool fits(const snap_options *options, const bench_output *output, uint64_t mib)
-{
-    struct statvfs disk;
-    if (statvfs(options->directory, &disk) < 0)
-        snap_die(options->directory, 0, NULL);
-    const double bytes = (double)mib * (double)BENCH_MIB;
-    const double disk_bytes = (double)disk.f_bavail * (double)disk.f_frsize;
-    const char *what = bytes > SHARE_MEMORY * free_memory() ? "memory"
-                       : bytes * TIMES_DISK > disk_bytes    ? "disk space"
-                                                            : NULL;
-    if (what == NULL)
-        return true;
-    bench_note(output, "%llu MiB: left out: too little free %s", (unsigned long long)mib, what);
-    if (output->human == NULL)
-        fprintf(stderr, "bench: %llu MiB: left out: too little free %s\n", (unsigned long long)mib,
-                what);
-    return false;
+    const char *directory = run->options->directory;
+    const bench_room room = {directory, SHARE_MEMORY, TIMES_DISK};
+    const int r = bench_fits(run->output, &room, mib);
+    if (r < 0)
+        snap_die(directory, r, NULL);
+    return r > 0;
 }
 
 /* ---- running ---- */
@@ -136,16 +110,14 @@ static void run_kind(const snap_run *run, case_kind kind)
     }
 }
 
-static void run_size(snap_run run, uint64_t mib, bool largest)
+static void run_size(snap_run run, uint32_t size)
 {
-    char suffix[32] = "";
+    const uint64_t mib = run.options->sizes.mib[size];
+    char suffix[BENCH_SUFFIX_BYTES];
     snap_region region;
-    if (!fits(run.options, run.output, mib))
+    if (!fits(&run, mib))
         return;
-    if (!largest && mib % 1024 == 0)
-        snprintf(suffix, sizeof(suffix), "_%llug", (unsigned long long)mib / 1024);
-    else if (!largest)
-        snprintf(suffix, sizeof(suffix), "_%llum", (unsigned long long)mib);
+    bench_size_suffix(&run.options->sizes, size, suffix);
     run.bytes = mib * BENCH_MIB;
     run.suffix = suffix;
     if (any_is_wanted(run.options, WITH_REGION)) {
@@ -164,7 +136,7 @@ static void run_size(snap_run run, uint64_t mib, bool largest)
 
 static void run_all(const snap_options *options, const bench_output *output)
 {
-    const uint64_t largest = options->sizes_mib[options->sizes_count - 1];
+    const uint64_t largest = bench_sizes_largest(&options->sizes);
     const uint64_t cold = largest < COLD_MIB ? largest : COLD_MIB;
     for (uint32_t i = 0; i < options->backends_count; i++) {
         snap_run run = {.options = options,
@@ -173,36 +145,13 @@ static void run_all(const snap_options *options, const bench_output *output)
                         .backend_name =
                             options->backends[i] == BATON_IO_URING ? "uring" : "threads",
                         .suffix = ""};
-        for (uint32_t size = 0; size < options->sizes_count; size++)
-            run_size(run, options->sizes_mib[size], size + 1 == options->sizes_count);
+        for (uint32_t size = 0; size < options->sizes.count; size++)
+            run_size(run, size);
         run.bytes = cold * BENCH_MIB;
-        if (any_is_wanted(options, COLD) && fits(options, output, cold))
+        if (any_is_wanted(options, COLD) && fits(&run, cold))
             run_kind(&run, COLD);
         run_kind(&run, NO_STATE);
     }
-}
-
-static void print_header(const snap_options *options, const bench_output *output)
-{
-    baton_io *io = NULL;
-    baton_io_probe probe;
-    baton_error error;
-    int r = baton_io_open(&(baton_io_options){.choice = options->backends[0]}, &io, &error);
-    if (r < 0)
-        snap_die("open", r, &error);
-    r = baton_io_probe_directory(io, options->directory, &probe);
-    if (r < 0)
-        snap_die(options->directory, r, NULL);
-    baton_io_close(io);
-    bench_print_header(
-        output, &(bench_header){.suite = SNAP_SUITE,
-                                .commit_primitive = "O_DIRECT writes, fdatasync, rename, fsync",
-                                .device_write_cache = probe.write_cache,
-#ifdef __OPTIMIZE__
-                                .build = "release"});
-#else
-                                .build = "debug"});
-#endif
 }
 
 static int run_child(const snap_options *options)
@@ -211,7 +160,7 @@ static int run_child(const snap_options *options)
     const snap_run run = {.options = options,
                           .output = &output,
                           .io = options->backends[0],
-                          .bytes = options->sizes_mib[0] * BENCH_MIB,
+                          .bytes = options->sizes.mib[0] * BENCH_MIB,
                           .suffix = ""};
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     for (size_t i = 0; i < sizeof(children) / sizeof(children[0]); i++)
@@ -258,34 +207,18 @@ static int parse_io(const char *text, snap_options *options)
                : -EINVAL;
 }
 
-/* Keeps them sorted. */
-static int add_size(const char *text, snap_options *options)
-{
-    char *end;
-    const uint64_t mib = strtoull(text, &end, 10);
-    uint32_t at = options->sizes_count;
-    if (*end != '\0' || mib < 4 || mib > UINT32_MAX || at == SNAP_SIZES_MAX)
-        return -EINVAL;
-    for (; at > 0 && options->sizes_mib[at - 1] > mib; at--)
-        options->sizes_mib[at] = options->sizes_mib[at - 1];
-    options->sizes_mib[at] = mib;
-    options->sizes_count++;
-    return 0;
-}
-
 static void default_sizes(snap_options *options)
 {
-    static const uint64_t sizes[] = {256, 1024, 4096};
-    if (options->sizes_count > 0)
-        return;
-    options->sizes_count = options->quick ? 1 : 3;
-    memcpy(options->sizes_mib, sizes, sizeof(sizes));
-    if (options->smoke)
-        options->sizes_mib[0] = 32;
+    static const uint64_t sizes[3] = {256, 1024, 4096};
+    const bool none = options->sizes.count == 0;
+    bench_sizes_default(&options->sizes, sizes, options->quick);
+    if (none && options->smoke)
+        options->sizes.mib[0] = 32;
 }
 
 static int parse_one(int option, snap_options *options)
 {
+    static const bench_size_limits limits = {.least_mib = 4, .most_mib = UINT32_MAX};
     if (option == 'd')
         options->directory = optarg;
     else if (option == 'q' || option == 's')
@@ -295,7 +228,7 @@ static int parse_one(int option, snap_options *options)
     else if (option == 'p' && (strcmp(optarg, "yes") == 0 || strcmp(optarg, "no") == 0))
         options->peers = optarg[0] == 'y';
     else if (option == 'm')
-        return add_size(optarg, options);
+        return bench_sizes_add(&options->sizes, optarg, limits);
     else if (option == 'i')
         return parse_io(optarg, options);
     else if (option == 'c')
@@ -356,7 +289,10 @@ int main(int argc, char **argv)
         output = (bench_output){.json = stdout};
     else if (options.json && !(output.json = fopen(options.json, "we")))
         return bench_fail(options.json, -errno) < 0;
-    print_header(&options, &output);
+    const bench_header header = {.suite = SNAP_SUITE,
+                                 .commit_primitive = "O_DIRECT writes, fdatasync, rename, fsync"};
+    if (bench_print_header_of(&output, &header, options.directory, options.backends[0]) < 0)
+        return 1;
     run_all(&options, &output);
     if (output.json && fflush(output.json) != 0)
         return bench_fail("write the rows", -errno) < 0;

@@ -8,10 +8,10 @@
 #include "base/io.h"
 #include "bench/common.h"
 #include "bench/rows.h"
+#include "bench/sizes.h"
 
-#define SNAP_SUITE     "snapshot"
-#define SNAP_SIZES_MAX 8u
-#define SNAP_ROUNDS    9 /* most of any case */
+#define SNAP_SUITE  "snapshot"
+#define SNAP_ROUNDS 9 /* most of any case */
 
 typedef struct {
     const char *directory;
@@ -20,8 +20,7 @@ typedef struct {
     bool quick;
     bool smoke; /* quick, one round, small: does it work at all */
     bool peers;
-    uint64_t sizes_mib[SNAP_SIZES_MAX]; /* from small to large */
-    uint32_t sizes_count;
+    bench_sizes sizes;
     baton_io_choice backends[2];
     uint32_t backends_count;
     const char *child; /* this process is one that a case started: which */

@@ -2,7 +2,6 @@
 #include "drain/bootstrap.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +11,6 @@
 #include <baton/log.h>
 
 #include "drain/bootstrap_private.h"
-
-#define ANSWER_MS 10000
 
 static const char *const what_fetch = "fetch the active's snapshot";
 
@@ -118,61 +115,45 @@ int baton_follower_judge(const baton_follower_target *target, const baton_engine
 
 /* ---- a conversation that waits ---- */
 
-/* False: nothing happened in all that time. */
-static bool wait_for(baton_fetching *self, bool to_send)
+static int wait_for(void *context, int fd, short events, baton_error *error)
 {
-    struct pollfd wanted = {.fd = self->channel.fd,
-                            .events = baton_peer_channel_wants(&self->channel, to_send)};
-    return poll(&wanted, 1, ANSWER_MS) != 0;
+    baton_fetching *self = context;
+    return baton_pace_wait(&self->pace, fd, events, error);
+}
+
+static baton_peer_talk talk_of(baton_fetching *self)
+{
+    return (baton_peer_talk){&self->channel, &self->inbox, wait_for, self, self->error};
 }
 
 static int say(baton_fetching *self, baton_peer_type type, const void *body, uint32_t bytes)
 {
+    const baton_peer_talk talk = talk_of(self);
     baton_peer_names names = {.protocol = self->protocol};
     baton_peer_outgoing out = {.busy = false};
     memcpy(names.from, self->target->nonce, sizeof(names.from));
     memcpy(names.to, self->active, sizeof(names.to));
     baton_peer_put(&out, type, &names, body, bytes);
-    int r;
-    while ((r = baton_peer_send(&out, &self->channel)) == 0 && wait_for(self, true))
-        ;
-    if (r == 0)
-        r = baton_error_set(self->error, BATON_E_TIMEOUT, what_fetch, "the active takes nothing",
-                            "look at its log");
-    else if (r < 0)
-        *self->error = self->channel.error;
-    return r < 0 ? r : 0;
+    return baton_peer_say(&talk, &out);
 }
 
 /* The next message, of this type; a refusal is an error with the active's words. */
 static int hear(baton_fetching *self, baton_peer_type type, const baton_peer_header **ret_header,
                 const void **ret_body)
 {
-    for (;;) {
-        int r = baton_peer_next(&self->inbox, ret_header, ret_body, self->error);
-        if (r < 0)
-            return r;
-        if (r == 1) {
-            const uint16_t got = baton_le16_get((*ret_header)->type);
-            if (got == type)
-                return 0;
-            if (got == BATON_PEER_REFUSE)
-                return baton_peer_refusal_get(*ret_body, "follow the active", self->error);
-            return baton_error_set(self->error, BATON_E_INVALID, what_fetch,
-                                   "the active says something else", "try again");
-        }
-        r = baton_peer_receive(&self->inbox, &self->channel);
-        if (r == -EPIPE)
-            return baton_error_set(self->error, r, what_fetch, "the active hung up",
-                                   "look at its log, and start again");
-        if (r < 0) {
-            *self->error = self->channel.error;
-            return r;
-        }
-        if (r == 0 && !wait_for(self, false))
-            return baton_error_set(self->error, BATON_E_TIMEOUT, what_fetch,
-                                   "the active does not answer", "look at its log");
-    }
+    const baton_peer_talk talk = talk_of(self);
+    int r = baton_peer_hear(&talk, ret_header, ret_body);
+    if (r == -EPIPE)
+        return baton_error_set(self->error, r, what_fetch, "the active hung up",
+                               "look at its log, and start again");
+    if (r < 0)
+        return r;
+    const uint16_t got = baton_le16_get((*ret_header)->type);
+    if (got == BATON_PEER_REFUSE)
+        return baton_peer_refusal_get(*ret_body, "follow the active", self->error);
+    return got == type ? 0
+                       : baton_error_set(self->error, BATON_E_INVALID, what_fetch,
+                                         "the active says something else", "try again");
 }
 
 static int greet(baton_fetching *self)
@@ -204,6 +185,11 @@ static int greet(baton_fetching *self)
 
 /* ---- the files ---- */
 
+static int told_to_end(baton_fetching *self, int r)
+{
+    return baton_error_set(self->error, r, what_fetch, "this start was told to end", NULL);
+}
+
 /* One file, in pieces, in order, as long as it was said to be; flushed. */
 static int receive_file(baton_fetching *self, int fd, bool manifest, uint64_t bytes)
 {
@@ -227,6 +213,9 @@ static int receive_file(baton_fetching *self, int fd, bool manifest, uint64_t by
         baton_peer_took(&self->inbox);
         if (self->pulse != NULL)
             self->pulse(self->context);
+        r = baton_pace_moved(&self->pace, count);
+        if (r < 0)
+            return told_to_end(self, r);
     }
     return 0;
 }
@@ -245,11 +234,24 @@ static int fill(void *context, int fd, bool manifest, baton_error *error)
         baton_le64_get(manifest ? self->said->manifest_bytes : self->said->chunks_bytes));
 }
 
+/* A long look at what has come may have lasted too long for who waits there. */
+static int open_again(baton_fetching *self)
+{
+    if (baton_peer_channel_is_alive(&self->channel))
+        return 0;
+    baton_fetching_close(self);
+    return baton_fetching_open(self);
+}
+
 int baton_fetching_ask(baton_fetching *self, baton_peer_snapshot *ret_said)
 {
     const baton_peer_header *header;
     const void *body;
-    int r = say(self, BATON_PEER_FETCH, &self->wanted, sizeof(self->wanted));
+    int r = open_again(self);
+    if (r < 0)
+        return r;
+    baton_pace_begin(&self->pace, "asking", 0, 0);
+    r = say(self, BATON_PEER_FETCH, &self->wanted, sizeof(self->wanted));
     if (r == 0)
         r = hear(self, BATON_PEER_SNAPSHOT, &header, &body);
     if (r < 0)
@@ -269,9 +271,12 @@ static int fetch_one(baton_fetching *self, const char *directory, baton_peer_sna
     memcpy(root.bytes, ret_said->root, sizeof(root.bytes));
     if (baton_digest_is_zero(root))
         return 0;
-    r = baton_kept_is_good(directory, root, self->error);
+    r = baton_kept_is_good(directory, root, &self->pace, self->error);
     if (r != 0)
         return r;
+    baton_pace_begin(&self->pace, "fetching", baton_le64_get(ret_said->seq),
+                     baton_le64_get(ret_said->chunks_bytes) +
+                         baton_le64_get(ret_said->manifest_bytes));
     coming_files coming = {.talk = self, .said = ret_said};
     return baton_kept_take(directory, baton_le64_get(ret_said->seq),
                            baton_le64_get(ret_said->epoch), fill, &coming, self->error);
@@ -286,7 +291,7 @@ static int fetch_parents(baton_fetching *self, const char *directory, baton_dige
         root = baton_kept_parent(directory, root);
         if (baton_digest_is_zero(root))
             return 0;
-        r = baton_kept_is_good(directory, root, self->error);
+        r = baton_kept_is_good(directory, root, &self->pace, self->error);
         if (r != 0)
             break;
         memcpy(self->wanted.root, root.bytes, sizeof(self->wanted.root));
@@ -309,7 +314,7 @@ static int fetch(baton_fetching *self, const char *directory, baton_digest *ret_
         return 0;
     r = fetch_parents(self, directory, *ret_root);
     if (r == 0)
-        r = baton_kept_is_good(directory, *ret_root, self->error);
+        r = baton_kept_is_good(directory, *ret_root, &self->pace, self->error);
     if (r == 0) {
         baton_kept_give_up(directory, baton_le64_get(said.seq), baton_le64_get(said.epoch));
         return baton_error_set(self->error, BATON_E_DAMAGED, what_fetch,
@@ -322,8 +327,16 @@ static int fetch(baton_fetching *self, const char *directory, baton_digest *ret_
     return r < 0 ? r : 0;
 }
 
+baton_pace baton_fetching_pace(const baton_follower_target *target)
+{
+    baton_pace pace = {.watch = target->watch, .stall_ns = target->stall_ns};
+    baton_pace_begin(&pace, "asking", 0, 0);
+    return pace;
+}
+
 int baton_fetching_open(baton_fetching *self)
 {
+    baton_pace_begin(&self->pace, "asking", 0, 0);
     if (self->target->service->layout != NULL) {
         const baton_digest layout = baton_layout_digest(self->target->service->layout);
         memcpy(self->wanted.layout, layout.bytes, sizeof(self->wanted.layout));
@@ -363,7 +376,10 @@ int baton_bootstrap(const baton_follower_target *target, const char *hydrate_fro
                     baton_digest *ret_root, baton_error *error)
 {
     uint64_t highest = 0;
-    baton_fetching self = {.target = target, .channel = BATON_PEER_CHANNEL_NONE, .error = error};
+    baton_fetching self = {.target = target,
+                           .channel = BATON_PEER_CHANNEL_NONE,
+                           .pace = baton_fetching_pace(target),
+                           .error = error};
     *ret_root = (baton_digest){{0}};
     int r = baton_highest_name(target->place->directory, &highest);
     if (r < 0)
@@ -387,6 +403,7 @@ int baton_bootstrap_fetch(const baton_follower_target *target, const char *activ
     baton_digest root, got;
     baton_fetching self = {.target = target,
                            .channel = BATON_PEER_CHANNEL_NONE,
+                           .pace = baton_fetching_pace(target),
                            .pulse = pulse,
                            .context = context,
                            .error = error};

@@ -4,6 +4,7 @@
 
 #include "drain/fingerprint.h"
 #include "drain/other_directory.h"
+#include "drain/pace.h"
 #include "drain/peer_faults.h"
 #include "drain/peer_socket.h"
 #include "drain/place.h"
@@ -18,6 +19,8 @@ typedef struct {
     baton_if_diverged if_diverged;
     const baton_compatible *compatible;
     baton_peer_faults *faults;
+    uint64_t stall_ns;              /* of a fetch; 0: as pace.h has it */
+    const baton_fetch_watch *watch; /* while this instance starts; NULL: nobody */
 } baton_follower_target;
 
 /* standby_of: the active's directory, its handover socket, or HOST:PORT. security and place live as long as
@@ -43,7 +46,8 @@ BATON_MUST_USE int baton_follower_judge(const baton_follower_target *target,
 /* When the directory has no journal yet: fetch the active's newest snapshot, every chunk checked, and
  * say its root; zero: the active has none, or there is a journal. One that is there already is not
  * fetched again. hydrate_from: take it from there, a directory of snapshots or an exported file, the
- * newest that the active names; NULL: the active sends it. */
+ * newest that the active names; NULL: the active sends it. What target->watch ends it with, and
+ * BATON_E_TIMEOUT (pace.h): of what had begun to come nothing stays; what came whole does. */
 BATON_MUST_USE int baton_bootstrap(const baton_follower_target *target, const char *hydrate_from,
                                    baton_digest *ret_root, baton_error *error);
 /* The snapshot that the active has just told of (R13), into the standby's snapshots/, durable: linked

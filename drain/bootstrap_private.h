@@ -14,15 +14,17 @@ typedef struct {
     uint8_t active[BATON_PEER_NONCE_BYTES];
     baton_digest journal_id; /* the active's */
     baton_peer_fetch wanted;
+    baton_pace pace;
     void (*pulse)(void *context); /* may be NULL */
     void *context;
     uint32_t protocol;
     baton_error *error;
 } baton_fetching;
 
+baton_pace baton_fetching_pace(const baton_follower_target *target);
 /* Both have judged each other: it may be asked. What fails stands in *self->error. */
 BATON_MUST_USE int baton_fetching_open(baton_fetching *self);
-/* For a snapshot by self->wanted.root. ret_said->root zero: there is none; else its pieces follow. */
+/* For a snapshot by self->wanted.root; opened again when the active has hung up meanwhile. ret_said->root zero: there is none; else its pieces follow. */
 BATON_MUST_USE int baton_fetching_ask(baton_fetching *self, baton_peer_snapshot *ret_said);
 /* Also one that was never open; then it may be opened again. */
 void baton_fetching_close(baton_fetching *self);

@@ -12,6 +12,8 @@
 #include <baton/clock.h>
 #include <baton/log.h>
 
+#include "drain/unix_address.h"
+
 #define TELL_REFUSED_NS UINT64_C(1000000000)
 
 /* On the engine's loop, or, before there is one, on the hydrate's. */
@@ -192,16 +194,6 @@ static baton_control_client *make_room(baton_control *control)
     return oldest;
 }
 
-/* Some process wants in. Anybody who can reach the path can connect; only two users are listened
- * to. */
-static bool may_ask(int fd)
-{
-    struct ucred peer;
-    socklen_t bytes = sizeof(peer);
-    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0 &&
-           (peer.uid == 0 || peer.uid == geteuid());
-}
-
 static void refuse_peer(baton_control *control, int fd)
 {
     baton_error error;
@@ -254,7 +246,7 @@ static void on_connect(void *context, int listen_fd, uint32_t events)
             continue;
         if (fd < 0)
             return;
-        if (!may_ask(fd)) {
+        if (!baton_unix_may_talk(fd)) { /* C1 */
             tell_refused(control);
             refuse_peer(control, fd);
             continue;

@@ -2,17 +2,16 @@
 #include "drain/control_call.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "drain/control.h"
+#include "drain/unix_address.h"
 
 #define PATH_BYTES       4096
 #define IN_BYTES_AT_ONCE 16384u
@@ -23,36 +22,6 @@ static int refuse(const char *path, int status, const char *why, const char *tod
     char what[192];
     snprintf(what, sizeof(what), "control socket %.160s", path);
     return baton_error_set(error, status, what, why, todo);
-}
-
-/* sockaddr_un holds 108 bytes. A longer path is reached through its directory's descriptor. */
-static int connect_path(int fd, const char *path)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    char directory[PATH_BYTES];
-    int directory_fd = -1;
-    if (strlen(path) < sizeof(address.sun_path)) {
-        memcpy(address.sun_path, path, strlen(path));
-    } else {
-        snprintf(directory, sizeof(directory), "%s", path);
-        char *slash = strrchr(directory, '/');
-        if (slash == NULL)
-            return -ENAMETOOLONG;
-        *slash = '\0';
-        directory_fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
-        if (directory_fd < 0)
-            return -errno;
-        const int n = snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s",
-                               directory_fd, slash + 1);
-        if (n < 0 || (size_t)n >= sizeof(address.sun_path)) {
-            close(directory_fd);
-            return -ENAMETOOLONG;
-        }
-    }
-    const int r = connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
-    if (directory_fd >= 0)
-        close(directory_fd);
-    return r;
 }
 
 int baton_control_call_open(baton_control_call *call, const char *path, baton_error *error)
@@ -67,7 +36,7 @@ int baton_control_call_open(baton_control_call *call, const char *path, baton_er
         return refuse(path, -ENAMETOOLONG, NULL, "give a shorter path", error);
 
     call->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    int r = call->fd < 0 ? -errno : connect_path(call->fd, socket_path);
+    int r = call->fd < 0 ? -errno : baton_unix_connect(call->fd, socket_path);
     if (r == 0)
         return 0;
     baton_control_call_close(call);

@@ -4,18 +4,20 @@
 
 #include "drain/control.h"
 
+typedef enum {
+    BATON_CONTROL_WAITS_NONE,
+    BATON_CONTROL_WAITS_SNAPSHOT_BEGIN, /* one is being written; its own comes after that */
+    BATON_CONTROL_WAITS_SNAPSHOT_END,
+    BATON_CONTROL_WAITS_FINALIZE,
+    BATON_CONTROL_WAITS_HANDOVER,
+    BATON_CONTROL_WAITS_PROMOTE,
+    BATON_CONTROL_WAITS_DRAIN, /* answered by the end of the process */
+} baton_control_waits;
+
 typedef struct baton_control_client {
     baton_control *control;
     int fd; /* -1: the place is free */
-    enum {
-        BATON_CONTROL_WAITS_NONE,
-        BATON_CONTROL_WAITS_SNAPSHOT_BEGIN, /* one is being written; its own comes after that */
-        BATON_CONTROL_WAITS_SNAPSHOT_END,
-        BATON_CONTROL_WAITS_FINALIZE,
-        BATON_CONTROL_WAITS_HANDOVER,
-        BATON_CONTROL_WAITS_PROMOTE,
-        BATON_CONTROL_WAITS_DRAIN, /* answered by the end of the process */
-    } waits;
+    baton_control_waits waits;
     uint64_t snapshots_before; /* taken_count when its snapshot began */
     bool input_over;           /* it has sent its last byte, and may still read */
     bool ending;               /* hang up when the output has left */

@@ -25,7 +25,7 @@
 
 static const char *const words[] = {"status",   "drain",   "snapshot",    "finalize", "follow",
                                     "handover", "metrics", "await_drain", "promote",  NULL};
-enum {
+typedef enum {
     WORD_STATUS,
     WORD_DRAIN,
     WORD_SNAPSHOT,
@@ -36,7 +36,7 @@ enum {
     WORD_AWAIT_DRAIN,
     WORD_PROMOTE,
     WORDS
-};
+} request_word;
 
 static json_t *envelope(const baton_control *control, const char *word, bool ok)
 {
@@ -60,6 +60,35 @@ static void refuse(baton_control_client *client, const char *word, int status, c
     baton_error error;
     baton_error_set(&error, status, "control request", why, todo);
     baton_control_answer(client, baton_control_refusal(client->control, word, &error));
+}
+
+/* What was asked for has begun, or not. */
+static void wait_or_refuse(baton_control_client *client, request_word word,
+                           baton_control_waits waits, int began, const baton_error *error)
+{
+    if (began < 0)
+        baton_control_answer(client, baton_control_refusal(client->control, words[word], error));
+    else
+        client->waits = waits;
+}
+
+/* It is over when `state` says so, with a report of it under that name, or why it was not done. */
+static bool report_step(baton_control_client *client, request_word word, const char *name,
+                        int (*state)(void *context, json_t **ret_report, baton_error *error))
+{
+    const baton_control *control = client->control;
+    json_t *report = NULL;
+    baton_error error = {0};
+    int r = state(control->actions.context, &report, &error);
+    if (r == 0)
+        return false;
+    client->waits = BATON_CONTROL_WAITS_NONE;
+    json_t *answer = r < 0 ? baton_control_refusal(control, words[word], &error)
+                           : envelope(control, words[word], true);
+    if (report != NULL)
+        json_object_set_new(answer, name, report); /* which it takes, also without memory */
+    baton_control_answer(client, answer);
+    return true;
 }
 
 static void answer_status(baton_control_client *client)
@@ -237,10 +266,7 @@ static void begin_handover(baton_control_client *client, const json_t *request)
         return;
     }
     int r = control->actions.handover(control->actions.context, &asked, &error);
-    if (r < 0)
-        baton_control_answer(client, baton_control_refusal(control, words[WORD_HANDOVER], &error));
-    else
-        client->waits = BATON_CONTROL_WAITS_HANDOVER;
+    wait_or_refuse(client, WORD_HANDOVER, BATON_CONTROL_WAITS_HANDOVER, r, &error);
 }
 
 static void begin_promotion(baton_control_client *client, const json_t *request)
@@ -254,27 +280,7 @@ static void begin_promotion(baton_control_client *client, const json_t *request)
         return;
     }
     int r = control->actions.promote(control->actions.context, &error);
-    if (r < 0)
-        baton_control_answer(client, baton_control_refusal(control, words[WORD_PROMOTE], &error));
-    else
-        client->waits = BATON_CONTROL_WAITS_PROMOTE;
-}
-
-static bool promote_step(baton_control_client *client)
-{
-    const baton_control *control = client->control;
-    json_t *report = NULL;
-    baton_error error = {0};
-    int r = control->actions.promote_state(control->actions.context, &report, &error);
-    if (r == 0)
-        return false;
-    client->waits = BATON_CONTROL_WAITS_NONE;
-    json_t *answer = r < 0 ? baton_control_refusal(control, words[WORD_PROMOTE], &error)
-                           : envelope(control, words[WORD_PROMOTE], true);
-    if (answer != NULL && report != NULL)
-        json_object_set_new(answer, "promotion", report);
-    baton_control_answer(client, answer);
-    return true;
+    wait_or_refuse(client, WORD_PROMOTE, BATON_CONTROL_WAITS_PROMOTE, r, &error);
 }
 
 static void follow(baton_control_client *client, const json_t *request)
@@ -290,23 +296,6 @@ static void follow(baton_control_client *client, const json_t *request)
     int r = control->actions.follow(control->actions.context, of, &error);
     baton_control_answer(client, r < 0 ? baton_control_refusal(control, words[WORD_FOLLOW], &error)
                                        : envelope(control, words[WORD_FOLLOW], true));
-}
-
-static bool handover_step(baton_control_client *client)
-{
-    const baton_control *control = client->control;
-    json_t *report = NULL;
-    baton_error error = {0};
-    int r = control->actions.handover_state(control->actions.context, &report, &error);
-    if (r == 0)
-        return false;
-    client->waits = BATON_CONTROL_WAITS_NONE;
-    json_t *answer = r < 0 ? baton_control_refusal(control, words[WORD_HANDOVER], &error)
-                           : envelope(control, words[WORD_HANDOVER], true);
-    if (answer != NULL && report != NULL)
-        json_object_set_new(answer, "handover", report);
-    baton_control_answer(client, answer);
-    return true;
 }
 
 void baton_control_request(baton_control_client *client, const char *line, size_t line_bytes)
@@ -418,9 +407,11 @@ bool baton_control_waiting_step(baton_control_client *client)
     case BATON_CONTROL_WAITS_FINALIZE:
         return finalize_step(client);
     case BATON_CONTROL_WAITS_HANDOVER:
-        return handover_step(client);
+        return report_step(client, WORD_HANDOVER, "handover",
+                           client->control->actions.handover_state);
     case BATON_CONTROL_WAITS_PROMOTE:
-        return promote_step(client);
+        return report_step(client, WORD_PROMOTE, "promotion",
+                           client->control->actions.promote_state);
     case BATON_CONTROL_WAITS_DRAIN:
     case BATON_CONTROL_WAITS_NONE:
         return false;

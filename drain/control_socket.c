@@ -8,11 +8,12 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <baton/clock.h>
+
+#include "drain/unix_address.h"
 
 #define LOCK_WAIT_NS  UINT64_C(5000000000) /* a killed owner lets go of its files a little late */
 #define LOCK_PAUSE_NS 10000000
@@ -47,33 +48,6 @@ static int take_lock(baton_control_socket *control, baton_error *error)
     return 0;
 }
 
-/* sockaddr_un holds 108 bytes. A longer path is reached through its directory's descriptor. */
-static int bind_path(int fd, const char *path)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (strlen(path) < sizeof(address.sun_path)) {
-        memcpy(address.sun_path, path, strlen(path));
-        return bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
-    }
-
-    char directory[sizeof(((baton_control_socket *)0)->path)];
-    snprintf(directory, sizeof(directory), "%s", path);
-    char *slash = strrchr(directory, '/');
-    if (slash == NULL)
-        return -ENAMETOOLONG;
-    *slash = '\0';
-    int directory_fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (directory_fd < 0)
-        return -errno;
-    const int n = snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s",
-                           directory_fd, slash + 1);
-    int r = -ENAMETOOLONG;
-    if (n > 0 && (size_t)n < sizeof(address.sun_path))
-        r = bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
-    close(directory_fd);
-    return r;
-}
-
 static int remove_stale(baton_control_socket *control, baton_error *error)
 {
     struct stat there;
@@ -103,7 +77,7 @@ int baton_control_socket_open(baton_control_socket *control, const char *path, b
         goto fail;
 
     control->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    r = control->fd < 0 ? -errno : bind_path(control->fd, path);
+    r = control->fd < 0 ? -errno : baton_unix_bind(control->fd, path);
     struct stat made;
     if (r == 0 && lstat(path, &made) < 0)
         r = -errno;

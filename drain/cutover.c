@@ -398,18 +398,6 @@ bool baton_cutover_is_under_way(const baton_cutover *cutover)
     return baton_old_is_under_way(&cutover->old) || cutover->way.again;
 }
 
-static void note_peer(baton_cutover *cutover, const baton_feeder_peer *peer)
-{
-    cutover->peer = (baton_partner){.far = peer->is_remote};
-    memcpy(cutover->peer.directory, peer->directory, sizeof(cutover->peer.directory));
-    memcpy(cutover->peer.host, peer->host, sizeof(cutover->peer.host));
-    memcpy(cutover->peer.address, peer->address, sizeof(cutover->peer.address));
-    memcpy(cutover->peer.place, peer->place, sizeof(cutover->peer.place));
-    memcpy(cutover->peer.nonce, peer->nonce, sizeof(cutover->peer.nonce));
-    cutover->peer_durable = peer->durable;
-    cutover->peer_heard_ns = baton_now_ns();
-}
-
 int baton_cutover_begin(baton_cutover *cutover, const baton_handover_request *request,
                         baton_error *error)
 {
@@ -426,8 +414,10 @@ int baton_cutover_begin(baton_cutover *cutover, const baton_handover_request *re
     if (r < 0)
         return r;
     cutover->peer_id = peer.id;
-    memcpy(cutover->peer_nonce, peer.nonce, sizeof(cutover->peer_nonce));
-    note_peer(cutover, &peer);
+    memcpy(cutover->peer_nonce, peer.who.nonce, sizeof(cutover->peer_nonce));
+    cutover->peer = peer.who;
+    cutover->peer_durable = peer.durable;
+    cutover->peer_heard_ns = baton_now_ns();
     baton_way_back_begin(&cutover->way, request, peer.version, cutover->doors->service->version);
     baton_cutover_try(cutover,
                       cutover->way.by_snapshot ? request->snapshot_gap_ns : request->max_gap_ns);

@@ -16,7 +16,7 @@ int baton_cutover_choose(baton_cutover *cutover, const char *to, baton_feeder_pe
     const uint32_t count = baton_feeder_peers(cutover->feeder, peers);
     for (uint32_t i = 0; i < count; i++) {
         if (!peers[i].following ||
-            (to != NULL && memcmp(peers[i].nonce, nonce.bytes, sizeof(nonce.bytes)) != 0))
+            (to != NULL && memcmp(peers[i].who.nonce, nonce.bytes, sizeof(nonce.bytes)) != 0))
             continue;
         *ret_peer = peers[i];
         following++;

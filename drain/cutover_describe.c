@@ -10,14 +10,15 @@ static json_t *nonce_text(const uint8_t nonce[BATON_PEER_NONCE_BYTES])
 static json_t *describe_peer(const baton_cutover *cutover, const baton_feeder_peer *peer)
 {
     const uint64_t seq = baton_engine_applied_seq(cutover->engine);
-    return json_pack(
-        "{s:o, s:o, s:b, s:i, s:o, s:b, s:o, s:b, s:o, s:o, s:o}", "nonce", nonce_text(peer->nonce),
-        "version", baton_describe_text(peer->version), "outside_window", (int)peer->outside,
-        "protocol", (int)peer->protocol, "directory", baton_describe_text(peer->directory),
-        "remote", (int)peer->is_remote, "address", baton_describe_text(peer->address), "following",
-        (int)peer->following, "applied_seq", baton_describe_number(peer->applied_seq),
-        "durable_seq", baton_describe_number(peer->durable.seq), "lag_entries",
-        baton_describe_number(seq > peer->durable.seq ? seq - peer->durable.seq : 0));
+    return json_pack("{s:o, s:o, s:b, s:i, s:o, s:b, s:o, s:b, s:o, s:o, s:o}", "nonce",
+                     nonce_text(peer->who.nonce), "version", baton_describe_text(peer->version),
+                     "outside_window", (int)peer->outside, "protocol", (int)peer->protocol,
+                     "directory", baton_describe_text(peer->who.directory), "remote",
+                     (int)peer->who.far, "address", baton_describe_text(peer->who.address),
+                     "following", (int)peer->following, "applied_seq",
+                     baton_describe_number(peer->applied_seq), "durable_seq",
+                     baton_describe_number(peer->durable.seq), "lag_entries",
+                     baton_describe_number(seq > peer->durable.seq ? seq - peer->durable.seq : 0));
 }
 
 json_t *baton_cutover_report(const baton_cutover *cutover)

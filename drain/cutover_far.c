@@ -37,33 +37,21 @@ static void give_leave(baton_cutover *cutover, uint64_t peer_id)
                             NULL, 0);
 }
 
-static void note_higher(const baton_feeder_peer *peer, baton_partner *ret_partner)
-{
-    *ret_partner = (baton_partner){.far = peer->is_remote};
-    memcpy(ret_partner->directory, peer->directory, sizeof(ret_partner->directory));
-    memcpy(ret_partner->host, peer->host, sizeof(ret_partner->host));
-    memcpy(ret_partner->address, peer->address, sizeof(ret_partner->address));
-    memcpy(ret_partner->place, peer->place, sizeof(ret_partner->place));
-    memcpy(ret_partner->nonce, peer->nonce, sizeof(ret_partner->nonce));
-}
-
 /* M10, and M11. The process that says it holds LOCK of its directory. */
 void baton_cutover_on_hello(baton_cutover *cutover, const baton_feeder_message *message)
 {
     const baton_peer_hello *hello = (const baton_peer_hello *)message->body;
     const uint64_t its_epoch = baton_le64_get(message->header.epoch);
     baton_feeder_peer peer;
-    baton_partner other;
     if (!baton_feeder_peer_get(cutover->feeder, message->peer_id, &peer))
         return;
     baton_place_heard(cutover->place, baton_le64_get(hello->at.run_epoch));
     if (baton_le32_get(hello->is_active) == 1) {
-        note_higher(&peer, &other);
         if (its_epoch > cutover->highest_header)
-            baton_cutover_fence(cutover, &other, its_epoch, &hello->at);
+            baton_cutover_fence(cutover, &peer.who, its_epoch, &hello->at);
         return;
     }
-    if (!is_partner(cutover, peer.place)) /* R11: another standby decides nothing */
+    if (!is_partner(cutover, peer.who.place)) /* R11: another standby decides nothing */
         return;
     cutover->peer_heard_ns = baton_now_ns();
     const bool over =
@@ -79,9 +67,9 @@ void baton_cutover_on_hello(baton_cutover *cutover, const baton_feeder_message *
          * way to it. It gives leave, when it is asked (R7). */
         cutover->word = true;
         cutover->word_names = peer.highest_name;
-        memcpy(cutover->peer.nonce, peer.nonce, sizeof(cutover->peer.nonce));
-        baton_log(INFO, "handover.word", BATON_LOG_TEXT("of", peer.directory),
-                  BATON_LOG_TEXT("host", peer.host),
+        memcpy(cutover->peer.nonce, peer.who.nonce, sizeof(cutover->peer.nonce));
+        baton_log(INFO, "handover.word", BATON_LOG_TEXT("of", peer.who.directory),
+                  BATON_LOG_TEXT("host", peer.who.host),
                   BATON_LOG_NUMBER("highest_name", peer.highest_name));
     }
 }

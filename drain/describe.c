@@ -142,13 +142,14 @@ json_t *baton_describe_engine(const baton_engine_status *status)
         baton_describe_number(status->effects_count), "outbox", outbox, "journal", journal);
 }
 
-json_t *baton_describe_progress(const baton_hydrate_progress *progress)
+json_t *baton_describe_progress(const baton_start_progress *progress)
 {
-    const bool loading = progress->phase == BATON_HYDRATE_LOADING;
-    return json_pack("{s:s, s:o, s:o, s:s, s:o}", "step", loading ? "loading" : "replaying", "done",
-                     baton_describe_number(progress->done), "of",
-                     baton_describe_number(progress->of), "unit", loading ? "bytes" : "entries",
-                     "seq", baton_describe_number(progress->seq));
+    return json_pack(
+        "{s:s, s:o, s:o, s:s, s:o, s:o}", "step",
+        progress->step != NULL ? progress->step : "beginning", "done",
+        baton_describe_number(progress->done), "of", baton_describe_number(progress->of), "unit",
+        progress->unit != NULL ? progress->unit : "bytes", "per_s",
+        baton_describe_number(progress->per_s), "seq", baton_describe_number(progress->seq));
 }
 
 static json_t *type_costs(const baton_rates *rates)

@@ -22,6 +22,16 @@ typedef struct {
     char nonce[BATON_NONCE_TEXT_BYTES];
 } baton_instance;
 
+/* How far a start is. */
+typedef struct {
+    bool fetching;    /* a standby's first snapshot; else the service hydrates */
+    const char *step; /* NULL: not begun */
+    const char *unit; /* "bytes", "entries" */
+    uint64_t done, of;
+    uint64_t seq;
+    uint64_t per_s; /* of the last second or more; 0: not known yet */
+} baton_start_progress;
+
 /* As an instance has it: text. */
 char *baton_nonce_text(const uint8_t nonce[BATON_NONCE_BYTES], char text[BATON_NONCE_TEXT_BYTES]);
 void baton_instance_nonce(const baton_instance *instance, uint8_t ret_nonce[BATON_NONCE_BYTES]);
@@ -34,7 +44,7 @@ json_t *baton_describe_instance(const baton_instance *instance);
 json_t *baton_describe_recovery(const baton_recovery_report *report);
 json_t *baton_describe_hydrate(const baton_hydrate_report *report);
 json_t *baton_describe_engine(const baton_engine_status *status);
-json_t *baton_describe_progress(const baton_hydrate_progress *progress);
+json_t *baton_describe_progress(const baton_start_progress *progress);
 json_t *baton_describe_rto(const baton_rto_prediction *prediction, const baton_rates *rates);
 json_t *baton_describe_snapshots(const baton_engine_snapshot_state *state);
 json_t *baton_describe_drain(const baton_drain_plan *plan);

@@ -14,6 +14,7 @@
 #include <baton/log.h>
 
 #include "base/assert.h"
+#include "drain/unix_address.h"
 
 static void signal_fd(int fd)
 {
@@ -52,7 +53,7 @@ static void free_place(feeder_peer *peer)
 void baton_feeder_hang_up(feeder_peer *peer, const char *why)
 {
     baton_peer_faults_tell(peer->feeder->options.faults, BATON_PEER_FAULT_REPLACED, why,
-                           peer->known.directory);
+                           peer->known.who.directory);
     atomic_store(&peer->superfluous, true);
     signal_fd(peer->wake_fd);
 }
@@ -117,14 +118,14 @@ static void reset_place(feeder_peer *peer, const baton_peer_channel *channel)
     peer->files = (peer_files){.chunks_fd = -1, .manifest_fd = -1};
     pthread_mutex_lock(&peer->feeder->mutex);
     peer->known =
-        (baton_feeder_peer){.id = ++peer->feeder->peers_count, .is_remote = channel->is_remote};
+        (baton_feeder_peer){.id = ++peer->feeder->peers_count, .who.far = channel->is_remote};
     peer->mailbox_first = peer->mailbox_count = 0;
     pthread_mutex_unlock(&peer->feeder->mutex);
 }
 
 static void take_peer(baton_feeder *feeder, baton_peer_channel *channel)
 {
-    if (!channel->is_remote && !baton_peer_may_talk(channel->fd)) {
+    if (!channel->is_remote && !baton_unix_may_talk(channel->fd)) {
         turn_away(feeder, channel, BATON_PEER_FAULT_USER, BATON_E_REFUSED,
                   "only root and the user that runs the service may follow it", "use that user");
         return;

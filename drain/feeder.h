@@ -14,9 +14,10 @@
 
 #include "drain/connections.h"
 #include "drain/fingerprint.h"
+#include "drain/partner.h"
 #include "drain/peer_door.h"
-#include "drain/place.h"
 #include "drain/peer_faults.h"
+#include "drain/place.h"
 
 #define BATON_FEEDER_PEERS_MAX 8u
 
@@ -47,14 +48,9 @@ typedef struct {
     bool outside; /* the window of versions, which only warns */
     uint8_t layout[16];
     bool following;
-    uint8_t nonce[BATON_PEER_NONCE_BYTES];
+    baton_partner who; /* far: it gets no descriptors, too */
     char version[32];
-    char directory[256];
-    char host[64];
-    uint8_t place[BATON_PLACE_BYTES];
-    bool is_remote; /* on another host: its LOCK can't be asked, and it gets no descriptors */
-    char address[BATON_TCP_ADDRESS_TEXT_BYTES]; /* where its standbys would connect; "": unknown */
-    uint64_t highest_header, highest_name;      /* there, of its own */
+    uint64_t highest_header, highest_name; /* there, of its own */
     uint32_t schema_write, schema_read_min;
     baton_position durable; /* there */
     uint64_t applied_seq;

@@ -66,17 +66,13 @@ static void note(feeder_peer *peer, const baton_peer_header *header, const baton
 {
     baton_feeder_peer *known = &peer->known;
     pthread_mutex_lock(&peer->feeder->mutex);
-    memcpy(known->nonce, header->from, sizeof(known->nonce));
+    known->who = baton_partner_heard(&peer->channel, header, hello);
     memcpy(known->version, hello->version, sizeof(known->version));
-    memcpy(known->directory, hello->directory, sizeof(known->directory));
-    baton_peer_channel_reach(&peer->channel, (const char *)hello->address, known->address);
     memcpy(known->layout, hello->layout, sizeof(known->layout));
     known->schema_write = baton_le32_get(hello->schema_write);
     known->schema_read_min = baton_le32_get(hello->schema_read_min);
     known->durable = baton_peer_position_get(hello->durable);
     known->applied_seq = baton_le64_get(hello->applied_seq);
-    memcpy(known->host, hello->at.host, sizeof(known->host));
-    memcpy(known->place, hello->at.place, sizeof(known->place));
     known->highest_header = baton_le64_get(hello->at.highest_header);
     known->highest_name = baton_le64_get(hello->highest_name);
     pthread_mutex_unlock(&peer->feeder->mutex);
@@ -108,7 +104,7 @@ void baton_feeder_take_hello(feeder_peer *peer, const baton_peer_header *header,
     }
     if (outside)
         baton_peer_faults_tell(options->faults, BATON_PEER_FAULT_OUTSIDE, error.why,
-                               peer->known.directory);
+                               peer->known.who.directory);
     pthread_mutex_lock(&peer->feeder->mutex);
     peer->known.protocol = baton_fingerprint_protocol(&own, hello);
     peer->known.outside = outside;

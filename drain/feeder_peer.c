@@ -27,7 +27,7 @@ static baton_peer_names names_of(const feeder_peer *peer, uint64_t try_number)
                               .epoch = options->epoch,
                               .journal_id = options->journal_id};
     memcpy(names.from, options->nonce, sizeof(names.from));
-    memcpy(names.to, peer->known.nonce, sizeof(names.to));
+    memcpy(names.to, peer->known.who.nonce, sizeof(names.to));
     return names;
 }
 
@@ -48,7 +48,7 @@ void baton_feeder_put_copy(feeder_peer *peer, baton_peer_type type, const void *
 /* Who it says that it is, else where it came from. */
 static const char *other_of(const feeder_peer *peer)
 {
-    return peer->known.directory[0] != '\0' ? peer->known.directory : peer->channel.other;
+    return peer->known.who.directory[0] != '\0' ? peer->known.who.directory : peer->channel.other;
 }
 
 void baton_feeder_refuse(feeder_peer *peer, baton_peer_fault fault, const baton_error *error)
@@ -85,7 +85,8 @@ static void replace_earlier(feeder_peer *peer)
     for (uint32_t i = 0; i < BATON_FEEDER_PEERS_MAX; i++) {
         feeder_peer *other = &feeder->peers[i];
         if (other != peer && other->known.following && !atomic_load(&other->ended) &&
-            memcmp(other->known.nonce, peer->known.nonce, sizeof(peer->known.nonce)) == 0)
+            memcmp(other->known.who.nonce, peer->known.who.nonce, sizeof(peer->known.who.nonce)) ==
+                0)
             baton_feeder_hang_up(other, "the same instance has come again");
     }
     pthread_mutex_unlock(&feeder->mutex);
@@ -131,7 +132,8 @@ static void take_follow(feeder_peer *peer, const baton_peer_header *header,
     peer->known.following = true;
     pthread_mutex_unlock(&peer->feeder->mutex);
     replace_earlier(peer);
-    baton_log(INFO, "handover.standby_follows", BATON_LOG_TEXT("standby", peer->known.directory),
+    baton_log(INFO, "handover.standby_follows",
+              BATON_LOG_TEXT("standby", peer->known.who.directory),
               BATON_LOG_TEXT("version", peer->known.version),
               BATON_LOG_NUMBER("from_seq",
                                after.batch != 0 ? after.seq + 1 : baton_le64_get(body->from_seq)));
@@ -195,7 +197,7 @@ static void take_leave(feeder_peer *peer, const baton_peer_refusal *body)
 static bool is_its_own(const feeder_peer *peer, const baton_peer_header *header)
 {
     const uint16_t type = baton_le16_get(header->type);
-    return memcmp(header->from, peer->known.nonce, sizeof(header->from)) == 0 &&
+    return memcmp(header->from, peer->known.who.nonce, sizeof(header->from)) == 0 &&
            memcmp(header->to, peer->feeder->options.nonce, sizeof(header->to)) == 0 &&
            (type == BATON_PEER_REFUSE || baton_le16_get(header->version) == peer->known.protocol);
 }

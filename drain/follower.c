@@ -286,7 +286,7 @@ static void look(baton_follower *follower)
     follower->asked_ns = baton_now_ns();
     baton_error error = {0};
     int r = baton_grant_look(follower->engine, follower->active.directory, follower->target->nonce,
-                             follower->channel.fd, &error);
+                             &follower->channel, &error);
     if (r == 1) {
         baton_log(INFO, "handover.grant_found",
                   BATON_LOG_TEXT("directory", follower->active.directory));

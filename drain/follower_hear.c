@@ -64,15 +64,9 @@ static bool may_follow(baton_follower *follower, const baton_peer_header *header
 static void note_active(baton_follower *follower, const baton_peer_header *header,
                         const baton_peer_hello *hello)
 {
-    baton_partner *active = &follower->active;
     memcpy(follower->active_nonce, header->from, sizeof(follower->active_nonce));
     memcpy(follower->active_version, hello->version, sizeof(follower->active_version));
-    *active = (baton_partner){.far = follower->channel.is_remote};
-    memcpy(active->directory, hello->directory, sizeof(active->directory));
-    memcpy(active->host, hello->at.host, sizeof(active->host));
-    memcpy(active->place, hello->at.place, sizeof(active->place));
-    memcpy(active->nonce, header->from, sizeof(active->nonce));
-    baton_peer_channel_reach(&follower->channel, (const char *)hello->address, active->address);
+    follower->active = baton_partner_heard(&follower->channel, header, hello);
 }
 
 /* False: it is one that this instance does not follow. */

@@ -1,7 +1,6 @@
 /* drain/grant_look.c: reading another directory's journal, under its LOCK when it is free. */
 #include "drain/grant_look.h"
 
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,7 +17,7 @@ typedef struct {
     const uint8_t *nonce;
     int lock_fd;
     bool locked;
-    int connection;
+    const baton_peer_channel *connection;
     uint64_t epoch; /* of the record that was found */
     baton_error *error;
 } looking;
@@ -72,9 +71,7 @@ static bool may_act(const looking *self)
         return false;
     if (self->locked)
         return true;
-    /* Bytes that it left behind say nothing: the end of the connection is asked for, not its data. */
-    struct pollfd wanted = {.fd = self->connection, .events = POLLRDHUP};
-    return poll(&wanted, 1, 0) == 0;
+    return baton_peer_channel_is_alive(self->connection);
 }
 
 static int take_in(looking *self)
@@ -95,7 +92,7 @@ static int take_in(looking *self)
 }
 
 int baton_grant_look(baton_engine *engine, const char *directory, const uint8_t nonce[16],
-                     int connection, baton_error *error)
+                     const baton_peer_channel *connection, baton_error *error)
 {
     looking self = {.engine = engine,
                     .directory = directory,
@@ -105,7 +102,7 @@ int baton_grant_look(baton_engine *engine, const char *directory, const uint8_t 
     snprintf(self.journal, sizeof(self.journal), "%s/journal", directory);
     self.lock_fd = -1;
     self.locked = baton_lock_other(directory, &self.lock_fd) == 0;
-    int r = self.locked || connection >= 0 ? find(&self) : BATON_E_LOCKED;
+    int r = self.locked || connection->fd >= 0 ? find(&self) : BATON_E_LOCKED;
     if (r == 1) {
         r = BATON_BREAK(NO_FLUSH_BEFORE_ACTING)
                 ? 0

@@ -35,74 +35,57 @@ static bool stopped(const baton_herald *herald, int timeout_ms)
 static void take_welcome(baton_herald *herald, const baton_peer_channel *channel,
                          const baton_peer_header *header, const baton_peer_hello *hello)
 {
-    baton_partner other = {.far = true};
-    memcpy(other.directory, hello->directory, sizeof(other.directory));
-    memcpy(other.host, hello->at.host, sizeof(other.host));
-    memcpy(other.place, hello->at.place, sizeof(other.place));
-    memcpy(other.nonce, header->from, sizeof(other.nonce));
-    baton_peer_channel_reach(channel, (const char *)hello->address, other.address);
     pthread_mutex_lock(&herald->mutex);
     herald->news = (baton_herald_news){
         .heard_ns = baton_clock_monotonic_ns(baton_clock_system()),
         .serves = baton_le32_get(hello->is_active) == 1,
         .epoch = baton_le64_get(header->epoch),
-        .other = other,
+        .other = baton_partner_heard(channel, header, hello),
         .said = hello->at,
     };
     herald->fresh = true;
     pthread_mutex_unlock(&herald->mutex);
 }
 
-/* False: nothing came, or it is to end. */
-static bool wait_for(const baton_herald *herald, const baton_peer_channel *channel, bool to_send)
+/* Nothing came, or it is to end: then nobody asks why. */
+static int wait_for(void *context, int fd, short events, baton_error *error)
 {
-    struct pollfd wanted[] = {
-        {.fd = channel->fd, .events = baton_peer_channel_wants(channel, to_send)},
-        {.fd = herald->stop_fd, .events = POLLIN}};
-    return poll(wanted, 2, ANSWER_MS) > 0 && wanted[1].revents == 0;
+    const baton_herald *herald = context;
+    struct pollfd wanted[] = {{.fd = fd, .events = events},
+                              {.fd = herald->stop_fd, .events = POLLIN}};
+    (void)error;
+    return poll(wanted, 2, ANSWER_MS) > 0 && wanted[1].revents == 0 ? 0 : BATON_E_TIMEOUT;
 }
 
-static int say(baton_herald *herald, baton_peer_channel *channel)
+static int say_hello(baton_herald *herald, const baton_peer_talk *talk)
 {
     baton_peer_outgoing out = {.busy = false};
     baton_peer_names names = {.epoch = herald->options.epoch,
                               .journal_id = herald->options.journal_id};
-    int r;
     memcpy(names.from, herald->options.target.nonce, sizeof(names.from));
     herald->hello.at.run_epoch = baton_le64_put(herald->options.target.place->run_epoch);
     baton_peer_put(&out, BATON_PEER_HELLO, &names, &herald->hello, sizeof(herald->hello));
-    while ((r = baton_peer_send(&out, channel)) == 0 && wait_for(herald, channel, true))
-        ;
-    return r;
-}
-
-static void hear(baton_herald *herald, baton_peer_channel *channel, baton_peer_inbox *inbox)
-{
-    const baton_peer_header *header;
-    const void *body;
-    baton_error error;
-    for (;;) {
-        int r = baton_peer_next(inbox, &header, &body, &error);
-        if (r == 1 && baton_le16_get(header->type) == BATON_PEER_WELCOME)
-            take_welcome(herald, channel, header, body);
-        if (r != 0)
-            return;
-        r = baton_peer_receive(inbox, channel);
-        if (r < 0 || (r == 0 && !wait_for(herald, channel, false)))
-            return;
-    }
+    return baton_peer_say(talk, &out);
 }
 
 static void tell(baton_herald *herald)
 {
     baton_peer_inbox inbox = {0};
     baton_peer_channel channel = BATON_PEER_CHANNEL_NONE;
+    baton_error error;
+    const baton_peer_talk talk = {&channel, &inbox, wait_for, herald, &error};
+    const baton_peer_header *header;
+    const void *body;
     int r = baton_peer_channel_connect(&channel, &herald->options.target.active,
                                        herald->options.target.security);
     if (r == 0)
         r = baton_peer_inbox_init(&inbox, BATON_PEER_SHORT_BYTES_MAX);
-    if (r == 0 && say(herald, &channel) == 1)
-        hear(herald, &channel, &inbox);
+    if (r == 0)
+        r = say_hello(herald, &talk);
+    if (r == 0)
+        r = baton_peer_hear(&talk, &header, &body);
+    if (r == 0 && baton_le16_get(header->type) == BATON_PEER_WELCOME)
+        take_welcome(herald, &channel, header, body);
     baton_peer_inbox_fini(&inbox);
     baton_peer_channel_close(&channel);
 }

@@ -112,8 +112,14 @@ static int judge(hydrating_from *self, const baton_snapshot_info *info, const ba
 typedef struct {
     const char *from;
     const baton_snapshot_info *info;
+    baton_pace *pace;
     bool damaged; /* what is there can't be read */
 } copying;
+
+static int told_to_end(int r, baton_error *error)
+{
+    return baton_error_set(error, r, "copy a snapshot", "this start was told to end", NULL);
+}
 
 static int copy_bytes(copying *self, int source, int fd, uint8_t *buffer, baton_error *error)
 {
@@ -129,6 +135,9 @@ static int copy_bytes(copying *self, int source, int fd, uint8_t *buffer, baton_
         if (r < 0)
             return baton_error_set(error, r, "copy a snapshot", NULL, "free disk space");
         at += (uint64_t)n;
+        r = baton_pace_moved(self->pace, (uint64_t)n);
+        if (r < 0)
+            return told_to_end(r, error);
     }
 }
 
@@ -157,20 +166,21 @@ static int fill(void *context, int fd, bool manifest, baton_error *error)
 /* 1: it is there, and good; 0: what stands in that directory is not. */
 static int copy_one(hydrating_from *self, const baton_snapshot_info *info)
 {
-    copying files = {.from = self->from, .info = info};
+    copying files = {.from = self->from, .info = info, .pace = &self->talk.pace};
     char why[256];
-    int r = baton_kept_is_good(self->own, info->root, self->error);
+    int r = baton_kept_is_good(self->own, info->root, &self->talk.pace, self->error);
     if (r != 0)
         return r;
+    baton_pace_begin(&self->talk.pace, "copying", info->seq, info->stored_bytes);
     r = baton_kept_take(self->own, info->seq, info->epoch, fill, &files, self->error);
     if (r < 0 && !files.damaged)
         return r;
     if (r == 0) {
         *self->error = (baton_error){.offset = UINT64_MAX};
-        r = baton_kept_is_good(self->own, info->root, self->error);
+        r = baton_kept_is_good(self->own, info->root, &self->talk.pace, self->error);
     }
-    if (r == 1)
-        return 1;
+    if (r != 0 && (r == 1 || r == self->talk.pace.stopped))
+        return r;
     baton_kept_give_up(self->own, info->seq, info->epoch);
     if (files.damaged || self->error->offset == UINT64_MAX)
         snprintf(why, sizeof(why), "%" PRIu64 "-%" PRIu64 " there is damaged: %.180s", info->seq,
@@ -250,9 +260,27 @@ static int out_of_directory(hydrating_from *self, baton_digest *ret_root)
 
 /* ---- out of a file ---- */
 
+static void file_progress(void *context, uint64_t done_bytes, uint64_t all_bytes)
+{
+    hydrating_from *self = context;
+    baton_pace *pace = &self->talk.pace;
+    pace->progress.of = all_bytes;
+    (void)!baton_pace_moved(pace, done_bytes - pace->progress.done);
+}
+
+static int file_stop(void *context, baton_error *error)
+{
+    const hydrating_from *self = context;
+    const int r = self->talk.pace.stopped;
+    return r < 0 ? told_to_end(r, error) : 0;
+}
+
 static int out_of_file(hydrating_from *self, baton_digest *ret_root)
 {
-    const baton_snapshot_transfer transfer = {.force = true}; /* over what a crash has left */
+    const baton_snapshot_transfer transfer = {.force = true, /* over what a crash has left */
+                                              .progress = file_progress,
+                                              .stop = file_stop,
+                                              .context = self};
     baton_snapshot_info info = {.seq = 0};
     baton_digest layout;
     int r = baton_snapshot_export_look(self->from, &info, &layout, self->error);
@@ -261,7 +289,8 @@ static int out_of_file(hydrating_from *self, baton_digest *ret_root)
     if (r != 1)
         return r == BATON_E_DAMAGED ? pass_over(self, &info, self->error->why, self->error->todo)
                                     : r;
-    r = baton_kept_is_good(self->own, info.root, self->error);
+    r = baton_kept_is_good(self->own, info.root, &self->talk.pace, self->error);
+    baton_pace_begin(&self->talk.pace, "copying", info.seq, info.stored_bytes);
     if (r == 0)
         r = baton_snapshot_import(self->from, self->own, &transfer, &info, self->error);
     if (r == BATON_E_DAMAGED)
@@ -320,7 +349,10 @@ int baton_hydrate_from(const baton_follower_target *target, const char *path,
 {
     bool is_file = false;
     hydrating_from self = {
-        .talk = {.target = target, .channel = BATON_PEER_CHANNEL_NONE, .error = error},
+        .talk = {.target = target,
+                 .channel = BATON_PEER_CHANNEL_NONE,
+                 .pace = baton_fetching_pace(target),
+                 .error = error},
         .path = path,
         .error = error,
     };

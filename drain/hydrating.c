@@ -1,4 +1,4 @@
-/* drain/hydrating.c: a service that hydrates can be asked how far it is. */
+/* drain/hydrating.c: a service that fetches or hydrates can be asked how far it is. */
 #include "drain/hydrating.h"
 
 #include <baton/clock.h>
@@ -8,6 +8,8 @@
  * lock is ours: no other service of this directory is disturbed. */
 #define OPEN_AFTER_NS UINT64_C(200000000)
 #define TELL_EVERY_NS UINT64_C(1000000000)
+#define TELL_FETCH_NS UINT64_C(3000000000) /* that may take hours */
+#define MEASURE_NS    UINT64_C(1000000000)
 
 int baton_hydrating_begin(baton_hydrating *self, const char *control_path,
                           const baton_instance *instance, const baton_control_actions *actions)
@@ -22,44 +24,91 @@ int baton_hydrating_begin(baton_hydrating *self, const char *control_path,
     return baton_loop_init(&self->loop);
 }
 
-static void tell(const baton_hydrate_progress *progress, uint64_t since_ns)
+static void tell(baton_hydrating *self, uint64_t now_ns)
 {
-    const bool loading = progress->phase == BATON_HYDRATE_LOADING;
-    baton_log(INFO, "service.hydrating", BATON_LOG_TEXT("phase", loading ? "loading" : "replaying"),
-              BATON_LOG_NUMBER(loading ? "bytes" : "entries", progress->done),
-              BATON_LOG_NUMBER("of", progress->of), BATON_LOG_NUMBER("seq", progress->seq),
-              BATON_LOG_NUMBER("since_ms", since_ns / 1000000));
+    const baton_start_progress *progress = &self->progress;
+    self->told_ns = now_ns;
+    baton_log(INFO, progress->fetching ? "service.fetching" : "service.hydrating",
+              BATON_LOG_TEXT("phase", progress->step),
+              BATON_LOG_NUMBER(progress->unit, progress->done),
+              BATON_LOG_NUMBER("of", progress->of), BATON_LOG_NUMBER("per_s", progress->per_s),
+              BATON_LOG_NUMBER("seq", progress->seq),
+              BATON_LOG_NUMBER("since_ms", (now_ns - self->begin_ns) / 1000000));
 }
 
 /* A socket that can't be had yet is no reason to stop: serve says what is wrong. */
-static void open_control(baton_hydrating *self)
+static int open_control(baton_hydrating *self, baton_error *error)
 {
-    baton_error error = {0};
     self->tried = true;
     int r = baton_control_open(self->control_path, self->instance, &self->loop, self->actions,
-                               &self->control, &error);
+                               &self->control, error);
     if (r < 0) {
         self->control = NULL;
         baton_log(WARN, "control.not_yet", BATON_LOG_TEXT("path", self->control_path),
-                  BATON_LOG_TEXT("why", error.why));
+                  BATON_LOG_TEXT("why", error->why));
+    }
+    return r;
+}
+
+int baton_hydrating_open(baton_hydrating *self, baton_error *error)
+{
+    return self->control == NULL && open_control(self, error) == BATON_E_LOCKED ? BATON_E_LOCKED
+                                                                                : 0;
+}
+
+/* Of the last second or more. */
+static void measure(baton_hydrating *self, const char *step, uint64_t done, uint64_t now_ns)
+{
+    baton_start_progress *progress = &self->progress;
+    if (progress->step != step || done < self->mark_done) {
+        progress->per_s = 0;
+        self->mark_ns = now_ns;
+        self->mark_done = done;
+    } else if (now_ns - self->mark_ns >= MEASURE_NS) {
+        progress->per_s =
+            (uint64_t)((double)(done - self->mark_done) * 1e9 / (double)(now_ns - self->mark_ns));
+        self->mark_ns = now_ns;
+        self->mark_done = done;
+    }
+}
+
+static void go_on(baton_hydrating *self, const baton_start_progress *at, uint64_t tell_every_ns)
+{
+    const uint64_t now_ns = baton_clock_monotonic_ns(baton_clock_system());
+    measure(self, at->step, at->done, now_ns);
+    const uint64_t per_s = self->progress.per_s;
+    self->progress = *at;
+    self->progress.per_s = per_s;
+    if (now_ns - self->told_ns >= tell_every_ns)
+        tell(self, now_ns);
+    if (!self->tried && now_ns - self->begin_ns >= OPEN_AFTER_NS)
+        (void)!open_control(self, &(baton_error){0});
+    if (self->control != NULL) {
+        int r = baton_loop_turn(&self->loop, 0);
+        (void)r; /* it is tried again in 20 ms, and the engine's loop has its own */
     }
 }
 
 void baton_hydrating_progress(void *context, const baton_hydrate_progress *progress)
 {
-    baton_hydrating *self = context;
-    const uint64_t now_ns = baton_clock_monotonic_ns(baton_clock_system());
-    self->progress = *progress;
-    if (now_ns - self->told_ns >= TELL_EVERY_NS) {
-        self->told_ns = now_ns;
-        tell(progress, now_ns - self->begin_ns);
-    }
-    if (!self->tried && now_ns - self->begin_ns >= OPEN_AFTER_NS)
-        open_control(self);
-    if (self->control != NULL) {
-        int r = baton_loop_turn(&self->loop, 0);
-        (void)r; /* it is tried again in 20 ms, and the engine's loop has its own */
-    }
+    const bool loading = progress->phase == BATON_HYDRATE_LOADING;
+    const baton_start_progress at = {.step = loading ? "loading" : "replaying",
+                                     .unit = loading ? "bytes" : "entries",
+                                     .done = progress->done,
+                                     .of = progress->of,
+                                     .seq = progress->seq};
+    go_on(context, &at, TELL_EVERY_NS);
+}
+
+void baton_hydrating_fetch(baton_hydrating *self, const baton_fetch_progress *progress)
+{
+    const baton_start_progress at = {.fetching = true,
+                                     .step = progress->step,
+                                     .unit = "bytes",
+                                     .done = progress->done,
+                                     .of = progress->of,
+                                     .seq = progress->seq};
+    go_on(self, &at, TELL_FETCH_NS);
 }
 
 int baton_hydrating_serve(baton_hydrating *self, baton_engine *engine, baton_control **ret_control,

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "drain/place.h"
 #include "snapshot/names.h"
 
 static const char *const what_take = "take a snapshot into the standby's directory";
@@ -28,15 +29,6 @@ int baton_kept_write(int fd, const void *bytes, size_t count, uint64_t offset)
     return 0;
 }
 
-static int flush_directory(const char *path)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int r = fd < 0 || fsync(fd) < 0 ? -errno : 0;
-    if (fd >= 0)
-        close(fd);
-    return r;
-}
-
 static int take_file(const char *directory, uint64_t seq, uint64_t epoch, bool manifest,
                      baton_kept_fill fill, void *context, baton_error *error)
 {
@@ -54,9 +46,22 @@ static int take_file(const char *directory, uint64_t seq, uint64_t epoch, bool m
     if (r == 0 && fsync(fd) < 0)
         r = baton_error_set(error, -errno, what_take, NULL, "look at the disk");
     close(fd);
-    if (r == 0 && (rename(partial, path) < 0 || flush_directory(directory) < 0))
-        r = baton_error_set(error, -errno, what_take, NULL, "look at the disk");
+    if (r == 0) {
+        r = rename(partial, path) < 0 ? -errno : baton_directory_flush(directory);
+        if (r < 0)
+            baton_error_set(error, r, what_take, NULL, "look at the disk");
+    }
+    if (r < 0)
+        (void)unlink(partial);
     return r;
+}
+
+static void remove_file(const char *directory, uint64_t seq, uint64_t epoch,
+                        baton_snapshot_name kind)
+{
+    char path[BATON_SNAPSHOT_PATH_BYTES];
+    if (baton_snapshot_path(path, directory, seq, epoch, kind) == 0)
+        (void)unlink(path);
 }
 
 int baton_kept_take(const char *directory, uint64_t seq, uint64_t epoch, baton_kept_fill fill,
@@ -66,7 +71,12 @@ int baton_kept_take(const char *directory, uint64_t seq, uint64_t epoch, baton_k
         return baton_error_set(error, -errno, what_take, NULL,
                                "give --dir a path that can be written");
     int r = take_file(directory, seq, epoch, false, fill, context, error);
-    return r < 0 ? r : take_file(directory, seq, epoch, true, fill, context, error);
+    if (r < 0)
+        return r;
+    r = take_file(directory, seq, epoch, true, fill, context, error);
+    if (r < 0)
+        remove_file(directory, seq, epoch, BATON_NAME_CHUNKS);
+    return r;
 }
 
 static int link_file(const char *from, const char *to, uint64_t seq, uint64_t epoch,
@@ -78,7 +88,7 @@ static int link_file(const char *from, const char *to, uint64_t seq, uint64_t ep
         r = baton_snapshot_path(path, to, seq, epoch, kind);
     if (r == 0 && link(source, path) < 0 && errno != EEXIST)
         r = -errno;
-    return r < 0 ? r : flush_directory(to);
+    return r < 0 ? r : baton_directory_flush(to);
 }
 
 int baton_kept_link(const char *from, const char *directory, uint64_t seq, uint64_t epoch)
@@ -91,9 +101,7 @@ int baton_kept_link(const char *from, const char *directory, uint64_t seq, uint6
 
 void baton_kept_give_up(const char *directory, uint64_t seq, uint64_t epoch)
 {
-    char path[BATON_SNAPSHOT_PATH_BYTES];
-    if (baton_snapshot_path(path, directory, seq, epoch, BATON_NAME_MANIFEST) == 0)
-        (void)unlink(path);
+    remove_file(directory, seq, epoch, BATON_NAME_MANIFEST);
 }
 
 /* 1: it is listed; its chunks are judged when they are loaded. */
@@ -118,11 +126,23 @@ bool baton_kept_is_listed(const char *directory, baton_digest root)
     return find(directory, root, &listed, NULL) == 1;
 }
 
-int baton_kept_is_good(const char *directory, baton_digest root, baton_error *error)
+static int checked(void *context, uint64_t done_bytes, uint64_t all_bytes)
+{
+    baton_pace *pace = context;
+    pace->progress.of = all_bytes;
+    return baton_pace_moved(pace, done_bytes - pace->progress.done);
+}
+
+int baton_kept_is_good(const char *directory, baton_digest root, baton_pace *pace,
+                       baton_error *error)
 {
     baton_snapshot_listed listed;
     int r = find(directory, root, &listed, error);
-    return r == 1 ? baton_snapshot_verify(directory, &listed, error) == 0 : r;
+    if (r != 1)
+        return r;
+    baton_pace_begin(pace, "checking", listed.info.seq, listed.info.raw_bytes);
+    r = baton_snapshot_verify_while(directory, &listed, checked, pace, error);
+    return r < 0 && r == pace->stopped ? r : r == 0;
 }
 
 baton_digest baton_kept_parent(const char *directory, baton_digest root)

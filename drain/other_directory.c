@@ -18,10 +18,16 @@ static int journal_path(const char *directory, const char *name, char path[PATH_
     return n < 0 || n >= PATH_BYTES ? -ENAMETOOLONG : 0;
 }
 
+/* One of the directory's, and the epoch in its name. */
+typedef struct {
+    int listing_fd;
+    const char *name;
+    uint64_t epoch;
+} segment;
+
 /* Of each segment; visit says 0, or an error that ends it. */
 static int each_segment(const char *directory, bool flush_it,
-                        int (*visit)(void *context, int listing_fd, const char *name),
-                        void *context)
+                        int (*visit)(void *context, const segment *found), void *context)
 {
     char path[PATH_BYTES];
     int r = journal_path(directory, "", path);
@@ -30,9 +36,10 @@ static int each_segment(const char *directory, bool flush_it,
         return r < 0 ? r : errno == ENOENT ? 0 : -errno;
     errno = 0;
     for (const struct dirent *entry; r == 0 && (entry = readdir(listing)) != NULL; errno = 0) {
-        uint64_t epoch, index;
-        if (baton_segment_name_parse(entry->d_name, &epoch, &index))
-            r = visit(context, dirfd(listing), entry->d_name);
+        segment found = {.listing_fd = dirfd(listing), .name = entry->d_name};
+        uint64_t index;
+        if (baton_segment_name_parse(found.name, &found.epoch, &index))
+            r = visit(context, &found);
     }
     if (r == 0 && errno != 0)
         r = -errno; /* a listing that ends early would hide what decides */
@@ -42,13 +49,11 @@ static int each_segment(const char *directory, bool flush_it,
     return r;
 }
 
-static int higher_name(void *context, int listing_fd, const char *name)
+static int higher_name(void *context, const segment *found)
 {
     uint64_t *highest = context;
-    uint64_t epoch = 0, index = 0;
-    (void)listing_fd;
-    if (baton_segment_name_parse(name, &epoch, &index) && epoch > *highest)
-        *highest = epoch;
+    if (found->epoch > *highest)
+        *highest = found->epoch;
     return 0;
 }
 
@@ -64,31 +69,27 @@ typedef union {
 } header_unit;
 
 /* 1: its header is valid and of a term that was begun here; *ret_fd is open. 0: it is not. */
-static int read_header(int listing_fd, const char *name, header_unit *unit, uint64_t *ret_epoch,
-                       int *ret_fd)
+static int read_header(const segment *found, header_unit *unit, int *ret_fd)
 {
-    uint64_t index = 0;
-    *ret_fd = openat(listing_fd, name, O_RDONLY | O_CLOEXEC);
+    *ret_fd = openat(found->listing_fd, found->name, O_RDONLY | O_CLOEXEC);
     if (*ret_fd < 0)
         return errno == ENOENT ? 0 : -errno; /* a made-ahead one has gone away */
     return pread(*ret_fd, unit->bytes, sizeof(*unit), 0) == (ssize_t)sizeof(*unit) &&
                    baton_segment_header_check(&unit->header) == BATON_UNIT_VALID &&
                    (baton_le32_get(unit->header.flags) & BATON_SEGMENT_FOLLOWER) == 0 &&
-                   baton_segment_name_parse(name, ret_epoch, &index) &&
-                   baton_le64_get(unit->header.epoch) == *ret_epoch
+                   baton_le64_get(unit->header.epoch) == found->epoch
                ? 1
                : 0;
 }
 
-static int higher_header(void *context, int listing_fd, const char *name)
+static int higher_header(void *context, const segment *found)
 {
     static _Thread_local header_unit unit;
     uint64_t *highest = context;
-    uint64_t epoch = 0;
     int fd;
-    int r = read_header(listing_fd, name, &unit, &epoch, &fd);
-    if (r == 1 && epoch > *highest) {
-        *highest = epoch;
+    int r = read_header(found, &unit, &fd);
+    if (r == 1 && found->epoch > *highest) {
+        *highest = found->epoch;
         r = fdatasync(fd) < 0 ? -errno : 0;
     }
     if (fd >= 0)
@@ -108,13 +109,13 @@ typedef struct {
     baton_digest digest;
 } begun_look;
 
-static int lower_begun(void *context, int listing_fd, const char *name)
+static int lower_begun(void *context, const segment *found)
 {
     static _Thread_local header_unit unit;
     begun_look *self = context;
-    uint64_t epoch = 0;
+    const uint64_t epoch = found->epoch;
     int fd;
-    int r = read_header(listing_fd, name, &unit, &epoch, &fd);
+    int r = read_header(found, &unit, &fd);
     const baton_segment_header *header = &unit.header;
     if (r == 1 && epoch >= self->from) {
         const uint64_t index = baton_le64_get(header->index);
@@ -151,9 +152,9 @@ int baton_is_begun(const char *directory, uint64_t epoch, bool *ret_begun)
     return r;
 }
 
-static int flush_segment(void *context, int listing_fd, const char *name)
+static int flush_segment(void *context, const segment *found)
 {
-    const int fd = openat(listing_fd, name, O_RDONLY | O_CLOEXEC);
+    const int fd = openat(found->listing_fd, found->name, O_RDONLY | O_CLOEXEC);
     int r = fd < 0 || fdatasync(fd) < 0 ? -errno : 0;
     (void)context;
     if (fd >= 0)

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <baton/log.h>
@@ -25,6 +24,30 @@ static struct {
     char directory[512];
     char text[1024];
 } written;
+
+baton_partner baton_partner_heard(const baton_peer_channel *channel,
+                                  const baton_peer_header *header, const baton_peer_hello *hello)
+{
+    baton_partner partner = {.far = channel->is_remote};
+    memcpy(partner.directory, hello->directory, sizeof(partner.directory));
+    memcpy(partner.host, hello->at.host, sizeof(partner.host));
+    memcpy(partner.place, hello->at.place, sizeof(partner.place));
+    memcpy(partner.nonce, header->from, sizeof(partner.nonce));
+    baton_peer_channel_reach(channel, (const char *)hello->address, partner.address);
+    return partner;
+}
+
+baton_partner baton_partner_here(const baton_place *place,
+                                 const uint8_t nonce[BATON_PEER_NONCE_BYTES])
+{
+    baton_partner partner = {.far = false};
+    memcpy(partner.directory, place->directory, sizeof(partner.directory));
+    memcpy(partner.host, place->host, sizeof(partner.host));
+    memcpy(partner.address, place->address, sizeof(partner.address));
+    memcpy(partner.place, place->place, sizeof(partner.place));
+    memcpy(partner.nonce, nonce, sizeof(partner.nonce));
+    return partner;
+}
 
 int baton_partner_write(const char *directory, const baton_partner *partner, baton_error *error)
 {
@@ -162,12 +185,13 @@ int baton_partner_look(const char *directory, const char *partner, uint64_t *ret
 }
 
 /* A killed process lets go a little late (J10). */
-static int lock_patiently(const char *partner, int *ret_fd)
+static int lock_patiently(const char *partner, const baton_fetch_watch *watch, int *ret_fd)
 {
+    baton_pace pace = {.watch = watch};
     int r = baton_lock_other(partner, ret_fd);
     for (uint32_t i = 0; r == BATON_E_LOCKED && i < LOCK_TRIES; i++) {
-        nanosleep(&(struct timespec){.tv_nsec = LOCK_PAUSE_NS}, NULL);
-        r = baton_lock_other(partner, ret_fd);
+        const int told = baton_pace_sleep(&pace, LOCK_PAUSE_NS);
+        r = told < 0 ? told : baton_lock_other(partner, ret_fd);
     }
     return r;
 }
@@ -181,14 +205,15 @@ static bool is_later(const char *directory, const char *partner)
            baton_highest_header(partner, &other) == 0 && own > other;
 }
 
-int baton_partner_decide(baton_engine *engine, const char *directory, baton_error *error)
+int baton_partner_decide(baton_engine *engine, const char *directory,
+                         const baton_fetch_watch *watch, baton_error *error)
 {
     baton_partner known;
     const char *partner = known.directory;
     int lock_fd = -1;
     if (!baton_partner_read(directory, &known) || known.far)
         return BATON_E_NOT_FOUND;
-    int r = lock_patiently(partner, &lock_fd);
+    int r = lock_patiently(partner, watch, &lock_fd);
     if (r == BATON_E_LOCKED && is_later(directory, partner))
         return BATON_E_LOCKED;
     if (r == BATON_E_LOCKED)

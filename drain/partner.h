@@ -4,19 +4,29 @@
  * and its value. */
 #pragma once
 
+#include "drain/pace.h"
+#include "drain/peer_channel.h"
+#include "drain/place.h"
 #include "engine/run.h"
 
 typedef struct {
     char directory[256]; /* absolute, on its host */
     char host[64];
-    char address[64];  /* HOST:PORT where it can be asked; "": nowhere */
-    uint8_t place[16]; /* zero: not known */
-    uint8_t nonce[16]; /* of the process there, when this was written */
-    bool far;          /* its LOCK can't be asked (R12) */
+    char address[BATON_TCP_ADDRESS_TEXT_BYTES]; /* where it can be asked; "": nowhere */
+    uint8_t place[BATON_PLACE_BYTES];           /* zero: not known */
+    uint8_t nonce[BATON_PEER_NONCE_BYTES];      /* of the process there, when this was written */
+    bool far;                                   /* its LOCK can't be asked (R12) */
     /* It serves in this epoch, above any here, and this instance has been told so: nothing may begin here
      * by itself any more. 0: no. */
     uint64_t fenced_by;
 } baton_partner;
+
+/* Of one that has said HELLO or WELCOME on this channel. */
+baton_partner baton_partner_heard(const baton_peer_channel *channel,
+                                  const baton_peer_header *header, const baton_peer_hello *hello);
+/* This one, as the other one on its host is to know it. */
+baton_partner baton_partner_here(const baton_place *place,
+                                 const uint8_t nonce[BATON_PEER_NONCE_BYTES]);
 
 /* Durable when it returns. */
 BATON_MUST_USE int baton_partner_write(const char *directory, const baton_partner *partner,
@@ -30,9 +40,10 @@ bool baton_partner_socket(const char *directory, char *ret_socket, uint32_t byte
  * engine holds as a standby: under both LOCKs, begin a new term if no later header stands in the
  * partner's, which is not far. BATON_E_LOCKED: it lives, and a later term was begun here: it must be
  * asked. BATON_E_REFUSED: the authority is there, or it lives: the error says where, and
- * what to do. */
+ * what to do. A killed partner's LOCK is waited for, 5 s at most; watch: what goes on meanwhile, and may
+ * end it (pace.h). */
 BATON_MUST_USE int baton_partner_decide(baton_engine *engine, const char *directory,
-                                        baton_error *error);
+                                        const baton_fetch_watch *watch, baton_error *error);
 /* The same question, asked again by one that waits: no wait here. 0: *ret_epoch is to be begun, and
  * *ret_lock_fd is the partner's LOCK, to be held until its header is durable. */
 BATON_MUST_USE int baton_partner_look(const char *directory, const char *partner,

@@ -2,16 +2,15 @@
 #include "drain/peer_channel.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "drain/now.h"
 #include "drain/peer_tls.h"
+#include "drain/unix_address.h"
 
 #define KEEP_IDLE_S      5
 #define KEEP_EVERY_S     2
@@ -42,49 +41,10 @@ int baton_peer_address_parse(baton_peer_address *address, const char *text, bato
     return 0;
 }
 
-/* sockaddr_un holds 108 bytes. A longer path is reached through its directory's descriptor. */
-static int make_unix(const char *path, struct sockaddr_un *address, int *ret_directory_fd)
-{
-    char directory[4096];
-    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
-    *ret_directory_fd = -1;
-    if (strlen(path) < sizeof(address->sun_path)) {
-        memcpy(address->sun_path, path, strlen(path));
-        return 0;
-    }
-    const int n = snprintf(directory, sizeof(directory), "%s", path);
-    char *slash = strrchr(directory, '/');
-    if (n < 0 || (size_t)n >= sizeof(directory) || slash == NULL)
-        return -ENAMETOOLONG;
-    *slash = '\0';
-    *ret_directory_fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (*ret_directory_fd < 0)
-        return -errno;
-    const int m = snprintf(address->sun_path, sizeof(address->sun_path), "/proc/self/fd/%d/%s",
-                           *ret_directory_fd, slash + 1);
-    return m > 0 && (size_t)m < sizeof(address->sun_path) ? 0 : -ENAMETOOLONG;
-}
-
-bool baton_peer_may_talk(int fd)
-{
-    struct ucred peer;
-    socklen_t bytes = sizeof(peer);
-    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0 &&
-           (peer.uid == 0 || peer.uid == geteuid());
-}
-
 static int connect_unix(int fd, const char *path)
 {
-    struct sockaddr_un address;
-    int directory_fd = -1;
-    int r = make_unix(path, &address, &directory_fd);
-    if (r == 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
-        r = -errno;
-    if (directory_fd >= 0)
-        close(directory_fd);
-    if (r == 0 && !baton_peer_may_talk(fd))
-        r = -EPERM;
-    return r;
+    int r = baton_unix_connect(fd, path);
+    return r == 0 && !baton_unix_may_talk(fd) ? -EPERM : r;
 }
 
 /* ---- TCP ---- */
@@ -329,9 +289,6 @@ ssize_t baton_peer_channel_write(baton_peer_channel *channel, const struct iovec
 
 bool baton_peer_channel_is_alive(const baton_peer_channel *channel)
 {
-    char byte;
-    if (channel->fd < 0)
-        return false;
-    const ssize_t n = recv(channel->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    return n > 0 || (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK));
+    struct pollfd wanted = {.fd = channel->fd, .events = POLLRDHUP};
+    return channel->fd >= 0 && poll(&wanted, 1, 0) == 0;
 }

@@ -49,9 +49,6 @@ typedef struct {
 BATON_MUST_USE int baton_peer_address_parse(baton_peer_address *address, const char *text,
                                             baton_error *error);
 
-/* Only root and this user may be at the other end of a Unix socket. */
-bool baton_peer_may_talk(int fd);
-
 /* Over a Unix socket the other end is there at once, or refuses, and is root or this user; over TCP this begins.
  * What fails is in channel->error, too. */
 BATON_MUST_USE int baton_peer_channel_connect(baton_peer_channel *channel,
@@ -71,7 +68,7 @@ short baton_peer_channel_wants(const baton_peer_channel *channel, bool to_send);
 BATON_MUST_USE ssize_t baton_peer_channel_read(baton_peer_channel *channel, void *to, size_t bytes);
 BATON_MUST_USE ssize_t baton_peer_channel_write(baton_peer_channel *channel,
                                                 const struct iovec *parts, uint32_t parts_count);
-/* Has the other end not hung up, as far as can be seen now? */
+/* Has the other end not hung up, as far as can be seen now? What it left behind unread says nothing of that. */
 bool baton_peer_channel_is_alive(const baton_peer_channel *channel);
 /* said: where the other end says that it listens; as it can be reached from here into
  * ret_address: of every interface it is the one that this connection comes from. "": nowhere. */

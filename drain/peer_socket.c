@@ -255,3 +255,38 @@ void baton_peer_drop(baton_peer_outgoing *out)
     close_all(out->descriptors, &out->descriptors_count);
     out->busy = false;
 }
+
+/* ---- waiting ---- */
+
+/* After what a call of the channel said, which was not enough. */
+static int go_on(const baton_peer_talk *talk, int said, bool to_send)
+{
+    if (said == 0)
+        return talk->wait(talk->context, talk->channel->fd,
+                          baton_peer_channel_wants(talk->channel, to_send), talk->error);
+    if (said < 0)
+        *talk->error = talk->channel->error;
+    return said < 0 ? said : 0;
+}
+
+int baton_peer_say(const baton_peer_talk *talk, baton_peer_outgoing *out)
+{
+    int r = 0;
+    while (r == 0 && out->busy)
+        r = go_on(talk, baton_peer_send(out, talk->channel), true);
+    if (r < 0)
+        baton_peer_drop(out);
+    return r;
+}
+
+int baton_peer_hear(const baton_peer_talk *talk, const baton_peer_header **ret_header,
+                    const void **ret_body)
+{
+    int r;
+    while ((r = baton_peer_next(talk->inbox, ret_header, ret_body, talk->error)) == 0) {
+        r = go_on(talk, baton_peer_receive(talk->inbox, talk->channel), false);
+        if (r < 0)
+            return r;
+    }
+    return r < 0 ? r : 0;
+}

@@ -58,3 +58,19 @@ void baton_peer_put(baton_peer_outgoing *out, baton_peer_type type, const baton_
 /* 1: all of it has left; 0: not now; or an error, as of receive. */
 BATON_MUST_USE int baton_peer_send(baton_peer_outgoing *out, baton_peer_channel *channel);
 void baton_peer_drop(baton_peer_outgoing *out);
+
+/* A conversation of one that has nothing else to do, and waits. */
+typedef struct {
+    baton_peer_channel *channel;
+    baton_peer_inbox *inbox;
+    /* Until something may have happened to fd. An error: that ends the conversation. */
+    int (*wait)(void *context, int fd, short events, baton_error *error);
+    void *context;
+    baton_error *error; /* why the last call failed */
+} baton_peer_talk;
+
+/* All of it has left: 0, or an error, which drops what has not. */
+BATON_MUST_USE int baton_peer_say(const baton_peer_talk *talk, baton_peer_outgoing *out);
+/* The next message is there, as of baton_peer_next: 0, or an error; -EPIPE: the other end has hung up. */
+BATON_MUST_USE int baton_peer_hear(const baton_peer_talk *talk,
+                                   const baton_peer_header **ret_header, const void **ret_body);

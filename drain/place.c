@@ -37,7 +37,7 @@ static int write_all(const char *path, const char *text)
     return r;
 }
 
-static int flush_directory(const char *directory)
+int baton_directory_flush(const char *directory)
 {
     const int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int r = fd < 0 || fsync(fd) < 0 ? -errno : 0;
@@ -57,7 +57,7 @@ int baton_note_write(const char *directory, const char *name, const char *text, 
     if (r == 0 && rename(partial, path) < 0)
         r = -errno;
     if (r == 0)
-        r = flush_directory(directory);
+        r = baton_directory_flush(directory);
     return r < 0 ? baton_error_setf(error, r, "keep a note of the handover", "free disk space",
                                     "%.150s/%s: %s", directory, name, baton_status_text(r))
                  : 0;

@@ -34,3 +34,5 @@ BATON_MUST_USE int baton_note_write(const char *directory, const char *name, con
                                     baton_error *error);
 /* Its text, at most bytes - 1 of it. False: there is none. */
 bool baton_note_read(const char *directory, const char *name, char *text, size_t bytes);
+/* The names in it: files that were made there, or renamed, stay so. -errno. */
+BATON_MUST_USE int baton_directory_flush(const char *directory);

@@ -45,6 +45,7 @@ typedef struct {
     bool snapshot_at_drain;
     const char *standby_of;   /* NULL: the active */
     const char *hydrate_from; /* an empty standby's first snapshot; NULL: the active sends it */
+    uint64_t fetch_stall_ns;  /* as pace.h has it */
     baton_if_diverged if_diverged;
     bool standby_after_handover;   /* follow the successor, in this process */
     baton_tcp_address peer_listen; /* bytes 0: standbys come over the Unix socket alone */

@@ -46,6 +46,18 @@ static void on_signal(void *context, int fd, uint32_t events)
         baton_run_begin_drain(run, info.ssi_signo == (uint32_t)SIGINT ? "SIGINT" : "SIGTERM");
 }
 
+bool baton_run_told_to_end(service_run *run)
+{
+    struct signalfd_siginfo info;
+    while (read(run->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+        baton_log(
+            INFO, "service.start_ended",
+            BATON_LOG_TEXT("because", info.ssi_signo == (uint32_t)SIGINT ? "SIGINT" : "SIGTERM"));
+        run->leaving = true;
+    }
+    return run->leaving;
+}
+
 /* ---- the life ---- */
 
 /* Before anything that makes threads, so that all of them leave the signals to the signalfd. */
@@ -396,11 +408,14 @@ static int run_service(const baton_doors *doors, const baton_run_options *option
     if (r == 0)
         r = start(&run, &error);
     baton_hydrating_end(&run.hydrating);
+    run.target.watch = NULL;
     if (r == 0 && !run.following) {
         baton_engine_note_ready(run.engine, baton_now_ns() - run.started_ns);
         tell_ready(&run);
     }
-    if (r == 0)
+    if (r < 0 && run.leaving) /* it was told to end before it was one */
+        r = 0;
+    else if (r == 0)
         r = serve(&run, &error);
     if (r < 0)
         error.status = r;

@@ -148,7 +148,8 @@ void baton_run_begin_drain(service_run *run, const char *because)
 
 static json_t *hydrating_status(const service_run *run)
 {
-    return json_pack("{s:s, s:o, s:o}", "phase", "hydrating", "uptime_ms",
+    return json_pack("{s:s, s:o, s:o}", "phase",
+                     run->hydrating.progress.fetching ? "fetching" : "hydrating", "uptime_ms",
                      baton_describe_number((baton_now_ns() - run->started_ns) / 1000000),
                      "hydrating", baton_describe_progress(&run->hydrating.progress));
 }

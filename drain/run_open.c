@@ -1,5 +1,6 @@
 /* drain/run_open.c: the start of `run` up to a state: whom to follow, or whether this directory may begin a term
  * (R7), before and after the engine opens. */
+#include "drain/other_directory.h"
 #include "drain/run_private.h"
 
 #include <errno.h>
@@ -12,14 +13,28 @@ int baton_run_aim(service_run *run, const char *standby_of, baton_error *error)
                                        run->instance.nonce, &run->options->peer_security, error);
     run->target.compatible = &run->options->compatible;
     run->target.faults = &run->faults;
+    run->target.stall_ns = run->options->fetch_stall_ns;
     return r;
+}
+
+/* Beside what it waits for before there is an engine. */
+static int while_starting(void *context, const baton_fetch_progress *progress)
+{
+    service_run *run = context;
+    if (progress->step != NULL)
+        baton_hydrating_fetch(&run->hydrating, progress);
+    return baton_run_told_to_end(run) ? -ECANCELED : 0;
 }
 
 /* Whom to follow, and what to begin with, before the engine opens. */
 static int find_active(service_run *run, baton_engine_options *options, baton_error *error)
 {
     baton_digest root;
+    uint64_t highest = 0;
     int r = baton_run_aim(run, run->options->standby_of, error);
+    run->target.watch = &run->start_watch;
+    if (r == 0 && baton_highest_name(run->place.directory, &highest) == 0 && highest == 0)
+        r = baton_hydrating_open(&run->hydrating, error);
     if (r == 0)
         r = baton_bootstrap(&run->target, run->options->hydrate_from, &root, error);
     if (r < 0)
@@ -43,8 +58,9 @@ static int open_by_decision(service_run *run, baton_engine_options *options,
         *error = other.status == BATON_E_DIVERGED ? other : refusal;
         return error->status;
     }
-    int r = run->partner.far ? BATON_E_LOCKED
-                             : baton_partner_decide(run->engine, run->place.directory, error);
+    int r = run->partner.far
+                ? BATON_E_LOCKED
+                : baton_partner_decide(run->engine, run->place.directory, &run->start_watch, error);
     if (r == BATON_E_LOCKED) { /* nobody can be looked at: the other one must be asked */
         run->undecided = run->following = true;
         return 0;
@@ -90,6 +106,8 @@ int baton_run_open_engine(service_run *run, const baton_engine_hooks *hooks, bat
     int r = 0;
     options.on_progress = baton_hydrating_progress;
     options.progress_context = &run->hydrating;
+    run->start_watch =
+        (baton_fetch_watch){.step = while_starting, .context = run, .wake_fd = run->signal_fd};
     const bool known =
         run->options->standby_of != NULL || stat(run->options->directory, &there) == 0;
     if (known)

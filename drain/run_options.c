@@ -17,6 +17,7 @@ enum {
     RUN_CONTROL,
     RUN_STANDBY_OF,
     RUN_HYDRATE_FROM,
+    RUN_FETCH_STALL,
     RUN_PEER_LISTEN,
     RUN_PEER_CERT,
     RUN_PEER_KEY,
@@ -66,6 +67,9 @@ const baton_option baton_run_option_table[] = {
                           "an empty standby takes its first snapshot there, the newest that the "
                           "active names: a directory of snapshots, a data directory, or a file by "
                           "`baton snapshot export`"},
+    [RUN_FETCH_STALL] = {"fetch-stall", "TIME", "30s",
+                         "an empty standby's start ends when its first snapshot gets less than "
+                         "1 MiB further in this time"},
     [RUN_PEER_LISTEN] = {"peer-listen", "HOST:PORT", NULL,
                          "where standbys connect by TCP while this one is the active; port 0: any "
                          "free one, named in the log and the status"},
@@ -335,7 +339,9 @@ static int read_numbers(baton_run_options *options, const baton_option_set *set,
 {
     uint64_t keep = 0;
     int r;
-    if ((r = baton_option_duration("drain-deadline", set->values[RUN_DRAIN_DEADLINE],
+    if ((r = baton_option_duration("fetch-stall", set->values[RUN_FETCH_STALL],
+                                   &options->fetch_stall_ns, error)) < 0 ||
+        (r = baton_option_duration("drain-deadline", set->values[RUN_DRAIN_DEADLINE],
                                    &options->drain_deadline_ns, error)) < 0 ||
         (r = read_count(set, RUN_SNAPSHOT_EVERY, INT64_MAX, &options->engine.snapshot_every,
                         error)) < 0 ||

@@ -24,6 +24,7 @@ typedef struct {
     bool to_let_follow;       /* it is, since this turn: cutover is to be opened */
     baton_follower *follower; /* NULL: it never was a standby */
     baton_follower_target target;
+    baton_fetch_watch start_watch; /* what a start that waits does beside it */
     baton_place place;
     baton_partner partner; /* of the last handover; directory "": there was none */
     bool undecided;        /* a start that may begin nothing by itself (undecided.h) */
@@ -48,6 +49,8 @@ BATON_MUST_USE int baton_run_aim(service_run *run, const char *standby_of, baton
 /* run_open.c: run->engine, run->place, run->partner; run->following: it is a standby, or run->undecided. */
 BATON_MUST_USE int baton_run_open_engine(service_run *run, const baton_engine_hooks *hooks,
                                          baton_error *error);
+/* A signal has come before there is anything to drain: run->leaving. */
+bool baton_run_told_to_end(service_run *run);
 /* run_control.c */
 extern const baton_control_actions baton_run_control_actions; /* without the context */
 extern const baton_drain_actions baton_run_drain_actions;     /* likewise */

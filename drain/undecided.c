@@ -327,15 +327,11 @@ static int may_promote(const service_run *run, int *ret_lock_fd, baton_error *er
  * caller holds its LOCK. */
 static void fence_other(const service_run *run)
 {
-    baton_partner here = {.fenced_by = run->forced_epoch};
-    baton_digest nonce;
+    uint8_t nonce[BATON_PEER_NONCE_BYTES];
     baton_error error = {0};
-    memcpy(here.directory, run->place.directory, sizeof(here.directory));
-    memcpy(here.host, run->place.host, sizeof(here.host));
-    memcpy(here.address, run->place.address, sizeof(here.address));
-    memcpy(here.place, run->place.place, sizeof(here.place));
-    if (baton_digest_parse(run->instance.nonce, &nonce) == 0)
-        memcpy(here.nonce, nonce.bytes, sizeof(here.nonce));
+    baton_instance_nonce(&run->instance, nonce);
+    baton_partner here = baton_partner_here(&run->place, nonce);
+    here.fenced_by = run->forced_epoch;
     if (baton_partner_write(other_of(run)->directory, &here, &error) < 0)
         baton_log(ERROR, "handover.partner", BATON_LOG_TEXT("why", error.why),
                   BATON_LOG_TEXT("todo", "see to it that nothing starts there but a standby"));

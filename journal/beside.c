@@ -8,6 +8,7 @@
 
 #define BESIDE_TRIES_MAX 8u
 #define BESIDE_PAUSE_NS  2000000L /* doubled from try to try: a begin takes longer than one look */
+#define BESIDE_GONE_MAX  256u     /* looks under which something was retired */
 
 /* What the walk may rely on now. 1: a writer holds the lock. */
 static int look_around(baton_journal_watch *watch, baton_walk_options *options,
@@ -37,9 +38,10 @@ static int look_again_and_again(baton_journal_watch *watch, baton_beside *beside
 {
     baton_position damage = {0};
     bool damaged = false;
+    uint32_t tries = 0, gone = 0;
     int r = 0;
 
-    for (uint32_t tries = 0; tries < BESIDE_TRIES_MAX; tries++) {
+    while (tries < BESIDE_TRIES_MAX && gone < BESIDE_GONE_MAX) {
         baton_hint_view before, after;
         int held = look_around(watch, &beside->options, &before);
         if (held < 0)
@@ -48,12 +50,18 @@ static int look_again_and_again(baton_journal_watch *watch, baton_beside *beside
         /* These are also how a walk looks under which a writer began, rolled or retired. */
         if (r != BATON_E_TORN && r != BATON_E_DAMAGED && r != BATON_E_GONE)
             break;
+        /* That says nothing of what is left. A pause would only let more of it go. */
+        if (r == BATON_E_GONE) {
+            damaged = false;
+            gone++;
+            continue;
+        }
         int held_after = baton_watch_locked(watch);
         (void)baton_watch_view(watch, &after);
         bool published = beside->options.published;
         bool same = held_after == held && baton_watch_view_same(&before, &after);
         /* A holder without a published end is between its open and the end of its begin. */
-        if (r != BATON_E_GONE && same && (held == 0 || published))
+        if (same && (held == 0 || published))
             break;
         /* Up to a published end nothing moves but what retirement takes away: twice the same is
          * damage. */
@@ -62,8 +70,8 @@ static int look_again_and_again(baton_journal_watch *watch, baton_beside *beside
             break;
         damaged = r == BATON_E_DAMAGED && published;
         damage = beside->last;
-        if (tries + 1 < BESIDE_TRIES_MAX)
-            pause_before(tries);
+        if (++tries < BESIDE_TRIES_MAX)
+            pause_before(tries - 1);
     }
     return r;
 }

@@ -1,5 +1,9 @@
 /* orchestrator-shim/service_command.c: `baton service WORD SOCKET`: ask a running service. The
- * protocol: drain/README.md. */
+ * protocol: drain/README.md.
+ *
+ * drain/control_call.h is a client of it, too, that batond uses. Not here: it is private to drain/, and this program
+ * includes public headers alone. As a public one it would promise its calls, and jansson's types, to every user of
+ * the library. It never waits, either, and this one waits for everything, up to --timeout. */
 #include "orchestrator-shim/command.h"
 
 #include <errno.h>

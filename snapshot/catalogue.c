@@ -127,20 +127,20 @@ int baton_snapshot_list_with(baton_io *io, const char *directory, baton_snapshot
 #define PROGRESS_ROWS 4096u /* between two calls */
 
 typedef struct {
-    void (*tell)(void *context, uint64_t done_bytes, uint64_t all_bytes);
+    int (*tell)(void *context, uint64_t done_bytes, uint64_t all_bytes); /* not 0: end with that */
     void *context;
     const baton_snapshot_manifest *manifest; /* NULL unless tell is asked for */
 } watching;
 
 /* Rows are of one size on the average. */
-static void tell(const watching *watch, uint32_t section_index, uint64_t rows)
+static int tell(const watching *watch, uint32_t section_index, uint64_t rows)
 {
     if (watch->tell == NULL)
-        return;
+        return 0;
     const baton_snapshot_section *section = &watch->manifest->sections[section_index];
     const uint64_t row_bytes = section->rows_count > 0 ? section->bytes / section->rows_count : 0;
-    watch->tell(watch->context, section->first_byte + row_bytes * rows,
-                watch->manifest->info.raw_bytes);
+    return watch->tell(watch->context, section->first_byte + row_bytes * rows,
+                       watch->manifest->info.raw_bytes);
 }
 
 static int walk_section(baton_snapshot_reader *reader, const watching *watch, uint32_t index)
@@ -151,7 +151,7 @@ static int walk_section(baton_snapshot_reader *reader, const watching *watch, ui
     while (r == 0 && (r = baton_unpack_row(reader, &fields_count)) > 0) {
         r = 0;
         if (++rows % PROGRESS_ROWS == 0)
-            tell(watch, index, rows);
+            r = tell(watch, index, rows);
     }
     return r;
 }
@@ -177,7 +177,7 @@ static int verify(baton_io *io, const char *directory, const baton_snapshot_list
     if (r < 0)
         return r;
     r = walk(reader, watch);
-    if (r < 0 && error != NULL)
+    if (r < 0 && error != NULL && baton_snapshot_reader_error(reader)->status == r)
         *error = *baton_snapshot_reader_error(reader);
     baton_snapshot_reader_close(reader);
     return r;
@@ -254,10 +254,10 @@ int baton_snapshot_list(const char *directory, baton_snapshot_listed **ret_list,
     return r;
 }
 
-int baton_snapshot_verify_watched(const char *directory, const baton_snapshot_listed *listed,
-                                  void (*progress)(void *context, uint64_t done_bytes,
-                                                   uint64_t all_bytes),
-                                  void *context, baton_error *error)
+int baton_snapshot_verify_while(const char *directory, const baton_snapshot_listed *listed,
+                                int (*progress)(void *context, uint64_t done_bytes,
+                                                uint64_t all_bytes),
+                                void *context, baton_error *error)
 {
     baton_snapshot_manifest manifest = {0};
     const watching watch = {.tell = progress, .context = context, .manifest = &manifest};
@@ -270,6 +270,28 @@ int baton_snapshot_verify_watched(const char *directory, const baton_snapshot_li
     baton_snapshot_manifest_free(&manifest);
     baton_io_close(io);
     return r;
+}
+
+typedef struct {
+    void (*progress)(void *context, uint64_t done_bytes, uint64_t all_bytes);
+    void *context;
+} just_watching;
+
+static int go_on(void *context, uint64_t done_bytes, uint64_t all_bytes)
+{
+    const just_watching *self = context;
+    self->progress(self->context, done_bytes, all_bytes);
+    return 0;
+}
+
+int baton_snapshot_verify_watched(const char *directory, const baton_snapshot_listed *listed,
+                                  void (*progress)(void *context, uint64_t done_bytes,
+                                                   uint64_t all_bytes),
+                                  void *context, baton_error *error)
+{
+    just_watching self = {progress, context};
+    return baton_snapshot_verify_while(directory, listed, progress != NULL ? go_on : NULL, &self,
+                                       error);
 }
 
 int baton_snapshot_verify(const char *directory, const baton_snapshot_listed *listed,

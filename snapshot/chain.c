@@ -195,7 +195,7 @@ int baton_snapshot_chain_open(baton_io *io, const char *directory,
 }
 
 int baton_image_verify(baton_io *io, const char *directory, const baton_snapshot_listed *listed,
-                       void (*progress)(void *context, uint64_t done_bytes, uint64_t all_bytes),
+                       int (*progress)(void *context, uint64_t done_bytes, uint64_t all_bytes),
                        void *context, baton_error *error)
 {
     baton_snapshot_chain chain;
@@ -213,7 +213,7 @@ int baton_image_verify(baton_io *io, const char *directory, const baton_snapshot
         r = baton_snapshot_loader_chunk(&loader, i, &raw, told);
         done_bytes += manifest->chunks[i].raw_bytes;
         if (r == 0 && progress != NULL)
-            progress(context, done_bytes, manifest->info.raw_bytes);
+            r = progress(context, done_bytes, manifest->info.raw_bytes);
     }
     baton_snapshot_loader_close(&loader);
     baton_snapshot_chain_close(&chain);

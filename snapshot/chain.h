@@ -49,8 +49,8 @@ BATON_MUST_USE int baton_snapshot_chain_open(baton_io *io, const char *directory
 void baton_snapshot_chain_close(baton_snapshot_chain *chain);
 
 /* Every chunk of this image alone, and that its parents' manifests are there. progress gets raw
- * bytes; it may be NULL. */
+ * bytes; what it says that is not 0 ends it; it may be NULL. */
 BATON_MUST_USE int
 baton_image_verify(baton_io *io, const char *directory, const baton_snapshot_listed *listed,
-                   void (*progress)(void *context, uint64_t done_bytes, uint64_t all_bytes),
+                   int (*progress)(void *context, uint64_t done_bytes, uint64_t all_bytes),
                    void *context, baton_error *error);

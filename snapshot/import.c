@@ -345,6 +345,10 @@ static int copy_chunks(importing *self)
         if (self->transfer->progress != NULL)
             self->transfer->progress(self->transfer->context, chunk->offset + padded,
                                      info->stored_bytes);
+        if (self->transfer->stop != NULL)
+            r = self->transfer->stop(self->transfer->context, self->error);
+        if (r < 0)
+            return r;
     }
     if (self->at != self->in_bytes)
         return damaged(self, self->at, "there are bytes after its end");

@@ -134,6 +134,11 @@ BATON_MUST_USE int baton_snapshot_list_with(baton_io *io, const char *directory,
 BATON_MUST_USE int baton_snapshot_verify_with(baton_io *io, const char *directory,
                                               const baton_snapshot_listed *listed,
                                               baton_error *error);
+/* As baton_snapshot_verify_watched; what progress says that is not 0 ends it. */
+BATON_MUST_USE int
+baton_snapshot_verify_while(const char *directory, const baton_snapshot_listed *listed,
+                            int (*progress)(void *context, uint64_t done_bytes, uint64_t all_bytes),
+                            void *context, baton_error *error);
 BATON_MUST_USE int baton_snapshot_prune_with(baton_io *io, const char *directory, uint32_t keep,
                                              uint32_t *ret_removed, baton_error *error);
 /* Manifest first, then the directory is flushed, then the chunks: a crash leaves it complete or

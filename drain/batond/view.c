@@ -35,13 +35,18 @@ static bool is_in(const batond_view *view, const char *phase)
     return strcmp(batond_view_phase(view), phase) == 0;
 }
 
+static bool is_starting(const batond_view *view)
+{
+    return is_in(view, "hydrating") || is_in(view, "fetching");
+}
+
 /* The word for a phase. None of those for trouble contains "healthy": people look for it. */
 static const char *status_word(const batond_view *view)
 {
     static const char *const words[][2] = {
-        {"running", "healthy"},   {"hydrating", "starting"},        {"draining", "draining"},
-        {"following", "standby"}, {"handing over", "handing over"}, {"silent", "silent"},
-        {"absent", "absent"},     {"undecided", "undecided"},
+        {"running", "healthy"},   {"hydrating", "starting"}, {"draining", "draining"},
+        {"fetching", "starting"}, {"following", "standby"},  {"handing over", "handing over"},
+        {"silent", "silent"},     {"absent", "absent"},      {"undecided", "undecided"},
     };
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
         if (is_in(view, words[i][0]))
@@ -71,6 +76,8 @@ static const char *why_not_ready(const batond_view *view)
     }
     if (is_in(view, "hydrating"))
         return "the service hydrates";
+    if (is_in(view, "fetching"))
+        return "the service is a standby that gets its first snapshot";
     if (is_in(view, "draining"))
         return "the service drains";
     if (is_in(view, "following"))
@@ -134,7 +141,7 @@ static json_t *shared(const json_t *value)
 
 static json_t *hydrate(const batond_view *view)
 {
-    const char *key = is_in(view, "hydrating") ? "hydrating" : "hydrate";
+    const char *key = is_starting(view) ? "hydrating" : "hydrate";
     json_t *object = shared(json_object_get(view->status, key));
     if (json_is_object(object))
         json_object_set_new(object, "progress", json_real(batond_view_hydrate_progress(view)));
@@ -199,6 +206,6 @@ unsigned batond_view_ready(const batond_view *view, json_t **ret_body)
 
 unsigned batond_view_started(const batond_view *view, json_t **ret_body)
 {
-    const bool started = view->reach == BATOND_ANSWERS && !is_in(view, "hydrating");
+    const bool started = view->reach == BATOND_ANSWERS && !is_starting(view);
     return verdict(view, "started", started, why_not_ready(view), ret_body);
 }

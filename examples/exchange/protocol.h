@@ -42,8 +42,8 @@ typedef enum {
     EXCHANGE_CANCEL = 3,    /* exchange_cancel */
     EXCHANGE_REDUCE = 4,    /* exchange_reduce */
     EXCHANGE_CLOCK = 5,     /* exchange_clock; refused unless the engine runs with --ticks client */
-    EXCHANGE_SUBSCRIBE = 6, /* empty; on the feed socket, after HELLO */
-    EXCHANGE_CONFIRM = 7,   /* exchange_key: the feed consumer has everything up to here */
+    EXCHANGE_SUBSCRIBE = 6, /* exchange_subscribe; on a feed socket, after HELLO */
+    EXCHANGE_CONFIRM = 7,   /* exchange_key: the consumer has everything up to here, durably */
     EXCHANGE_SWITCH = 8,    /* exchange_switch: turn on what a version shipped dark */
     EXCHANGE_REPLACE = 9,   /* exchange_replace */
     EXCHANGE_BARRIER = 11,  /* exchange_barrier: between services only */
@@ -53,8 +53,8 @@ typedef enum {
     EXCHANGE_FILL = 66,    /* exchange_fill: to each side of a trade */
     EXCHANGE_EXPIRED = 67, /* exchange_expired */
     EXCHANGE_ERROR = 68,   /* exchange_error, then the connection ends */
-    EXCHANGE_TRADES = 69,  /* exchange_trades, then its trades: to the feed */
     EXCHANGE_REPORT = 70,  /* exchange_report, then its items: an effect of the matching engine */
+    EXCHANGE_EFFECT = 71,  /* exchange_effect, then the effect's payload: on a feed socket */
 } exchange_frame_type;
 
 typedef struct {
@@ -196,13 +196,36 @@ typedef enum {
     EXCHANGE_MARKET_DATA = 5,
 } exchange_member;
 
-/* The key of an effect: what a feed consumer stores with what it took in, and confirms. */
+/* Who wants effects says so once. What it has not confirmed comes first, word for word, in order; then
+ * what is new. The newest subscriber of a number is the one. */
+typedef struct {
+    baton_le16 consumer; /* exchange_member */
+    uint8_t zero[6];
+} exchange_subscribe;
+
+/* The key of an effect: what its consumer stores with what it took in, and confirms. */
 typedef struct {
     baton_le64 epoch;
     baton_le64 seq;
     baton_le32 index;
     uint8_t zero[4];
 } exchange_key;
+
+typedef struct {
+    exchange_key key;
+    baton_le16 effect_type; /* the producer's; says what the payload is */
+    baton_le16 consumer;
+    uint8_t zero[4];
+} exchange_effect;
+
+/* An entry of a consumer: what it took in, the effect's payload behind it. */
+#define EXCHANGE_LINKED 33u
+typedef struct {
+    exchange_key key;
+    baton_le16 source; /* exchange_member */
+    baton_le16 effect_type;
+    uint8_t zero[4];
+} exchange_linked;
 
 typedef struct {
     baton_le64 trade_id;
@@ -215,21 +238,6 @@ typedef struct {
     uint8_t taker_side;
     uint8_t zero[7];
 } exchange_trade;
-
-typedef struct {
-    exchange_key key;
-    baton_le32 trades_count;
-    uint8_t zero[4];
-} exchange_trades;
-
-/* An entry of a consumer: what it took in, the effect's payload behind it. */
-#define EXCHANGE_LINKED 33u
-typedef struct {
-    exchange_key key;
-    baton_le16 source; /* exchange_member */
-    baton_le16 effect_type;
-    uint8_t zero[4];
-} exchange_linked;
 
 /* The effect of a command that goes on to the next service has the command's frame type, and its body
  * word for word. A barrier goes the same way, and comes back with the reports: whatever the order service
@@ -297,7 +305,8 @@ static_assert(sizeof(exchange_expired) == 24, "exchange protocol v1");
 static_assert(sizeof(exchange_error) == 128, "exchange protocol v1");
 static_assert(sizeof(exchange_key) == 24, "exchange protocol v1");
 static_assert(sizeof(exchange_trade) == 80, "exchange protocol v1");
-static_assert(sizeof(exchange_trades) == 32, "exchange protocol v1");
+static_assert(sizeof(exchange_subscribe) == 8, "exchange protocol v1");
+static_assert(sizeof(exchange_effect) == 32, "exchange protocol v1");
 static_assert(sizeof(exchange_linked) == 32, "exchange protocol v1");
 static_assert(sizeof(exchange_barrier) == 8, "exchange protocol v1");
 static_assert(sizeof(exchange_report) == 88, "exchange protocol v1");

@@ -204,6 +204,14 @@ class Pair:
             time.sleep(POLL_S)
         raise Wrong(f"the standby is not level within {budget_s} s: {here and here['seq']}, {there and there['seq']}")
 
+    def drain_equal(self, budget_s):
+        """The end of a run: nothing comes any more, both have all, and the same; then both end well. The active's last status."""
+        active, here, there = self.settle_level(budget_s)
+        if (here["state_digest"], here["effect_digest"]) != (there["state_digest"], there["effect_digest"]):
+            raise Wrong(f"the two differ after entry {here['seq']}")
+        self.drain(active)
+        return here
+
     def drain(self, active):
         """The standby first; both must end well."""
         self.instances[self.other(active)].terminate()

@@ -1,13 +1,12 @@
 """What the tests of batond share: a batond beside a toy service, and a client that says exactly what it is told to."""
 import http.client
 import json
-import os
 import re
 import socket
 import ssl
-import threading
 
 from cli_case import ServiceCase, process, wait_until
+from network import Listener, listen_unix
 from workdir import DEADLINE_S, connect_unix
 
 BATOND = process.program("batond")
@@ -123,49 +122,24 @@ class FakeService:
         self.path = case.socket_path("fake")
         self.answer = answer
         self.asked = []
-        self.connections = []
-        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        folder = os.path.dirname(self.path)
-        os.makedirs(folder, exist_ok=True)
-        self.listener.bind(self.path)
-        self.listener.listen(16)
+        self.listener = Listener(listen_unix(self.path), self.talk)
+        self.connections = self.listener.connections
         case.addCleanup(self.close)
-        self.thread = threading.Thread(target=self.serve, daemon=True)
-        self.thread.start()
-
-    def serve(self):
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            self.connections.append(connection)
-            threading.Thread(target=self.talk, args=(connection,), daemon=True).start()
 
     def talk(self, connection):
         data = b""
-        try:
-            while True:
-                part = connection.recv(4096)
-                if not part:
+        while part := connection.recv(4096):
+            data += part
+            while b"\n" in data:
+                line, _, data = data.partition(b"\n")
+                self.asked.append(json.loads(line))
+                said = self.answer(json.loads(line))
+                if said is None:
                     return
-                data += part
-                while b"\n" in data:
-                    line, _, data = data.partition(b"\n")
-                    self.asked.append(json.loads(line))
-                    said = self.answer(json.loads(line))
-                    if said is None:
-                        connection.shutdown(socket.SHUT_RDWR)
-                        return
-                    if said is not ...:
-                        connection.sendall(said)
-        except OSError:
-            return
-        finally:
-            connection.close()
+                if said is not ...:
+                    connection.sendall(said)
 
     def close(self):
-        self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
 
 

@@ -11,6 +11,7 @@ from workdir import SOURCE, TestCase, data_dir, main, seed, wait_until
 sys.path.insert(0, str(SOURCE / "scripts" / "rig"))
 import footprint  # noqa: E402
 import judge  # noqa: E402
+import pingpong  # noqa: E402
 
 
 class Rig(TestCase):
@@ -47,11 +48,14 @@ class InARow(Rig):
         self.assertEqual((run["epoch"], run["restarts"]), (37, 1))
         if run["under_load"] == 36:  # a busy machine is slower than its load; the process that is not restarted has 18
             self.assertTrue(run["footprints"])
+        self.assertEqual(run["flat"], True if run["footprints"] else None)
 
     def test_recorded_flow_goes_on_across_handovers(self):
         if not data_dir():
             self.skipTest("no recorded order flow: set BATON_DATA")
-        self.run_good("pingpong", "--rounds", 6, "--data", data_dir())
+        run = self.run_good("pingpong", "--rounds", 6, "--data", data_dir())
+        self.assertIsNone(run["flat"])
+        self.assertIn("not compared: too few rounds", run["compared"])
 
 
 class Campaign(Rig):
@@ -94,6 +98,15 @@ class Campaign(Rig):
         self.assertTrue(footprint.compare(samples(0), tolerance)["flat"])
         self.assertFalse(footprint.compare(samples(20), tolerance)["flat"])
         self.assertIsNone(footprint.compare(samples(0)[:10], tolerance))
+
+    def test_flat_is_said_only_of_what_was_compared(self):
+        flat, grows = {"flat": True}, {"flat": False}
+        self.assertEqual(pingpong.tell_compared({"a": flat, "b": flat}, 2, 90), (True, "memory and descriptors flat"))
+        self.assertEqual(pingpong.tell_compared({"a": flat}, 3, 40), (
+            True, "memory and descriptors flat in 1 of 3 series of samples, too few in the others"))
+        self.assertEqual(pingpong.tell_compared({"a": flat, "b": grows}, 2, 90), (False, "memory and descriptors NOT flat"))
+        self.assertEqual(pingpong.tell_compared({}, 4, 6), (
+            None, "memory and descriptors not compared: too few rounds under load (6)"))
 
 
 if __name__ == "__main__":

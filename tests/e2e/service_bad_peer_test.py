@@ -1,63 +1,16 @@
 """Bad input at the handover socket: each is refused with one clear line, counted, and nobody who is served notices."""
 import os
-import pathlib
-import resource
 import socket
 import struct
 import threading
 
-from cli_case import process, signal
-from handover_peer import (ABORT, ACK, ANSWER, BATCH, FETCH, FINAL, FOLLOW, HEADER, HELLO, PREPARE, READY, REFUSE, START,
-                           TAKEN, WELCOME, Hello, Peer, follow_body, position, refusal)
-from service_handover_test import HandoverCase
-from workdir import DEADLINE_S, SANITIZE, main, wait_until
+from cli_case import process
+from handover_peer import (ABORT, ACK, ANSWER, BATCH, FETCH, FINAL, FOLLOW, HELLO, PREPARE, READY, REFUSE, START, TAKEN, WELCOME,
+                           Hello, follow_body, position, refusal)
+from peer_case import PeerCase
+from workdir import DEADLINE_S, main, wait_until
 
 OUTSIDE = "version 9.9.9 outside allowed range [1.0.0, 1.1.0]"
-
-
-class PeerCase(HandoverCase):
-    def setUp(self):
-        super().setUp()
-        self.active = self.start()
-        self.served = self.client()
-        self.orders = 0
-
-    def assert_serves(self):
-        """The next order is the next entry, and durable."""
-        self.orders += 1
-        self.assertEqual(self.served.add(1, 1), f"{self.orders} 1 {self.orders}")
-
-    def peer(self):
-        peer = Peer.connect(self.data / "handover.sock")
-        self.addCleanup(peer.close)
-        return peer
-
-    def metrics(self, where=None):
-        from cli_control import Connection
-        connection = Connection(str(where or self.control))
-        try:
-            return connection.ask({"baton": 1, "do": "metrics"})["metrics"]
-        finally:
-            connection.socket.close()
-
-    def faults(self, why, where=None):
-        for line in self.metrics(where).splitlines():
-            if line.startswith(f'baton_handover_faults_total{{why="{why}"}}'):
-                return int(float(line.split()[-1]))
-        raise AssertionError(f"no counter of {why}")
-
-    def descriptors(self, child=None):
-        return len(os.listdir(f"/proc/{(child or self.active).pid}/fd"))
-
-    def memory(self, child=None):
-        for line in pathlib.Path(f"/proc/{(child or self.active).pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) << 10
-        raise AssertionError("no VmRSS")
-
-    def assert_grew_little(self, before):
-        if not SANITIZE:  # a sanitizer keeps what was freed
-            self.assertLess(self.memory() - before, 64 << 20)
 
 
 class Protocols(PeerCase):
@@ -258,7 +211,7 @@ class Cutovers(PeerCase):
         self.bad = self.peer()
         self.bad.follow()
         wait_until(lambda: any(f["following"] for f in self.status()["followers"]), "the follower")
-        self.asked = self.spawn(process.program("baton"), "service", "handover", str(self.data), "--max-gap", "200ms")
+        self.asked = self.ask_handover(self.data, "--max-gap", "200ms")
         self.prepare = self.bad.hear_of(PREPARE)
         self.assertEqual(len(self.prepare.fds), 1)
         os.close(self.prepare.fds.pop())

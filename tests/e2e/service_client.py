@@ -10,7 +10,9 @@ import process
 from workdir import DEADLINE_S, TestCase
 
 HELLO, NEW_ORDER, CANCEL, REDUCE, CLOCK, SUBSCRIBE, CONFIRM, SWITCH, REPLACE = range(1, 10)
-WELCOME, ACK, FILL, EXPIRED, ERROR, TRADES = range(64, 70)
+WELCOME, ACK, FILL, EXPIRED, ERROR = range(64, 69)
+REPORT, EFFECT = 70, 71
+ORDER_SERVICE, RISK_ENGINE, MATCHING_ENGINE, SETTLEMENT, MARKET_DATA = range(1, 6)
 BUY, SELL = 0, 1
 GTC, GTD, IOC = 0, 1, 2
 DONE, UNKNOWN_ORDER, BAD_SIZE, TOO_LATE, TOO_OLD, CLIENTS_FULL, BAD_COMMAND, NOT_HERE = 0, 2, 3, 64, 65, 66, 67, 68
@@ -44,11 +46,25 @@ def switch(client, seq, features):
     return frame(SWITCH, struct.pack("<QQII", client, seq, features, 0))
 
 
+def subscription(consumer=MARKET_DATA):
+    return frame(SUBSCRIBE, struct.pack("<H6x", consumer))
+
+
 class Ack:
     def __init__(self, body):
         (self.client, self.client_seq, self.seq, self.filled, self.remaining, self.outcome,
          self.of_type) = struct.unpack("<QQQQQHH4x", body)
         self.body = body
+
+
+def trades_of(body):
+    """Of an EFFECT's body: (trade id, maker's client and seq, ...) of each trade that its report tells."""
+    head = 32 + 88  # exchange_effect, exchange_report
+    count, items = struct.unpack_from("<I", body, 32 + 76)[0], body[32 + 87]
+    if items != 1:
+        return []
+    assert len(body) == head + 80 * count, len(body)
+    return [struct.unpack_from("<QQQQQqQQQB", body, head + 80 * number) for number in range(count)]
 
 
 class Ended(Exception):
@@ -109,6 +125,13 @@ class Client:
             if got == kind:
                 return body
             assert got != ERROR, body
+
+    def receive_trades(self):
+        """The next EFFECT that tells of a trade; reports without one are passed over."""
+        while True:
+            body = self.receive_of(EFFECT)
+            if trades_of(body):
+                return body
 
     def ack(self, *frames):
         """Send, and take the next answer."""

@@ -9,9 +9,9 @@ import struct
 import termios
 
 import process
-from cli_case import test_program
-from service_client import ACK, CONFIRM, DONE, FILL, SELL, SUBSCRIBE, TRADES, Ack, Client, Ended, frame, order
-from service_handover_test import ENGINE_NEW, ENGINE_OLD, HandoverCase, signal, stopped
+from cli_case import signal, test_program
+from handover_case import ENGINE_NEW, ENGINE_OLD, HandoverCase
+from service_client import ACK, CONFIRM, DONE, FILL, SELL, Ack, Client, Ended, frame, order, subscription
 from workdir import main, wait_until
 
 HALTING = test_program("matching-engine-halting")
@@ -112,8 +112,7 @@ class Sessions(ConnectionsCase):
         directories = (self.data, self.other)
         for number in range(1, 9):
             active, standby = directories[(number + 1) % 2], directories[number % 2]
-            wait_until(lambda: any(f["following"] and f["durable_seq"] == self.status_of(active)["durable_seq"]
-                                   for f in self.status_of(active)["followers"]), "the other one to follow")
+            self.wait_followed(active)
             rest = self.half(client, 7, number)
             self.handover(active, *PATIENT, check=0)
             self.assert_goes_on(client, rest, number)
@@ -174,7 +173,7 @@ class Sessions(ConnectionsCase):
         keep = ("--feed", feed_path, "--outbox", "trades")
         old = self.active(*keep)
         client, feed = self.connect(), self.connect(feed_path)
-        feed.send(frame(SUBSCRIBE))
+        feed.send(subscription())
 
         def trade(number):
             client.ack(order(1, number))
@@ -184,14 +183,14 @@ class Sessions(ConnectionsCase):
             return struct.unpack_from("<QQI", body)
 
         trade(1)
-        first = feed.receive_of(TRADES)
+        first = feed.receive_trades()
         trade(2)
         wait_until(lambda: self.status_of(self.data)["released_seq"] == 4, "the second trade to be released")
         new = self.follower(*keep)
         self.passed(self.data, 2, "--wait")
         self.assertEqual(old.wait(), 0)
         trade(3)
-        bodies = [feed.receive_of(TRADES) for _ in range(2)]
+        bodies = [feed.receive_trades() for _ in range(2)]
         self.assertEqual([key(body)[1] for body in (first, *bodies)], [2, 4, 6])
         feed.send(frame(CONFIRM, bodies[-1][:24]))
         wait_until(lambda: self.status_of(self.other)["outbox"]["effects"] == 0, "the confirmation to take hold")
@@ -405,9 +404,9 @@ class Stops(ConnectionsCase):
         client = self.connect()
         self.follower()
         rest = self.half(client, 1, 1)
-        asked = self.spawn(process.program("baton"), "service", "handover", str(self.data), *PATIENT)
+        asked = self.ask_handover(self.data, *PATIENT)
         self.assert_goes_on(client, rest, 1)
-        wait_until(lambda: stopped(old), "the old one to stand still")
+        self.wait_stopped(old)
         bad = self.half(client, 1, 2)
         old.send(signal.SIGCONT)
         self.assertEqual(old.wait(), 0)
@@ -419,8 +418,8 @@ class Stops(ConnectionsCase):
         leaver, stayer = self.connect(), self.connect()
         new = self.follower(program=HALTING, env={"ENGINE_STOP_IN": "taking"})
         half, rest = self.half(leaver, 1, 1), self.half(stayer, 2, 1)
-        asked = self.spawn(process.program("baton"), "service", "handover", str(self.data), *PATIENT)
-        wait_until(lambda: stopped(new), "the successor to stand still in its taking")
+        asked = self.ask_handover(self.data, *PATIENT)
+        self.wait_stopped(new)
         leaver.send(half)
         leaver.close()
         stayer.send(rest)

@@ -1,81 +1,11 @@
 """Two hosts (R12): the two sides know each other by TCP alone. Either dies, or both, or the connection is cut: they go on by themselves
 when they see each other, wait for the operator when they don't, and a promotion by force is known for ever. Real processes, loopback."""
-import socket
-import threading
-
 from cli_case import TOY, TOY_NEXT, process, signal
-from service_handover_test import HandoverCase, stopped
-from workdir import main, wait_until
+from handover_case import HandoverCase
+from network import Forwarder, tcp
+from workdir import free_port, main, wait_until
 
 FORCED = 1 << 32
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Proxy:
-    """What is between the hosts: forwards to a port, until it is cut; heals."""
-
-    def __init__(self, to):
-        self.to, self.whole, self.pairs, self.lock = to, True, [], threading.Lock()
-        self.listener = socket.socket()
-        self.listener.bind(("127.0.0.1", 0))
-        self.listener.listen()
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                near, _ = self.listener.accept()
-            except OSError:
-                return
-            with self.lock:
-                try:
-                    far = socket.create_connection(("127.0.0.1", self.to)) if self.whole else None
-                except OSError:
-                    far = None
-                if far is None:
-                    near.close()
-                    continue
-                self.pairs.append((near, far))
-            for a, b in ((near, far), (far, near)):
-                threading.Thread(target=self.carry, args=(a, b), daemon=True).start()
-
-    @staticmethod
-    def carry(a, b):
-        try:
-            while data := a.recv(65536):
-                b.sendall(data)
-        except OSError:
-            pass
-        for end in (a, b):
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-
-    def cut(self):
-        with self.lock:
-            self.whole = False
-            for near, far in self.pairs:
-                for end in (near, far):
-                    try:
-                        end.shutdown(socket.SHUT_RDWR)
-                    except OSError:
-                        pass
-            self.pairs = []
-
-    def heal(self):
-        with self.lock:
-            self.whole = True
-
-    def close(self):
-        self.cut()
-        self.listener.close()
 
 
 class FarCase(HandoverCase):
@@ -99,18 +29,27 @@ class FarCase(HandoverCase):
         self.listen = self.sockets[directory]
         return self.client()
 
-    def begin(self, old_env=None, new_env=None, of=None, wait=True):
-        self.old = self.run_far(self.data, None, old_env)
+    def start_two(self, old_env=None, new_env=None, *old_options, of=None):
+        self.old = self.run_far(self.data, None, old_env, *old_options)
         self.wait_phase(self.old, "running")
         self.client_of(self.data).add(1, 1)
         self.new = self.run_far(self.other, of or self.address(self.data), new_env)
         self.wait_level(self.new, self.data)
+
+    def begin(self, old_env=None, new_env=None, of=None, wait=True):
+        self.start_two(old_env, new_env, of=of)
         if wait:
             self.asked = self.handover(self.data)
 
     def phase_of(self, directory):
         status = self.status_of(directory)
         return status["phase"] if status else None
+
+    def wait_one_of(self, directory, *phases):
+        def there():
+            phase = self.phase_of(directory)
+            return phase if phase in phases else None
+        return wait_until(there, f"{directory} to be one of {phases}")
 
     def wait_undecided(self, child):
         return self.wait_phase(child, "undecided")["undecided"]
@@ -124,8 +63,8 @@ class Deaths(FarCase):
         """The record is durable, M7 was not sent: the standby waits, and sees no directory; the next process repeats the grant."""
         self.begin(old_env={"TOY_DIE_IN": "granted"})
         self.assertEqual(self.old.wait(), -signal.SIGKILL)
-        if self.status_of(self.other)["phase"] != "running":  # M7 may have been on its way: the record's batch is one
-            self.wait_undecided(self.new)
+        # M7 may have been on its way: the record's batch is one. So the new one serves, or can't know.
+        if self.wait_one_of(self.other, "running", "undecided") == "undecided":
             again = self.run_far(self.data)
             self.wait_phase(self.new, "running")
             self.wait_phase(again, "following")
@@ -145,7 +84,7 @@ class Deaths(FarCase):
     def test_new_dies_with_the_grant_and_gives_its_word(self):
         """Nobody began a term by it. A restarted standby will not act on it either: the old one goes on, two epochs later (M11)."""
         self.begin(new_env={"TOY_DIE_IN": "taking"}, wait=False)
-        asked = self.spawn(process.program("baton"), "service", "handover", str(self.data))
+        asked = self.ask_handover(self.data)
         self.assertEqual(self.new.wait(), -signal.SIGKILL)
         seen = self.wait_undecided(self.old)
         self.assertEqual(seen["other"]["directory"], str(self.other))
@@ -163,7 +102,7 @@ class Deaths(FarCase):
     def test_both_die_with_the_grant_and_nobody_began(self):
         """Neither acts alone; when both see each other, the old directory is the authority."""
         self.begin(old_env={"TOY_STOP_IN": "granted"}, new_env={"TOY_DIE_IN": "taking"}, wait=False)
-        asked = self.spawn(process.program("baton"), "service", "handover", str(self.data))
+        asked = self.ask_handover(self.data)
         wait_until(lambda: "reached=granted" in self.old.err(), "the grant")
         self.old.kill()
         self.new.kill()
@@ -181,7 +120,7 @@ class Deaths(FarCase):
     def test_new_dies_serving_with_nothing_proven(self):
         """Its header of the new term stands there: its directory is the authority, once the other one has said that it is fenced."""
         self.begin(new_env={"TOY_DIE_IN": "serving"}, wait=False)
-        asked = self.spawn(process.program("baton"), "service", "handover", str(self.data))
+        asked = self.ask_handover(self.data)
         self.assertEqual(self.new.wait(), -signal.SIGKILL)
         again = self.run_far(self.other)
         status = self.wait_phase(again, "running")
@@ -213,10 +152,7 @@ class OneHost(HandoverCase):
 
     def test_new_dies_serving_and_the_old_one_is_its_standby(self):
         """Its header stands, nothing is proven, and the other side lives: that one is asked, and says that it follows (R7)."""
-        self.old = self.run_toy(self.data, "--after-handover", "standby")
-        self.wait_phase(self.old, "running")
-        self.client().add(1, 1)
-        self.new = self.standby(env={"TOY_DIE_IN": "serving"})
+        self.start_two(None, {"TOY_DIE_IN": "serving"}, "--after-handover", "standby")
         self.asked = self.handover(self.data)
         self.assertEqual(self.new.wait(), -signal.SIGKILL)
         again = self.run_toy(self.other, program=TOY_NEXT)
@@ -227,13 +163,10 @@ class OneHost(HandoverCase):
 
     def test_new_dies_taking_and_gives_its_word(self):
         """A restarted standby holds the lock, and the grant does not name it: the old one goes on (M11)."""
-        self.old = self.run_toy(self.data, env={"TOY_STOP_IN": "granted"})
-        self.wait_phase(self.old, "running")
-        self.client().add(1, 1)
-        self.new = self.standby(env={"TOY_DIE_IN": "taking"})
-        asked = self.spawn(process.program("baton"), "service", "handover", str(self.data))
+        self.start_two(old_env={"TOY_STOP_IN": "granted"}, new_env={"TOY_DIE_IN": "taking"})
+        asked = self.ask_handover(self.data)
         self.assertEqual(self.new.wait(), -signal.SIGKILL)
-        wait_until(lambda: stopped(self.old), "the old one to stand still")
+        self.wait_stopped(self.old)
         again = self.run_toy(self.other, program=TOY_NEXT, standby_of=self.data)
         wait_until(lambda: self.status_of(self.other), "the standby")
         self.old.send(signal.SIGCONT)
@@ -247,12 +180,9 @@ class OneHost(HandoverCase):
 
     def test_no_force_beside_a_successor_that_lives(self):
         """It was granted the authority, and takes it when it goes on: nobody else may."""
-        self.old = self.run_toy(self.data)
-        self.wait_phase(self.old, "running")
-        self.client().add(1, 1)
-        self.new = self.standby(env={"TOY_STOP_IN": "taking"})
-        asked = self.spawn(process.program("baton"), "service", "handover", str(self.data))
-        wait_until(lambda: stopped(self.new), "the new one to stand still")
+        self.start_two(new_env={"TOY_STOP_IN": "taking"})
+        asked = self.ask_handover(self.data)
+        self.wait_stopped(self.new)
         refused = self.service("promote", "--force", where=str(self.data), check=None)
         self.assert_refused(refused, 1, "an instance lives in")
         self.new.send(signal.SIGCONT)
@@ -262,11 +192,7 @@ class OneHost(HandoverCase):
 
     def test_after_a_force_the_other_directory_starts_as_a_standby_only(self):
         """The dead one is started again, by a supervisor that knows nothing: it must not serve beside the one that was promoted."""
-        self.old = self.run_toy(self.data)
-        self.wait_phase(self.old, "running")
-        self.client().add(1, 1)
-        self.new = self.standby()
-        self.wait_level(self.new, self.data)
+        self.start_two()
         self.old.kill()
         wait_until(lambda: not self.status_of(self.other)["follow"]["connected"], "the end to be seen")
         # The kernel lets a killed one's LOCK go a little late (J10): until then it counts as one that lives.
@@ -282,11 +208,7 @@ class OneHost(HandoverCase):
 
     def test_one_that_died_between_the_force_and_its_term_may_begin(self):
         """The other directory says that it is fenced, and this one has no header of its own: neither would start."""
-        self.old = self.run_toy(self.data)
-        self.wait_phase(self.old, "running")
-        self.client().add(1, 1)
-        self.new = self.standby()
-        self.wait_level(self.new, self.data)
+        self.start_two()
         self.old.kill()
         self.new.kill()
         (self.other / "PARTNER").write_text(f"{self.data}\n")
@@ -296,16 +218,12 @@ class OneHost(HandoverCase):
         self.assertEqual(self.wait_phase(again, "running")["epoch"], FORCED + 2)
         self.assertEqual(self.client().add(1, 1), "2 1 2")
 
-
     def test_one_that_waits_for_its_partner_decides_when_that_one_dies(self):
         """The successor lives, and says nothing: the old one waits. When it has died, nobody is left to ask: both locks decide (R7)."""
-        self.old = self.run_toy(self.data, env={"TOY_DIE_IN": "granted"})
-        self.wait_phase(self.old, "running")
-        self.client().add(1, 1)
-        self.new = self.standby(env={"TOY_STOP_IN": "taking"})
+        self.start_two(old_env={"TOY_DIE_IN": "granted"}, new_env={"TOY_STOP_IN": "taking"})
         self.handover(self.data)
         self.assertEqual(self.old.wait(), -signal.SIGKILL)
-        wait_until(lambda: stopped(self.new), "the new one to stand still")
+        self.wait_stopped(self.new)
         again = self.run_toy(self.data)
         self.wait_phase(again, "undecided")
         self.new.kill()
@@ -316,11 +234,11 @@ class OneHost(HandoverCase):
 
 
 class Partition(FarCase):
-    """The connection is cut. The proxy stands for the network, in both directions."""
+    """The connection is cut. self.net stands for the network, in both directions."""
 
     def setUp(self):
         super().setUp()
-        self.net = Proxy(self.ports[self.data])
+        self.net = Forwarder(tcp(self.ports[self.data]))
         self.addCleanup(self.net.close)
 
     def begin(self, **keywords):
@@ -362,7 +280,7 @@ class Partition(FarCase):
         late = self.client_of(self.data)
         self.assertEqual(late.add(1, 10), "2 1 11")
         self.old.send(signal.SIGSTOP)  # it serves on, for all that the other one can see
-        wait_until(lambda: stopped(self.old), "the old one to stand still")
+        self.wait_stopped(self.old)
         self.promote(self.other)
         self.wait_phase(self.new, "running")
         self.assertEqual(self.client_of(self.other).add(1, 1), "2 1 2")
@@ -384,7 +302,7 @@ class Partition(FarCase):
 
     def test_undecided_and_the_operator_decides_for_the_old_one(self):
         self.begin(new_env={"TOY_DIE_IN": "taking"}, wait=False)
-        asked = self.spawn(process.program("baton"), "service", "handover", str(self.data))
+        asked = self.ask_handover(self.data)
         self.assertEqual(self.new.wait(), -signal.SIGKILL)
         self.wait_undecided(self.old)
         self.promote(self.data)
@@ -394,13 +312,9 @@ class Partition(FarCase):
 
     def begin_and_cut_in_taking(self, *options):
         """The grant has come; the new one stands still before its term begins, and the old one can't hear of that."""
-        self.old = self.run_far(self.data, None, None, *options)
-        self.wait_phase(self.old, "running")
-        self.client_of(self.data).add(1, 1)
-        self.new = self.run_far(self.other, f"127.0.0.1:{self.net.port}", {"TOY_STOP_IN": "taking"})
-        self.wait_level(self.new, self.data)
-        self.asked = self.spawn(process.program("baton"), "service", "handover", str(self.data))
-        wait_until(lambda: stopped(self.new), "the new one to stand still")
+        self.start_two(None, {"TOY_STOP_IN": "taking"}, *options, of=f"127.0.0.1:{self.net.port}")
+        self.asked = self.ask_handover(self.data)
+        self.wait_stopped(self.new)
         self.net.cut()
         self.wait_undecided(self.old)
 
@@ -429,7 +343,7 @@ class Partition(FarCase):
 
     def test_undecided_and_the_operator_decides_for_the_new_one(self):
         self.begin(old_env={"TOY_STOP_IN": "submitted"}, wait=False)
-        self.spawn(process.program("baton"), "service", "handover", str(self.data))
+        self.ask_handover(self.data)
         wait_until(lambda: self.status_of(self.other)["follow"]["state"] == "answered", "the answer")
         self.net.cut()
         self.wait_undecided(self.new)

@@ -2,8 +2,8 @@
 import struct
 
 import process
-from service_client import (ACK, CONFIRM, DONE, ERROR, NEW, NEW_ORDER, SELL, SUBSCRIBE, TRADES, Client, Ended,
-                            ServiceCase, frame, order)
+from service_client import (ACK, CONFIRM, DONE, EFFECT, ERROR, NEW, NEW_ORDER, SELL, SETTLEMENT, SUBSCRIBE, Client, Ended,
+                            ServiceCase, frame, order, subscription, trades_of)
 from workdir import main
 
 KEY = struct.Struct("<QQI4x")
@@ -20,7 +20,7 @@ class Feed(ServiceCase):
     def feed(self, engine, subscribe=True):
         feed = Client(self, engine.feed)
         if subscribe:
-            feed.send(frame(SUBSCRIBE))
+            feed.send(subscription())
         return feed
 
     def trade(self, client, number):
@@ -29,7 +29,7 @@ class Feed(ServiceCase):
         self.assertEqual(client.ack(order(2, number, side=SELL)).outcome, DONE)
 
     def bodies(self, feed, count):
-        return [feed.receive_of(TRADES) for _ in range(count)]
+        return [feed.receive_trades() for _ in range(count)]
 
     def key(self, body):
         return KEY.unpack_from(body)
@@ -68,7 +68,7 @@ class Feed(ServiceCase):
             self.trade(client, number)
         sent = self.bodies(feed, 3)
         feed.send(self.confirm(sent[0]))
-        self.wait_until(lambda: self.unconfirmed(engine) == 2, "the confirmation to take hold")
+        self.wait_until(lambda: self.unconfirmed(engine) == 4, "the confirmation to take hold")
         self.trade(client, 4)  # acked: so is durable what was journaled before it
         sent += self.bodies(feed, 1)
         engine.kill()
@@ -91,11 +91,9 @@ class Feed(ServiceCase):
         makers = []
         keys = []
         while len(makers) < 120:
-            body = feed.receive_of(TRADES)
+            body = feed.receive_trades()
             keys.append(self.key(body))
-            count = struct.unpack_from("<I", body, 24)[0]
-            self.assertEqual(len(body), 32 + 80 * count)
-            makers += [struct.unpack_from("<Q", body, 32 + 80 * n + 16)[0] for n in range(count)]
+            makers += [trade[2] for trade in trades_of(body)]
         self.assertEqual(makers, list(range(1, 121)))
         self.assertGreater(len(keys), 1)
         self.assertEqual([key[2] for key in keys], list(range(len(keys))))
@@ -113,10 +111,9 @@ class Feed(ServiceCase):
         for subscriber in (reader, self.feed(engine)):
             number = 0
             while number < count and (subscriber is not reader or number < 1000):
-                body = subscriber.receive_of(TRADES)
-                for at in range(32, len(body), 80):
+                for trade in trades_of(subscriber.receive_trades()):
                     number += 1
-                    self.assertEqual(struct.unpack_from("<Q", body, at)[0], number)
+                    self.assertEqual(trade[0], number)
         self.assertEqual(client.ack(order(3, 1)).outcome, DONE)
 
     def test_the_newest_subscriber_takes_the_feed_over(self):
@@ -135,14 +132,19 @@ class Feed(ServiceCase):
                                       ("never sent", True, frame(CONFIRM, KEY.pack(1, 99, 0))),
                                       ("never sent", True, frame(CONFIRM, KEY.pack(9, 1, 0))),
                                       ("needs a key", True, frame(CONFIRM, b"\0" * 23)),
-                                      ("SUBSCRIBE once", True, frame(SUBSCRIBE)),
+                                      ("SUBSCRIBE once", True, subscription()),
                                       ("SUBSCRIBE once", False, frame(SUBSCRIBE, b"x")),
+                                      ("SUBSCRIBE once", False, frame(SUBSCRIBE)),
+                                      ("see --outbox", False, subscription(SETTLEMENT)),
+                                      ("see --outbox", False, subscription(0)),
+                                      ("see --outbox", False, subscription(9)),
+                                      ("see --outbox", False, subscription(65535)),
                                       ("SUBSCRIBE once", False, order(1, 9)),
                                       ("SUBSCRIBE once", False, frame(NEW_ORDER))):
             feed = self.feed(engine, subscribe)
             feed.send(said)
             kind, body = feed.receive()
-            while kind == TRADES:
+            while kind == EFFECT:
                 kind, body = feed.receive()
             self.assertEqual(kind, ERROR)
             self.assertIn(text, body[4:].decode())
@@ -152,7 +154,7 @@ class Feed(ServiceCase):
 
     def test_an_engine_that_keeps_no_trades_has_no_feed(self):
         engine = ServiceCase.engine(self, "--feed", f"unix:{self.feed_path}")
-        self.assertIn("--outbox trades", self.feed(engine).error()[1])
+        self.assertIn("--outbox", self.feed(engine).error()[1])
 
 
 if __name__ == "__main__":

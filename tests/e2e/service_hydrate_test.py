@@ -1,14 +1,15 @@
 """What an empty standby begins with: a snapshot of the active's that stands elsewhere (--hydrate-from), or that the active sends,
-also as an image that adds to another one, and when it is killed in the midst of it."""
+also as an image that adds to another one, and when it is killed in the midst of it; what it says meanwhile."""
 import pathlib
 import shutil
 import struct
 import threading
 
+from batond_case import BatondCase
 from cli_case import TOY, TOY_NEXT, flip, process
-from handover_peer import FETCH, PIECE, Relay, xxh3_128
+from handover_peer import FETCH, PIECE, SNAPSHOT, WELCOME, Active, Hello, Relay, xxh3_128
 from service_client import Client, order
-from service_handover_test import ENGINE_NEW, ENGINE_OLD, HandoverCase
+from handover_case import ENGINE_NEW, ENGINE_OLD, HandoverCase
 from workdir import main, wait_until
 
 
@@ -160,6 +161,85 @@ class Sent(HandoverCase):
         self.handover(self.data, "--to", self.status_of(new.directory)["instance"]["nonce"], "--wait", check=0)
         self.wait_phase(new, "running")
         self.assertEqual(self.client().add(0, 1), "21 0 2")
+
+
+class Waiting(BatondCase, HandoverCase):
+    """What an instance does while it fetches: from an active that says a little now and then."""
+
+    def setUp(self):
+        super().setUp()
+        self.over = threading.Event()
+        self.addCleanup(self.over.set)
+
+    def trickle(self, say):
+        for number in range(10 ** 6):
+            if self.over.wait(0.1):
+                return
+            say(number)
+
+    def drip(self, peer, of_manifest=0):
+        peer.to = peer.hear().nonce
+        peer.say(WELCOME, bytes(Hello(is_active=1, directory="/tmp")))
+        peer.hear()
+        peer.say(SNAPSHOT, struct.pack("<QQ16sQQ", 5, 1, b"\7" * 16, 64 << 20, 8 if of_manifest else 64 << 20))
+        if of_manifest:
+            peer.say(PIECE, struct.pack("<QII", 0, 8, 0) + bytes(8))
+        self.trickle(lambda number: peer.say(PIECE, struct.pack("<QII", 8 * number, 8, of_manifest) + bytes(8)))
+
+    def stutter(self, peer):
+        peer.hear()
+        welcome = peer.message(WELCOME, bytes(Hello(is_active=1)))
+        self.trickle(lambda number: peer.socket.sendall(welcome[number:number + 1]))
+
+    def fetching(self, directory, of_manifest=0):
+        path = self.socket_path(f"drip{of_manifest}")
+        Active(self, path, lambda peer: self.drip(peer, of_manifest))
+        new = self.run_toy(directory, program=TOY_NEXT, standby_of=path)
+
+        def far():
+            status = self.status_of(directory)
+            return status if status and status["phase"] == "fetching" and status["hydrating"]["done"] > 8 else None
+        return new, wait_until(far, "a status that says how far it is")["hydrating"]
+
+    def test_it_says_how_far_it_is_and_ends_at_once_and_leaves_nothing_half_done(self):
+        self.start()
+        self.client().add(1, 1)
+        for of_manifest in (0, 1):
+            directory = self.root / f"standby{of_manifest}"
+            new, progress = self.fetching(directory, of_manifest)
+            self.assertEqual((progress["step"], progress["unit"], progress["seq"]), ("fetching", "bytes", 5))
+            self.assertLess(progress["done"], progress["of"])
+            self.assertEqual(self.service("drain", where=str(directory)).status, 1)
+            self.assertEqual(new.terminate(), 0)
+            self.assertIn("service.start_ended", new.err())
+            self.assertEqual([path.name for path in (directory / "snapshots").iterdir()], [])
+            self.assertFalse((directory / "control.sock").exists())
+        self.assertEqual(self.standby(directory).terminate(), 0)
+
+    def test_batond_says_it_too(self):
+        self.fetching(self.other)
+        self.sidecar(service=self.other)
+
+        def known():
+            health = self.get("/health").json()
+            return health if health["phase"] == "fetching" and health["hydrate"]["progress"] > 0 else None
+        health = wait_until(known, "batond to know")
+        self.assertEqual((health["status"], health["hydrate"]["step"]), ("starting", "fetching"))
+        self.assertEqual([self.get(path).code for path in ("/livez", "/readyz", "/startupz")], [200, 503, 503])
+
+    def test_a_second_one_does_not_fetch_into_the_same_directory(self):
+        first, _ = self.fetching(self.other)
+        second = process.run(TOY_NEXT, "run", "--dir", self.other, "--standby-of", self.socket_path("drip0"))
+        self.assert_refused(second, 7, "another service answers there")
+        self.assertTrue(first.running())
+
+    def test_an_active_that_drips_is_given_up(self):
+        for talk in (self.drip, self.stutter):
+            path = self.socket_path(talk.__name__)
+            Active(self, path, talk)
+            result = process.run(TOY, "run", "--dir", self.other, "--standby-of", path, "--fetch-stall", "1s")
+            self.assert_refused(result, 1, "fetch the active's snapshot", "the active sends too slowly", "--fetch-stall")
+        self.assertEqual([path.name for path in (self.other / "snapshots").iterdir()], [])
 
 
 class Images(HandoverCase):

@@ -44,6 +44,14 @@ class Images(ServiceCase):
         for name in ("seq", "state_digest", "effect_digest", "effects"):
             self.assertEqual(found[name], replayed[name], name)
 
+    def wait_for_a_named_image(self, engine, load):
+        """When a second one is published the first one's name is durable. On a slow machine the load is over before the first
+        one is: then there is none to add, and an ack of a later command says the same."""
+        taken = lambda: self.ask("status")["snapshot"]["taken"]  # noqa: E731
+        self.wait_until(lambda: taken() > 1 or (not load.running() and taken() == 1), "a snapshot that is named")
+        if taken() == 1:
+            self.client(engine).ack(order(9999, 1))
+
     def test_killed_under_load_it_goes_on_from_an_image_and_nothing_is_lost(self):
         options = (*self.FORM, "--snapshot-every", 1500)
         engine = self.engine(*options)
@@ -51,8 +59,8 @@ class Images(ServiceCase):
         starts = 0
         for cut in (1, 2, 3):
             self.wait_until(lambda: not load.running() or self.ask("status")["seq"] > cut * 6000, "the load")
-            # When a second one is published the first one's name is durable.
-            self.wait_until(lambda: cut > 1 or self.ask("status")["snapshot"]["taken"] > 1, "two snapshots")
+            if cut == 1:
+                self.wait_for_a_named_image(engine, load)
             released = self.ask("status")["released_seq"]
             engine.kill()
             engine = self.engine(*options)

@@ -7,7 +7,7 @@ import struct
 from cli_case import TOY, process
 from handover_peer import (ABORT, ACK, ANSWER, BATCH, FETCH, FINAL, GRANT, HELLO, PIECE, PREPARE, READY, REFUSE, SNAPSHOT, START,
                            WELCOME, Active, Hello, Relay, refusal)
-from service_bad_peer_test import PeerCase
+from peer_case import PeerCase
 from workdir import main, wait_until
 
 HONEST = {"is_active": 1, "version": "1.0.0", "directory": "/tmp", "schema_pinned": 1}

@@ -7,12 +7,12 @@ import shutil
 import socket
 import ssl
 import sys
-import threading
 
 from certificates import Authority
 from cli_case import TOY, TOY_NEXT, process
-from service_handover_test import ENGINE_NEW, ENGINE_OLD, LOAD
-from service_peer_tcp_test import TcpCase
+from handover_case import ENGINE_NEW, ENGINE_OLD, LOAD
+from network import Forwarder, first_of
+from tcp_case import TcpCase
 from workdir import main, wait_until
 
 
@@ -69,18 +69,7 @@ class TlsCase(TcpCase):
 
 class Good(TlsCase):
     def test_authority_moves_over_tls(self):
-        old = self.active()
-        client = self.client_of(self.data)
-        for number in range(30):
-            client.add(number % 5, 1)
-        new = self.follower()
-        answer = self.handover(self.data, "--wait", check=0).json()
-        self.assertEqual(answer["handover"]["state"], "fenced")
-        self.assertEqual(old.wait(), 0)
-        self.assertEqual(self.wait_phase(new, "running")["epoch"], 2)
-        self.assertEqual(self.client_of(self.other).add(0, 1), "31 0 7")
-        self.assertEqual(new.terminate(), 0)
-        self.assert_one_journal(self.data, self.other)
+        old, new = self.authority_moves()
         self.assertEqual(self.refusals(old) + self.refusals(new), [])
 
     def test_a_snapshot_and_large_batches_come_over_tls(self):
@@ -102,19 +91,7 @@ class Good(TlsCase):
         self.assertIn("handover.snapshot_fetched", new.err())
 
     def test_to_and_fro_over_tls(self):
-        keep = ("--after-handover", "standby")
-        self.active(*keep)
-        self.client_of(self.data).add(1, 1)
-        self.follower(None, None, *keep)
-        directories = [self.data, self.other]
-        for number in range(4):
-            active, standby = directories[number % 2], directories[(number + 1) % 2]
-            wait_until(lambda: self.status_of(active)["phase"] == "running" and any(
-                f["following"] and f["durable_seq"] == self.status_of(active)["durable_seq"]
-                for f in self.status_of(active)["followers"]), "the other one to follow")
-            self.handover(active, check=0)
-            wait_until(lambda: self.status_of(standby)["phase"] == "running", f"{standby} to serve")
-            self.assertEqual(self.client_of(standby).add(1, 1), f"{number + 2} 1 {number + 2}")
+        self.to_and_fro(4)
 
     def test_files_are_read_anew_for_each_connection(self):
         """Another certificate, then another CA in the same files: the next connection has them, nobody restarts."""
@@ -356,54 +333,6 @@ class Start(TlsCase):
                                   "--peer-key", open_key, "--peer-ca", ca)
 
 
-class Router:
-    """Where clients connect: it passes each connection on to the first instance that takes it."""
-
-    def __init__(self, paths):
-        self.paths = paths
-        self.ends = []
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def close(self):
-        for end in [self.listener, *self.ends]:
-            end.close()
-
-    def accept(self):
-        while True:
-            try:
-                near, _ = self.listener.accept()
-            except OSError:
-                return
-            for path in self.paths:
-                far = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-                try:
-                    far.connect(path)
-                except OSError:
-                    far.close()
-                    continue
-                self.ends += [near, far]
-                for ends in ((near, far), (far, near)):
-                    threading.Thread(target=self.copy, args=ends, daemon=True).start()
-                break
-            else:
-                near.close()
-
-    @staticmethod
-    def copy(source, target):
-        try:
-            while part := source.recv(65536):
-                target.sendall(part)
-        except OSError:
-            pass
-        for end in (source, target):
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-
-
 class Exchange(TlsCase):
     """The matching engine under load across two hosts: clients connect again, every order is acked exactly once."""
 
@@ -416,7 +345,7 @@ class Exchange(TlsCase):
         here, there = self.socket_path("here"), self.socket_path("there")
         old = self.engine(ENGINE_OLD, self.data, here)
         self.wait_phase(old, "running")
-        router = Router([here, there])
+        router = Forwarder(first_of(here, there))
         self.addCleanup(router.close)
         summary = self.root / "summary.json"
         load = self.spawn(LOAD, "--connect", f"tcp:127.0.0.1:{router.port}", "--orders", "1000000", "--rate", "4000",
@@ -426,8 +355,8 @@ class Exchange(TlsCase):
         wait_until(lambda: self.status_of(self.data)["followers"]
                    and self.status_of(self.data)["followers"][0]["following"]
                    and self.status_of(self.data)["seq"] > 2000, "load, and a standby")
-        answer = self.handover(self.data, "--wait", "--max-gap", "10s", check=0).json()
-        self.assertEqual(answer["handover"]["state"], "fenced")
+        handover = self.handover_under_load(self.data)
+        self.assertEqual(handover["state"], "fenced")
         self.assertEqual(old.wait(), 0)
         seq = self.wait_phase(new, "running")["seq"]
         wait_until(lambda: self.status_of(self.other)["released_seq"] > seq + 1000, "orders that the new one takes")
@@ -436,7 +365,7 @@ class Exchange(TlsCase):
         self.assertEqual((result["unacked"], result["conflicts"], result["refused"]), (0, 0, 0))
         self.assertGreater(result["acked"], 1000)
         self.assertGreaterEqual(result["connections"], 2)
-        print(f"gap {answer['handover']['gap_ms']:.1f} ms", file=sys.stderr)
+        print(f"gap {handover['gap_ms']:.1f} ms", file=sys.stderr)
         self.assertEqual(new.terminate(), 0)
         self.assert_one_journal(self.data, self.other)
 

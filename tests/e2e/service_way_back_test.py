@@ -5,7 +5,7 @@ import pathlib
 import shutil
 
 from cli_case import TOY, TOY_NEXT, process, signal
-from service_handover_test import HandoverCase
+from handover_case import HandoverCase
 from workdir import main, wait_until
 
 CHANGED = ("--lie", "yes", "--lie-from", "6")

@@ -2,11 +2,13 @@
 import io
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 import unittest
 
 import process
+from network import Forwarder, Listener, first_of, listen_unix
 from workdir import TestCase, free_port, main, wait_until
 
 FAMILY = r"""
@@ -87,6 +89,57 @@ class Places(TestCase):
                               env={**os.environ, "PYTHONPATH": str(pathlib.Path(process.__file__).parent)})
         self.assertEqual(done.returncode, 77)
         self.assertIn("no data here", done.stdout)
+
+
+class Network(TestCase):
+    def echo(self):
+        """The path of a socket that says everything again."""
+        def talk(connection):
+            while data := connection.recv(4096):
+                connection.sendall(data)
+        path = self.socket_path("echo")
+        self.addCleanup(Listener(listen_unix(path), talk).close)
+        return path
+
+    def connect(self, net):
+        end = socket.create_connection(("127.0.0.1", net.port), 60)
+        self.addCleanup(end.close)
+        return end
+
+    def assert_echoes(self, end, text):
+        end.sendall(text)
+        self.assertEqual(end.recv(len(text), socket.MSG_WAITALL), text)
+
+    def test_a_forwarder_carries_both_ways_until_it_is_cut_and_again_when_it_heals(self):
+        net = Forwarder(first_of(self.socket_path("nobody"), self.echo()))
+        self.addCleanup(net.close)
+        end = self.connect(net)
+        self.assert_echoes(end, b"to and fro" * 1000)
+        net.cut()
+        self.assertEqual(end.recv(1), b"")
+        self.assertEqual(self.connect(net).recv(1), b"")
+        net.heal()
+        self.assert_echoes(self.connect(net), b"again")
+
+    def test_nobody_behind_a_forwarder_is_a_hang_up(self):
+        net = Forwarder(first_of(self.socket_path("nobody")))
+        self.addCleanup(net.close)
+        self.assertEqual(self.connect(net).recv(1), b"")
+
+    def test_a_listener_that_closes_hangs_up_on_all(self):
+        path = self.socket_path("silent")
+        silent = Listener(listen_unix(path), lambda connection: connection.recv(1))
+        ends = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) for _ in range(2)]
+        for end in ends:
+            self.addCleanup(end.close)
+            end.settimeout(60)
+            end.connect(path)
+        wait_until(lambda: len(silent.connections) == 2, "both to be accepted")
+        silent.close()
+        for end in ends:
+            self.assertEqual(end.recv(1), b"")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as late, self.assertRaises(ConnectionRefusedError):
+            late.connect(path)
 
 
 if __name__ == "__main__":

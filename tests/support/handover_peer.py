@@ -11,6 +11,7 @@ import sys
 import threading
 
 import workdir
+from network import Listener, hang_up, listen_unix
 
 sys.path.insert(0, str(workdir.SOURCE / "tools"))
 from xxh3 import xxh3_128  # noqa: E402
@@ -193,42 +194,17 @@ class Active:
     """Listens where an active would; talk(peer) has each connection, on a thread of its own."""
 
     def __init__(self, case, path, talk):
-        self.path, self.talk, self.peers = str(path), talk, []
-        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.listener.bind(self.path)
-        self.listener.listen(16)
-        case.addCleanup(self.close)
-        threading.Thread(target=self.serve, daemon=True).start()
-
-    def serve(self):
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
+        def one(connection):
             peer = Peer(connection)
-            self.peers.append(peer)
-            threading.Thread(target=self.one, args=(peer,), daemon=True).start()
-
-    def one(self, peer):
-        try:
-            self.talk(peer)
-        except OSError:
-            pass
-        finally:
-            peer.close()
+            try:
+                talk(peer)
+            finally:
+                peer.close()
+        self.listener = Listener(listen_unix(path), one)
+        case.addCleanup(self.close)
 
     def close(self):
-        try:
-            self.listener.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
         self.listener.close()
-        for peer in self.peers:
-            try:
-                peer.socket.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
 
 
 class Relay:
@@ -267,8 +243,4 @@ class Relay:
                         sink.socket.sendall(data)
         except OSError:
             pass
-        for end in (source, sink):
-            try:
-                end.socket.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+        hang_up(source.socket, sink.socket)

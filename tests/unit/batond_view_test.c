@@ -54,6 +54,7 @@ static void each_phase_has_its_verdicts(void **state)
         {BATOND_ANSWERS, "{\"phase\":\"running\",\"sealed\":true}", 200, 503, 200, 200, "healthy"},
         {BATOND_ANSWERS, "{\"phase\":\"running\"}", 200, 503, 200, 200, "healthy"},
         {BATOND_ANSWERS, "{\"phase\":\"hydrating\"}", 200, 503, 503, 200, "starting"},
+        {BATOND_ANSWERS, "{\"phase\":\"fetching\"}", 200, 503, 503, 200, "starting"},
         {BATOND_ANSWERS, "{\"phase\":\"draining\"}", 200, 503, 200, 200, "draining"},
         {BATOND_ANSWERS, "{\"phase\":\"following\"}", 200, 503, 200, 200, "standby"},
         {BATOND_ANSWERS, "{\"phase\":5}", 200, 503, 200, 200, "unknown"},

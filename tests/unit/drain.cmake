@@ -2,6 +2,8 @@ baton_test(drain_options_test SOURCES unit/drain_options_test.c MODULES drain)
 baton_test(drain_compatibility_test SOURCES unit/drain_compatibility_test.c MODULES drain base
     LIBRARIES PkgConfig::JANSSON)
 baton_test(drain_plan_test SOURCES unit/drain_plan_test.c MODULES drain)
+baton_test(drain_peer_channel_test SOURCES unit/drain_peer_channel_test.c MODULES drain)
+baton_test(drain_unix_address_test SOURCES unit/drain_unix_address_test.c MODULES drain)
 baton_test(batond_config_test SOURCES unit/batond_config_test.c ../drain/batond/config.c MODULES drain)
 baton_test(batond_token_test SOURCES unit/batond_token_test.c ../drain/batond/token.c MODULES drain)
 baton_test(batond_view_test SOURCES unit/batond_view_test.c ../drain/batond/view.c MODULES drain

@@ -22,8 +22,7 @@ static int set_up(void **unused)
 {
     (void)unused;
     engine_feed feed = {0};
-    engine_fixture_make(&a, "grant_a");
-    engine_fixture_make(&b, "grant_b");
+    engine_pair_make(&a, &b, "grant");
     engine_pair_follow(&feed, &a, &b);
     engine_feed_close(&feed);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
@@ -36,15 +35,16 @@ static int tear_down(void **unused)
     close(ends[0]);
     if (ends[1] >= 0)
         close(ends[1]);
-    engine_fixture_remove(&a);
-    engine_fixture_remove(&b);
+    engine_pair_remove(&a, &b);
     return 0;
 }
 
 static int look(const uint8_t *of, int connection)
 {
+    baton_peer_channel channel = BATON_PEER_CHANNEL_NONE;
+    channel.fd = connection;
     b.error = (baton_error){0};
-    return baton_grant_look(b.engine, a.path, of, connection, &b.error);
+    return baton_grant_look(b.engine, a.path, of, &channel, &b.error);
 }
 
 static bool is_named(void)

@@ -12,8 +12,7 @@ static engine_expected *expected;
 static int make(void **unused)
 {
     (void)unused;
-    engine_fixture_make(&a, "diverged_active");
-    engine_fixture_make(&b, "diverged_standby");
+    engine_pair_make(&a, &b, "diverged");
     a.options.checkpoint_every = b.options.checkpoint_every = UINT64_MAX; /* batches alone say it */
     b.options.copies_when_diverged = true;
     return 0;
@@ -22,9 +21,7 @@ static int make(void **unused)
 static int take_down(void **unused)
 {
     (void)unused;
-    toy_set_skew(TOY_WELL, 0);
-    engine_fixture_remove(&a);
-    engine_fixture_remove(&b);
+    engine_pair_remove(&a, &b);
     return 0;
 }
 

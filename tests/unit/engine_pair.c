@@ -18,6 +18,22 @@ static uint64_t now_ns(void)
     return baton_clock_monotonic_ns(baton_clock_system());
 }
 
+void engine_pair_make(engine_fixture *active, engine_fixture *standby, const char *name)
+{
+    char both[2][64];
+    snprintf(both[0], sizeof(both[0]), "%s_a", name);
+    snprintf(both[1], sizeof(both[1]), "%s_b", name);
+    engine_fixture_make(active, both[0]);
+    engine_fixture_make(standby, both[1]);
+}
+
+void engine_pair_remove(engine_fixture *active, engine_fixture *standby)
+{
+    toy_set_skew(TOY_WELL, 0);
+    engine_fixture_remove(active);
+    engine_fixture_remove(standby);
+}
+
 void engine_feed_open(engine_feed *feed, engine_fixture *from, engine_fixture *to)
 {
     char journal[TEST_PATH_BYTES + 32];

@@ -12,6 +12,11 @@ typedef struct {
     uint64_t batches_count;
 } engine_feed;
 
+/* The two, in directories called after `name`; nothing is open. */
+void engine_pair_make(engine_fixture *active, engine_fixture *standby, const char *name);
+/* Closes them, removes their directories, and lets the service decide well again. */
+void engine_pair_remove(engine_fixture *active, engine_fixture *standby);
+
 /* Goes on where `to` stands; from->engine may be running (live) or closed. */
 void engine_feed_open(engine_feed *feed, engine_fixture *from, engine_fixture *to);
 void engine_feed_close(engine_feed *feed);

@@ -17,8 +17,7 @@ static engine_expected *expected;
 static int set_up(void **unused)
 {
     (void)unused;
-    engine_fixture_make(&a, "standby_active");
-    engine_fixture_make(&b, "standby_standby");
+    engine_pair_make(&a, &b, "standby");
     a.options.checkpoint_every = 100;
     return 0;
 }
@@ -26,9 +25,7 @@ static int set_up(void **unused)
 static int tear_down(void **unused)
 {
     (void)unused;
-    toy_set_skew(TOY_WELL, 0);
-    engine_fixture_remove(&a);
-    engine_fixture_remove(&b);
+    engine_pair_remove(&a, &b);
     return 0;
 }
 

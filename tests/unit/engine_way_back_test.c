@@ -13,18 +13,15 @@ static engine_expected *expected;
 static int set_up(void **unused)
 {
     (void)unused;
-    engine_fixture_make(&a, "promotion_a");
-    engine_fixture_make(&b, "promotion_b");
-    a.options.checkpoint_every = 70;
-    b.options.checkpoint_every = 70;
+    engine_pair_make(&a, &b, "way_back");
+    a.options.checkpoint_every = b.options.checkpoint_every = 70;
     return 0;
 }
 
 static int tear_down(void **unused)
 {
     (void)unused;
-    engine_fixture_remove(&a);
-    engine_fixture_remove(&b);
+    engine_pair_remove(&a, &b);
     return 0;
 }
 

@@ -137,6 +137,63 @@ static void retirement_under_a_look_is_no_hole(void **state)
     io_fault_free(fault);
 }
 
+#define RETIRED 40u /* one under each look: more than there are tries for all else */
+
+typedef struct {
+    live_stage *stage;
+    uint64_t oldest;
+    uint32_t opened; /* times: the look reads its header, then it begins there */
+} retiring;
+
+static int retire_the_oldest(void *context, uint64_t n, const baton_io_op *op)
+{
+    retiring *self = context;
+    journal_builder *builder = &self->stage->builder;
+    const char *path = builder_path(builder, 1, self->oldest);
+
+    (void)n;
+    if (op == NULL || op->kind != BATON_IO_OPEN || self->oldest > RETIRED ||
+        strcmp(op->path, path) != 0 || ++self->opened < 2)
+        return 0;
+    assert_int_equal(unlink(path), 0);
+    self->oldest++;
+    self->opened = 0;
+    baton_hint_view view = stage_view_of(builder);
+    view.oldest_index = self->oldest;
+    stage_publish_view(self->stage, &view);
+    return 0;
+}
+
+static void a_writer_that_retires_under_every_look_is_looked_at_until_one_is_whole(void **state)
+{
+    live_stage *stage = *state;
+    journal_builder *builder = &stage->builder;
+    retiring self = {.stage = stage, .oldest = 1};
+    io_fault *fault = io_fault_new();
+
+    stage_come_alive(stage);
+    builder_epoch(builder, 1);
+    builder_batch(builder, 3);
+    for (uint32_t i = 0; i < RETIRED; i++) {
+        builder_roll(builder);
+        builder_batch(builder, 3);
+    }
+    stage_publish(stage);
+    io_fault_set_decide(fault, retire_the_oldest, &self);
+    const baton_io_options io_options = {.custom = io_fault_backend(), .custom_context = fault};
+    baton_recovery recovery;
+    baton_io *io;
+    assert_int_equal(baton_io_open(&io_options, &io, NULL), 0);
+    assert_int_equal(baton_recover_beside(io, builder->directory, NULL, &recovery, &stage->error),
+                     0);
+    assert_int_equal(self.oldest, RETIRED + 1); /* it did happen */
+    assert_int_equal(recovery.report.first_seq, 3 * RETIRED + 1);
+    assert_int_equal(recovery.report.last.seq, 3 * (RETIRED + 1));
+    baton_recovery_fini(&recovery);
+    baton_io_close(io);
+    io_fault_free(fault);
+}
+
 static void successor_at_work_is_found_to_go_on_from_its_predecessor(void **state)
 {
     live_stage *stage = *state;
@@ -206,6 +263,7 @@ int main(void)
         TEST(writer_that_begins_under_a_verify_is_neither_torn_nor_damage),
         TEST(writer_that_began_and_closed_under_a_reader_is_no_damage),
         TEST(retirement_under_a_look_is_no_hole),
+        TEST(a_writer_that_retires_under_every_look_is_looked_at_until_one_is_whole),
         TEST(successor_at_work_is_found_to_go_on_from_its_predecessor),
         TEST(damage_is_damage_beside_a_busy_writer_too),
     };

@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "examples/exchange/clients/commands.h"
 #include "examples/exchange/matching-engine/planted.h"
 #include "examples/exchange/matching-engine/report.h"
 
@@ -330,6 +331,41 @@ static int apply_linked(matching_engine *engine, const baton_entry *entry, baton
                 .linked = true};
     memcpy(&own.command, own.body, sizeof(own.command));
     return apply_command(&own);
+}
+
+/* Which of all commands are the matching engine's. */
+static bool takes(uint16_t type)
+{
+    switch ((matching_engine_entry)type) {
+    case ENTRY_NEW_ORDER:
+    case ENTRY_CANCEL:
+    case ENTRY_REDUCE:
+    case ENTRY_REPLACE:
+    case ENTRY_CLOCK:
+    case ENTRY_SWITCH:
+        return true;
+    case ENTRY_LINKED:
+    case ENTRY_TICK:
+        break;
+    }
+    return false;
+}
+
+int matching_engine_command(uint16_t type, const void *body, uint32_t body_bytes,
+                            exchange_command *ret_command)
+{
+    return takes(type) ? exchange_command_check(type, body, body_bytes, ret_command)
+                       : BATON_E_UNKNOWN_TYPE;
+}
+
+int matching_engine_linked(uint16_t effect_type, const void *payload, uint32_t payload_bytes)
+{
+    exchange_command command;
+    if (effect_type == EXCHANGE_BARRIER)
+        return payload_bytes == sizeof(exchange_barrier) ? 0 : BATON_E_INVALID;
+    if (effect_type == ENTRY_CLOCK || effect_type == ENTRY_SWITCH) /* for operators, directly */
+        return BATON_E_UNKNOWN_TYPE;
+    return matching_engine_command(effect_type, payload, payload_bytes, &command);
 }
 
 int matching_engine_apply(void *state, const baton_entry *entry, baton_effects *effects)

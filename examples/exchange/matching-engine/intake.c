@@ -83,30 +83,3 @@ bool server_take_command(void *owner, door_place *place, uint16_t type, const vo
     }
     return true;
 }
-
-static bool take_confirm(server *own, door_place *place, const void *body, uint32_t body_bytes)
-{
-    exchange_key key;
-    if (body_bytes != sizeof(key) || place->consumer == 0) {
-        door_refuse(place, BATON_E_INVALID, "CONFIRM needs a key, after SUBSCRIBE");
-        return true;
-    }
-    memcpy(&key, body, sizeof(key));
-    int r = baton_engine_confirm(own->engine, MATCHING_ENGINE_FEED, baton_le64_get(key.epoch),
-                                 baton_le64_get(key.seq), baton_le32_get(key.index));
-    if (r == BATON_E_INVALID)
-        door_refuse(place, r, "confirmed a trade that was never sent");
-    return r == 0 || r == BATON_E_INVALID;
-}
-
-bool server_take_feed(void *owner, door_place *place, uint16_t type, const void *body,
-                      uint32_t body_bytes)
-{
-    if (type == EXCHANGE_CONFIRM)
-        return take_confirm(owner, place, body, body_bytes);
-    if (type == EXCHANGE_SUBSCRIBE && body_bytes == 0 && place->consumer == 0)
-        server_subscribe(owner, place);
-    else
-        door_refuse(place, BATON_E_UNKNOWN_TYPE, "the feed takes SUBSCRIBE once, then CONFIRM");
-    return true;
-}

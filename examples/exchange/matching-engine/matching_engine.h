@@ -38,8 +38,6 @@ typedef enum {
  * so many effects. With more than one consumer it is fewer: create() says so. */
 #define MATCHING_ENGINE_ORDERS_MAX 3000000u
 
-#define MATCHING_ENGINE_FEED EXCHANGE_MARKET_DATA
-
 typedef struct {
     baton_arena *arena; /* all of it is there; NULL: on the heap */
     order_book *book;

@@ -15,7 +15,7 @@ enum { TICK_INTERVAL_NS = 10000000 };
 static const baton_service_option options[OPTIONS] = {
     [OPTION_LISTEN] = {"listen", "tcp:127.0.0.1:7450",
                        "orders: unix:PATH or tcp:HOST:PORT, port 0 picks one"},
-    [OPTION_FEED] = {"feed", "", "trade feed, as --listen; empty: none (see --outbox)"},
+    [OPTION_FEED] = {"feed", "", "reports, as --listen; empty: none (see --outbox)"},
     [OPTION_PORT_FILE] = {"port-file", "",
                           "write the actual addresses here, one a line: orders, feed"},
     [OPTION_TICKS] = {"ticks", "wall",
@@ -28,8 +28,8 @@ static const door_role roles[ROLES] = {
                      .take = server_take_command},
     [ROLE_FEED] = {.name = "feed",
                    .out_bytes_max = FEED_OUT_BYTES_MAX,
-                   .take = server_take_feed,
-                   .has_room = server_feed_on},
+                   .take = wire_take_feed,
+                   .has_room = wire_feed_has_room},
 };
 
 /* E5: the state learns the time from an entry, and only when an order waits for it. The tick
@@ -64,6 +64,8 @@ static int start(void *context, baton_engine *engine, const char *const *values,
     int r = door_start(own->wire.door, &doors, error);
     if (r < 0)
         return r;
+    const matching_engine *state = baton_engine_state(engine);
+    feed_start(&own->wire.feed, own->wire.door, engine, state->consumers);
     baton_engine_tick_every(engine, TICK_INTERVAL_NS, on_tick, own);
     baton_log(INFO, "matching_engine.listening",
               BATON_LOG_TEXT("orders", door_address(own->wire.door, ROLE_ORDERS)),

@@ -11,15 +11,10 @@ struct server {
     wire_service wire; /* first: wire/service.h */
     baton_engine *engine;
     bool client_time; /* --ticks client */
-    uint64_t feed_id; /* the connection that gets trades; 0: none */
 };
 
-/* intake.c: frames of clients, and of the feed's consumer. */
+/* intake.c: frames of clients. */
 bool server_take_command(void *owner, door_place *place, uint16_t type, const void *body,
                          uint32_t body_bytes);
-bool server_take_feed(void *owner, door_place *place, uint16_t type, const void *body,
-                      uint32_t body_bytes);
 /* release.c */
 void server_release(void *context, const baton_effect *effect);
-void server_subscribe(server *own, door_place *place);
-void server_feed_on(void *owner, door_place *place); /* what is behind, as far as there is room */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdbool.h>
@@ -195,23 +196,48 @@ void listener_close(listener *own)
     *own = LISTENER_NONE;
 }
 
-int address_connect(const char *address, int *ret_fd)
+static int open_and_connect(const char *address, int flags, int *ret_fd)
 {
     parsed_address parsed;
-    int on = 1;
     int r = parse(address, &parsed);
     if (r < 0)
         return r;
-    int fd = socket(parsed.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(parsed.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
     if (fd < 0)
         return -errno;
-    if (connect(fd, (const struct sockaddr *)&parsed.storage, parsed.bytes) < 0) {
+    if (connect(fd, (const struct sockaddr *)&parsed.storage, parsed.bytes) < 0 &&
+        (flags == 0 || errno != EINPROGRESS)) {
         r = -errno;
         close(fd);
         return r;
     }
-    if (!parsed.unix_path[0])
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     *ret_fd = fd;
     return 0;
+}
+
+int address_connect(const char *address, int *ret_fd)
+{
+    const int on = 1;
+    int r = open_and_connect(address, 0, ret_fd);
+    if (r == 0)
+        setsockopt(*ret_fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    return r;
+}
+
+int address_dial(const char *address, int *ret_fd)
+{
+    int r = open_and_connect(address, SOCK_NONBLOCK, ret_fd);
+    if (r == 0)
+        address_set_options(*ret_fd);
+    return r;
+}
+
+void address_set_options(int fd)
+{
+    const int on = 1, idle_s = 30, interval_s = 10, probes = 3;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof(interval_s));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
 }

@@ -25,3 +25,9 @@ void listener_close(listener *own);
 
 /* Connect, blocking; the socket is blocking afterwards. BATON_E_INVALID or -errno. */
 BATON_MUST_USE int address_connect(const char *address, int *ret_fd);
+/* Begin to connect; the socket is non-blocking. 0: connected, or it is under way (it becomes writable then,
+ * and SO_ERROR says how it went). BATON_E_INVALID or -errno. */
+BATON_MUST_USE int address_dial(const char *address, int *ret_fd);
+/* Of a connected TCP socket; a Unix one says no, and nothing is lost: small frames leave at once, and a peer
+ * whose machine is gone is noticed within a minute. */
+void address_set_options(int fd);

@@ -1,8 +1,6 @@
 #include "examples/exchange/wire/door.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,18 +105,6 @@ static void turn_away(int fd)
     connection_close(&nowhere.stream);
 }
 
-/* Small answers leave at once, and a client whose machine is gone gives its place back within a
- * minute. On a Unix socket neither means anything: it says no. */
-static void set_options(int fd)
-{
-    const int on = 1, idle_s = 30, interval_s = 10, probes = 3;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
-    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof(interval_s));
-    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
-}
-
 door_place *door_place_new(door *own, int fd, uint32_t role)
 {
     door_place *place = find_place(own);
@@ -141,7 +127,7 @@ static void take_connection(door *own, int fd, uint32_t role)
         turn_away(fd);
         return;
     }
-    set_options(fd);
+    address_set_options(fd);
     watch_stream(own, place);
     if (place->stream.failed)
         close_place(own, place);

@@ -7,13 +7,36 @@ static door *door_of(void *context)
     return ((wire_service *)context)->door;
 }
 
+bool wire_take_feed(void *owner, door_place *place, uint16_t type, const void *body,
+                    uint32_t body_bytes)
+{
+    return feed_take(&((wire_service *)owner)->feed, place, type, body, body_bytes);
+}
+
+void wire_feed_has_room(void *owner, door_place *place)
+{
+    feed_has_room(&((wire_service *)owner)->feed, place);
+}
+
+static void each_link(void *context, void (*act)(wire_link *link))
+{
+    wire_service *own = context;
+    for (uint32_t i = 0; i < own->inlets_count; i++)
+        act(&own->inlets[i]->link);
+}
+
+/* What comes over links first: it may be told to clients in the same turn. */
 void wire_turn(void *context)
 {
-    door_turn(door_of(context));
+    wire_service *own = context;
+    for (uint32_t i = 0; i < own->inlets_count; i++)
+        inlet_turn(own->inlets[i]);
+    door_turn(own->door);
 }
 
 void wire_stop_intake(void *context)
 {
+    each_link(context, link_pause);
     door_stop_intake(door_of(context));
 }
 
@@ -24,12 +47,14 @@ bool wire_all_sent(void *context)
 
 void wire_pause_intake(void *context)
 {
+    each_link(context, link_pause);
     door_pause_intake(door_of(context));
 }
 
 void wire_resume_intake(void *context)
 {
     door_resume_intake(door_of(context));
+    each_link(context, link_resume);
 }
 
 uint32_t wire_give_fds(void *context, baton_passed_fd fds[BATON_PASSED_FDS_MAX])
@@ -61,5 +86,6 @@ void wire_let_go(void *context)
 
 void wire_stop(void *context)
 {
+    each_link(context, link_stop);
     door_stop(door_of(context));
 }

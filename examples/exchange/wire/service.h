@@ -1,14 +1,27 @@
-/* examples/exchange/wire/service.h: what a Baton service has around its state: a door. Gives the functions of
- * baton_program that are the same for all: the program's context begins with a wire_service. */
+/* examples/exchange/wire/service.h: what a Baton service has around its state: a door, a feed of effects (or
+ * none), and what comes in over links. Gives the functions of baton_program that are the same for all: the
+ * program's context and the door's owner begin with a wire_service. */
 #pragma once
 
 #include <baton/main.h>
 
 #include "examples/exchange/wire/door.h"
+#include "examples/exchange/wire/feed.h"
+#include "examples/exchange/wire/inlet.h"
+
+enum { WIRE_INLETS_MAX = 2 };
 
 typedef struct {
     door *door;
+    feed feed;
+    inlet *inlets[WIRE_INLETS_MAX]; /* the owner's, started; before the first turn */
+    uint32_t inlets_count;
 } wire_service;
+
+/* take and has_room of the feed's role. */
+bool wire_take_feed(void *owner, door_place *place, uint16_t type, const void *body,
+                    uint32_t body_bytes);
+void wire_feed_has_room(void *owner, door_place *place);
 
 void wire_turn(void *context);
 void wire_stop_intake(void *context);

@@ -26,6 +26,8 @@ typedef struct {
      * which was read and found good now: it is not written again. May be NULL. */
     void (*resumed)(void *context, uint64_t kept_bytes, uint64_t all_bytes);
     void (*progress)(void *context, uint64_t done_bytes, uint64_t all_bytes); /* may be NULL */
+    /* Import, after each piece. Not 0: given back, and nothing stays of what had come. May be NULL. */
+    int (*stop)(void *context, baton_error *error);
     void *context;
 } baton_snapshot_transfer;
 

@@ -96,6 +96,19 @@ int baton_hydrating_begin(baton_hydrating *self, const char *control_path,
     return 0;
 }
 
+int baton_hydrating_open(baton_hydrating *self, baton_error *error)
+{
+    (void)self;
+    (void)error;
+    return 0;
+}
+
+void baton_hydrating_fetch(baton_hydrating *self, const baton_fetch_progress *progress)
+{
+    (void)self;
+    (void)progress;
+}
+
 void baton_hydrating_progress(void *context, const baton_hydrate_progress *progress)
 {
     (void)context;

@@ -1,8 +1,7 @@
-/* What is a well-formed command, whoever brings it: asked at intake, and again by apply. */
 #include <stddef.h>
 #include <string.h>
 
-#include "examples/exchange/matching-engine/apply.h"
+#include "examples/exchange/clients/commands.h"
 
 static bool all_zero(const uint8_t *bytes, size_t count)
 {
@@ -34,29 +33,27 @@ static int shape(uint16_t type, const void *body, uint32_t body_bytes)
 {
 #define OF_SIZE(command, is_well_formed)                                                           \
     (body_bytes == sizeof(command) && (is_well_formed) ? 0 : BATON_E_INVALID)
-    switch ((matching_engine_entry)type) {
-    case ENTRY_NEW_ORDER:
+    switch (type) {
+    case EXCHANGE_NEW_ORDER:
         return OF_SIZE(exchange_new_order, new_order_is_well_formed(body));
-    case ENTRY_CANCEL:
+    case EXCHANGE_CANCEL:
         return OF_SIZE(exchange_cancel, PADDING_IS_ZERO((const exchange_cancel *)body));
-    case ENTRY_REDUCE:
+    case EXCHANGE_REDUCE:
         return OF_SIZE(exchange_reduce, PADDING_IS_ZERO((const exchange_reduce *)body));
-    case ENTRY_REPLACE:
+    case EXCHANGE_REPLACE:
         return OF_SIZE(exchange_replace, replace_is_well_formed(body));
-    case ENTRY_CLOCK:
+    case EXCHANGE_CLOCK:
         return OF_SIZE(exchange_clock, true);
-    case ENTRY_SWITCH:
+    case EXCHANGE_SWITCH:
         return OF_SIZE(exchange_switch, switch_is_well_formed(body));
-    case ENTRY_LINKED:
-    case ENTRY_TICK:
-        break;
+    default: /* what another number means, somebody else knows */
+        return BATON_E_UNKNOWN_TYPE;
     }
 #undef OF_SIZE
-    return BATON_E_UNKNOWN_TYPE;
 }
 
-int matching_engine_command(uint16_t type, const void *body, uint32_t body_bytes,
-                            exchange_command *ret_command)
+int exchange_command_check(uint16_t type, const void *body, uint32_t body_bytes,
+                           exchange_command *ret_command)
 {
     int r = shape(type, body, body_bytes);
     if (r < 0)
@@ -68,14 +65,4 @@ int matching_engine_command(uint16_t type, const void *body, uint32_t body_bytes
         client_seq > EXCHANGE_CLIENT_SEQ_MAX)
         return BATON_E_TOO_LARGE;
     return 0;
-}
-
-int matching_engine_linked(uint16_t effect_type, const void *payload, uint32_t payload_bytes)
-{
-    exchange_command command;
-    if (effect_type == EXCHANGE_BARRIER)
-        return payload_bytes == sizeof(exchange_barrier) ? 0 : BATON_E_INVALID;
-    if (effect_type == ENTRY_CLOCK || effect_type == ENTRY_SWITCH) /* for operators, directly */
-        return BATON_E_UNKNOWN_TYPE;
-    return matching_engine_command(effect_type, payload, payload_bytes, &command);
 }

@@ -1,0 +1,55 @@
+/* examples/exchange/wire/link.h: the consumer's side of a link (E6): dials the producer's feed, as often as
+ * need be, says HELLO and SUBSCRIBE, hands over one effect after the other, and confirms. What the consumer
+ * can't take now waits: first here (64 KiB), then in the socket, then in the producer's outbox. In a Baton
+ * service an inlet.h stands behind it.
+ *
+ *   IDLE -- time to dial --> DIALING -- WELCOME --> LIVE
+ *     ^                         |                    |
+ *     +---- the connection is over, or no WELCOME ---+
+ *   any -- the owner says LINK_STOP, or the producer refuses --> STOPPED, for good
+ */
+#pragma once
+
+#include "examples/exchange/wire/connection.h"
+#include "examples/exchange/wire/loop.h"
+
+typedef enum {
+    LINK_TAKEN,   /* or known already */
+    LINK_NO_ROOM, /* show it again at the next turn */
+    LINK_STOP,    /* something is wrong that time does not heal; the owner has said what */
+} link_verdict;
+
+typedef struct {
+    const char *name;    /* of the producer, for the log */
+    const char *address; /* of its feed, as in address.h; stays the caller's */
+    uint16_t consumer;   /* exchange_member: who we are */
+    /* payload is valid during the call, and not aligned. */
+    link_verdict (*take)(void *owner, const exchange_effect *effect, const void *payload,
+                         uint32_t payload_bytes);
+    void *owner;
+} link_options;
+
+typedef enum { LINK_IDLE, LINK_DIALING, LINK_LIVE, LINK_STOPPED } link_state;
+
+typedef struct {
+    link_options options;
+    wire_loop loop;
+    connection stream;
+    link_state state;
+    bool paused;
+    bool confirm_due;
+    exchange_key confirm; /* the newest one to tell */
+    uint64_t dial_at_ns;  /* IDLE: when; DIALING: given up then. CLOCK_MONOTONIC */
+    uint64_t pause_ns;    /* until the next dial: 10 ms, doubling up to 1 s */
+} wire_link;
+
+/* The first dial comes with the first turn. */
+void link_start(wire_link *own, const link_options *options, wire_loop loop);
+/* Once a turn of the loop, at least every 10 ms or so: dials, takes what waits, confirms and sends. */
+void link_turn(wire_link *own);
+/* The consumer has everything up to here, and it is durable. One frame a turn at most tells it. */
+void link_confirm(wire_link *own, const exchange_key *key);
+/* Take nothing for now; and again. */
+void link_pause(wire_link *own);
+void link_resume(wire_link *own);
+void link_stop(wire_link *own); /* closes; it may be started again */
