@@ -28,7 +28,6 @@
 #define EXCHANGE_CLIENT_SEQ_MAX   ((UINT64_C(1) << 40) - 1) /* client seqs: 1..this */
 #define EXCHANGE_OUTCOMES_KEPT    64u
 #define EXCHANGE_TICK             32u /* the of_type of what time did by itself: no frame has it */
-#define EXCHANGE_TICK             32u /* the of_type of what time did by itself: no frame has it */
 
 typedef struct {
     baton_le32 body_bytes; /* 0..EXCHANGE_BODY_BYTES_MAX */

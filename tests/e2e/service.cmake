@@ -12,3 +12,4 @@ baton_script_test(service_rto SCRIPT tests/e2e/service_rto.py TIMEOUT 300)
 # The order service, between stages that play the other services.
 baton_script_test(service_orders SCRIPT tests/e2e/service_orders_test.py ARGS Life)
 baton_script_test(service_links SCRIPT tests/e2e/service_orders_test.py ARGS Links)
+baton_script_test(service_matching SCRIPT tests/e2e/service_orders_test.py ARGS Matching)

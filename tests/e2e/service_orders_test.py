@@ -2,8 +2,9 @@
 import struct
 
 import process
-from exchange_stage import (BARRIER, BARRIER_DONE, LAST, ORDERS, QUERY, REPORT, RESTS, TRADES, Stage, report, trade)
-from handover_case import HandoverCase
+from exchange_stage import (BARRIER, BARRIER_DONE, LAST, ORDERS, QUERY, REPORT, RESTS, TRADES, Passing, Stage,
+                            report, trade)
+from handover_case import ENGINE_NEW, HandoverCase
 from service_client import (ACK, CANCEL, DONE, FILL, NEW_ORDER, TOO_LATE, UNKNOWN_ORDER, Client, frame, order)
 from workdir import main, wait_until
 
@@ -36,6 +37,15 @@ class OrdersCase(HandoverCase):
 
     def client(self):
         return Client(self, f"unix:{self.orders}")
+
+    def ack_from(self, client, seq):
+        """The first ACK of this command or a later one: then all before it have been taken, too. An older one may come
+        twice: as the answer to a resend, and with its report."""
+        while True:
+            ack = client.ack()
+            self.assertEqual(ack.outcome, DONE)
+            if ack.client_seq >= seq:
+                return ack.client_seq
 
     def states(self, client, number, order_seq=0, after_seq=0):
         """(seq, status, filled, remaining) of each, and whether there are more."""
@@ -148,14 +158,12 @@ class Links(OrdersCase):
         client = self.client()
         for cut in range(1, 6):
             client.send(*[order(1, n) for n in range(done + 1, count + 1)])
-            for _ in range(cut):
-                client.receive_of(ACK)
-                done += 1
+            done = self.ack_from(client, done + cut)
             service.kill()
             service = self.service_runs()
             client = self.client()
-        for n in range(done + 1, count + 1):
-            self.assertEqual(client.ack(order(1, n)).outcome, DONE)
+        client.send(*[order(1, n) for n in range(done + 1, count + 1)])
+        self.ack_from(client, count)
         self.assert_each_went_on_once(count)
         self.wait_all_confirmed()
         self.assertEqual([one[0] for one in self.states(client, 1)[0]], list(range(1, count + 1)))
@@ -229,6 +237,82 @@ class Links(OrdersCase):
         wait_until(lambda: self.stage.matching.confirmed, "the confirmation that was held")
         asker.send(frame(BARRIER, struct.pack("<Q", 7)))
         self.assertEqual(struct.unpack("<QQ", asker.receive_of(BARRIER_DONE)), done)
+
+
+class Matching(OrdersCase):
+    """Before the real matching engine; the risk engine between the two is a stage that lets everything through."""
+
+    def setUp(self):
+        HandoverCase.setUp(self)
+        self.orders, self.feed, self.reports = map(self.socket_path, ("orders", "feed", "reports"))
+        self.direct = self.socket_path("direct")
+        self.passing = Passing(self, self.feed)
+
+    def run_service(self, directory=None, *options, standby_of=None):
+        child = self.spawn(PROGRAM, "run", "--dir", self.data, "--listen", f"unix:{self.orders}", "--feed",
+                           f"unix:{self.feed}", "--matching", f"unix:{self.reports}", *options)
+        child.directory = self.data
+        return child
+
+    def engine_runs(self):
+        child = self.spawn(ENGINE_NEW, "run", "--dir", self.other, "--listen", f"unix:{self.direct}", "--feed",
+                           f"unix:{self.reports}", "--risk", f"unix:{self.passing.producer.path}", "--outbox",
+                           "order-service")
+        child.directory = self.other
+        self.wait_phase(child, "running")
+        return child
+
+    def test_orders_trade_and_their_states_say_so(self):
+        self.service_runs()
+        self.engine_runs()
+        buyer, seller = self.client(), self.client()
+        self.assertEqual(buyer.ack(order(1, 1, size=10)).remaining, 10)
+        ack = seller.ack(order(2, 1, size=4, side=1, price=90))
+        self.assertEqual((ack.outcome, ack.filled, ack.remaining), (DONE, 4, 0))
+        self.assertEqual(struct.unpack_from("<QQQqQQ", buyer.receive_of(FILL)), (1, 1, 1, 100, 4, 6))
+        self.assertEqual(self.states(buyer, 1), ([(1, PARTLY_FILLED, 4, 6)], 0))
+        self.assertEqual(self.states(seller, 2, 1), ([(1, FILLED, 4, 0)], 0))
+        self.assertEqual(buyer.ack(cancel(1, 2, 1)).outcome, DONE)
+        self.assertEqual(self.states(buyer, 1, 1), ([(1, CANCELLED, 4, 0)], 0))
+        self.assertEqual(seller.ack(order(2, 2, size=4, side=1, time_in_force=2)).outcome, DONE)
+        self.assertEqual(self.states(seller, 2, 2), ([(2, CANCELLED, 0, 0)], 0))
+
+    def test_whoever_is_killed_every_order_is_there_once(self):
+        service, engine = self.service_runs(), self.engine_runs()
+        client, done, count = self.client(), 0, 60  # 64 of a client may be unanswered
+        for cut in range(6):
+            client.send(*[order(1, n, size=1) for n in range(done + 1, count + 1)])
+            done = self.ack_from(client, done + 3 + cut)
+            if cut % 3 > 0:
+                engine.kill()
+                engine = self.engine_runs()
+            if cut % 3 != 1:
+                service.kill()
+                service = self.service_runs()
+            client = self.client()
+        client.send(*[order(1, n, size=1) for n in range(done + 1, count + 1)])
+        self.ack_from(client, count)
+        taker = self.client()
+        self.assertEqual(taker.ack(order(2, 1, side=1, size=count + 5)).filled, count)
+        self.assertEqual(self.states(taker, 1), ([], 0))
+        self.assertEqual(self.states(taker, 2, 1), ([(1, PARTLY_FILLED, count, 5)], 0))
+        for child in (service, engine):
+            self.assertEqual(child.terminate(), 0)
+        process.run(PROGRAM, "baton", "verify", self.data, check=0)
+        process.run(ENGINE_NEW, "baton", "verify", self.other, "--outbox", "order-service", check=0)
+
+    def test_a_barrier_comes_back_behind_all_that_was_sent_before_it(self):
+        self.service_runs()
+        self.engine_runs()
+        client = self.client()
+        client.send(*[order(1, n) for n in range(1, 21)], frame(BARRIER, struct.pack("<Q", 1)), order(1, 21))
+        acked, done = 0, None
+        while done is None:
+            kind, body = client.receive()
+            acked += kind == ACK
+            done = body if kind == BARRIER_DONE else None
+        self.assertEqual(struct.unpack("<QQ", done), (1, 21))
+        self.assertGreaterEqual(acked, 20)
 
 
 if __name__ == "__main__":

@@ -253,8 +253,9 @@ int book_visit_side(const order_book *book, uint32_t symbol, book_side side, boo
 
 /* Fill an empty book: all orders of book_visit(), each side in its order, then the
  * counters. Orders keep their priority. BATON_E_INVALID for anything a visit can't have given (a
- * duplicate, a symbol that the book has not, an IOC, a priority that is zero or not above the one before it at its price, no
- * counters that fit), BATON_E_FULL when the pools are too small. After a failure the book can
+ * duplicate, an IOC, a priority that is zero or not above the one before it at its price, no
+ * counters that fit), BATON_E_FULL when the pools are too small or
+ * the symbols too few. After a failure the book can
  * only be destroyed. */
 BATON_MUST_USE int book_restore_order(order_book *book, const book_resting *order);
 BATON_MUST_USE int book_restore_counters(order_book *book, const book_counters *counters);

@@ -110,10 +110,9 @@ static bool can_rest(const book_resting *order)
 
 int book_restore_order(order_book *book, const book_resting *order)
 {
-    if (!can_rest(order) || order->symbol >= book_symbols(book) ||
-        book_find(book, order->order_id, NULL))
+    if (!can_rest(order) || book_find(book, order->order_id, NULL))
         return BATON_E_INVALID;
-    if (book->free_slot == BOOK_NONE)
+    if (book->free_slot == BOOK_NONE || order->symbol >= book_symbols(book))
         return BATON_E_FULL;
 
     uint32_t at =

@@ -1,8 +1,7 @@
-#include "examples/exchange/clients/commands.h"
-
-#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
+
+#include "examples/exchange/clients/commands.h"
 
 static bool all_zero(const uint8_t *bytes, size_t count)
 {
@@ -24,6 +23,12 @@ static bool replace_is_well_formed(const exchange_replace *replace)
     return (replace->flags & ~EXCHANGE_ORDER_FLAGS_KNOWN) == 0 && PADDING_IS_ZERO(replace);
 }
 
+static bool switch_is_well_formed(const exchange_switch *turn_on)
+{
+    return (baton_le32_get(turn_on->features) & ~(uint32_t)EXCHANGE_FEATURES_KNOWN) == 0 &&
+           PADDING_IS_ZERO(turn_on);
+}
+
 static int shape(uint16_t type, const void *body, uint32_t body_bytes)
 {
 #define OF_SIZE(command, is_well_formed)                                                           \
@@ -37,7 +42,11 @@ static int shape(uint16_t type, const void *body, uint32_t body_bytes)
         return OF_SIZE(exchange_reduce, PADDING_IS_ZERO((const exchange_reduce *)body));
     case EXCHANGE_REPLACE:
         return OF_SIZE(exchange_replace, replace_is_well_formed(body));
-    default:
+    case EXCHANGE_CLOCK:
+        return OF_SIZE(exchange_clock, true);
+    case EXCHANGE_SWITCH:
+        return OF_SIZE(exchange_switch, switch_is_well_formed(body));
+    default: /* what another number means, somebody else knows */
         return BATON_E_UNKNOWN_TYPE;
     }
 #undef OF_SIZE
@@ -50,8 +59,8 @@ int exchange_command_check(uint16_t type, const void *body, uint32_t body_bytes,
     if (r < 0)
         return r;
     memcpy(ret_command, body, sizeof(*ret_command));
-    const uint64_t client_id = baton_le64_get(ret_command->client_id);
-    const uint64_t client_seq = baton_le64_get(ret_command->client_seq);
+    uint64_t client_id = baton_le64_get(ret_command->client_id);
+    uint64_t client_seq = baton_le64_get(ret_command->client_seq);
     if (client_id == 0 || client_id > EXCHANGE_CLIENT_ID_MAX || client_seq == 0 ||
         client_seq > EXCHANGE_CLIENT_SEQ_MAX)
         return BATON_E_TOO_LARGE;

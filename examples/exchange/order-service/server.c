@@ -50,17 +50,7 @@ static void on_tick(void *context)
 
 static inlet_verdict judge(const void *state, uint16_t source, const exchange_key *key)
 {
-    const order_service_state *own = state;
-    switch (sources_judge(&own->sources, source, key)) {
-    case SOURCE_NEW:
-        return INLET_NEW;
-    case SOURCE_KNOWN:
-        return INLET_KNOWN;
-    case SOURCE_WENT_BACK:
-    case SOURCE_UNKNOWN:
-        break;
-    }
-    return INLET_WENT_BACK;
+    return inlet_judge(&((const order_service_state *)state)->sources, source, key);
 }
 
 /* What is under way at a cut must be found in its producer's outbox. */
