@@ -356,7 +356,7 @@ static void play(contest *own, uint64_t seed, uint64_t commands)
     static const struct {
         const char *orders, *levels;
         int64_t wide;
-    } pools[] = {{"96", "40", 12}, {"1000", "400", 40}, {"20", "40", 4}};
+    } pools[] = {{"96", "14", 12}, {"1000", "400", 40}, {"20", "40", 4}};
     const uint32_t pool = (uint32_t)(seed / 3 % 3), mode = (uint32_t)(seed % 3);
     baton_error error = {0};
     own->seed = seed;
