@@ -45,6 +45,9 @@ client_verdict clients_judge(const clients *table, uint64_t client_id, uint64_t 
 /* Remember the outcome of a CLIENT_NEW_COMMAND; forgets the client's oldest when it has
  * EXCHANGE_OUTCOMES_KEPT. False when the verdict is another one: the caller has not asked. */
 bool clients_remember(clients *table, uint64_t client_id, const client_outcome *outcome);
+/* A hint: clients_remember() for this client comes soon. It brings what that will touch nearer, while other work
+ * goes on. */
+void clients_prepare(const clients *table, uint64_t client_id);
 /* The highest client seq seen of it; 0: unknown client. */
 uint64_t clients_highest_seq(const clients *table, uint64_t client_id);
 
