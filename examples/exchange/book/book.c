@@ -134,7 +134,7 @@ uint32_t book_levels(const order_book *book, uint32_t symbol, book_side side, bo
 
 bool book_find(const order_book *book, uint64_t order_id, book_resting *ret_order)
 {
-    uint32_t slot = order_table_find(&book->by_id, order_id);
+    uint32_t slot = order_table_find(&book->by_id, book->slots, order_id);
     if (slot == BOOK_NONE)
         return false;
     if (ret_order)

@@ -13,7 +13,7 @@ typedef struct {
 } order_sum;
 
 /* A resting order. Its price, symbol and side are its level's. */
-typedef struct {
+struct book_slot {
     uint64_t order_id;
     uint64_t client_id;
     uint64_t remaining;
@@ -26,7 +26,7 @@ typedef struct {
     uint32_t newer;        /* in a free slot: the next free one */
     uint32_t expiry_index; /* its place in the expiry heap, BOOK_NONE unless GTD */
     uint8_t time_in_force;
-} book_slot;
+};
 
 struct order_book {
     baton_arena *arena; /* NULL: on the heap */
@@ -44,7 +44,23 @@ struct order_book {
 
 /* ---- queue.c: a slot's way into and out of level, table, heap and digest ---- */
 
-book_resting slot_resting(const order_book *book, uint32_t slot);
+static inline book_resting slot_resting(const order_book *book, uint32_t slot)
+{
+    const book_slot *order = &book->slots[slot];
+    const price_level *level = &book->levels.levels[order->level];
+    return (book_resting){
+        .order_id = order->order_id,
+        .client_id = order->client_id,
+        .price = level->price,
+        .remaining = order->remaining,
+        .filled = order->filled,
+        .priority = order->priority,
+        .expire_ns = order->expire_ns,
+        .symbol = level->list / 2,
+        .side = price_list_side(level->list),
+        .time_in_force = (book_time_in_force)order->time_in_force,
+    };
+}
 static inline uint32_t slot_list(const order_book *book, uint32_t slot)
 {
     return book->levels.levels[book->slots[slot].level].list;

@@ -1,32 +1,51 @@
 /* Resting orders: cancel, reduce, replace. */
 #include "examples/exchange/book/book_internal.h"
 
+bool book_locate(const order_book *book, uint64_t order_id, book_place *ret_place,
+                 book_resting *ret_order)
+{
+    ret_place->slot = order_table_find(&book->by_id, book->slots, order_id);
+    if (ret_place->slot == BOOK_NONE)
+        return false;
+    if (ret_order)
+        *ret_order = slot_resting(book, ret_place->slot);
+    return true;
+}
+
+void book_cancel_at(order_book *book, book_place place)
+{
+    slot_remove(book, place.slot);
+}
+
 book_refusal book_cancel(order_book *book, uint64_t order_id, book_resting *ret_order)
 {
-    uint32_t slot = order_table_find(&book->by_id, order_id);
-    if (slot == BOOK_NONE)
+    book_place place;
+    if (!book_locate(book, order_id, &place, ret_order))
         return BOOK_UNKNOWN_ORDER;
-    if (ret_order)
-        *ret_order = slot_resting(book, slot);
-    slot_remove(book, slot);
+    book_cancel_at(book, place);
+    return BOOK_OK;
+}
+
+book_refusal book_reduce_at(order_book *book, book_place place, uint64_t by_size)
+{
+    if (by_size == 0)
+        return BOOK_BAD_SIZE;
+    if (by_size >= book->slots[place.slot].remaining)
+        slot_remove(book, place.slot);
+    else
+        slot_shrink(book, place.slot, by_size, 0);
     return BOOK_OK;
 }
 
 book_refusal book_reduce(order_book *book, uint64_t order_id, uint64_t by_size,
                          book_resting *ret_order)
 {
+    book_place place;
     if (by_size == 0)
         return BOOK_BAD_SIZE;
-    uint32_t slot = order_table_find(&book->by_id, order_id);
-    if (slot == BOOK_NONE)
+    if (!book_locate(book, order_id, &place, ret_order))
         return BOOK_UNKNOWN_ORDER;
-    if (ret_order)
-        *ret_order = slot_resting(book, slot);
-    if (by_size >= book->slots[slot].remaining)
-        slot_remove(book, slot);
-    else
-        slot_shrink(book, slot, by_size, 0);
-    return BOOK_OK;
+    return book_reduce_at(book, place, by_size);
 }
 
 /* Whether the order, with what is to remain of it, fits at its new price once it has left its old one.
@@ -71,16 +90,12 @@ static book_placed come_in(order_book *book, uint32_t slot, book_resting *after,
     return placed;
 }
 
-book_refusal book_replace(order_book *book, uint64_t order_id, const book_replacement *replacement,
-                          const book_events *events, book_resting *ret_before,
-                          book_placed *ret_placed)
+book_refusal book_replace_at(order_book *book, book_place place,
+                             const book_replacement *replacement, const book_events *events,
+                             book_placed *ret_placed)
 {
-    uint32_t slot = order_table_find(&book->by_id, order_id);
-    if (slot == BOOK_NONE)
-        return BOOK_UNKNOWN_ORDER;
+    const uint32_t slot = place.slot;
     const book_resting before = slot_resting(book, slot);
-    if (ret_before)
-        *ret_before = before;
     if ((replacement->flags & ~(uint32_t)BOOK_POST_ONLY) != 0)
         return BOOK_BAD_TYPE;
     uint64_t size = replacement->size ? replacement->size : before.filled + before.remaining;
@@ -104,7 +119,7 @@ book_refusal book_replace(order_book *book, uint64_t order_id, const book_replac
     if (refusal != BOOK_OK)
         return refusal;
     const book_taker taker = {
-        .order_id = order_id,
+        .order_id = before.order_id,
         .client_id = before.client_id,
         .size = remaining,
         .limit = after.price,
@@ -115,4 +130,14 @@ book_refusal book_replace(order_book *book, uint64_t order_id, const book_replac
         return BOOK_WOULD_TRADE;
     *ret_placed = come_in(book, slot, &after, level, &taker, events);
     return BOOK_OK;
+}
+
+book_refusal book_replace(order_book *book, uint64_t order_id, const book_replacement *replacement,
+                          const book_events *events, book_resting *ret_before,
+                          book_placed *ret_placed)
+{
+    book_place place;
+    if (!book_locate(book, order_id, &place, ret_before))
+        return BOOK_UNKNOWN_ORDER;
+    return book_replace_at(book, place, replacement, events, ret_placed);
 }

@@ -70,7 +70,7 @@ static book_refusal check(const order_book *book, const book_order *order, uint3
         return BOOK_UNKNOWN_SYMBOL;
     if (order->time_in_force == BOOK_GTD && order->expire_ns <= book->counters.now_ns)
         return BOOK_EXPIRED;
-    if (order_table_find(&book->by_id, order->order_id) != BOOK_NONE)
+    if (order_table_find(&book->by_id, book->slots, order->order_id) != BOOK_NONE)
         return BOOK_DUPLICATE_ID;
     return may_rest(order) ? room_to_rest(book, order, ret_level) : BOOK_OK;
 }

@@ -2,24 +2,6 @@
  * level's sum, the id table, the expiry heap and the digest can't fall out of step. */
 #include "examples/exchange/book/book_internal.h"
 
-book_resting slot_resting(const order_book *book, uint32_t slot)
-{
-    const book_slot *order = &book->slots[slot];
-    const price_level *level = &book->levels.levels[order->level];
-    return (book_resting){
-        .order_id = order->order_id,
-        .client_id = order->client_id,
-        .price = level->price,
-        .remaining = order->remaining,
-        .filled = order->filled,
-        .priority = order->priority,
-        .expire_ns = order->expire_ns,
-        .symbol = level->list / 2,
-        .side = price_list_side(level->list),
-        .time_in_force = (book_time_in_force)order->time_in_force,
-    };
-}
-
 static void sum_add(order_book *book, uint32_t slot, const book_resting *order)
 {
     order_sum item = state_item(order);
@@ -95,7 +77,7 @@ void slot_add(order_book *book, const book_resting *order, uint32_t level)
         .time_in_force = (uint8_t)order->time_in_force,
     };
     enqueue(book, slot, level_for(book, order, level));
-    order_table_insert(&book->by_id, order->order_id, slot);
+    order_table_insert(&book->by_id, book->slots, slot);
     if (order->time_in_force == BOOK_GTD)
         expiry_push(book, slot);
     sum_add(book, slot, order);
@@ -123,7 +105,7 @@ void slot_drop_lifted(order_book *book, uint32_t slot)
 {
     if (book->slots[slot].time_in_force == BOOK_GTD)
         expiry_drop(book, slot);
-    order_table_remove(&book->by_id, book->slots[slot].order_id);
+    order_table_remove(&book->by_id, book->slots, slot);
     book->slots[slot].newer = book->free_slot;
     book->free_slot = slot;
 }

@@ -156,7 +156,7 @@ static const char *check_slot(const order_book *book, uint32_t slot, uint32_t le
         return "a queue is out of time order";
     if (order->priority >= book->counters.next_priority)
         return "a priority has been given that is still to come";
-    if (order_table_find(&book->by_id, order->order_id) != slot)
+    if (order_table_find(&book->by_id, book->slots, order->order_id) != slot)
         return "the id table does not lead to an order";
     if ((order->time_in_force == BOOK_GTD) != (order->expiry_index != BOOK_NONE))
         return "a good-till-date order is not in the expiry heap";

@@ -217,6 +217,16 @@ uint64_t clients_pending(const clients *table)
     return table->pending;
 }
 
+void clients_prepare(const clients *table, uint64_t client_id)
+{
+    const client *known = find(table, client_id);
+    if (!known)
+        return;
+    __builtin_prefetch(&known->outcomes[(known->oldest + known->count) % EXCHANGE_OUTCOMES_KEPT],
+                       1);
+    __builtin_prefetch(&known->outcomes[known->oldest], 0);
+}
+
 uint64_t clients_highest_seq(const clients *table, uint64_t client_id)
 {
     const client *known = find(table, client_id);

@@ -53,6 +53,9 @@ bool clients_answer(clients *table, uint64_t client_id, uint64_t client_seq,
                     const client_outcome *answer);
 /* Commands of all clients that have no answer yet. */
 uint64_t clients_pending(const clients *table);
+/* A hint: clients_remember() for this client comes soon. It brings what that will touch nearer, while other work
+ * goes on. */
+void clients_prepare(const clients *table, uint64_t client_id);
 /* The highest client seq seen of it; 0: unknown client. */
 uint64_t clients_highest_seq(const clients *table, uint64_t client_id);
 

@@ -153,26 +153,27 @@ static exchange_report head_of_change(const step *own, const book_resting *befor
 }
 
 /* The order that the command names, if it rests in the symbol that it names. */
-static bool find_named(const step *own, book_resting *ret_before)
+static bool find_named(const step *own, book_place *ret_place, book_resting *ret_before)
 {
     const exchange_cancel *wire = own->body;
-    if (book_find(own->engine->book, named(own, wire->order_seq), ret_before) &&
+    if (book_locate(own->engine->book, named(own, wire->order_seq), ret_place, ret_before) &&
         ret_before->symbol == baton_le32_get(wire->symbol))
         return true;
     *ret_before = (book_resting){0};
     return false;
 }
 
-static book_refusal cancel_or_reduce(step *own, const book_resting *before, report *out)
+static book_refusal cancel_or_reduce(step *own, book_place place, const book_resting *before,
+                                     report *out)
 {
     uint64_t by_size = before->remaining;
-    book_refusal refusal;
+    book_refusal refusal = BOOK_OK;
     if (own->type == ENTRY_REDUCE) {
         const exchange_reduce *wire = own->body;
         by_size = baton_le64_get(wire->by_size);
-        refusal = book_reduce(own->engine->book, before->order_id, by_size, NULL);
+        refusal = book_reduce_at(own->engine->book, place, by_size);
     } else {
-        refusal = book_cancel(own->engine->book, before->order_id, NULL);
+        book_cancel_at(own->engine->book, place);
     }
     if (refusal != BOOK_OK || by_size < before->remaining)
         out->head.flags |= EXCHANGE_REPORT_RESTS;
@@ -184,7 +185,7 @@ static book_refusal cancel_or_reduce(step *own, const book_resting *before, repo
     return refusal;
 }
 
-static book_refusal replace(step *own, const book_resting *before, report *out)
+static book_refusal replace(step *own, book_place place, const book_resting *before, report *out)
 {
     const exchange_replace *wire = own->body;
     const book_replacement wish = {.price = (int64_t)baton_le64_get(wire->price),
@@ -195,8 +196,7 @@ static book_refusal replace(step *own, const book_resting *before, report *out)
     if (wish.size != 0)
         out->head.size = wire->size;
     out->head.price = wire->price; /* trades are told before the outcome is known: they are at it */
-    book_refusal refusal =
-        book_replace(own->engine->book, before->order_id, &wish, &events, NULL, &placed);
+    book_refusal refusal = book_replace_at(own->engine->book, place, &wish, &events, &placed);
     if (refusal == BOOK_OK) {
         say_placed(out, &placed);
         own->outcome.filled = placed.filled;
@@ -213,8 +213,9 @@ static int apply_change(step *own)
 {
     matching_engine *engine = own->engine;
     const exchange_cancel *wire = own->body;
+    book_place place;
     book_resting before;
-    bool found = find_named(own, &before);
+    bool found = find_named(own, &place, &before);
     const exchange_report head = head_of_change(own, &before);
     report out;
     report_begin(&out, engine, own->effects, &head);
@@ -222,9 +223,9 @@ static int apply_change(step *own)
     if (!found)
         own->outcome.outcome = gone_outcome(own, wire->order_seq);
     else if (own->type == ENTRY_REPLACE)
-        own->outcome.outcome = (uint16_t)replace(own, &before, &out);
+        own->outcome.outcome = (uint16_t)replace(own, place, &before, &out);
     else
-        own->outcome.outcome = (uint16_t)cancel_or_reduce(own, &before, &out);
+        own->outcome.outcome = (uint16_t)cancel_or_reduce(own, place, &before, &out);
     out.head.outcome = baton_le16_put(own->outcome.outcome);
     report_end(&out);
 
@@ -387,5 +388,8 @@ int matching_engine_apply(void *state, const baton_entry *entry, baton_effects *
                 .type = entry->type};
     int r =
         matching_engine_command(entry->type, entry->payload, entry->payload_bytes, &own.command);
-    return r < 0 ? r : apply_command(&own);
+    if (r < 0)
+        return r;
+    clients_prepare(engine->clients, baton_le64_get(own.command.client_id));
+    return apply_command(&own);
 }
