@@ -2,6 +2,7 @@
 #include <baton/digest.h>
 
 #include <assert.h>
+#include <endian.h>
 #include <string.h>
 
 #define XXH_STATIC_LINKING_ONLY /* for the size of XXH3_state_t */
@@ -55,18 +56,15 @@ bool baton_digest_is_zero(baton_digest digest)
 
 static uint64_t big_endian_get(const uint8_t bytes[8])
 {
-    uint64_t value = 0;
-    for (int i = 0; i < 8; i++)
-        value = value << 8 | bytes[i];
-    return value;
+    uint64_t value;
+    memcpy(&value, bytes, sizeof(value));
+    return be64toh(value);
 }
 
 static void big_endian_put(uint8_t bytes[8], uint64_t value)
 {
-    for (int i = 7; i >= 0; i--) {
-        bytes[i] = (uint8_t)value;
-        value >>= 8;
-    }
+    value = htobe64(value);
+    memcpy(bytes, &value, sizeof(value));
 }
 
 uint64_t baton_digest_low64(baton_digest digest)

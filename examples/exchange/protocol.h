@@ -27,6 +27,7 @@
 #define EXCHANGE_CLIENT_ID_MAX    ((UINT64_C(1) << 24) - 1) /* client ids: 1..this */
 #define EXCHANGE_CLIENT_SEQ_MAX   ((UINT64_C(1) << 40) - 1) /* client seqs: 1..this */
 #define EXCHANGE_OUTCOMES_KEPT    64u
+#define EXCHANGE_TICK             32u /* the of_type of what time did by itself: no frame has it */
 
 typedef struct {
     baton_le32 body_bytes; /* 0..EXCHANGE_BODY_BYTES_MAX */
@@ -44,13 +45,19 @@ typedef enum {
     EXCHANGE_SUBSCRIBE = 6, /* exchange_subscribe; on a feed socket, after HELLO */
     EXCHANGE_CONFIRM = 7,   /* exchange_key: the consumer has everything up to here, durably */
     EXCHANGE_SWITCH = 8,    /* exchange_switch: turn on what a version shipped dark */
+    EXCHANGE_REPLACE = 9,   /* exchange_replace */
+    EXCHANGE_QUERY = 10,    /* exchange_query; to the order service */
+    EXCHANGE_BARRIER = 11,  /* exchange_barrier: between services, and to the order service */
     /* from the engine */
     EXCHANGE_WELCOME = 64, /* exchange_welcome */
     EXCHANGE_ACK = 65,     /* exchange_ack */
     EXCHANGE_FILL = 66,    /* exchange_fill: to each side of a trade */
     EXCHANGE_EXPIRED = 67, /* exchange_expired */
     EXCHANGE_ERROR = 68,   /* exchange_error, then the connection ends */
+    EXCHANGE_REPORT = 70,  /* exchange_report, then its items: an effect of the matching engine */
     EXCHANGE_EFFECT = 71,  /* exchange_effect, then the effect's payload: on a feed socket */
+    EXCHANGE_ORDERS = 72,  /* exchange_orders, then its orders: to QUERY */
+    EXCHANGE_BARRIER_DONE = 73, /* exchange_barrier_done: to BARRIER */
 } exchange_frame_type;
 
 typedef struct {
@@ -72,26 +79,54 @@ typedef struct {
     baton_le64 client_seq;
 } exchange_command;
 
+/* Symbols count from 0. An order is LIMIT or MARKET (book_order_type); a MARKET order is IOC, FOK or
+ * FOK_BUDGET. Its price is the worst that it accepts; 0 with a sell: none. */
+enum {                                      /* exchange_new_order.flags, exchange_replace.flags */
+       EXCHANGE_POST_ONLY = BOOK_POST_ONLY, /* refused rather than trade at once */
+       EXCHANGE_ORDER_FLAGS_KNOWN = BOOK_POST_ONLY,
+};
+
 typedef struct {
     exchange_command command;
-    baton_le64 price; /* two's complement */
+    baton_le64 price; /* two's complement; FOK_BUDGET: the worst sum of price times size */
     baton_le64 size;
     baton_le64 expire_ns; /* BOOK_GTD: since 1970 UTC; with --ticks client on their own time line */
     uint8_t side;         /* book_side */
     uint8_t time_in_force; /* book_time_in_force */
-    uint8_t zero[6];
+    uint8_t order_type;    /* book_order_type */
+    uint8_t flags;         /* EXCHANGE_POST_ONLY */
+    baton_le32 symbol;
 } exchange_new_order;
 
+/* The order that a command is about, in one layout. An order of that name in another symbol is not
+ * meant. */
 typedef struct {
     exchange_command command;
     baton_le64 order_seq; /* the client seq of its NEW_ORDER, same client */
+    baton_le32 symbol;
+    uint8_t zero[4];
 } exchange_cancel;
 
 typedef struct {
     exchange_command command;
     baton_le64 order_seq;
+    baton_le32 symbol;
+    uint8_t zero[4];
     baton_le64 by_size;
 } exchange_reduce;
+
+/* New price and size for a resting order, which keeps its name. It keeps its place if it is nothing but
+ * a reduction at the same price; otherwise it comes in as if new, and may trade. All or nothing: a
+ * replacement that is refused leaves the order as it was. */
+typedef struct {
+    exchange_command command;
+    baton_le64 order_seq;
+    baton_le32 symbol;
+    uint8_t flags; /* EXCHANGE_POST_ONLY */
+    uint8_t zero[3];
+    baton_le64 price;
+    baton_le64 size; /* the whole size, what has traded included; 0: as it was */
+} exchange_replace;
 
 typedef struct {
     exchange_command command;
@@ -121,6 +156,8 @@ typedef enum {
     EXCHANGE_BAD_COMMAND = 67,  /* client id or client seq out of range: not applied */
     EXCHANGE_NOT_HERE =
         68, /* this engine does not take such commands (CLOCK, SWITCH while pinned): not applied */
+    EXCHANGE_PENDING =
+        69, /* in a state only: the command is on its way through the other services */
 } exchange_outcome;
 
 typedef struct {
@@ -207,12 +244,113 @@ typedef struct {
     uint8_t zero[7];
 } exchange_trade;
 
+/* The effect of a command that goes on to the next service has the command's frame type, and its body
+ * word for word. A barrier goes the same way, and comes back with the reports: whatever the order service
+ * had sent before it has then been dealt with (a consistent cut). */
+typedef struct {
+    baton_le64 id;
+} exchange_barrier;
+
+/* Whoever sent the order service a barrier is told when it has come back. With the number of the last one, or a
+ * lower one, nothing begins again: it is answered now, or with the one under way. */
+typedef struct {
+    baton_le64 id;
+    baton_le64 seq; /* of the order service's entry: the state after it is its part of the cut */
+} exchange_barrier_done;
+
+/* ---- the matching engine's effects ---- */
+
+/* What became of a command that the matching engine applied: the payload of its effects REPORT, to each of
+ * its consumers. A command with many trades has several, in order; the last is flagged LAST, and only in
+ * it do outcome, filled, remaining and RESTS say more than what has happened so far. A report of time that
+ * passed has of_type EXCHANGE_CLOCK or EXCHANGE_TICK, no order, and what expired. */
+enum { /* exchange_report.flags */
+       EXCHANGE_REPORT_LAST = 1,
+       EXCHANGE_REPORT_RESTS = 2,      /* the order rests, with `remaining`; else it is over */
+       EXCHANGE_REPORT_SELF_TRADE = 4, /* the rest was cancelled rather than trade with itself */
+};
+typedef enum {
+    EXCHANGE_REPORT_TRADES = 1, /* exchange_trade */
+    EXCHANGE_REPORT_GONE = 2,   /* exchange_gone: orders that left the book otherwise */
+} exchange_report_items;
+
+typedef struct {
+    exchange_command command;
+    baton_le64 order_seq; /* the order it is about: the client seq of its NEW_ORDER */
+    baton_le64 price;  /* the order's: the new one after a REPLACE that was done; MARKET: as sent */
+    baton_le64 size;   /* the order's whole size, what has traded included */
+    baton_le64 filled; /* traded by this command */
+    baton_le64 remaining;    /* not traded: rests, or, when the order is over, was cancelled */
+    baton_le64 price_before; /* of a resting order: before this command; else 0 */
+    baton_le64 remaining_before;
+    baton_le32 symbol;
+    baton_le32 items_count;
+    baton_le16 outcome; /* exchange_outcome; not DONE: nothing has changed */
+    baton_le16 of_type; /* the command's exchange_frame_type */
+    uint8_t side;
+    uint8_t time_in_force;
+    uint8_t flags;
+    uint8_t items; /* exchange_report_items; 0: none */
+} exchange_report;
+
+typedef struct {
+    exchange_command order;
+    baton_le64 price;
+    baton_le64 remaining; /* what was cancelled of it */
+    baton_le32 symbol;
+    uint8_t side;
+    uint8_t zero[3];
+} exchange_gone;
+
+/* ---- the order service's answers to QUERY ---- */
+
+/* Not journaled; answered from the state at once, which may be ahead of what is durable. */
+typedef struct {
+    baton_le64 client_id;
+    baton_le64
+        order_seq; /* this order, open or one of the last finished; 0: a page of the open ones: */
+    baton_le64 after_seq; /* those whose seq is above this one, lowest first */
+} exchange_query;
+
+typedef enum {
+    EXCHANGE_ORDER_NEW = 1,          /* on its way to the book */
+    EXCHANGE_ORDER_ACKNOWLEDGED = 2, /* rests, untouched */
+    EXCHANGE_ORDER_PARTLY_FILLED = 3,
+    EXCHANGE_ORDER_FILLED = 4, /* this one and those below are final */
+    EXCHANGE_ORDER_CANCELLED = 5,
+    EXCHANGE_ORDER_REJECTED = 6,
+    EXCHANGE_ORDER_EXPIRED = 7,
+} exchange_order_status;
+
+typedef struct {
+    exchange_command order;
+    baton_le64 price;
+    baton_le64 size;
+    baton_le64 filled;
+    baton_le64 remaining; /* in the book, or on the way there; 0 when it is over */
+    baton_le64 expire_ns;
+    baton_le32 symbol;
+    uint8_t status; /* exchange_order_status */
+    uint8_t side;
+    uint8_t time_in_force;
+    uint8_t order_type;
+    uint8_t flags;
+    uint8_t zero[7];
+} exchange_order_state;
+
+typedef struct {
+    exchange_query query;    /* as asked */
+    baton_le32 orders_count; /* 0: there is none */
+    baton_le32 more;         /* 1: ask again after the last one's seq */
+} exchange_orders;
+
 static_assert(sizeof(exchange_frame) == 8, "exchange protocol v1");
 static_assert(sizeof(exchange_hello) == 8, "exchange protocol v1");
 static_assert(sizeof(exchange_welcome) == 48, "exchange protocol v1");
 static_assert(sizeof(exchange_new_order) == 48, "exchange protocol v1");
-static_assert(sizeof(exchange_cancel) == 24, "exchange protocol v1");
-static_assert(sizeof(exchange_reduce) == 32, "exchange protocol v1");
+static_assert(sizeof(exchange_cancel) == 32, "exchange protocol v1");
+static_assert(sizeof(exchange_reduce) == 40, "exchange protocol v1");
+static_assert(sizeof(exchange_replace) == 48, "exchange protocol v1");
 static_assert(sizeof(exchange_clock) == 24, "exchange protocol v1");
 static_assert(sizeof(exchange_switch) == 24, "exchange protocol v1");
 static_assert(sizeof(exchange_ack) == 48, "exchange protocol v1");
@@ -224,6 +362,13 @@ static_assert(sizeof(exchange_trade) == 80, "exchange protocol v1");
 static_assert(sizeof(exchange_subscribe) == 8, "exchange protocol v1");
 static_assert(sizeof(exchange_effect) == 32, "exchange protocol v1");
 static_assert(sizeof(exchange_linked) == 32, "exchange protocol v1");
+static_assert(sizeof(exchange_barrier) == 8, "exchange protocol v1");
+static_assert(sizeof(exchange_barrier_done) == 16, "exchange protocol v1");
+static_assert(sizeof(exchange_report) == 88, "exchange protocol v1");
+static_assert(sizeof(exchange_gone) == 40, "exchange protocol v1");
+static_assert(sizeof(exchange_query) == 24, "exchange protocol v1");
+static_assert(sizeof(exchange_orders) == 32, "exchange protocol v1");
+static_assert(sizeof(exchange_order_state) == 72, "exchange protocol v1");
 
 /* The order id in the book: the pair that made the order. */
 static inline uint64_t exchange_order_id(uint64_t client_id, uint64_t client_seq)

@@ -23,7 +23,7 @@ MOMENT_S = 0.05  # a second signal comes at most so long after the first
 
 KINDS = ("SIGTERM", "SIGKILL", "SIGKILL in the drain", "SIGKILL in the start")
 WEIGHTS = (40, 40, 10, 10)
-EFFECT_TRADES, TRADE_BYTES = 2, 80  # matching_engine.h, protocol.h
+EFFECT_REPORT, ITEMS_TRADES = 70, 1  # matching_engine.h, protocol.h
 
 
 class Flow:
@@ -188,8 +188,10 @@ def fills(effects):
     with open(effects) as file:
         for line in file:
             effect = json.loads(line)
-            if effect["type"] == EFFECT_TRADES:
-                count += len(effect["payload_hex"]) // 2 // TRADE_BYTES
+            if effect["type"] == EFFECT_REPORT:
+                report = bytes.fromhex(effect["payload_hex"])
+                if report[87] == ITEMS_TRADES:
+                    count += int.from_bytes(report[76:80], "little")
     return count
 
 

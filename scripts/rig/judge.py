@@ -5,7 +5,7 @@ import json
 import subprocess
 
 NOT_APPLIED = {65, 66, 67, 68}  # outcomes of examples/exchange/protocol.h
-COMMAND_TYPES = range(2, 9)     # entries that carry (client id, client seq) first
+COMMAND_TYPES = range(2, 10)    # entries that carry (client id, client seq) first
 
 
 def read_acks(path):

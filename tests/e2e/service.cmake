@@ -9,3 +9,7 @@ baton_script_test(service_cut_orders SCRIPT tests/e2e/service_cut.py ARGS Orders
 baton_script_test(service_cut_images SCRIPT tests/e2e/service_cut.py ARGS Images TIMEOUT 300 NOSAN)
 baton_script_test(service_cut_small SCRIPT tests/e2e/service_cut.py ARGS Small TIMEOUT 300)
 baton_script_test(service_rto SCRIPT tests/e2e/service_rto.py TIMEOUT 300 NOTSAN)
+# The order service, between stages that play the other services.
+baton_script_test(service_orders SCRIPT tests/e2e/service_orders_test.py ARGS Life)
+baton_script_test(service_links SCRIPT tests/e2e/service_orders_test.py ARGS Links)
+baton_script_test(service_matching SCRIPT tests/e2e/service_orders_test.py ARGS Matching)

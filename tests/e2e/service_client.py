@@ -9,9 +9,9 @@ import struct
 import process
 from workdir import DEADLINE_S, TestCase
 
-HELLO, NEW_ORDER, CANCEL, REDUCE, CLOCK, SUBSCRIBE, CONFIRM, SWITCH = range(1, 9)
+HELLO, NEW_ORDER, CANCEL, REDUCE, CLOCK, SUBSCRIBE, CONFIRM, SWITCH, REPLACE = range(1, 10)
 WELCOME, ACK, FILL, EXPIRED, ERROR = range(64, 69)
-EFFECT = 71
+REPORT, EFFECT = 70, 71
 ORDER_SERVICE, RISK_ENGINE, MATCHING_ENGINE, SETTLEMENT, MARKET_DATA = range(1, 6)
 BUY, SELL = 0, 1
 GTC, GTD, IOC = 0, 1, 2
@@ -35,7 +35,7 @@ def order(client, seq, price=100, size=10, side=BUY, time_in_force=GTC, expire_n
 
 
 def cancel(client, seq, order_seq):
-    return frame(CANCEL, struct.pack("<QQQ", client, seq, order_seq))
+    return frame(CANCEL, struct.pack("<QQQI4x", client, seq, order_seq, 0))
 
 
 def clock(client, seq, now_ns):
@@ -55,6 +55,16 @@ class Ack:
         (self.client, self.client_seq, self.seq, self.filled, self.remaining, self.outcome,
          self.of_type) = struct.unpack("<QQQQQHH4x", body)
         self.body = body
+
+
+def trades_of(body):
+    """Of an EFFECT's body: (trade id, maker's client and seq, ...) of each trade that its report tells."""
+    head = 32 + 88  # exchange_effect, exchange_report
+    count, items = struct.unpack_from("<I", body, 32 + 76)[0], body[32 + 87]
+    if items != 1:
+        return []
+    assert len(body) == head + 80 * count, len(body)
+    return [struct.unpack_from("<QQQQQqQQQB", body, head + 80 * number) for number in range(count)]
 
 
 class Ended(Exception):
@@ -115,6 +125,13 @@ class Client:
             if got == kind:
                 return body
             assert got != ERROR, body
+
+    def receive_trades(self):
+        """The next EFFECT that tells of a trade; reports without one are passed over."""
+        while True:
+            body = self.receive_of(EFFECT)
+            if trades_of(body):
+                return body
 
     def ack(self, *frames):
         """Send, and take the next answer."""

@@ -11,7 +11,7 @@ import termios
 import process
 from cli_case import signal, test_program
 from handover_case import ENGINE_NEW, ENGINE_OLD, HandoverCase
-from service_client import ACK, CONFIRM, DONE, EFFECT, FILL, SELL, Ack, Client, Ended, frame, order, subscription
+from service_client import ACK, CONFIRM, DONE, FILL, SELL, Ack, Client, Ended, frame, order, subscription
 from workdir import main, wait_until
 
 HALTING = test_program("matching-engine-halting")
@@ -183,14 +183,14 @@ class Sessions(ConnectionsCase):
             return struct.unpack_from("<QQI", body)
 
         trade(1)
-        first = feed.receive_of(EFFECT)
+        first = feed.receive_trades()
         trade(2)
         wait_until(lambda: self.status_of(self.data)["released_seq"] == 4, "the second trade to be released")
         new = self.follower(*keep)
         self.passed(self.data, 2, "--wait")
         self.assertEqual(old.wait(), 0)
         trade(3)
-        bodies = [feed.receive_of(EFFECT) for _ in range(2)]
+        bodies = [feed.receive_trades() for _ in range(2)]
         self.assertEqual([key(body)[1] for body in (first, *bodies)], [2, 4, 6])
         feed.send(frame(CONFIRM, bodies[-1][:24]))
         wait_until(lambda: self.status_of(self.other)["outbox"]["effects"] == 0, "the confirmation to take hold")

@@ -3,7 +3,7 @@ import struct
 
 import process
 from service_client import (ACK, CONFIRM, DONE, EFFECT, ERROR, NEW, NEW_ORDER, SELL, SETTLEMENT, SUBSCRIBE, Client, Ended,
-                            ServiceCase, frame, order, subscription)
+                            ServiceCase, frame, order, subscription, trades_of)
 from workdir import main
 
 KEY = struct.Struct("<QQI4x")
@@ -29,7 +29,7 @@ class Feed(ServiceCase):
         self.assertEqual(client.ack(order(2, number, side=SELL)).outcome, DONE)
 
     def bodies(self, feed, count):
-        return [feed.receive_of(EFFECT) for _ in range(count)]
+        return [feed.receive_trades() for _ in range(count)]
 
     def key(self, body):
         return KEY.unpack_from(body)
@@ -68,7 +68,7 @@ class Feed(ServiceCase):
             self.trade(client, number)
         sent = self.bodies(feed, 3)
         feed.send(self.confirm(sent[0]))
-        self.wait_until(lambda: self.unconfirmed(engine) == 2, "the confirmation to take hold")
+        self.wait_until(lambda: self.unconfirmed(engine) == 4, "the confirmation to take hold")
         self.trade(client, 4)  # acked: so is durable what was journaled before it
         sent += self.bodies(feed, 1)
         engine.kill()
@@ -91,11 +91,9 @@ class Feed(ServiceCase):
         makers = []
         keys = []
         while len(makers) < 120:
-            body = feed.receive_of(EFFECT)
+            body = feed.receive_trades()
             keys.append(self.key(body))
-            count = (len(body) - 32) // 80
-            self.assertEqual(len(body), 32 + 80 * count)
-            makers += [struct.unpack_from("<Q", body, 32 + 80 * n + 16)[0] for n in range(count)]
+            makers += [trade[2] for trade in trades_of(body)]
         self.assertEqual(makers, list(range(1, 121)))
         self.assertGreater(len(keys), 1)
         self.assertEqual([key[2] for key in keys], list(range(len(keys))))
@@ -113,10 +111,9 @@ class Feed(ServiceCase):
         for subscriber in (reader, self.feed(engine)):
             number = 0
             while number < count and (subscriber is not reader or number < 1000):
-                body = subscriber.receive_of(EFFECT)
-                for at in range(32, len(body), 80):
+                for trade in trades_of(subscriber.receive_trades()):
                     number += 1
-                    self.assertEqual(struct.unpack_from("<Q", body, at)[0], number)
+                    self.assertEqual(trade[0], number)
         self.assertEqual(client.ack(order(3, 1)).outcome, DONE)
 
     def test_the_newest_subscriber_takes_the_feed_over(self):

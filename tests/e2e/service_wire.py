@@ -50,7 +50,7 @@ class Frames(ServiceCase):
         self.assert_refused(engine, "malformed frame header", struct.pack("<IHH", 8, NEW_ORDER, 1))
         malformed = "malformed command"
         self.assert_refused(engine, malformed, frame(NEW_ORDER, b"\1" * 47))
-        self.assert_refused(engine, malformed, frame(NEW_ORDER, order(1, 1)[8:-1] + b"\1"))
+        self.assert_refused(engine, malformed, frame(NEW_ORDER, order(1, 1)[8:-5] + b"\2" + bytes(4)))
         self.assert_refused(engine, malformed, frame(CANCEL))
         self.assert_refused(engine, malformed, frame(REDUCE, b"\1" * BODY_BYTES_MAX))
         self.assert_refused(engine, malformed, switch(1, 1, 1 << 31))

@@ -28,7 +28,7 @@ static void on_effect(void *context, const baton_effect *effect)
     if (effect->type == EFFECT_ACK)
         own->acks++;
     else
-        baton_assert(effect->type == EFFECT_TRADES || effect->type == EFFECT_EXPIRED);
+        baton_assert(effect->type == EFFECT_REPORT);
 }
 
 static baton_digest digest_of(const client *own)
@@ -88,7 +88,7 @@ static void take_all(client *own)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
-    static const char *const small[] = {"64", "16", "4", "trades"};
+    static const char *const small[] = {"64", "16", "4", "market-data", "2", "cancel-resting"};
     const baton_service_config config = {.values = small};
     baton_error error = {0};
     client own = {0};

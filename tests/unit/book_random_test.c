@@ -251,8 +251,7 @@ static void compare_books(const contest *c)
         fail_msg("%s", broken);
     plain_book rest = c->plain;
     assert_int_equal(book_orders_count(c->book), rest.count);
-    assert_int_equal(book_visit(c->book, BOOK_BUY, compare_visited, &rest), 0);
-    assert_int_equal(book_visit(c->book, BOOK_SELL, compare_visited, &rest), 0);
+    assert_int_equal(book_visit(c->book, compare_visited, &rest), 0);
     assert_int_equal(rest.count, 0);
     book_counters counters = book_get_counters(c->book);
     assert_int_equal(counters.next_priority, c->plain.counters.next_priority);
@@ -287,7 +286,8 @@ static void random_new(contest *c)
 
     fill_list got = {.count = 0}, expected = {.count = 0};
     book_placed placed = {0};
-    book_refusal refusal = book_new_order(c->book, &order, keep_fill, &got, &placed);
+    const book_events events = {.on_fill = keep_fill, .context = &got};
+    book_refusal refusal = book_new_order(c->book, &order, &events, &placed);
     assert_int_equal(refusal, plain_new(&c->plain, &order, &expected));
     assert_int_equal(got.count, expected.count);
     for (uint32_t i = 0; i < got.count; i++)
@@ -340,8 +340,7 @@ static void snapshot_and_restore(contest *c)
     order_book *other = NULL;
     book_options options = {.orders_max = ORDERS_MAX, .levels_max = LEVELS_MAX};
     assert_int_equal(book_create(&options, &other), 0);
-    assert_int_equal(book_visit(c->book, BOOK_BUY, copy_order, other), 0);
-    assert_int_equal(book_visit(c->book, BOOK_SELL, copy_order, other), 0);
+    assert_int_equal(book_visit(c->book, copy_order, other), 0);
     book_counters counters = book_get_counters(c->book);
     assert_int_equal(book_restore_counters(other, &counters), 0);
     assert_true(baton_digest_equal(book_digest(c->book), book_digest(other)));
@@ -406,7 +405,7 @@ static void a_book_of_one_slot_behaves_like_a_plain_one(void **state)
                             .side = BOOK_BUY};
         book_placed placed;
         if (below(&c, 2) == 0) {
-            book_refusal refusal = book_new_order(book, &order, NULL, NULL, &placed);
+            book_refusal refusal = book_new_order(book, &order, NULL, &placed);
             assert_int_equal(refusal == BOOK_OK, !rests);
             rests = true;
         } else {
@@ -437,7 +436,7 @@ static void many_ids_and_prices_come_and_go(void **state)
                                 .side = BOOK_SELL,
                                 .price = (int64_t)(i * (round == 1 ? 1 : 1u << 31))};
             book_placed placed;
-            assert_int_equal(book_new_order(book, &order, NULL, NULL, &placed), BOOK_OK);
+            assert_int_equal(book_new_order(book, &order, NULL, &placed), BOOK_OK);
         }
         assert_null(book_check(book, true));
         uint64_t start = below(&c, COUNT);

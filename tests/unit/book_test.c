@@ -50,7 +50,8 @@ static book_refusal send(fixture *f, book_order order)
 {
     book_placed placed;
     f->fills_count = 0;
-    return book_new_order(f->book, &order, keep_fill, f, &placed);
+    const book_events events = {.on_fill = keep_fill, .context = f};
+    return book_new_order(f->book, &order, &events, &placed);
 }
 
 static book_refusal limit(fixture *f, uint64_t id, book_side side, int64_t price, uint64_t size)
@@ -139,7 +140,7 @@ static void an_ioc_order_takes_what_it_can_and_never_rests(void **state)
     book_placed placed;
     book_order order = {
         .order_id = 2, .side = BOOK_BUY, .price = 100, .size = 9, .time_in_force = BOOK_IOC};
-    assert_int_equal(book_new_order(f->book, &order, NULL, NULL, &placed), BOOK_OK);
+    assert_int_equal(book_new_order(f->book, &order, NULL, &placed), BOOK_OK);
     assert_int_equal(placed.filled, 5);
     assert_int_equal(placed.remaining, 4);
     assert_false(placed.rests);
@@ -185,7 +186,7 @@ static void reducing_by_all_or_more_removes_the_order(void **state)
     assert_int_equal(book_reduce(f->book, 1, 5, NULL), BOOK_OK);
     assert_int_equal(book_reduce(f->book, 2, UINT64_MAX, NULL), BOOK_OK);
     assert_int_equal(book_orders_count(f->book), 0);
-    assert_int_equal(book_levels_count(f->book, BOOK_SELL), 0);
+    assert_int_equal(book_levels_count(f->book, 0, BOOK_SELL), 0);
     assert_int_equal(book_reduce(f->book, 2, 1, NULL), BOOK_UNKNOWN_ORDER);
     assert_sound(f);
 }
@@ -219,7 +220,7 @@ static void a_refused_order_changes_nothing(void **state)
         {{.order_id = 2, .side = BOOK_BUY, .price = 100, .size = 0}, BOOK_BAD_SIZE},
         {{.order_id = 2, .side = BOOK_BUY, .price = 100, .size = 1ull << 63}, BOOK_BAD_SIZE},
         {{.order_id = 2, .side = (book_side)2, .price = 100, .size = 1}, BOOK_BAD_SIDE},
-        {{.order_id = 2, .price = 100, .size = 1, .time_in_force = (book_time_in_force)3},
+        {{.order_id = 2, .price = 100, .size = 1, .time_in_force = (book_time_in_force)5},
          BOOK_BAD_TIME_IN_FORCE},
         {{.order_id = 2, .price = 100, .size = 1, .expire_ns = 2000}, BOOK_BAD_TIME_IN_FORCE},
         {{.order_id = 2, .price = 100, .size = 1, .time_in_force = BOOK_GTD, .expire_ns = 1000},
@@ -272,7 +273,7 @@ static void a_level_never_overflows(void **state)
     assert_int_equal(limit(f, 3, BOOK_SELL, 100, 2), BOOK_LEVEL_OVERFLOW);
     assert_int_equal(limit(f, 3, BOOK_SELL, 100, 1), BOOK_OK);
     book_level level;
-    assert_int_equal(book_levels(f->book, BOOK_SELL, &level, 1), 1);
+    assert_int_equal(book_levels(f->book, 0, BOOK_SELL, &level, 1), 1);
     assert_true(level.size == UINT64_MAX);
     assert_sound(f);
 }
@@ -288,7 +289,7 @@ static void any_int64_is_a_price(void **state)
     assert_sound(f);
 
     book_level levels[8];
-    assert_int_equal(book_levels(f->book, BOOK_BUY, levels, 8), 8);
+    assert_int_equal(book_levels(f->book, 0, BOOK_BUY, levels, 8), 8);
     for (int i = 0; i < 8; i++)
         assert_true(levels[i].price == prices[7 - i]);
     assert_int_equal(ioc(f, 21, BOOK_SELL, INT64_MIN, 8), BOOK_OK);

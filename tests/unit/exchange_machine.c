@@ -19,8 +19,8 @@ void machine_make(exchange_machine *own, machine_wish wish)
     const baton_service *service = &matching_engine_service;
     baton_error error = {0};
     memset(own, 0, sizeof(*own));
-    assert_int_equal(service->options_count, 4);
-    for (uint32_t i = 0; i < 4; i++)
+    assert_int_equal(service->options_count, 6);
+    for (uint32_t i = 0; i < 6; i++)
         own->values[i] = service->options[i].default_value;
     if (wish.orders_max)
         own->values[0] = wish.orders_max;
@@ -28,6 +28,10 @@ void machine_make(exchange_machine *own, machine_wish wish)
         own->values[2] = wish.clients_max;
     if (wish.outbox)
         own->values[3] = wish.outbox;
+    if (wish.symbols)
+        own->values[4] = wish.symbols;
+    if (wish.self_trade)
+        own->values[5] = wish.self_trade;
     own->effects = calloc(MACHINE_EFFECTS_MAX, sizeof(*own->effects));
     assert_non_null(own->effects);
     const baton_service_config config = {.values = own->values};

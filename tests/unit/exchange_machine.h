@@ -23,7 +23,7 @@ typedef struct {
 
 typedef struct {
     baton_machine machine;
-    const char *values[4];  /* orders-max, levels-max, clients-max, outbox */
+    const char *values[6];  /* orders-max, levels-max, clients-max, outbox, symbols, self-trade */
     uint32_t effects_count; /* of the last command */
     machine_effect *effects;
 } exchange_machine;
@@ -32,6 +32,8 @@ typedef struct {
     const char *orders_max;  /* NULL: the default of the service */
     const char *clients_max; /* NULL: the default of the service */
     const char *outbox;      /* NULL: none */
+    const char *symbols;
+    const char *self_trade;
 } machine_wish;
 
 void machine_make(exchange_machine *own, machine_wish wish);

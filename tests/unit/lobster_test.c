@@ -61,7 +61,7 @@ static int apply(fixture *f, lobster_type type, uint64_t id, uint64_t size, int6
 static void assert_best(const fixture *f, book_side side, int64_t price, uint64_t size)
 {
     book_level level;
-    assert_int_equal(book_levels(f->engine.replay.book, side, &level, 1), 1);
+    assert_int_equal(book_levels(f->engine.replay.book, 0, side, &level, 1), 1);
     assert_int_equal(level.price, price);
     assert_int_equal(level.size, size);
     assert_null(book_check(f->engine.replay.book, false));
@@ -137,7 +137,7 @@ static void the_first_message_of_a_seeded_replay_is_already_in_the_book(void **s
     book_resting own;
     assert_true(book_find(f->engine.replay.book, 5, &own));
     assert_int_equal(own.remaining, 18);
-    assert_true(book_front(f->engine.replay.book, BOOK_BUY, 100, &own));
+    assert_true(book_front(f->engine.replay.book, 0, BOOK_BUY, 100, &own));
     assert_int_equal(own.order_id, LOBSTER_SEED_ID);
     assert_int_equal(own.remaining, 32);
 }

@@ -36,10 +36,15 @@ static void a_trade_is_told_once_with_both_sides_and_then_acked(void **state)
     assert_int_equal(baton_le64_get(ack.remaining), 0);
     assert_int_equal(baton_le64_get(ack.seq), 0); /* the entry's own number is meant */
     assert_int_equal(own->effects_count, 2);
+    exchange_report report;
     exchange_trade trade;
-    assert_int_equal(own->effects[0].type, EFFECT_TRADES);
-    assert_int_equal(own->effects[0].payload_bytes, sizeof(trade));
-    memcpy(&trade, own->effects[0].payload, sizeof(trade));
+    assert_int_equal(own->effects[0].type, EFFECT_REPORT);
+    assert_int_equal(own->effects[0].payload_bytes, sizeof(report) + sizeof(trade));
+    memcpy(&report, own->effects[0].payload, sizeof(report));
+    memcpy(&trade, own->effects[0].payload + sizeof(report), sizeof(trade));
+    assert_int_equal(report.items, EXCHANGE_REPORT_TRADES);
+    assert_int_equal(report.flags, EXCHANGE_REPORT_LAST);
+    assert_int_equal(baton_le64_get(report.filled), 4);
     assert_int_equal(baton_le64_get(trade.maker.client_id), 1);
     assert_int_equal(baton_le64_get(trade.taker.client_seq), 7);
     assert_int_equal((int64_t)baton_le64_get(trade.price), -5);
@@ -59,10 +64,15 @@ static void trades_beyond_one_effect_are_told_in_several_in_order(void **state)
     MACHINE_ACK(own, ENTRY_NEW_ORDER, taker);
     uint64_t told = 0;
     for (uint32_t i = 0; i + 1 < own->effects_count; i++) {
+        exchange_report report;
         exchange_trade trade;
-        uint32_t count = own->effects[i].payload_bytes / (uint32_t)sizeof(trade);
+        memcpy(&report, own->effects[i].payload, sizeof(report));
+        uint32_t count = baton_le32_get(report.items_count);
+        assert_int_equal(own->effects[i].payload_bytes, sizeof(report) + count * sizeof(trade));
+        assert_int_equal((report.flags & EXCHANGE_REPORT_LAST) != 0, i + 2 == own->effects_count);
         for (uint32_t k = 0; k < count; k++) {
-            memcpy(&trade, own->effects[i].payload + k * sizeof(trade), sizeof(trade));
+            memcpy(&trade, own->effects[i].payload + sizeof(report) + k * sizeof(trade),
+                   sizeof(trade));
             assert_int_equal(baton_le64_get(trade.trade_id), ++told);
         }
     }
@@ -119,13 +129,13 @@ static void orders_expire_by_ticks_and_by_clock_commands(void **state)
     assert_int_equal(own->effects_count, 0);
     assert_int_equal(machine_tick(own, 1000), 0);
     assert_int_equal(own->effects_count, 1);
-    assert_int_equal(own->effects[0].type, EFFECT_EXPIRED);
+    assert_int_equal(own->effects[0].type, EFFECT_REPORT);
     exchange_clock clock = {
         .command = {.client_id = baton_le64_put(9), .client_seq = baton_le64_put(1)},
         .now_ns = baton_le64_put(2000)};
     assert_int_equal(machine_apply(own, ENTRY_CLOCK, &clock, sizeof(clock)), 0);
     assert_int_equal(own->effects_count, 2);
-    assert_int_equal(own->effects[0].type, EFFECT_EXPIRED);
+    assert_int_equal(own->effects[0].type, EFFECT_REPORT);
     assert_int_equal(own->effects[1].type, EFFECT_ACK);
     assert_int_equal(book_orders_count(machine_state(own)->book), 0);
 }
@@ -146,12 +156,13 @@ static void any_number_of_orders_may_expire_by_one_tick(void **state)
     assert_int_equal(book_orders_count(machine_state(own)->book), 0);
     uint64_t told = 0;
     for (uint32_t i = 0; i < own->effects_count; i++) {
-        assert_int_equal(own->effects[i].type, EFFECT_EXPIRED);
-        exchange_expired expired;
-        for (uint32_t at = 0; at < own->effects[i].payload_bytes; at += sizeof(expired)) {
-            memcpy(&expired, own->effects[i].payload + at, sizeof(expired));
-            assert_int_equal(baton_le64_get(expired.order.client_seq), ++told);
-            assert_int_equal(baton_le64_get(expired.remaining), told);
+        assert_int_equal(own->effects[i].type, EFFECT_REPORT);
+        exchange_gone gone;
+        for (uint32_t at = sizeof(exchange_report); at < own->effects[i].payload_bytes;
+             at += sizeof(gone)) {
+            memcpy(&gone, own->effects[i].payload + at, sizeof(gone));
+            assert_int_equal(baton_le64_get(gone.order.client_seq), ++told);
+            assert_int_equal(baton_le64_get(gone.remaining), told);
         }
     }
     assert_int_equal(told, ORDERS);
@@ -361,6 +372,11 @@ typedef enum {
     SECOND_BOOK_ROW,
     LONG_ORDER_ROW,
     UNKNOWN_SIDE,
+    LARGE_SYMBOL,
+    RESTING_IOC,
+    SOURCE_0,
+    SOURCE_TWICE,
+    SECOND_BARRIER_ROW,
     OUTCOME_SEQ_0,
     OUTCOME_SEQ_AGAIN,
     OUTCOME_OF_CLIENT_0,
@@ -379,15 +395,25 @@ static void pack_strange(baton_snapshot_writer *writer, strange_row strange)
         pack_row(writer, 3, (uint64_t[]){1, 0, 0});
     baton_pack_section(writer, "orders");
     if (strange == LONG_ORDER_ROW)
-        pack_row(writer, 10, (uint64_t[10]){1});
+        pack_row(writer, 11, (uint64_t[11]){1});
     if (strange == UNKNOWN_SIDE)
-        pack_row(writer, 9, (uint64_t[]){1, 1, 5, 5, 0, 1, 0, 2, 0});
+        pack_row(writer, 10, (uint64_t[]){1, 1, 5, 5, 0, 1, 0, 2, 0, 0});
+    if (strange == LARGE_SYMBOL)
+        pack_row(writer, 10, (uint64_t[]){1, 1, 5, 5, 0, 1, 0, 0, 0, UINT64_C(1) << 32});
+    if (strange == RESTING_IOC)
+        pack_row(writer, 10, (uint64_t[]){1, 1, 5, 5, 0, 1, 0, 0, 2, 0});
     baton_pack_section(writer, "outcomes");
     uint64_t outcome[7] = {strange != OUTCOME_OF_CLIENT_0, strange != OUTCOME_SEQ_0, 1, 0, 0, 0, 2};
     pack_row(writer, 7, outcome);
     outcome[1] = strange == OUTCOME_SEQ_AGAIN ? 1 : 2;
     outcome[5] = strange == LARGE_OUTCOME ? UINT16_MAX + 1 : 0;
     pack_row(writer, 7, outcome);
+    baton_pack_section(writer, "sources");
+    for (int i = 0; i <= (strange == SOURCE_TWICE); i++)
+        pack_row(writer, 4, (uint64_t[]){strange == SOURCE_0 ? 0 : 2, 1, 7, 0});
+    baton_pack_section(writer, "barrier");
+    for (int i = 0; i <= (strange == SECOND_BARRIER_ROW); i++)
+        pack_row(writer, 2, (uint64_t[]){5, 7});
     baton_pack_section(writer, "features");
     for (int i = 0; i <= (strange == SECOND_FEATURES_ROW); i++)
         pack_row(writer, 1, (uint64_t[]){strange == UNKNOWN_FEATURE ? 4 : 3});
@@ -426,7 +452,7 @@ static void trades_are_kept_for_the_feed_only_when_asked_for(void **state)
         MACHINE_ACK(&own, ENTRY_NEW_ORDER, maker);
         MACHINE_ACK(&own, ENTRY_NEW_ORDER, taker);
         assert_int_equal(own.effects[0].consumer,
-                         kept ? MATCHING_ENGINE_FEED : BATON_CONSUMER_NONE);
+                         kept ? EXCHANGE_MARKET_DATA : BATON_CONSUMER_NONE);
         assert_int_equal(own.effects[1].consumer, BATON_CONSUMER_NONE);
         machine_end(&own);
     }
@@ -435,9 +461,18 @@ static void trades_are_kept_for_the_feed_only_when_asked_for(void **state)
 static void options_out_of_range_are_refused_with_what_to_do(void **state)
 {
     (void)state;
-    static const char *const wrong[][4] = {
-        {"0", "1", "1", "none"},           {"x", "1", "1", "none"}, {"1", "-1", "1", "none"},
-        {"1", "1", "99999999999", "none"}, {"1", "1", "1", "some"}, {"", "1", "1", "none"}};
+    static const char *const wrong[][6] = {
+        {"0", "1", "1", "none", "1", "allow"},
+        {"x", "1", "1", "none", "1", "allow"},
+        {"1", "-1", "1", "none", "1", "allow"},
+        {"1", "1", "99999999999", "none", "1", "allow"},
+        {"1", "1", "1", "some", "1", "allow"},
+        {"1", "1", "1", "market-data,", "1", "allow"},
+        {"1", "1", "1", "market-dat", "1", "allow"},
+        {"", "1", "1", "none", "1", "allow"},
+        {"1", "1", "1", "none", "0", "allow"},
+        {"1", "1", "1", "none", "1", "deny"},
+        {"3000000", "1", "1", "market-data,settlement", "1", "allow"}};
     for (uint32_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         baton_error error = {0};
         void *made = NULL;

@@ -12,13 +12,25 @@ static const baton_layout_field counters_fields[] = {
 };
 static const baton_layout_type counters_layout = BATON_LAYOUT_TYPE(book_counters, counters_fields);
 
+static const baton_layout_field sum_fields[] = {
+    BATON_FIELD(order_sum, high),
+    BATON_FIELD(order_sum, low),
+};
+static const baton_layout_type sum_layout = BATON_LAYOUT_TYPE(order_sum, sum_fields);
+
 static const baton_layout_field slot_fields[] = {
-    BATON_FIELD(book_slot, order_id),  BATON_FIELD(book_slot, client_id),
-    BATON_FIELD(book_slot, remaining), BATON_FIELD(book_slot, filled),
-    BATON_FIELD(book_slot, priority),  BATON_FIELD(book_slot, expire_ns),
-    BATON_FIELD(book_slot, level),     BATON_FIELD(book_slot, older),
-    BATON_FIELD(book_slot, newer),     BATON_FIELD(book_slot, expiry_index),
-    BATON_FIELD(book_slot, side),      BATON_FIELD(book_slot, time_in_force),
+    BATON_FIELD(book_slot, order_id),
+    BATON_FIELD(book_slot, client_id),
+    BATON_FIELD(book_slot, remaining),
+    BATON_FIELD(book_slot, filled),
+    BATON_FIELD(book_slot, priority),
+    BATON_FIELD(book_slot, expire_ns),
+    BATON_STRUCT(book_slot, item, sum_layout),
+    BATON_FIELD(book_slot, level),
+    BATON_FIELD(book_slot, older),
+    BATON_FIELD(book_slot, newer),
+    BATON_FIELD(book_slot, expiry_index),
+    BATON_FIELD(book_slot, time_in_force),
 };
 const baton_layout_type book_slot_layout = BATON_LAYOUT_TYPE(book_slot, slot_fields);
 
@@ -32,7 +44,8 @@ static const baton_layout_field book_fields[] = {
     BATON_POINTER(order_book, expiry, uint32_t),
     BATON_FIELD(order_book, expiry_count),
     BATON_STRUCT(order_book, counters, counters_layout),
-    BATON_OPAQUE(order_book, orders_digest),
+    BATON_FIELD(order_book, self_trade),
+    BATON_STRUCT(order_book, orders_sum, sum_layout),
 };
 const baton_layout_type order_book_layout = BATON_LAYOUT_TYPE(order_book, book_fields);
 
@@ -43,7 +56,9 @@ static bool pool_size_fits(uint32_t count)
 
 int book_create(const book_options *options, order_book **ret_book)
 {
-    if (!pool_size_fits(options->orders_max) || !pool_size_fits(options->levels_max))
+    uint32_t symbols = options->symbols ? options->symbols : 1;
+    if (!pool_size_fits(options->orders_max) || !pool_size_fits(options->levels_max) ||
+        symbols > BOOK_SYMBOLS_MAX || (uint32_t)options->self_trade > BOOK_SELF_TRADE_CANCEL_TAKING)
         return BATON_E_INVALID;
 
     int r = -ENOMEM;
@@ -52,6 +67,7 @@ int book_create(const book_options *options, order_book **ret_book)
         goto fail;
     made->arena = options->arena;
     made->slots_max = options->orders_max;
+    made->self_trade = options->self_trade;
     made->counters.next_priority = 1;
     made->slots = memory_new(made->arena, &book_slot_layout, options->orders_max);
     made->expiry = memory_numbers(made->arena, options->orders_max);
@@ -63,7 +79,9 @@ int book_create(const book_options *options, order_book **ret_book)
     r = order_table_init(&made->by_id, made->arena, options->orders_max);
     if (r < 0)
         goto fail;
-    r = price_levels_init(&made->levels, made->arena, options->levels_max);
+    r = price_levels_init(&made->levels, &(price_levels_options){.levels_max = options->levels_max,
+                                                                 .symbols = symbols,
+                                                                 .arena = options->arena});
     if (r < 0)
         goto fail;
     *ret_book = made;
@@ -86,12 +104,24 @@ void book_destroy(order_book *book)
     memory_free(arena, book);
 }
 
-uint32_t book_levels(const order_book *book, book_side side, book_level *levels,
+uint32_t book_symbols(const order_book *book)
+{
+    return book->levels.lists_count / 2;
+}
+
+/* NULL: no such symbol. */
+static const price_list *list_at(const order_book *book, uint32_t symbol, book_side side)
+{
+    return symbol < book_symbols(book) ? &book->levels.lists[price_list_of(symbol, side)] : NULL;
+}
+
+uint32_t book_levels(const order_book *book, uint32_t symbol, book_side side, book_level *levels,
                      uint32_t levels_max)
 {
+    const price_list *list = list_at(book, symbol, side);
     uint32_t count = 0;
-    for (uint32_t at = book->levels.best[side]; at != BOOK_NONE && count < levels_max;
-         at = price_levels_worse(&book->levels, side, at)) {
+    for (uint32_t at = list ? list->best : BOOK_NONE; at != BOOK_NONE && count < levels_max;
+         at = price_levels_worse(&book->levels, at)) {
         const price_level *level = &book->levels.levels[at];
         levels[count++] = (book_level){
             .price = level->price,
@@ -104,7 +134,7 @@ uint32_t book_levels(const order_book *book, book_side side, book_level *levels,
 
 bool book_find(const order_book *book, uint64_t order_id, book_resting *ret_order)
 {
-    uint32_t slot = order_table_find(&book->by_id, order_id);
+    uint32_t slot = order_table_find(&book->by_id, book->slots, order_id);
     if (slot == BOOK_NONE)
         return false;
     if (ret_order)
@@ -112,9 +142,12 @@ bool book_find(const order_book *book, uint64_t order_id, book_resting *ret_orde
     return true;
 }
 
-bool book_front(const order_book *book, book_side side, int64_t price, book_resting *ret_order)
+bool book_front(const order_book *book, uint32_t symbol, book_side side, int64_t price,
+                book_resting *ret_order)
 {
-    uint32_t level = price_levels_find(&book->levels, side, price);
+    if (!list_at(book, symbol, side))
+        return false;
+    uint32_t level = price_levels_find(&book->levels, price_list_of(symbol, side), price);
     if (level == BOOK_NONE)
         return false;
     *ret_order = slot_resting(book, book->levels.levels[level].oldest);
@@ -126,9 +159,10 @@ uint32_t book_orders_count(const order_book *book)
     return book->by_id.count;
 }
 
-uint32_t book_levels_count(const order_book *book, book_side side)
+uint32_t book_levels_count(const order_book *book, uint32_t symbol, book_side side)
 {
-    return book->levels.count[side];
+    const price_list *list = list_at(book, symbol, side);
+    return list ? list->count : 0;
 }
 
 book_counters book_get_counters(const order_book *book)
@@ -136,10 +170,10 @@ book_counters book_get_counters(const order_book *book)
     return book->counters;
 }
 
-int book_visit(const order_book *book, book_side side, book_visit_order visit, void *context)
+static int visit_list(const order_book *book, const price_list *list, book_visit_order visit,
+                      void *context)
 {
-    for (uint32_t at = book->levels.best[side]; at != BOOK_NONE;
-         at = price_levels_worse(&book->levels, side, at)) {
+    for (uint32_t at = list->best; at != BOOK_NONE; at = price_levels_worse(&book->levels, at)) {
         for (uint32_t slot = book->levels.levels[at].oldest; slot != BOOK_NONE;
              slot = book->slots[slot].newer) {
             book_resting order = slot_resting(book, slot);
@@ -149,4 +183,43 @@ int book_visit(const order_book *book, book_side side, book_visit_order visit, v
         }
     }
     return 0;
+}
+
+int book_visit_side(const order_book *book, uint32_t symbol, book_side side, book_visit_order visit,
+                    void *context)
+{
+    const price_list *list = list_at(book, symbol, side);
+    return list ? visit_list(book, list, visit, context) : 0;
+}
+
+int book_visit(const order_book *book, book_visit_order visit, void *context)
+{
+    int r = 0;
+    for (uint32_t at = 0; at < book->levels.lists_count && r == 0; at++)
+        r = visit_list(book, &book->levels.lists[at], visit, context);
+    return r;
+}
+
+const char *book_refusal_name(book_refusal refusal)
+{
+    switch (refusal) {
+#define BOOK_REFUSAL_NAME(name, text)                                                              \
+    case BOOK_##name:                                                                              \
+        return #name;
+        BOOK_REFUSAL_LIST(BOOK_REFUSAL_NAME)
+#undef BOOK_REFUSAL_NAME
+    }
+    return "UNKNOWN_REFUSAL";
+}
+
+const char *book_refusal_text(book_refusal refusal)
+{
+    switch (refusal) {
+#define BOOK_REFUSAL_TEXT(name, text)                                                              \
+    case BOOK_##name:                                                                              \
+        return text;
+        BOOK_REFUSAL_LIST(BOOK_REFUSAL_TEXT)
+#undef BOOK_REFUSAL_TEXT
+    }
+    return "a refusal this build does not know";
 }

@@ -67,6 +67,11 @@ void expiry_drop(order_book *book, uint32_t slot)
         sift_down(book, index, last);
 }
 
+void expiry_later(order_book *book, uint32_t slot)
+{
+    sift_down(book, book->slots[slot].expiry_index, slot);
+}
+
 bool expiry_holds(const order_book *book)
 {
     for (uint32_t i = 0; i < book->expiry_count; i++) {
@@ -83,7 +88,7 @@ uint64_t book_next_expiry_ns(const order_book *book)
     return book->expiry_count ? book->slots[book->expiry[0]].expire_ns : UINT64_MAX;
 }
 
-uint32_t book_expire(order_book *book, uint64_t now_ns, book_on_expired on_expired, void *context)
+uint32_t book_expire(order_book *book, uint64_t now_ns, book_on_gone on_expired, void *context)
 {
     if (now_ns <= book->counters.now_ns)
         return 0;

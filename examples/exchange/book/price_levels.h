@@ -1,7 +1,7 @@
-/* examples/exchange/book/price_levels.h: the price levels of both sides in one preallocated
- * pool.
+/* examples/exchange/book/price_levels.h: the price levels of all lists in one preallocated pool. A
+ * list is one side of one symbol: number 2 * symbol + book_side.
  *
- * Levels of a side are found by a crit-bit tree over the price (at most 64 steps whatever the
+ * Levels of a list are found by a crit-bit tree over the price (at most 64 steps whatever the
  * prices are, no rebalancing) and are linked to their neighbours, so that walking from the best
  * one is a list walk. */
 #pragma once
@@ -19,8 +19,9 @@ typedef struct {
     uint32_t oldest;
     uint32_t newest;
     uint32_t orders_count;
-    uint32_t lower; /* neighbouring levels of the same side; in a free level: the next free one */
+    uint32_t lower; /* neighbouring levels of the same list; in a free level: the next free one */
     uint32_t higher;
+    uint32_t list;
 } price_level;
 
 /* An inner node: all prices below child[0] have 0 at this bit, all below child[1] have 1, higher
@@ -31,28 +32,47 @@ typedef struct {
 } price_node;
 
 typedef struct {
+    uint32_t root;
+    uint32_t best;
+    uint32_t count;
+} price_list;
+
+typedef struct {
     price_level *levels;
     price_node *nodes;
+    price_list *lists;
+    uint32_t lists_count;
     uint32_t levels_max;
     uint32_t free_level;
     uint32_t free_node;
     uint32_t used_count;
-    uint32_t root[2]; /* by book_side */
-    uint32_t best[2];
-    uint32_t count[2];
 } price_levels;
 
 extern const baton_layout_type price_levels_layout;
 
-/* arena as in book_options, the same for both. */
-BATON_MUST_USE int price_levels_init(price_levels *index, baton_arena *arena, uint32_t levels_max);
+typedef struct {
+    uint32_t levels_max;
+    uint32_t symbols;
+    baton_arena *arena; /* as in book_options; the same for fini */
+} price_levels_options;
+BATON_MUST_USE int price_levels_init(price_levels *index, const price_levels_options *options);
 void price_levels_fini(price_levels *index, baton_arena *arena);
 
 /* BOOK_NONE when absent. */
-uint32_t price_levels_find(const price_levels *index, book_side side, int64_t price);
+uint32_t price_levels_find(const price_levels *index, uint32_t list, int64_t price);
 /* A new level without orders. The price must be absent and the pool must not be full. */
-uint32_t price_levels_insert(price_levels *index, book_side side, int64_t price);
-void price_levels_remove(price_levels *index, book_side side, uint32_t level);
+uint32_t price_levels_insert(price_levels *index, uint32_t list, int64_t price);
+void price_levels_remove(price_levels *index, uint32_t level);
+
+static inline uint32_t price_list_of(uint32_t symbol, book_side side)
+{
+    return 2 * symbol + (uint32_t)side;
+}
+
+static inline book_side price_list_side(uint32_t list)
+{
+    return (book_side)(list & 1);
+}
 
 static inline bool price_levels_full(const price_levels *index)
 {
@@ -60,8 +80,8 @@ static inline bool price_levels_full(const price_levels *index)
 }
 
 /* The level after this one, seen from the best. */
-static inline uint32_t price_levels_worse(const price_levels *index, book_side side, uint32_t level)
+static inline uint32_t price_levels_worse(const price_levels *index, uint32_t level)
 {
     const price_level *here = &index->levels[level];
-    return side == BOOK_BUY ? here->lower : here->higher;
+    return price_list_side(here->list) == BOOK_BUY ? here->lower : here->higher;
 }

@@ -2,20 +2,18 @@
  * level's sum, the id table, the expiry heap and the digest can't fall out of step. */
 #include "examples/exchange/book/book_internal.h"
 
-book_resting slot_resting(const order_book *book, uint32_t slot)
+static void sum_add(order_book *book, uint32_t slot, const book_resting *order)
 {
-    const book_slot *order = &book->slots[slot];
-    return (book_resting){
-        .order_id = order->order_id,
-        .client_id = order->client_id,
-        .price = book->levels.levels[order->level].price,
-        .remaining = order->remaining,
-        .filled = order->filled,
-        .priority = order->priority,
-        .expire_ns = order->expire_ns,
-        .side = (book_side)order->side,
-        .time_in_force = (book_time_in_force)order->time_in_force,
-    };
+    order_sum item = state_item(order);
+    book->slots[slot].item = item;
+    book->orders_sum.high += item.high;
+    book->orders_sum.low += item.low;
+}
+
+static void sum_remove(order_book *book, uint32_t slot)
+{
+    book->orders_sum.high -= book->slots[slot].item.high;
+    book->orders_sum.low -= book->slots[slot].item.low;
 }
 
 static void enqueue(order_book *book, uint32_t slot, uint32_t level_index)
@@ -51,10 +49,18 @@ static void dequeue(order_book *book, uint32_t slot)
     level->orders_count--;
     level->size -= order->remaining;
     if (level->orders_count == 0)
-        price_levels_remove(&book->levels, (book_side)order->side, order->level);
+        price_levels_remove(&book->levels, order->level);
 }
 
-uint32_t slot_add(order_book *book, const book_resting *order)
+static uint32_t level_for(order_book *book, const book_resting *order, uint32_t level)
+{
+    return level != BOOK_NONE
+               ? level
+               : price_levels_insert(&book->levels, price_list_of(order->symbol, order->side),
+                                     order->price);
+}
+
+void slot_add(order_book *book, const book_resting *order, uint32_t level)
 {
     uint32_t slot = book->free_slot;
     book_invariant(slot != BOOK_NONE);
@@ -68,30 +74,46 @@ uint32_t slot_add(order_book *book, const book_resting *order)
         .priority = order->priority,
         .expire_ns = order->expire_ns,
         .expiry_index = BOOK_NONE,
-        .side = (uint8_t)order->side,
         .time_in_force = (uint8_t)order->time_in_force,
     };
-    uint32_t level = price_levels_find(&book->levels, order->side, order->price);
-    if (level == BOOK_NONE)
-        level = price_levels_insert(&book->levels, order->side, order->price);
-    enqueue(book, slot, level);
-    order_table_insert(&book->by_id, order->order_id, slot);
+    enqueue(book, slot, level_for(book, order, level));
+    order_table_insert(&book->by_id, book->slots, slot);
     if (order->time_in_force == BOOK_GTD)
         expiry_push(book, slot);
-    state_digest_add(&book->orders_digest, order);
-    return slot;
+    sum_add(book, slot, order);
+}
+
+void slot_lift(order_book *book, uint32_t slot)
+{
+    sum_remove(book, slot);
+    dequeue(book, slot);
+}
+
+void slot_put_back(order_book *book, uint32_t slot, const book_resting *order, uint32_t level)
+{
+    book_slot *lifted = &book->slots[slot];
+    lifted->remaining = order->remaining;
+    lifted->filled = order->filled;
+    lifted->priority = order->priority;
+    enqueue(book, slot, level_for(book, order, level));
+    if (order->time_in_force == BOOK_GTD)
+        expiry_later(book, slot);
+    sum_add(book, slot, order);
+}
+
+void slot_drop_lifted(order_book *book, uint32_t slot)
+{
+    if (book->slots[slot].time_in_force == BOOK_GTD)
+        expiry_drop(book, slot);
+    order_table_remove(&book->by_id, book->slots, slot);
+    book->slots[slot].newer = book->free_slot;
+    book->free_slot = slot;
 }
 
 void slot_remove(order_book *book, uint32_t slot)
 {
-    book_resting gone = slot_resting(book, slot);
-    state_digest_remove(&book->orders_digest, &gone);
-    if (gone.time_in_force == BOOK_GTD)
-        expiry_drop(book, slot);
-    order_table_remove(&book->by_id, gone.order_id);
-    dequeue(book, slot);
-    book->slots[slot].newer = book->free_slot;
-    book->free_slot = slot;
+    slot_lift(book, slot);
+    slot_drop_lifted(book, slot);
 }
 
 void slot_shrink(order_book *book, uint32_t slot, uint64_t by, uint64_t traded)
@@ -99,12 +121,10 @@ void slot_shrink(order_book *book, uint32_t slot, uint64_t by, uint64_t traded)
     book_slot *order = &book->slots[slot];
     book_invariant(by < order->remaining);
 
-    book_resting state = slot_resting(book, slot);
-    state_digest_remove(&book->orders_digest, &state);
+    sum_remove(book, slot);
     order->remaining -= by;
     order->filled += traded;
     book->levels.levels[order->level].size -= by;
-    state.remaining = order->remaining;
-    state.filled = order->filled;
-    state_digest_add(&book->orders_digest, &state);
+    book_resting state = slot_resting(book, slot);
+    sum_add(book, slot, &state);
 }

@@ -23,6 +23,7 @@ struct clients {
     client *list;
     baton_digest digest;
     baton_digest volumes;
+    uint64_t pending; /* outcomes EXCHANGE_PENDING: the digest has them */
 };
 
 static const baton_layout_field outcome_fields[] = {
@@ -48,6 +49,7 @@ static const baton_layout_field clients_fields[] = {
     BATON_POINTER(clients, list, client),
     BATON_OPAQUE(clients, digest),
     BATON_OPAQUE(clients, volumes),
+    BATON_FIELD(clients, pending),
 };
 const baton_layout_type clients_layout = BATON_LAYOUT_TYPE(clients, clients_fields);
 
@@ -170,14 +172,59 @@ bool clients_remember(clients *table, uint64_t client_id, const client_outcome *
     } else {
         digest_item forgotten = outcome_item(client_id, place);
         baton_digest_remove(&table->digest, &forgotten, sizeof(forgotten));
+        table->pending -= place->outcome == EXCHANGE_PENDING;
         known->oldest = (known->oldest + 1) % EXCHANGE_OUTCOMES_KEPT;
     }
     *place = *outcome;
+    table->pending += outcome->outcome == EXCHANGE_PENDING;
     known->highest_seq =
         outcome->client_seq; /* the newest kept outcome: needs no digest of its own */
     digest_item item = outcome_item(client_id, outcome);
     baton_digest_add(&table->digest, &item, sizeof(item));
     return true;
+}
+
+bool clients_have_room(const clients *table, uint64_t client_id)
+{
+    const client *known = find(table, client_id);
+    return !known || known->count < EXCHANGE_OUTCOMES_KEPT ||
+           known->outcomes[known->oldest].outcome != EXCHANGE_PENDING;
+}
+
+bool clients_answer(clients *table, uint64_t client_id, uint64_t client_seq,
+                    const client_outcome *answer)
+{
+    client *known = find(table, client_id);
+    uint32_t i = 0;
+    while (known && i < known->count && known->outcomes[i].client_seq != client_seq)
+        i++;
+    if (!known || i == known->count || known->outcomes[i].outcome != EXCHANGE_PENDING)
+        return false;
+    client_outcome *place = &known->outcomes[i];
+    digest_item item = outcome_item(client_id, place);
+    baton_digest_remove(&table->digest, &item, sizeof(item));
+    place->filled = answer->filled;
+    place->remaining = answer->remaining;
+    place->outcome = answer->outcome;
+    item = outcome_item(client_id, place);
+    baton_digest_add(&table->digest, &item, sizeof(item));
+    table->pending -= answer->outcome != EXCHANGE_PENDING;
+    return true;
+}
+
+uint64_t clients_pending(const clients *table)
+{
+    return table->pending;
+}
+
+void clients_prepare(const clients *table, uint64_t client_id)
+{
+    const client *known = find(table, client_id);
+    if (!known)
+        return;
+    __builtin_prefetch(&known->outcomes[(known->oldest + known->count) % EXCHANGE_OUTCOMES_KEPT],
+                       1);
+    __builtin_prefetch(&known->outcomes[known->oldest], 0);
 }
 
 uint64_t clients_highest_seq(const clients *table, uint64_t client_id)
@@ -214,6 +261,12 @@ baton_digest clients_digest(const clients *table)
 baton_digest clients_volumes_digest(const clients *table)
 {
     return table->volumes;
+}
+
+uint32_t clients_index(const clients *table, uint64_t client_id)
+{
+    const uint32_t index = table->slots[slot_of(table, client_id)];
+    return index == 0 ? CLIENTS_NONE : index - 1;
 }
 
 uint32_t clients_count(const clients *table)

@@ -45,6 +45,17 @@ client_verdict clients_judge(const clients *table, uint64_t client_id, uint64_t 
 /* Remember the outcome of a CLIENT_NEW_COMMAND; forgets the client's oldest when it has
  * EXCHANGE_OUTCOMES_KEPT. False when the verdict is another one: the caller has not asked. */
 bool clients_remember(clients *table, uint64_t client_id, const client_outcome *outcome);
+/* A command that goes through other services is remembered with EXCHANGE_PENDING, and is answered later. Is
+ * there room for one more: or would the client's oldest be forgotten, which has no answer yet? */
+bool clients_have_room(const clients *table, uint64_t client_id);
+/* Its answer: filled, remaining and outcome. False: no such command is pending. */
+bool clients_answer(clients *table, uint64_t client_id, uint64_t client_seq,
+                    const client_outcome *answer);
+/* Commands of all clients that have no answer yet. */
+uint64_t clients_pending(const clients *table);
+/* A hint: clients_remember() for this client comes soon. It brings what that will touch nearer, while other work
+ * goes on. */
+void clients_prepare(const clients *table, uint64_t client_id);
 /* The highest client seq seen of it; 0: unknown client. */
 uint64_t clients_highest_seq(const clients *table, uint64_t client_id);
 
@@ -58,6 +69,9 @@ baton_digest clients_digest(const clients *table);
 baton_digest clients_volumes_digest(const clients *table);
 
 uint32_t clients_count(const clients *table);
+/* Where it stands among them, for ever; CLIENTS_NONE: unknown. */
+#define CLIENTS_NONE UINT32_MAX
+uint32_t clients_index(const clients *table, uint64_t client_id);
 /* In the order in which they came; its outcomes oldest first. For snapshots. */
 uint64_t clients_id_at(const clients *table, uint32_t index);
 uint32_t clients_outcomes(const clients *table, uint32_t index,

@@ -5,7 +5,8 @@
 
 enum {
     COUNTERS_FIELDS = 3,
-    ORDER_FIELDS = 9,
+    ORDER_FIELDS = 10,
+    BARRIER_FIELDS = 2,
     OUTCOME_FIELDS = 7,
     FEATURES_FIELDS = 1,
     VOLUME_FIELDS = 2
@@ -24,6 +25,14 @@ const baton_section matching_engine_sections[] = {
      .since_schema = 1,
      .fields_required = OUTCOME_FIELDS,
      .fields_known = OUTCOME_FIELDS},
+    {.name = "sources",
+     .since_schema = 1,
+     .fields_required = SOURCES_FIELDS,
+     .fields_known = SOURCES_FIELDS},
+    {.name = "barrier",
+     .since_schema = 1,
+     .fields_required = BARRIER_FIELDS,
+     .fields_known = BARRIER_FIELDS},
 #if MATCHING_ENGINE_SCHEMA >= 2
     {.name = "features",
      .since_schema = 2,
@@ -53,6 +62,7 @@ static int pack_order(void *context, const book_resting *order)
     baton_pack_uint(writer, order->expire_ns);
     baton_pack_uint(writer, order->side);
     baton_pack_uint(writer, order->time_in_force);
+    baton_pack_uint(writer, order->symbol);
     return 0;
 }
 
@@ -72,6 +82,23 @@ static void pack_outcomes(const clients *table, baton_snapshot_writer *writer)
             baton_pack_uint(writer, outcomes[k].of_type);
         }
     }
+}
+
+static void pack_links(const matching_engine *engine, baton_snapshot_writer *writer)
+{
+    uint64_t fields[SOURCES_FIELDS];
+    baton_pack_section(writer, "sources");
+    for (uint32_t source = 1; source <= SOURCES_MAX; source++) {
+        if (!sources_row(&engine->sources, source, fields))
+            continue;
+        baton_pack_row(writer, SOURCES_FIELDS);
+        for (uint32_t i = 0; i < SOURCES_FIELDS; i++)
+            baton_pack_uint(writer, fields[i]);
+    }
+    baton_pack_section(writer, "barrier");
+    baton_pack_row(writer, BARRIER_FIELDS);
+    baton_pack_uint(writer, engine->barrier_id);
+    baton_pack_uint(writer, engine->barrier_seq);
 }
 
 static void pack_schema_2(const matching_engine *engine, baton_snapshot_writer *writer)
@@ -103,10 +130,10 @@ int matching_engine_snapshot(const void *state, uint32_t schema, baton_snapshot_
     baton_pack_uint(writer, counters.trades_count);
     baton_pack_uint(writer, counters.now_ns);
     baton_pack_section(writer, "orders");
-    book_visit(engine->book, BOOK_BUY, pack_order, writer);
-    book_visit(engine->book, BOOK_SELL, pack_order, writer);
+    book_visit(engine->book, pack_order, writer);
     baton_pack_section(writer, "outcomes");
     pack_outcomes(engine->clients, writer);
+    pack_links(engine, writer);
     if (MATCHING_ENGINE_SCHEMA >= 2)
         pack_schema_2(engine, writer);
     return baton_pack_error(writer);
@@ -155,7 +182,7 @@ static int restore_orders(order_book *book, baton_snapshot_reader *reader)
     uint64_t fields[ORDER_FIELDS];
     int r = baton_unpack_section(reader, "orders");
     while (r >= 0 && (r = unpack_fields(reader, fields, ORDER_FIELDS, 2)) == 1) {
-        if (fields[7] > BOOK_SELL || fields[8] > BOOK_IOC)
+        if (fields[7] > BOOK_SELL || fields[8] > BOOK_GTD || fields[9] > UINT32_MAX)
             return BATON_E_SCHEMA;
         book_resting order = {.order_id = fields[0],
                               .client_id = fields[1],
@@ -164,6 +191,7 @@ static int restore_orders(order_book *book, baton_snapshot_reader *reader)
                               .filled = fields[4],
                               .priority = fields[5],
                               .expire_ns = fields[6],
+                              .symbol = (uint32_t)fields[9],
                               .side = (book_side)fields[7],
                               .time_in_force = (book_time_in_force)fields[8]};
         r = book_restore_order(book, &order);
@@ -203,6 +231,22 @@ static int restore_outcomes(clients *table, baton_snapshot_reader *reader)
     return r;
 }
 
+static int restore_links(matching_engine *engine, baton_snapshot_reader *reader)
+{
+    uint64_t fields[SOURCES_FIELDS];
+    int r = baton_unpack_section(reader, "sources");
+    while (r >= 0 && (r = unpack_fields(reader, fields, SOURCES_FIELDS, NO_SIGNED_FIELD)) == 1)
+        if (!sources_restore(&engine->sources, fields))
+            return BATON_E_SCHEMA;
+    if (r == 0)
+        r = unpack_only_row(reader, "barrier", fields, BARRIER_FIELDS);
+    if (r < 0)
+        return r;
+    engine->barrier_id = fields[0];
+    engine->barrier_seq = fields[1];
+    return 0;
+}
+
 static int restore_schema_2(matching_engine *engine, baton_snapshot_reader *reader)
 {
     uint64_t fields[VOLUME_FIELDS];
@@ -231,6 +275,8 @@ int matching_engine_restore(void *state, uint32_t schema, baton_snapshot_reader 
         r = restore_counters(engine->book, reader);
     if (r == 0)
         r = restore_outcomes(engine->clients, reader);
+    if (r == 0)
+        r = restore_links(engine, reader);
     if (r == 0 && schema >= 2)
         r = restore_schema_2(engine, reader);
     return r;

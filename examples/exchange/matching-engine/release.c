@@ -29,22 +29,38 @@ static void send_fill(server *own, const exchange_trade *trade, bool taker)
     connection_queue(to, EXCHANGE_FILL, &fill, sizeof(fill), NULL, 0);
 }
 
-static void release_trades(server *own, const baton_effect *effect)
+static void send_expired(server *own, const exchange_gone *gone)
 {
-    const exchange_trade *trades = effect->payload;
-    for (uint32_t i = 0; i < effect->payload_bytes / sizeof(*trades) && !effect->resent; i++) {
-        send_fill(own, &trades[i], false);
-        send_fill(own, &trades[i], true);
-    }
+    const exchange_expired expired = {.order = gone->order, .remaining = gone->remaining};
+    connection *to = door_route(own->wire.door, baton_le64_get(gone->order.client_id));
+    if (to)
+        connection_queue(to, EXCHANGE_EXPIRED, &expired, sizeof(expired), NULL, 0);
 }
 
-static void release_expired(server *own, const baton_effect *effect)
+/* Clients of the engine's own are told once, from the report of whoever comes first: the lowest consumer, or,
+ * without any, nobody. */
+static bool tells_clients(const server *own, const baton_effect *effect)
 {
-    const exchange_expired *expired = effect->payload;
-    for (uint32_t i = 0; i < effect->payload_bytes / sizeof(*expired); i++) {
-        connection *to = door_route(own->wire.door, baton_le64_get(expired[i].order.client_id));
-        if (to)
-            connection_queue(to, EXCHANGE_EXPIRED, &expired[i], sizeof(expired[i]), NULL, 0);
+    const matching_engine *state = baton_engine_state(own->engine);
+    uint32_t first = state->consumers ? (uint32_t)__builtin_ctz(state->consumers) : 0;
+    return effect->consumer == first && !effect->resent;
+}
+
+static void release_report(server *own, const baton_effect *effect)
+{
+    const exchange_report *head = effect->payload;
+    const void *items = head + 1;
+    uint32_t count = baton_le32_get(head->items_count);
+    if (!tells_clients(own, effect))
+        return;
+    if (head->items == EXCHANGE_REPORT_TRADES) {
+        for (uint32_t i = 0; i < count; i++) {
+            send_fill(own, (const exchange_trade *)items + i, false);
+            send_fill(own, (const exchange_trade *)items + i, true);
+        }
+    } else if (head->items == EXCHANGE_REPORT_GONE) {
+        for (uint32_t i = 0; i < count; i++)
+            send_expired(own, (const exchange_gone *)items + i);
     }
 }
 
@@ -57,11 +73,10 @@ void server_release(void *context, const baton_effect *effect)
     case EFFECT_ACK:
         release_ack(own, effect);
         break;
-    case EFFECT_TRADES:
-        release_trades(own, effect);
+    case EFFECT_REPORT:
+        release_report(own, effect);
         break;
-    case EFFECT_EXPIRED:
-        release_expired(own, effect);
+    case EFFECT_BARRIER:
         break;
     }
 }

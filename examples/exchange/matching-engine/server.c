@@ -9,13 +9,14 @@
 #include "examples/exchange/matching-engine/server_private.h"
 #include "examples/exchange/wire/engine_loop.h"
 
-enum { OPTION_LISTEN, OPTION_FEED, OPTION_PORT_FILE, OPTION_TICKS, OPTIONS };
+enum { OPTION_LISTEN, OPTION_FEED, OPTION_RISK, OPTION_PORT_FILE, OPTION_TICKS, OPTIONS };
 enum { TICK_INTERVAL_NS = 10000000 };
 
 static const baton_service_option options[OPTIONS] = {
     [OPTION_LISTEN] = {"listen", "tcp:127.0.0.1:7450",
                        "orders: unix:PATH or tcp:HOST:PORT, port 0 picks one"},
-    [OPTION_FEED] = {"feed", "", "trade feed, as --listen; empty: none (see --outbox)"},
+    [OPTION_FEED] = {"feed", "", "reports, as --listen; empty: none (see --outbox)"},
+    [OPTION_RISK] = {"risk", "", "the risk engine's feed: its commands come in, too; empty: none"},
     [OPTION_PORT_FILE] = {"port-file", "",
                           "write the actual addresses here, one a line: orders, feed"},
     [OPTION_TICKS] = {"ticks", "wall",
@@ -47,6 +48,28 @@ static void on_tick(void *context)
     (void)r; /* no room now: the next tick does it */
 }
 
+static inlet_verdict judge(const void *state, uint16_t source, const exchange_key *key)
+{
+    return inlet_judge(&((const matching_engine *)state)->sources, source, key);
+}
+
+static int start_inlet(server *own, const char *address)
+{
+    const inlet_options wish = {.name = "risk-engine",
+                                .address = address,
+                                .source = EXCHANGE_RISK_ENGINE,
+                                .consumer = EXCHANGE_MATCHING_ENGINE,
+                                .judge = judge,
+                                .check = matching_engine_linked,
+                                .owner = own};
+    if (address[0] == '\0')
+        return 0;
+    int r = inlet_start(&own->risk, &wish, own->engine);
+    if (r == 0)
+        own->wire.inlets[own->wire.inlets_count++] = &own->risk;
+    return r;
+}
+
 static int start(void *context, baton_engine *engine, const char *const *values, baton_error *error)
 {
     server *own = context;
@@ -61,12 +84,13 @@ static int start(void *context, baton_engine *engine, const char *const *values,
                                       .epoch = baton_engine_epoch(engine),
                                       .addresses = addresses,
                                       .port_file = values[OPTION_PORT_FILE]};
-    int r = door_start(own->wire.door, &doors, error);
+    int r = start_inlet(own, values[OPTION_RISK]);
+    if (r == 0)
+        r = door_start(own->wire.door, &doors, error);
     if (r < 0)
         return r;
-    const uint32_t consumer = ((const matching_engine *)baton_engine_state(engine))->feed_consumer;
-    feed_start(&own->wire.feed, own->wire.door, engine,
-               consumer != BATON_CONSUMER_NONE ? UINT32_C(1) << consumer : 0);
+    const matching_engine *state = baton_engine_state(engine);
+    feed_start(&own->wire.feed, own->wire.door, engine, state->consumers);
     baton_engine_tick_every(engine, TICK_INTERVAL_NS, on_tick, own);
     baton_log(INFO, "matching_engine.listening",
               BATON_LOG_TEXT("orders", door_address(own->wire.door, ROLE_ORDERS)),

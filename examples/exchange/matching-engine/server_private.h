@@ -11,6 +11,7 @@ struct server {
     wire_service wire; /* first: wire/service.h */
     baton_engine *engine;
     bool client_time; /* --ticks client */
+    inlet risk;       /* commands of the risk engine, when there is one */
 };
 
 /* intake.c: frames of clients. */

@@ -121,8 +121,8 @@ static void write_level(FILE *file, const char *before, const book_level *level,
 static void write_book_row(lobster_run_state *run)
 {
     const order_book *book = run->engine.replay.book;
-    uint32_t asks = book_levels(book, BOOK_SELL, run->levels[BOOK_SELL], run->levels_max);
-    uint32_t bids = book_levels(book, BOOK_BUY, run->levels[BOOK_BUY], run->levels_max);
+    uint32_t asks = book_levels(book, 0, BOOK_SELL, run->levels[BOOK_SELL], run->levels_max);
+    uint32_t bids = book_levels(book, 0, BOOK_BUY, run->levels[BOOK_BUY], run->levels_max);
     for (uint32_t i = 0; i < run->levels_max; i++) {
         const book_level *ask = i < asks ? &run->levels[BOOK_SELL][i] : NULL;
         const book_level *bid = i < bids ? &run->levels[BOOK_BUY][i] : NULL;
@@ -199,8 +199,8 @@ static void summarise(const lobster_run_state *run, lobster_summary *ret_summary
         .orders_resting = book_orders_count(book),
         .digest = book_digest(book),
     };
-    (void)book_levels(book, BOOK_BUY, &ret_summary->bid, 1);
-    (void)book_levels(book, BOOK_SELL, &ret_summary->ask, 1);
+    (void)book_levels(book, 0, BOOK_BUY, &ret_summary->bid, 1);
+    (void)book_levels(book, 0, BOOK_SELL, &ret_summary->ask, 1);
 }
 
 int lobster_run(const lobster_options *options, lobster_summary *ret_summary, baton_error *error)

@@ -23,12 +23,11 @@ static int refuse(baton_error *error, const char *why)
 /* ---- adding ---- */
 
 static int place(lobster_engine *engine, replay_entry entry, const book_order *order,
-                 book_on_fill on_fill, void *context, baton_error *error)
+                 const book_events *events, baton_error *error)
 {
     book_placed placed;
     book_refusal refusal;
-    int r = replay_book_place(&engine->replay, entry, order, on_fill, context, &placed, &refusal,
-                              error);
+    int r = replay_book_place(&engine->replay, entry, order, events, &placed, &refusal, error);
     if (r < 0)
         return r;
     return refusal == BOOK_OK ? 0 : refuse(error, book_refusal_text(refusal));
@@ -43,11 +42,11 @@ int lobster_seed(lobster_engine *engine, uint64_t number, book_side side, int64_
         .size = size,
         .side = side,
     };
-    return place(engine, REPLAY_REST, &order, NULL, NULL, error);
+    return place(engine, REPLAY_REST, &order, NULL, error);
 }
 
 static int add(lobster_engine *engine, const lobster_message *message, replay_entry entry,
-               book_on_fill on_fill, void *context, baton_error *error)
+               const book_events *events, baton_error *error)
 {
     book_order order = {
         .order_id = message->order_id,
@@ -55,7 +54,7 @@ static int add(lobster_engine *engine, const lobster_message *message, replay_en
         .size = message->size,
         .side = message->side,
     };
-    int r = place(engine, entry, &order, on_fill, context, error);
+    int r = place(engine, entry, &order, events, error);
     if (r < 0)
         return r;
     r = id_map_set(&engine->added, message->order_id, 1);
@@ -74,7 +73,7 @@ static bool find_named(const lobster_engine *engine, const lobster_message *mess
     const order_book *book = engine->replay.book;
     if (id_map_get(&engine->added, message->order_id) != 0)
         return book_find(book, message->order_id, ret_order);
-    return book_front(book, message->side, message->price, ret_order) &&
+    return book_front(book, 0, message->side, message->price, ret_order) &&
            ret_order->order_id >= LOBSTER_SEED_ID;
 }
 
@@ -157,7 +156,8 @@ static int execute_by_matching(lobster_engine *engine, const lobster_message *me
         .side = message->side == BOOK_BUY ? BOOK_SELL : BOOK_BUY,
         .time_in_force = BOOK_IOC,
     };
-    int r = place(engine, REPLAY_MATCH, &taker, on_fill, &watch, error);
+    const book_events events = {.on_fill = on_fill, .context = &watch};
+    int r = place(engine, REPLAY_MATCH, &taker, &events, error);
     if (r < 0)
         return r;
 
@@ -199,10 +199,11 @@ int lobster_apply(lobster_engine *engine, const lobster_message *message, baton_
         return r;
 
     fill_watch watch = {.engine = engine};
+    const book_events events = {.on_fill = on_fill, .context = &watch};
     bool match = engine->mode == LOBSTER_MATCH;
     switch (message->type) {
     case LOBSTER_NEW:
-        return add(engine, message, match ? REPLAY_MATCH : REPLAY_REST, on_fill, &watch, error);
+        return add(engine, message, match ? REPLAY_MATCH : REPLAY_REST, &events, error);
     case LOBSTER_REDUCE:
         reduce(engine, message);
         return 0;
@@ -229,7 +230,7 @@ int lobster_apply_seeded(lobster_engine *engine, const lobster_message *message,
 {
     if (message->type == LOBSTER_NEW) {
         book_resting seeded;
-        if (book_front(engine->replay.book, message->side, message->price, &seeded)) {
+        if (book_front(engine->replay.book, 0, message->side, message->price, &seeded)) {
             if (seeded.remaining < message->size)
                 return refuse(error, "the seed book, which is the book after this message, holds "
                                      "less at its price");
@@ -237,7 +238,7 @@ int lobster_apply_seeded(lobster_engine *engine, const lobster_message *message,
         }
         engine->counts.messages++;
         int r = check(engine, message, error);
-        return r < 0 ? r : add(engine, message, REPLAY_REST, NULL, NULL, error);
+        return r < 0 ? r : add(engine, message, REPLAY_REST, NULL, error);
     }
     engine->counts.messages++;
     return check(engine, message, error);

@@ -157,8 +157,9 @@ static int place(orders_state *state, const orders_command *command, baton_error
     fill_context context = {.state = state, .command = command};
     book_placed placed;
     book_refusal refusal;
-    int r = replay_book_place(&state->replay, REPLAY_MATCH, &order, settle_fill, &context, &placed,
-                              &refusal, error);
+    const book_events events = {.on_fill = settle_fill, .context = &context};
+    int r =
+        replay_book_place(&state->replay, REPLAY_MATCH, &order, &events, &placed, &refusal, error);
     if (r < 0)
         return r;
     if (refusal != BOOK_OK)

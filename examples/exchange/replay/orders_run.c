@@ -166,8 +166,7 @@ static int write_book(const orders_state *state, const char *directory, output *
     if (r < 0)
         return r;
     write_context context = {.file = out->file, .known = &state->known};
-    (void)book_visit(state->replay.book, BOOK_BUY, write_order, &context);
-    (void)book_visit(state->replay.book, BOOK_SELL, write_order, &context);
+    (void)book_visit(state->replay.book, write_order, &context);
     return output_finish(out, error);
 }
 

@@ -58,9 +58,7 @@ static int move_to(replay_book *replay, const book_options *options)
     order_book *larger = NULL;
     int r = book_create(options, &larger);
     if (r == 0)
-        r = book_visit(replay->book, BOOK_BUY, copy_order, larger);
-    if (r == 0)
-        r = book_visit(replay->book, BOOK_SELL, copy_order, larger);
+        r = book_visit(replay->book, copy_order, larger);
     if (r == 0) {
         book_counters counters = book_get_counters(replay->book);
         r = book_restore_counters(larger, &counters);
@@ -91,14 +89,13 @@ static int grow(replay_book *replay, book_refusal full, baton_error *error)
 }
 
 int replay_book_place(replay_book *replay, replay_entry entry, const book_order *order,
-                      book_on_fill on_fill, void *context, book_placed *ret_placed,
-                      book_refusal *ret_refusal, baton_error *error)
+                      const book_events *events, book_placed *ret_placed, book_refusal *ret_refusal,
+                      baton_error *error)
 {
     for (;;) {
-        book_refusal refusal =
-            entry == REPLAY_REST
-                ? book_rest_order(replay->book, order, ret_placed)
-                : book_new_order(replay->book, order, on_fill, context, ret_placed);
+        book_refusal refusal = entry == REPLAY_REST
+                                   ? book_rest_order(replay->book, order, ret_placed)
+                                   : book_new_order(replay->book, order, events, ret_placed);
         *ret_refusal = refusal;
         if (refusal != BOOK_ORDERS_FULL && refusal != BOOK_LEVELS_FULL)
             return 0;

@@ -22,6 +22,6 @@ void replay_book_close(replay_book *replay); /* a zeroed one is fine */
  * reason to refuse. *ret_refusal is set on success of the call, whatever the book said. */
 typedef enum { REPLAY_MATCH, REPLAY_REST } replay_entry;
 BATON_MUST_USE int replay_book_place(replay_book *replay, replay_entry entry,
-                                     const book_order *order, book_on_fill on_fill, void *context,
+                                     const book_order *order, const book_events *events,
                                      book_placed *ret_placed, book_refusal *ret_refusal,
                                      baton_error *error);

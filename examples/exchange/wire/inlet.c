@@ -7,6 +7,20 @@
 
 #include "examples/exchange/wire/engine_loop.h"
 
+inlet_verdict inlet_judge(const sources *of, uint16_t source, const exchange_key *key)
+{
+    switch (sources_judge(of, source, key)) {
+    case SOURCE_NEW:
+        return INLET_NEW;
+    case SOURCE_KNOWN:
+        return INLET_KNOWN;
+    case SOURCE_WENT_BACK:
+    case SOURCE_UNKNOWN:
+        break;
+    }
+    return INLET_WENT_BACK;
+}
+
 static void note(inlet *own, const exchange_key *key, uint64_t seq)
 {
     own->latest = (inlet_mark){.key = *key, .seq = seq};

@@ -7,6 +7,7 @@
 
 #include <baton/engine.h>
 
+#include "examples/exchange/clients/sources.h"
 #include "examples/exchange/wire/link.h"
 
 typedef enum { INLET_NEW, INLET_KNOWN, INLET_WENT_BACK } inlet_verdict;
@@ -16,7 +17,7 @@ typedef struct {
     const char *address; /* of its feed; stays the caller's */
     uint16_t source;     /* exchange_member: the producer */
     uint16_t consumer;   /* and we */
-    /* What the state says to this key; changes nothing. */
+    /* What the state says to this key, changing nothing: inlet_judge of its sources. */
     inlet_verdict (*judge)(const void *state, uint16_t source, const exchange_key *key);
     /* Can apply take it? What comes from a network must not stop apply: 0, or a status that stops the
      * link. */
@@ -28,6 +29,8 @@ typedef struct {
     bool (*holds)(const void *state, uint16_t source);
     void *owner;
 } inlet_options;
+
+inlet_verdict inlet_judge(const sources *of, uint16_t source, const exchange_key *key);
 
 /* A key that may be confirmed once entry seq is released. */
 typedef struct {
