@@ -48,6 +48,13 @@ typedef enum {
     EXCHANGE_REPLACE = 9,   /* exchange_replace */
     EXCHANGE_QUERY = 10,    /* exchange_query; to the order service */
     EXCHANGE_BARRIER = 11,  /* exchange_barrier: between services, and to the order service */
+    EXCHANGE_DEPOSIT =
+        12, /* exchange_transfer; these four to the risk engine, by way of the order service */
+    EXCHANGE_WITHDRAW = 13,  /* exchange_transfer */
+    EXCHANGE_KILL = 14,      /* exchange_kill */
+    EXCHANGE_LIMIT = 15,     /* exchange_limit */
+    EXCHANGE_RECONCILE = 16, /* no body; to the risk engine itself */
+    EXCHANGE_ACCOUNT = 17,   /* exchange_account; to the risk engine itself */
     /* from the engine */
     EXCHANGE_WELCOME = 64, /* exchange_welcome */
     EXCHANGE_ACK = 65,     /* exchange_ack */
@@ -57,7 +64,9 @@ typedef enum {
     EXCHANGE_REPORT = 70,  /* exchange_report, then its items: an effect of the matching engine */
     EXCHANGE_EFFECT = 71,  /* exchange_effect, then the effect's payload: on a feed socket */
     EXCHANGE_ORDERS = 72,  /* exchange_orders, then its orders: to QUERY */
-    EXCHANGE_BARRIER_DONE = 73, /* exchange_barrier_done: to BARRIER */
+    EXCHANGE_BARRIER_DONE = 73,  /* exchange_barrier_done: to BARRIER */
+    EXCHANGE_ACCOUNT_STATE = 74, /* exchange_account_state, then what it counts: to ACCOUNT */
+    EXCHANGE_RECONCILED = 75,    /* exchange_reconciled: to RECONCILE */
 } exchange_frame_type;
 
 typedef struct {
@@ -146,6 +155,36 @@ typedef struct {
     uint8_t zero[4];
 } exchange_switch;
 
+/* ---- commands to the risk engine ---- */
+
+/* Money comes in and goes out. Whose command it is, is one thing; whose account, another: who may send these
+ * is for a gateway to know. */
+typedef struct {
+    exchange_command command;
+    baton_le64 client_id; /* the account's */
+    baton_le64 amount;    /* in the asset's smallest unit */
+    baton_le32 asset;
+    uint8_t zero[4];
+} exchange_transfer;
+
+/* On: no new orders and no replacements; what cancels or reduces goes through. */
+typedef struct {
+    exchange_command command;
+    baton_le64 client_id; /* 0: all */
+    uint8_t on;           /* 1, or 0 */
+    uint8_t zero[7];
+} exchange_kill;
+
+/* 0: no limit. */
+typedef struct {
+    exchange_command command;
+    baton_le64 client_id;
+    baton_le32 symbol;
+    uint8_t zero[4];
+    baton_le64 position_max; /* either way, when all that is open on one side trades */
+    baton_le64 size_max;     /* of one order */
+} exchange_limit;
+
 /* Outcomes below 64 are book_refusal's numbers. */
 typedef enum {
     EXCHANGE_DONE = BOOK_OK,
@@ -158,6 +197,15 @@ typedef enum {
         68, /* this engine does not take such commands (CLOCK, SWITCH while pinned): not applied */
     EXCHANGE_PENDING =
         69, /* in a state only: the command is on its way through the other services */
+    /* of the risk engine: nothing has changed */
+    EXCHANGE_INSUFFICIENT = 80,     /* the account has less available than that needs */
+    EXCHANGE_UNKNOWN_ACCOUNT = 81,  /* the client has no account in this asset */
+    EXCHANGE_AMOUNT_TOO_LARGE = 82, /* price times size, or the sum of all that is paid in */
+    EXCHANGE_ACCOUNTS_FULL = 83,    /* it knows as many accounts, or positions, as it may */
+    EXCHANGE_KILLED = 84,           /* the kill switch is on, for this client or for all */
+    EXCHANGE_OVER_LIMIT = 85,       /* the position could exceed its limit, or the order does */
+    EXCHANGE_UNKNOWN_ASSET = 86,    /* no symbol trades it */
+    EXCHANGE_NEGATIVE_PRICE = 87,
 } exchange_outcome;
 
 typedef struct {
@@ -344,6 +392,49 @@ typedef struct {
     baton_le32 more;         /* 1: ask again after the last one's seq */
 } exchange_orders;
 
+/* ---- the risk engine's answers ---- */
+
+/* Not journaled; answered from the state at once, which may be ahead of what is durable. */
+typedef struct {
+    baton_le64 client_id;
+} exchange_account;
+
+typedef struct {
+    baton_le32 asset;
+    uint8_t zero[4];
+    baton_le64 available;
+    baton_le64 held;
+} exchange_balance;
+
+typedef struct {
+    baton_le32 symbol;
+    uint8_t zero[4];
+    baton_le64 position; /* bought less sold: two's complement */
+    baton_le64 cash;     /* of the quote asset: got less paid for that; two's complement */
+    baton_le64 open_buy; /* of open orders, and of replacements under way */
+    baton_le64 open_sell;
+    baton_le64 position_max;
+    baton_le64 size_max;
+} exchange_exposure;
+
+/* Balances follow, by asset, then exposures, by symbol. */
+typedef struct {
+    baton_le64 client_id;
+    baton_le32 balances_count;
+    baton_le32 exposures_count;
+    uint8_t killed; /* this client */
+    uint8_t all_killed;
+    uint8_t zero[6];
+} exchange_account_state;
+
+/* All accounts and orders have been added up. */
+typedef struct {
+    baton_le64 seq;       /* the state after this entry */
+    baton_le64 anomalies; /* 0: every unit is where it must be */
+    baton_le64 accounts_count;
+    baton_le64 orders_count;
+} exchange_reconciled;
+
 static_assert(sizeof(exchange_frame) == 8, "exchange protocol v1");
 static_assert(sizeof(exchange_hello) == 8, "exchange protocol v1");
 static_assert(sizeof(exchange_welcome) == 48, "exchange protocol v1");
@@ -369,6 +460,13 @@ static_assert(sizeof(exchange_gone) == 40, "exchange protocol v1");
 static_assert(sizeof(exchange_query) == 24, "exchange protocol v1");
 static_assert(sizeof(exchange_orders) == 32, "exchange protocol v1");
 static_assert(sizeof(exchange_order_state) == 72, "exchange protocol v1");
+static_assert(sizeof(exchange_transfer) == 40, "exchange protocol v1");
+static_assert(sizeof(exchange_kill) == 32, "exchange protocol v1");
+static_assert(sizeof(exchange_limit) == 48, "exchange protocol v1");
+static_assert(sizeof(exchange_balance) == 24, "exchange protocol v1");
+static_assert(sizeof(exchange_exposure) == 56, "exchange protocol v1");
+static_assert(sizeof(exchange_account_state) == 24, "exchange protocol v1");
+static_assert(sizeof(exchange_reconciled) == 32, "exchange protocol v1");
 
 /* The order id in the book: the pair that made the order. */
 static inline uint64_t exchange_order_id(uint64_t client_id, uint64_t client_seq)

@@ -13,3 +13,7 @@ baton_script_test(service_rto SCRIPT tests/e2e/service_rto.py TIMEOUT 300 NOTSAN
 baton_script_test(service_orders SCRIPT tests/e2e/service_orders_test.py ARGS Life)
 baton_script_test(service_links SCRIPT tests/e2e/service_orders_test.py ARGS Links)
 baton_script_test(service_matching SCRIPT tests/e2e/service_orders_test.py ARGS Matching)
+# The risk engine between the real two.
+baton_script_test(service_risk_feature SCRIPT tests/e2e/service_risk_test.py ARGS Feature)
+baton_script_test(service_risk_money SCRIPT tests/e2e/service_risk_test.py ARGS Money)
+baton_script_test(service_risk_kills SCRIPT tests/e2e/service_risk_test.py ARGS Kills TIMEOUT 300)

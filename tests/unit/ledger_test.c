@@ -21,7 +21,7 @@ static const ledger_pair pair = {
 static int open_ledger(void **state)
 {
     account_ledger *ledger = NULL;
-    int r = ledger_create(8, &ledger);
+    int r = ledger_create(&(ledger_options){.accounts_max = 8}, &ledger);
     *state = ledger;
     return r;
 }
@@ -261,7 +261,7 @@ static void a_visit_is_sorted_and_restores_the_same_ledger(void **state)
     assert_int_equal(ledger_visit(ledger, check_sorted, &last), 0);
 
     account_ledger *other = NULL;
-    assert_int_equal(ledger_create(3, &other), 0);
+    assert_int_equal(ledger_create(&(ledger_options){.accounts_max = 3}, &other), 0);
     assert_int_equal(ledger_visit(ledger, copy_balance, other), 0);
     assert_true(baton_digest_equal(ledger_digest(ledger), ledger_digest(other)));
     assert_sound(other);
@@ -297,7 +297,10 @@ static void random_calls_neither_make_nor_lose_money(void **state)
     uint64_t random = seed * 0x9e3779b97f4a7c15u | 1;
 
     account_ledger *ledger = NULL;
-    assert_int_equal(ledger_create(64, &ledger), 0);
+    static const uint32_t kept[] = {BASE, QUOTE};
+    const ledger_options options = {
+        .accounts_max = 64, .kept_assets = kept, .kept_assets_count = 2};
+    assert_int_equal(ledger_create(&options, &ledger), 0);
     unsigned __int128 paid_in[3] = {0};
     uint64_t settled = 0;
     for (int i = 0; i < 50000; i++) {
@@ -334,6 +337,8 @@ static void random_calls_neither_make_nor_lose_money(void **state)
             assert_true(baton_digest_equal(before, ledger_digest(ledger)));
         assert_true(ledger_total(ledger, BASE) == paid_in[BASE]);
         assert_true(ledger_total(ledger, QUOTE) == paid_in[QUOTE]);
+        assert_true(ledger_kept_total(ledger, BASE) == paid_in[BASE]);
+        assert_true(ledger_kept_total(ledger, QUOTE) == paid_in[QUOTE]);
         if (i % 64 == 0)
             assert_sound(ledger);
     }

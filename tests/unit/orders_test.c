@@ -26,7 +26,7 @@ static int open_state(void **state)
     *state = &made;
     made.state.events.file = open_memstream(&made.events, &made.events_bytes);
     int r = replay_book_open(&made.state.replay, REPLAY_ARENA, NULL);
-    return r < 0 ? r : ledger_create(1000, &made.state.ledger);
+    return r < 0 ? r : ledger_create(&(ledger_options){.accounts_max = 1000}, &made.state.ledger);
 }
 
 static int close_state(void **state)

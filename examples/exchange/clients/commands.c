@@ -29,6 +29,11 @@ static bool switch_is_well_formed(const exchange_switch *turn_on)
            PADDING_IS_ZERO(turn_on);
 }
 
+static bool kill_is_well_formed(const exchange_kill *kill)
+{
+    return kill->on <= 1 && PADDING_IS_ZERO(kill);
+}
+
 static int shape(uint16_t type, const void *body, uint32_t body_bytes)
 {
 #define OF_SIZE(command, is_well_formed)                                                           \
@@ -46,6 +51,13 @@ static int shape(uint16_t type, const void *body, uint32_t body_bytes)
         return OF_SIZE(exchange_clock, true);
     case EXCHANGE_SWITCH:
         return OF_SIZE(exchange_switch, switch_is_well_formed(body));
+    case EXCHANGE_DEPOSIT:
+    case EXCHANGE_WITHDRAW:
+        return OF_SIZE(exchange_transfer, PADDING_IS_ZERO((const exchange_transfer *)body));
+    case EXCHANGE_KILL:
+        return OF_SIZE(exchange_kill, kill_is_well_formed(body));
+    case EXCHANGE_LIMIT:
+        return OF_SIZE(exchange_limit, PADDING_IS_ZERO((const exchange_limit *)body));
     default: /* what another number means, somebody else knows */
         return BATON_E_UNKNOWN_TYPE;
     }

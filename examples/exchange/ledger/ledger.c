@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <baton/wire.h>
 #include "examples/exchange/book/invariant.h"
+#include "examples/exchange/book/memory.h"
 #include "examples/exchange/ledger/ledger_internal.h"
 
 /* The canonical bytes of a balance, as they enter the digest. */
@@ -17,6 +18,40 @@ typedef struct {
     baton_le32 asset_id;
 } canonical_balance;
 static_assert(sizeof(canonical_balance) == 36, "canonical bytes have no padding");
+
+static const baton_layout_field account_fields[] = {
+    BATON_FIELD(ledger_account, client_id),
+    BATON_FIELD(ledger_account, asset_id),
+};
+static const baton_layout_type account_layout = BATON_LAYOUT_TYPE(ledger_account, account_fields);
+
+static const baton_layout_field balance_fields[] = {
+    BATON_STRUCT(ledger_balance, account, account_layout),
+    BATON_FIELD(ledger_balance, available),
+    BATON_FIELD(ledger_balance, held),
+    BATON_FIELD(ledger_balance, version),
+};
+const baton_layout_type ledger_balance_layout = BATON_LAYOUT_TYPE(ledger_balance, balance_fields);
+
+static const baton_layout_field asset_fields[] = {
+    BATON_FIELD(ledger_asset, total_high),
+    BATON_FIELD(ledger_asset, total_low),
+    BATON_FIELD(ledger_asset, asset_id),
+};
+const baton_layout_type ledger_asset_layout = BATON_LAYOUT_TYPE(ledger_asset, asset_fields);
+
+static const baton_layout_field ledger_fields[] = {
+    BATON_POINTER(account_ledger, arena, baton_arena),
+    BATON_POINTER(account_ledger, balances, ledger_balance),
+    BATON_FIELD(account_ledger, accounts_count),
+    BATON_FIELD(account_ledger, accounts_max),
+    BATON_POINTER(account_ledger, table, uint32_t),
+    BATON_FIELD(account_ledger, table_mask),
+    BATON_FIELD(account_ledger, assets_count),
+    BATON_POINTER(account_ledger, assets, ledger_asset),
+    BATON_OPAQUE(account_ledger, digest),
+};
+const baton_layout_type account_ledger_layout = BATON_LAYOUT_TYPE(account_ledger, ledger_fields);
 
 static canonical_balance canonical(const ledger_balance *balance)
 {
@@ -39,25 +74,31 @@ static uint64_t hash_of(ledger_account account)
     return mixed ^ mixed >> 31;
 }
 
-int ledger_create(uint32_t accounts_max, account_ledger **ret_ledger)
+int ledger_create(const ledger_options *options, account_ledger **ret_ledger)
 {
+    const uint32_t accounts_max = options->accounts_max;
     if (accounts_max == 0 || accounts_max > LEDGER_ACCOUNTS_MAX)
         return BATON_E_INVALID;
     uint32_t capacity = 16;
     while (capacity < 2 * accounts_max)
         capacity *= 2;
 
-    account_ledger *made = calloc(1, sizeof(*made));
+    account_ledger *made = memory_new(options->arena, &account_ledger_layout, 1);
     if (!made)
         return -ENOMEM;
+    made->arena = options->arena;
     made->accounts_max = accounts_max;
     made->table_mask = capacity - 1;
-    made->balances = calloc(accounts_max, sizeof(*made->balances));
-    made->table = calloc(capacity, sizeof(*made->table));
-    if (!made->balances || !made->table) {
+    made->assets_count = options->kept_assets_count;
+    made->balances = memory_new(made->arena, &ledger_balance_layout, accounts_max);
+    made->table = memory_numbers(made->arena, capacity);
+    made->assets = memory_new(made->arena, &ledger_asset_layout, (size_t)made->assets_count + 1);
+    if (!made->balances || !made->table || !made->assets) {
         ledger_destroy(made);
         return -ENOMEM;
     }
+    for (uint32_t i = 0; i < made->assets_count; i++)
+        made->assets[i].asset_id = options->kept_assets[i];
     *ret_ledger = made;
     return 0;
 }
@@ -66,9 +107,11 @@ void ledger_destroy(account_ledger *ledger)
 {
     if (!ledger)
         return;
-    free(ledger->table);
-    free(ledger->balances);
-    free(ledger);
+    baton_arena *arena = ledger->arena;
+    memory_free(arena, ledger->assets);
+    memory_free(arena, ledger->table);
+    memory_free(arena, ledger->balances);
+    memory_free(arena, ledger);
 }
 
 static bool same_account(ledger_account a, ledger_account b)
@@ -109,6 +152,25 @@ ledger_balance *ledger_open(account_ledger *ledger, ledger_account account)
     return &ledger->balances[*place - 1];
 }
 
+static unsigned __int128 kept_of(const ledger_asset *asset)
+{
+    return (unsigned __int128)asset->total_high << 64 | asset->total_low;
+}
+
+/* plus and minus are sums of accounts of this asset. */
+static void keep_total(account_ledger *ledger, uint32_t asset_id, uint64_t plus, uint64_t minus)
+{
+    for (uint32_t i = 0; i < ledger->assets_count; i++) {
+        ledger_asset *asset = &ledger->assets[i];
+        if (asset->asset_id != asset_id)
+            continue;
+        const unsigned __int128 total = kept_of(asset) + plus - minus;
+        asset->total_high = (uint64_t)(total >> 64);
+        asset->total_low = (uint64_t)total;
+        return;
+    }
+}
+
 void ledger_change(account_ledger *ledger, ledger_balance *balance, uint64_t available,
                    uint64_t held)
 {
@@ -117,6 +179,8 @@ void ledger_change(account_ledger *ledger, ledger_balance *balance, uint64_t ava
         canonical_balance before = canonical(balance);
         baton_digest_remove(&ledger->digest, &before, sizeof(before));
     }
+    keep_total(ledger, balance->account.asset_id, available + held,
+               balance->available + balance->held);
     balance->available = available;
     balance->held = held;
     balance->version++;
@@ -147,6 +211,14 @@ unsigned __int128 ledger_total(const account_ledger *ledger, uint32_t asset_id)
             total += balance->available + balance->held;
     }
     return total;
+}
+
+unsigned __int128 ledger_kept_total(const account_ledger *ledger, uint32_t asset_id)
+{
+    for (uint32_t i = 0; i < ledger->assets_count; i++)
+        if (ledger->assets[i].asset_id == asset_id)
+            return kept_of(&ledger->assets[i]);
+    return 0;
 }
 
 /* ---- digest, snapshot ---- */
@@ -208,6 +280,7 @@ int ledger_restore(account_ledger *ledger, const ledger_balance *balance)
     if (!made)
         return BATON_E_FULL;
     *made = *balance;
+    keep_total(ledger, balance->account.asset_id, balance->available + balance->held, 0);
     canonical_balance item = canonical(balance);
     baton_digest_add(&ledger->digest, &item, sizeof(item));
     return 0;

@@ -6,12 +6,14 @@
  * so that per asset the sum over all accounts stays what was paid in (ledger_total()).
  *
  * Products of price and size are computed in 128 bits; a result over 2^64 - 1 is a refusal.
- * Deterministic. Memory: allocated by ledger_create() only. Threads: one at a time. */
+ * Deterministic. Memory: allocated by ledger_create() only, in an arena or on the heap. Threads: one at a
+ * time. */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <baton/arena.h>
 #include <baton/digest.h>
 #include <baton/status.h>
 
@@ -39,8 +41,23 @@ typedef enum {
 const char *ledger_refusal_name(ledger_refusal refusal); /* "INSUFFICIENT"; static storage */
 const char *ledger_refusal_text(ledger_refusal refusal);
 
-/* accounts_max: 1..LEDGER_ACCOUNTS_MAX. -ENOMEM, BATON_E_INVALID. About 80 bytes an account. */
-BATON_MUST_USE int ledger_create(uint32_t accounts_max, account_ledger **ret_ledger);
+typedef struct {
+    uint32_t accounts_max; /* 1..LEDGER_ACCOUNTS_MAX */
+    /* Assets whose totals are kept while they change, for ledger_kept_total(): few, and different. Copied. */
+    const uint32_t *kept_assets;
+    uint32_t kept_assets_count;
+    /* All of the ledger is in it; its layout must have LEDGER_LAYOUT_TYPES. NULL: on the heap. */
+    baton_arena *arena;
+} ledger_options;
+
+/* For the table of types of a baton_layout. */
+#define LEDGER_LAYOUT_TYPES &account_ledger_layout, &ledger_balance_layout, &ledger_asset_layout
+extern const baton_layout_type account_ledger_layout;
+extern const baton_layout_type ledger_balance_layout;
+extern const baton_layout_type ledger_asset_layout;
+
+/* -ENOMEM, BATON_E_INVALID. About 80 bytes an account. */
+BATON_MUST_USE int ledger_create(const ledger_options *options, account_ledger **ret_ledger);
 void ledger_destroy(account_ledger *ledger); /* NULL is fine */
 
 typedef struct {
@@ -100,6 +117,8 @@ uint32_t ledger_accounts_count(const account_ledger *ledger);
 
 /* available + held over all accounts of an asset. O(accounts). */
 unsigned __int128 ledger_total(const account_ledger *ledger, uint32_t asset_id);
+/* The same as the changes themselves add it up, for one of kept_assets; of another asset 0. O(assets). */
+unsigned __int128 ledger_kept_total(const account_ledger *ledger, uint32_t asset_id);
 
 /* Over every field of every account; O(1), independent of layout and history. */
 baton_digest ledger_digest(const account_ledger *ledger);

@@ -212,8 +212,9 @@ static int restore(void *state, uint32_t schema, baton_snapshot_reader *reader)
 }
 
 static const baton_entry_type entry_types[] = {
-    {ENTRY_NEW_ORDER, 1}, {ENTRY_CANCEL, 1},  {ENTRY_REDUCE, 1},
-    {ENTRY_REPLACE, 1},   {ENTRY_BARRIER, 1}, {ENTRY_LINKED, 1},
+    {ENTRY_NEW_ORDER, 1}, {ENTRY_CANCEL, 1}, {ENTRY_REDUCE, 1},  {ENTRY_REPLACE, 1},
+    {ENTRY_BARRIER, 1},   {ENTRY_LINKED, 1}, {ENTRY_DEPOSIT, 1}, {ENTRY_WITHDRAW, 1},
+    {ENTRY_KILL, 1},      {ENTRY_LIMIT, 1},
 };
 
 const baton_service order_service = {

@@ -18,6 +18,10 @@ typedef enum {
     ENTRY_REDUCE = EXCHANGE_REDUCE,
     ENTRY_REPLACE = EXCHANGE_REPLACE,
     ENTRY_BARRIER = EXCHANGE_BARRIER,
+    ENTRY_DEPOSIT = EXCHANGE_DEPOSIT, /* these four only pass through */
+    ENTRY_WITHDRAW = EXCHANGE_WITHDRAW,
+    ENTRY_KILL = EXCHANGE_KILL,
+    ENTRY_LIMIT = EXCHANGE_LIMIT,
     ENTRY_LINKED = EXCHANGE_LINKED, /* exchange_linked, then a report or a barrier */
 } order_service_entry;
 
@@ -26,7 +30,8 @@ typedef enum {
     /* exchange_ack, its seq 0: the effect's own seq is meant. Of a command that went no further. */
     EFFECT_ACK = 1,
     EFFECT_BARRIER = EXCHANGE_BARRIER,
-    EFFECT_BARRIER_DONE = 12, /* exchange_barrier_done: to whoever asked for it */
+    EFFECT_BARRIER_DONE =
+        EXCHANGE_BARRIER_DONE, /* exchange_barrier_done: to whoever asked for it */
 } order_service_effect;
 
 typedef struct {

@@ -220,7 +220,7 @@ static int open_state(orders_state *state, replay_memory memory, baton_error *er
     int r = replay_book_open(&state->replay, memory, error);
     if (r < 0)
         return r;
-    r = ledger_create(ACCOUNTS_MAX, &state->ledger);
+    r = ledger_create(&(ledger_options){.accounts_max = ACCOUNTS_MAX}, &state->ledger);
     if (r < 0)
         return baton_error_set(error, r, "create the ledger", baton_status_text(r),
                                "free some memory");

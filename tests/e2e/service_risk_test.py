@@ -1,0 +1,412 @@
+"""The order service, the risk engine and the matching engine by their real programs: money is held, moves and comes back,
+to the unit, whoever of them is killed."""
+import random
+import re
+import struct
+import unittest
+
+import process
+import workdir
+from exchange_stage import BARRIER, BARRIER_DONE, ORDERS, QUERY, REPLACE
+from handover_case import ENGINE_NEW, HandoverCase
+from service_client import (ACK, BUY, CANCEL, DONE, GTC, IOC, SELL, Ack, Client, Ended, cancel, frame, order)
+from workdir import main, wait_until
+
+ORDER_SERVICE, RISK_ENGINE = process.program("order-service"), process.program("risk-engine")
+DEPOSIT, WITHDRAW, KILL, LIMIT, RECONCILE, ACCOUNT, ACCOUNT_STATE, RECONCILED = 12, 13, 14, 15, 16, 17, 74, 75
+INSUFFICIENT, UNKNOWN_ACCOUNT, KILLED, OVER_LIMIT = 80, 81, 84, 85
+ADMIN, BASE, QUOTE = 1000, 1, 2
+
+
+def transfer(kind, seq, client, asset, amount):
+    return frame(kind, struct.pack("<QQQQI4x", ADMIN, seq, client, amount, asset))
+
+
+def kill_switch(seq, client, on):
+    return frame(KILL, struct.pack("<QQQB7x", ADMIN, seq, client, on))
+
+
+def limit(seq, client, position_max, size_max):
+    return frame(LIMIT, struct.pack("<QQQI4xQQ", ADMIN, seq, client, 0, position_max, size_max))
+
+
+def replace(client, seq, order_seq, price, size=0):
+    return frame(REPLACE, struct.pack("<QQQIB3xqQ", client, seq, order_seq, 0, 0, price, size))
+
+
+class ExchangeCase(HandoverCase):
+    """Three services; self.pairs is the risk engine's --pairs."""
+
+    pairs = f"{BASE}/{QUOTE}/1"
+
+    def setUp(self):
+        super().setUp()
+        self.paths = {name: f"unix:{self.socket_path(name)}" for name in
+                      ("orders", "commands", "accounts", "checked", "direct", "reports")}
+        self.programs = {"orders": ORDER_SERVICE, "risk": RISK_ENGINE, "matching": ENGINE_NEW}
+        self.directories = {name: self.root / name for name in self.programs}
+        self.children = {}
+        self.admin_seq = 0
+
+    def start(self, name, directory=None, *more):
+        at = self.paths
+        options = {
+            "orders": ("--listen", at["orders"], "--feed", at["commands"], "--risk", at["checked"], "--matching",
+                       at["reports"]),
+            "risk": ("--listen", at["accounts"], "--feed", at["checked"], "--orders", at["commands"], "--matching",
+                     at["reports"], "--pairs", self.pairs),
+            "matching": ("--listen", at["direct"], "--feed", at["reports"], "--risk", at["checked"], "--outbox",
+                         "order-service,risk-engine"),
+        }[name]
+        child = self.spawn(self.programs[name], "run", "--dir", directory or self.directories[name], *options, *more)
+        child.directory = directory or self.directories[name]
+        if not more:
+            self.children[name] = child
+            self.wait_phase(child, "running")
+        return child
+
+    def start_all(self):
+        for name in self.programs:
+            self.start(name)
+
+    def client(self):
+        return Client(self, self.paths["orders"])
+
+    def admin(self, client, make, *arguments):
+        self.admin_seq += 1
+        return client.ack(make(self.admin_seq, *arguments)).outcome
+
+    def deposit(self, client, account, asset, amount):
+        self.assertEqual(self.admin(client, lambda seq: transfer(DEPOSIT, seq, account, asset, amount)), DONE)
+
+    def ask(self, kind, body, answer):
+        asker = Client(self, self.paths["accounts"])
+        asker.send(frame(kind, body))
+        got = asker.receive_of(answer)
+        asker.close()
+        return got
+
+    def account(self, number):
+        """{asset: (available, held)}, and the exposure in symbol 0 or None."""
+        body = self.ask(ACCOUNT, struct.pack("<Q", number), ACCOUNT_STATE)
+        client, balances, exposures, _, _ = struct.unpack_from("<QIIBB6x", body)
+        self.assertEqual((client, len(body)), (number, 24 + 24 * balances + 56 * exposures))
+        money = [struct.unpack_from("<I4xQQ", body, 24 + 24 * n) for n in range(balances)]
+        exposure = struct.unpack_from("<I4xqqQQQQ", body, 24 + 24 * balances)[1:5] if exposures else None
+        return {asset: (available, held) for asset, available, held in money}, exposure
+
+    def wait_account(self, number, expected):
+        """The risk engine may be behind the order service."""
+        wait_until(lambda: self.account(number)[0] == expected, f"{number} to have {expected}")
+
+    def anomalies(self):
+        return struct.unpack("<QQQQ", self.ask(RECONCILE, b"", RECONCILED))[1]
+
+    def open_orders(self, client, number):
+        """[(seq, price, size, filled, side)]"""
+        found, more = [], 1
+        while more:
+            client.send(frame(QUERY, struct.pack("<QQQ", number, 0, found[-1][0] if found else 0)))
+            body = client.receive_of(ORDERS)
+            count, more = struct.unpack_from("<II", body, 24)
+            for n in range(count):
+                _, seq, price, size, filled, _, _, _, _, side = struct.unpack_from("<QQqQQQQIBB", body, 32 + 72 * n)
+                found.append((seq, price, size, filled, side))
+        return found
+
+
+class Feature(ExchangeCase):
+    """exchange-core's risk.feature, where it is in scope: up to an order that is held for at another price than its own
+    (reservePrice). One lot of ETH is 100000 units, and one step of a price is 10 units of XBT for a lot."""
+
+    pairs = "1/2/100000"
+    ASSETS, LOT, STEP = {"ETH": 1, "XBT": 2}, 100000, 10
+
+    def setUp(self):
+        super().setUp()
+        self.numbers, self.owners, self.seqs = {}, {}, {}
+
+    def scenarios(self):
+        path = workdir.data_dir()
+        path = path and path / "exchange-core" / "risk.feature"
+        if not path or not path.exists():
+            self.skipTest("no exchange-core/risk.feature: set BATON_DATA")
+        for text in path.read_text().split("Scenario:")[1:]:
+            steps = []
+            for line in (line.strip() for line in text.splitlines()[1:]):
+                if line.startswith("|"):
+                    steps[-1][1].append([cell.strip() for cell in line.strip("|").split("|")])
+                elif line and not line.startswith("@"):
+                    steps.append((line.split(" ", 1)[1], []))
+            yield text.splitlines()[0].strip(), steps
+
+    def run_steps(self, name):
+        steps = dict(self.scenarios())[name]
+        self.start_all()
+        self.connection = self.client()
+        ran = 0
+        for text, table in steps:
+            reserve = re.search(r"BID order \d+ at (\d+)@\d+ .*reservePrice: (\d+)", text)
+            if reserve and reserve.group(1) != reserve.group(2):
+                break
+            matches = [(act, found) for pattern, act in self.STEPS if (found := re.fullmatch(pattern, text))]
+            self.assertEqual(len(matches), 1, text)
+            with self.subTest(step=text):
+                matches[0][0](self, table, *matches[0][1].groups())
+            ran += 1
+        self.assertEqual(self.anomalies(), 0)
+        return ran
+
+    def next_seq(self, client):
+        self.seqs[client] = self.seqs.get(client, 0) + 1
+        return self.seqs[client]
+
+    def new_client(self, table, name):
+        self.numbers[name] = len(self.numbers) + 1
+        for asset, amount in table:
+            self.deposit(self.connection, self.numbers[name], self.ASSETS[asset], int(amount))
+
+    def add(self, _, amount, asset, name):
+        self.deposit(self.connection, self.numbers[name], self.ASSETS[asset], int(amount))
+
+    def place(self, _, name, could_not, side, number, price, size, kind, refused):
+        client = self.numbers[name]
+        seq = self.next_seq(client)
+        ack = self.connection.ack(order(client, seq, price=int(price) * self.STEP, size=int(size) * self.LOT,
+                                        side=BUY if side == "BID" else SELL, time_in_force={"GTC": GTC, "IOC": IOC}[kind]))
+        if could_not:
+            self.assertIn(ack.outcome, (INSUFFICIENT, UNKNOWN_ACCOUNT), refused)
+        else:
+            self.assertEqual(ack.outcome, DONE)
+            self.owners[number] = (client, seq)
+
+    def balance(self, table, name):
+        for asset, amount in table:
+            wait_until(lambda: self.account(self.numbers[name])[0].get(self.ASSETS[asset], (0, 0))[0] == int(amount),
+                       f"{name} to have {amount} {asset} available")
+
+    def orders_of(self, table, name):
+        client = self.numbers[name]
+        expected = [(self.owners[row[0]][1], int(row[1]) * self.STEP, int(row[2]) * self.LOT, int(row[3]) * self.LOT,
+                     BUY if row[5] == "BID" else SELL) for row in table[1:]]
+        self.assertEqual(self.open_orders(self.connection, client), expected)
+
+    def no_orders(self, _, name):
+        self.assertEqual(self.open_orders(self.connection, self.numbers[name]), [])
+
+    def book(self, table):
+        sums = {}
+        for client in self.numbers.values():
+            for _, price, size, filled, side in self.open_orders(self.connection, client):
+                level = sums.setdefault(price // self.STEP, [0, 0])
+                level[side] += (size - filled) // self.LOT
+        rows = [row for row in table if row[1] != "price"]
+        self.assertEqual(sums, {int(row[1]): [int(row[0] or 0), int((row[2:] or [""])[0] or 0)] for row in rows})
+
+    def matched(self, _, number, *_rest):
+        client, seq = self.owners[number]
+        self.assertNotIn(seq, [one[0] for one in self.open_orders(self.connection, client)])
+
+    def move(self, _, name, price, number):
+        client, order_seq = self.owners[number]
+        ack = self.connection.ack(replace(client, self.next_seq(client), order_seq, int(price) * self.STEP))
+        self.assertEqual((client, ack.outcome), (self.numbers[name], DONE))
+
+    STEPS = [
+        (r"New client (\w+) has a balance:", new_client),
+        (r"(\d+) (\w+) is added to the balance of a client (\w+)", add),
+        (r"A client (\w+) (could not place|places) an (BID|ASK) order (\d+) at (\d+)@(\d+) \(type: (\w+), symbol: ETH_XBT, "
+         r"reservePrice: \d+\)(?: due to (RISK_NSF))?",
+         lambda self, table, name, verb, *rest: self.place(table, name, verb != "places", *rest)),
+        (r"A balance of a client (\w+):", balance),
+        (r"A client (\w+) orders:", orders_of),
+        (r"A client (\w+) does not have active orders", no_orders),
+        (r"An ETH_XBT order book is:", book),
+        (r"The order (\d+) is fully matched. LastPx: (\d+), LastQty: (\d+)", matched),
+        (r"A client (\w+) moves a price to (\d+) of the order (\d+)", move),
+    ]
+
+    def test_the_basic_scenario(self):
+        self.assertEqual(self.run_steps("basic scenario"), 20)
+
+    def test_orders_moved_up_and_down_hold_what_they_held(self):
+        self.assertEqual(self.run_steps("move orders UP and DOWN"), 14)
+
+
+class Money(ExchangeCase):
+    def test_a_client_pays_what_it_traded_and_has_the_rest_back(self):
+        self.start_all()
+        client = self.client()
+        self.deposit(client, 1, QUOTE, 2000)
+        self.deposit(client, 2, BASE, 30)
+        self.assertEqual(client.ack(order(1, 1, price=100, size=21)).outcome, INSUFFICIENT)
+        self.assertEqual(client.ack(order(1, 2, price=100, size=20)).outcome, DONE)
+        self.wait_account(1, {BASE: (0, 0), QUOTE: (0, 2000)})
+        self.assertEqual(client.ack(order(2, 1, price=90, size=5, side=SELL)).filled, 5)
+        self.wait_account(1, {BASE: (5, 0), QUOTE: (0, 1500)})
+        self.wait_account(2, {BASE: (25, 0), QUOTE: (500, 0)})
+        self.assertEqual(client.ack(replace(1, 3, 2, price=101)).outcome, INSUFFICIENT)
+        self.assertEqual(client.ack(replace(1, 4, 2, price=80)).outcome, DONE)
+        self.wait_account(1, {BASE: (5, 0), QUOTE: (300, 1200)})
+        self.assertEqual(self.account(1)[1], (5, -500, 15, 0))
+        self.assertEqual(client.ack(cancel(1, 5, 2)).outcome, DONE)
+        self.wait_account(1, {BASE: (5, 0), QUOTE: (1500, 0)})
+        self.assertEqual(self.admin(client, lambda seq: transfer(WITHDRAW, seq, 1, QUOTE, 1501)), INSUFFICIENT)
+        self.assertEqual(self.admin(client, lambda seq: transfer(WITHDRAW, seq, 1, QUOTE, 1500)), DONE)
+        self.assertEqual(self.anomalies(), 0)
+        self.assertIn("risk_engine.reconciled", self.children["risk"].err())
+
+    def test_kill_switches_and_limits_hold_after_a_kill_too(self):
+        self.start_all()
+        client = self.client()
+        for number in (1, 2):
+            self.deposit(client, number, QUOTE, 10000)
+        self.assertEqual(client.ack(order(1, 1, price=10, size=5)).outcome, DONE)
+        self.assertEqual(self.admin(client, kill_switch, 1, 1), DONE)
+        self.assertEqual(self.admin(client, limit, 2, 10, 8), DONE)
+        self.children["risk"].kill()
+        self.start("risk")
+        self.assertEqual(client.ack(order(1, 2, price=10, size=5)).outcome, KILLED)
+        self.assertEqual(client.ack(cancel(1, 3, 1)).outcome, DONE)
+        self.assertEqual(client.ack(order(2, 1, price=10, size=9)).outcome, OVER_LIMIT)
+        self.assertEqual(client.ack(order(2, 2, price=10, size=8)).outcome, DONE)
+        self.assertEqual(client.ack(order(2, 3, price=10, size=3)).outcome, OVER_LIMIT)
+        self.assertEqual(self.admin(client, kill_switch, 0, 1), DONE)
+        self.assertEqual(client.ack(order(2, 4, price=10, size=1)).outcome, KILLED)
+        self.assertEqual(self.admin(client, kill_switch, 0, 0), DONE)
+        self.assertEqual(client.ack(order(2, 5, price=10, size=1)).outcome, DONE)
+        self.assertEqual(self.anomalies(), 0)
+
+    def test_a_barrier_goes_through_all_three_and_comes_back(self):
+        self.start_all()
+        client = self.client()
+        self.deposit(client, 1, QUOTE, 10000)
+        client.send(*[order(1, n, size=1) for n in range(1, 21)], frame(BARRIER, struct.pack("<Q", 1)),
+                    order(1, 21, size=1))
+        acked, done = 0, None
+        while done is None:
+            kind, body = client.receive()
+            acked += kind == ACK
+            done = body if kind == BARRIER_DONE else None
+        self.assertEqual(struct.unpack("<QQ", done)[0], 1)
+        self.assertGreaterEqual(acked, 20)
+
+
+class Flow:
+    """Random commands of some clients over one connection; each is sent until it has its answer."""
+
+    def __init__(self, case, seed, clients):
+        self.case, self.random, self.clients = case, random.Random(seed), clients
+        self.unanswered, self.answered = {}, {}
+        self.seqs = dict.fromkeys(clients, 0)
+        self.connection = case.client()
+
+    def command(self, client):
+        self.seqs[client] += 1
+        seq, about = self.seqs[client], self.random.randint(max(1, self.seqs[client] - 12), self.seqs[client])
+        kind = self.random.random()
+        if kind < 0.65:
+            return order(client, seq, price=self.random.randint(95, 105), size=self.random.randint(1, 20),
+                         side=self.random.choice((BUY, SELL)), time_in_force=self.random.choice((GTC, GTC, GTC, IOC)))
+        if kind < 0.8:
+            return cancel(client, seq, about)
+        return replace(client, seq, about, self.random.randint(95, 105), self.random.randint(0, 25))
+
+    def send(self, count):
+        frames = []
+        for _ in range(count):
+            client = self.random.choice(self.clients)
+            made = self.command(client)
+            self.unanswered[client, self.seqs[client]] = made
+            frames.append(made)
+        self.connection.send(*frames)
+
+    def take(self, until):
+        """Answers, until no more than that many are missing. Each is the same however often it comes."""
+        while len(self.unanswered) > until:
+            kind, body = self.connection.receive()
+            if kind != ACK:
+                continue
+            ack = Ack(body)
+            name = (ack.client, ack.client_seq)
+            self.case.assertEqual(self.answered.setdefault(name, ack.body[24:]), ack.body[24:], name)
+            self.unanswered.pop(name, None)
+
+    def again(self):
+        """As clients do that have lost their connection."""
+        self.connection.close()
+        self.connection = self.case.client()
+        self.connection.send(*[self.unanswered[name] for name in sorted(self.unanswered)])
+
+
+class Kills(ExchangeCase):
+    CLIENTS, PAID_IN = (1, 2, 3, 4), {BASE: 1000, QUOTE: 100000}
+
+    def begin(self):
+        self.start_all()
+        client = self.client()
+        for number in self.CLIENTS:
+            for asset, amount in self.PAID_IN.items():
+                self.deposit(client, number, asset, amount)
+        seed = workdir.seed()
+        return Flow(self, seed, self.CLIENTS)
+
+    def expect_all_accounted_for(self, flow):
+        """Nothing is held when nothing is open, and everybody together has what was paid in."""
+        flow.take(0)
+        for number in self.CLIENTS:
+            for seq, *_ in self.open_orders(flow.connection, number):
+                flow.seqs[number] += 1
+                self.assertEqual(flow.connection.ack(cancel(number, flow.seqs[number], seq)).outcome, DONE)
+        wait_until(lambda: all(held == 0 for number in self.CLIENTS for _, held in self.account(number)[0].values()),
+                   "nothing to be held")
+        for asset, amount in self.PAID_IN.items():
+            self.assertEqual(sum(self.account(number)[0][asset][0] for number in self.CLIENTS),
+                             amount * len(self.CLIENTS))
+        traded = [self.account(number)[1] for number in self.CLIENTS]
+        self.assertEqual([sum(one[n] for one in traded) for n in range(4)], [0, 0, 0, 0])
+        self.assertTrue(any(one[0] for one in traded))
+        self.assertEqual(self.anomalies(), 0)
+
+    def test_whoever_is_killed_balances_reconcile_to_the_unit(self):
+        flow = self.begin()
+        cuts = [("risk",), ("matching",), ("orders",), ("risk", "matching"), ("orders", "risk"), ("matching", "orders"),
+                ("risk",)]
+        for number, names in enumerate(cuts):
+            flow.send(40)
+            flow.take(30 - number)
+            for name in names if number % 2 else ():  # else from the beginning of the journal, or an older one
+                self.service("snapshot", where=str(self.directories[name]), check=0)
+            for name in names:
+                self.children[name].kill()
+            for name in names:
+                self.start(name)
+            flow.again() if "orders" in names else None
+            flow.take(0)
+            self.assertEqual(self.anomalies(), 0)
+        self.expect_all_accounted_for(flow)
+        for name, child in self.children.items():
+            self.assertEqual(child.terminate(), 0)
+            outbox = ("--outbox", "order-service,risk-engine") if name == "matching" else ()
+            pairs = ("--pairs", self.pairs) if name == "risk" else ()
+            process.run(self.programs[name], "baton", "verify", self.directories[name], *outbox, *pairs, check=0)
+
+    def test_the_risk_engine_is_replaced_under_load_and_nobody_but_its_clock_notices(self):
+        flow = self.begin()
+        directory, other = self.directories["risk"], self.other
+        for _ in range(2):
+            flow.send(20)
+            new = self.start("risk", other, "--standby-of", directory)
+            self.wait_level(new, directory)
+            flow.send(20)
+            self.handover(directory, "--wait", "--max-gap", "30s", check=0)
+            self.assertEqual(self.children["risk"].wait(), 0)
+            self.children["risk"] = new
+            directory, other = other, directory
+            flow.send(20)
+            flow.take(0)
+        self.expect_all_accounted_for(flow)
+
+
+if __name__ == "__main__":
+    main()
