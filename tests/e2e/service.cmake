@@ -13,3 +13,7 @@ baton_script_test(service_rto SCRIPT tests/e2e/service_rto.py TIMEOUT 300)
 baton_script_test(service_orders SCRIPT tests/e2e/service_orders_test.py ARGS Life)
 baton_script_test(service_links SCRIPT tests/e2e/service_orders_test.py ARGS Links)
 baton_script_test(service_matching SCRIPT tests/e2e/service_orders_test.py ARGS Matching)
+# The gateway, before an order service by hand, and before the real ones behind it.
+baton_script_test(service_gateway SCRIPT tests/e2e/service_gateway_test.py ARGS Sessions Life)
+baton_script_test(service_gateway_handover SCRIPT tests/e2e/service_gateway_test.py ARGS Handover)
+baton_script_test(service_gateway_faults SCRIPT tests/e2e/service_gateway_test.py ARGS Faults)
