@@ -180,6 +180,18 @@ class Sessions(Gateways, TestCase):
         self.orders.say(ack(1, 1))
         self.orders.wait_taken(*[(1, n) for n in range(65, 71)])
 
+    def test_what_has_no_answer_is_asked_again_and_forgotten_when_its_client_is_gone(self):
+        gateway = self.gateway(self.path, "--ask-again", "0.1")
+        client = self.client_of(gateway)
+        client.send(order(1, 1))
+        self.orders.wait_taken((1, 1), (1, 1), (1, 1))
+        self.orders.say(ack(1, 1))
+        self.assertEqual(client.ack().client_seq, 1)
+        client.send(order(1, 2))
+        client.close()
+        wait_until(lambda: self.count(gateway, "given_up_total") == 1, "it to be given up")
+        self.assertEqual((self.health(gateway)["open"], self.orders.lives), (0, 1))
+
     def test_queries_are_answered_to_whoever_asks(self):
         gateway = self.gateway(self.path)
         askers = [self.client_of(gateway) for _ in range(3)]

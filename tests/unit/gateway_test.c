@@ -278,7 +278,10 @@ static void what_has_no_answer_for_two_rounds_is_asked_again(void **state)
     again = sessions_overdue(own);
     assert_non_null(again);
     assert_int_equal(again->client_seq, 3);
+    sessions_forget(own, again);        /* its client is gone */
     assert_null(sessions_overdue(own)); /* 2 was asked a round ago, 4 was never sent */
+    assert_int_equal(sessions_open(own), 2);
+    assert_false(ack(own, 1, 3));
 }
 
 /* Random commands, answers and connections against a list: nothing lost, nothing twice, always in order. */

@@ -8,8 +8,6 @@
 
 #include "examples/exchange/gateway/gateway_private.h"
 
-#define ROUND_NS UINT64_C(2500000000) /* what has no answer after two of them is asked again */
-
 static const door_role roles[] = {
     {.name = "clients", .out_bytes_max = CONNECTION_OUT_BYTES_MAX, .take = gateway_take},
 };
@@ -120,18 +118,28 @@ static void tell_quiet(gateway *own)
     }
 }
 
+/* Its answer may have gone to another gateway, or with a connection. */
+static void ask_again(gateway *own, const session_command *command)
+{
+    if (is_here(own, command)) {
+        forward(own, command);
+    } else {
+        gateway_note(own, COUNT_GIVEN_UP);
+        sessions_forget(own->sessions, command);
+    }
+}
+
 static void forward_overdue(gateway *own)
 {
     const uint64_t now_ns = baton_clock_monotonic_ns(baton_clock_system());
     const session_command *command;
     if (now_ns >= own->round_at_ns) {
-        own->round_at_ns = now_ns + ROUND_NS;
+        own->round_at_ns = now_ns + own->options.ask_again_ns / SESSION_ROUNDS_PATIENT;
         sessions_round(own->sessions);
         door_tick(own->door);
     }
     while (may_forward(own) && (command = sessions_overdue(own->sessions)) != NULL)
-        if (is_here(own, command))
-            forward(own, command);
+        ask_again(own, command);
 }
 
 void gateway_turn(gateway *own)

@@ -16,7 +16,8 @@ typedef struct {
     const char *listen; /* for clients, as in wire/address.h */
     const char *orders; /* the order service's --listen */
     uint32_t clients_max;
-    uint32_t open_max; /* commands of all clients that have no answer yet */
+    uint32_t open_max;     /* commands of all clients that have no answer yet */
+    uint64_t ask_again_ns; /* what has no answer for so long is sent again */
     baton_metrics *metrics;
 } gateway_options;
 

@@ -36,6 +36,7 @@ static const char usage[] =
     "                        (default 65536)\n"
     "  --open-max N          commands without an answer, of all clients; then clients wait\n"
     "                        (default 65536)\n"
+    "  --ask-again S         send again what has no answer for so many seconds (default 5)\n"
     "  --drain-deadline S    at SIGTERM wait so many seconds for open answers (default 5)\n"
     "  --version, --help\n"
     "\n"
@@ -55,6 +56,7 @@ typedef struct {
     gateway_options gateway;
     const char *http;
     const char *port_file;
+    double ask_again_s;
     double drain_deadline_s;
 } program_options;
 
@@ -84,6 +86,7 @@ enum {
     OPTION_PORT_FILE,
     OPTION_CLIENTS_MAX,
     OPTION_OPEN_MAX,
+    OPTION_ASK_AGAIN,
     OPTION_DRAIN_DEADLINE,
     OPTION_VERSION,
     OPTION_HELP,
@@ -133,6 +136,9 @@ static bool take_option(int option, const char *value, program_options *options)
     case OPTION_OPEN_MAX:
         good = parse_count(value, &options->gateway.open_max);
         break;
+    case OPTION_ASK_AGAIN:
+        good = parse_seconds(value, &options->ask_again_s) && options->ask_again_s > 0;
+        break;
     case OPTION_DRAIN_DEADLINE:
         good = parse_seconds(value, &options->drain_deadline_s);
         break;
@@ -154,6 +160,7 @@ static int parse_options(int argc, char **argv, program_options *options)
         {"port-file", required_argument, NULL, OPTION_PORT_FILE},
         {"clients-max", required_argument, NULL, OPTION_CLIENTS_MAX},
         {"open-max", required_argument, NULL, OPTION_OPEN_MAX},
+        {"ask-again", required_argument, NULL, OPTION_ASK_AGAIN},
         {"drain-deadline", required_argument, NULL, OPTION_DRAIN_DEADLINE},
         {"version", no_argument, NULL, OPTION_VERSION},
         {"help", no_argument, NULL, OPTION_HELP},
@@ -223,6 +230,7 @@ static int start(program *own, const program_options *options, baton_error *erro
         return baton_error_set(error, r, "start", NULL, "free some memory, or descriptors");
     gateway_options wish = options->gateway;
     wish.metrics = own->metrics;
+    wish.ask_again_ns = (uint64_t)(options->ask_again_s * 1e9);
     r = gateway_open(&wish, plain_loop_of(own->loop), &own->gateway, error);
     if (r == 0 && options->http != NULL)
         r = http_open(&(http_options){.address = options->http, .reply = reply, .owner = own},
@@ -282,6 +290,7 @@ int main(int argc, char **argv)
     static int log_fd = STDERR_FILENO;
     program_options options = {
         .gateway = {.listen = "tcp:127.0.0.1:7441", .clients_max = 65536, .open_max = 65536},
+        .ask_again_s = 5,
         .drain_deadline_s = 5};
     baton_standard_fds_keep();
     int r = parse_options(argc, argv, &options);

@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROUNDS_PATIENT = 2 };
-
 static_assert(sizeof(exchange_new_order) <= SESSION_COMMAND_BYTES_MAX, "the largest commands");
 static_assert(sizeof(exchange_replace) <= SESSION_COMMAND_BYTES_MAX, "the largest commands");
 
@@ -301,13 +299,19 @@ const session_command *sessions_overdue(sessions *own)
     while (own->overdue != 0 && own->overdue != own->unsent) {
         open_command *one = &own->open[own->overdue];
         own->overdue = one->next;
-        if (one->sent_round + ROUNDS_PATIENT > own->round)
+        if (one->sent_round + SESSION_ROUNDS_PATIENT > own->round)
             continue;
         one->sent_round = own->round;
         return &one->command;
     }
     own->overdue = 0;
     return NULL;
+}
+
+void sessions_forget(sessions *own, const session_command *command)
+{
+    const session *one = find_session(own, command->client_id);
+    remove_open(own, find_open(own, one, command->client_seq));
 }
 
 /* ---- answers ---- */

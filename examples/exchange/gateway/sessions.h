@@ -19,7 +19,7 @@
 
 #include "examples/exchange/protocol.h"
 
-enum { SESSION_COMMAND_BYTES_MAX = 64 };
+enum { SESSION_COMMAND_BYTES_MAX = 64, SESSION_ROUNDS_PATIENT = 2 };
 
 typedef struct sessions sessions;
 
@@ -68,10 +68,12 @@ bool sessions_fill(sessions *own, uint64_t client_id, uint64_t trade_id, bool is
  * Of those clients that have nothing open, one after the other: *cursor begins at 0. NULL: that was the last. */
 const session_command *sessions_quiet(const sessions *own, uint32_t *cursor);
 
-/* So that nothing waits for ever: of what was sent two rounds ago or earlier, one after the other since
- * sessions_round, to be sent again on the same connection. NULL: that was the last. */
+/* So that nothing waits for ever: of what was sent SESSION_ROUNDS_PATIENT rounds ago or earlier, one after the other
+ * since sessions_round, to be sent again on the same connection; or, if its client is gone, to be forgotten. NULL:
+ * that was the last. */
 void sessions_round(sessions *own);
 const session_command *sessions_overdue(sessions *own);
+void sessions_forget(sessions *own, const session_command *command);
 
 uint32_t sessions_count(const sessions *own);
 uint32_t sessions_open(const sessions *own);
