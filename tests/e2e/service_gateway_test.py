@@ -277,6 +277,23 @@ class Life(Gateways, TestCase):
         self.assertEqual(self.get(one, "/health", "POST")[0], 405)
         self.assertIn("# TYPE exchange_gateway_upstream_up gauge", self.get(one, "/metrics")[1])
 
+    def test_over_tcp_the_addresses_in_use_are_written_down(self):
+        ports = self.workdir() / "ports"
+        child = self.spawn(GATEWAY, "--orders", f"unix:{self.path}", "--listen", "tcp:127.0.0.1:0", "--http", "tcp:127.0.0.1:0",
+                           "--port-file", ports)
+        wait_until(ports.exists, "the addresses")
+        clients, page = ports.read_text().splitlines()
+        client = Client(self, clients)
+        client.send(order(1, 1))
+        self.orders.wait_taken((1, 1))
+        self.orders.say(ack(1, 1))
+        self.assertEqual(client.ack().client_seq, 1)
+        connection = http.client.HTTPConnection(page.removeprefix("tcp:"), timeout=DEADLINE_S)
+        self.addCleanup(connection.close)
+        connection.request("GET", "/health")
+        self.assertEqual(json.load(connection.getresponse())["connections"], 1)
+        self.assertEqual(child.terminate(), 0)
+
     def test_silent_http_guests_keep_no_client_waiting(self):
         gateway = self.gateway(self.path)
         for _ in range(20):
