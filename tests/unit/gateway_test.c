@@ -213,22 +213,27 @@ static void a_client_is_told_each_fill_once_and_of_a_trade_with_itself_both_side
     assert_true(sessions_fill(own, 1, 12, false));
 }
 
-static void what_was_not_sent_of_a_client_that_is_gone_is_dropped(void **state)
+/* Else 4, still there, would go before 2: the order service takes no older one after it. */
+static void all_that_is_open_of_a_client_that_is_gone_is_forgotten_together(void **state)
 {
     sessions *own = *state;
     take_all(own, 1, 1, 2);
     take_all(own, 2, 1, 1);
-    take_all(own, 1, 3, 3);
-    for (uint32_t i = 0; i < 2; i++)
-        sessions_drop(own);
-    assert_next(own, 2, 1);
+    take_all(own, 1, 3, 4);
     sessions_sent(own);
-    sessions_drop(own);
+    assert_true(ack(own, 1, 1));
+    assert_int_equal(sessions_leave(own, 1), 3);
+    assert_int_equal(sessions_leave(own, 1), 0);
+    assert_int_equal(sessions_leave(own, 7), 0);
     assert_int_equal(sessions_open(own), 1);
-    assert_false(ack(own, 1, 1));
-    take_all(own, 1, 1, 3);
-    assert_next(own, 1, 1);
-    assert_int_equal(send_all(own), 3);
+    assert_false(ack(own, 1, 2));
+    take_all(own, 1, 2, 4); /* it is here again */
+    const uint64_t expected[][2] = {{2, 1}, {1, 2}, {1, 3}, {1, 4}};
+    for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
+        assert_next(own, expected[i][0], expected[i][1]);
+        sessions_sent(own);
+    }
+    assert_null(sessions_next(own));
 }
 
 static uint64_t next_quiet(sessions *own, uint32_t *cursor)
@@ -278,10 +283,12 @@ static void what_has_no_answer_for_two_rounds_is_asked_again(void **state)
     again = sessions_overdue(own);
     assert_non_null(again);
     assert_int_equal(again->client_seq, 3);
-    sessions_forget(own, again);        /* its client is gone */
     assert_null(sessions_overdue(own)); /* 2 was asked a round ago, 4 was never sent */
-    assert_int_equal(sessions_open(own), 2);
-    assert_false(ack(own, 1, 3));
+    sessions_round(own);
+    assert_non_null(sessions_overdue(own));
+    assert_int_equal(sessions_leave(own, 1), 3); /* while they are looked at */
+    assert_null(sessions_overdue(own));
+    assert_null(sessions_next(own));
 }
 
 /* Random commands, answers and connections against a list: nothing lost, nothing twice, always in order. */
@@ -389,7 +396,7 @@ int main(void)
         CASE(all_open_commands_together_are_bounded),
         CASE(the_client_that_is_idle_for_longest_makes_room),
         CASE(a_client_is_told_each_fill_once_and_of_a_trade_with_itself_both_sides),
-        CASE(what_was_not_sent_of_a_client_that_is_gone_is_dropped),
+        CASE(all_that_is_open_of_a_client_that_is_gone_is_forgotten_together),
         CASE(a_quiet_client_is_known_by_its_last_command_that_took_effect),
         CASE(what_has_no_answer_for_two_rounds_is_asked_again),
         CASE(whatever_happens_each_open_command_is_sent_once_a_connection),

@@ -8,6 +8,8 @@
 
 #include "examples/exchange/gateway/gateway_private.h"
 
+enum { TICK_NS = 100000000 };
+
 static const door_role roles[] = {
     {.name = "clients", .out_bytes_max = CONNECTION_OUT_BYTES_MAX, .take = gateway_take},
 };
@@ -82,6 +84,11 @@ static bool may_forward(const gateway *own)
 
 /* A client that is gone may be with another gateway by now: what is sent in its name makes the order service
  * answer here. When it comes back it sends again. */
+static void give_up(gateway *own, uint64_t client_id)
+{
+    baton_metric_add(own->counts[COUNT_GIVEN_UP], sessions_leave(own->sessions, client_id));
+}
+
 static void forward_commands(gateway *own)
 {
     const session_command *command;
@@ -90,8 +97,7 @@ static void forward_commands(gateway *own)
             forward(own, command);
             sessions_sent(own->sessions);
         } else {
-            gateway_note(own, COUNT_GIVEN_UP);
-            sessions_drop(own->sessions);
+            give_up(own, command->client_id);
         }
     }
 }
@@ -124,19 +130,16 @@ static void ask_again(gateway *own, const session_command *command)
     if (is_here(own, command)) {
         forward(own, command);
     } else {
-        gateway_note(own, COUNT_GIVEN_UP);
-        sessions_forget(own->sessions, command);
+        give_up(own, command->client_id);
     }
 }
 
-static void forward_overdue(gateway *own)
+static void forward_overdue(gateway *own, uint64_t now_ns)
 {
-    const uint64_t now_ns = baton_clock_monotonic_ns(baton_clock_system());
     const session_command *command;
     if (now_ns >= own->round_at_ns) {
         own->round_at_ns = now_ns + own->options.ask_again_ns / SESSION_ROUNDS_PATIENT;
         sessions_round(own->sessions);
-        door_tick(own->door);
     }
     while (may_forward(own) && (command = sessions_overdue(own->sessions)) != NULL)
         ask_again(own, command);
@@ -144,11 +147,16 @@ static void forward_overdue(gateway *own)
 
 void gateway_turn(gateway *own)
 {
+    const uint64_t now_ns = baton_clock_monotonic_ns(baton_clock_system());
+    if (now_ns >= own->tick_at_ns) {
+        own->tick_at_ns = now_ns + TICK_NS;
+        door_tick(own->door);
+    }
     door_turn(own->door);
     forward_commands(own);
     forward_queries(own);
     tell_quiet(own);
-    forward_overdue(own);
+    forward_overdue(own, now_ns);
     upstream_turn(&own->upstream);
     const gateway_view view = gateway_look(own);
     baton_metric_set(own->upstream_up, own->upstream.state == UPSTREAM_LIVE);

@@ -31,6 +31,7 @@ struct gateway {
     bool telling_quiet;    /* the order service does not know yet which clients are here */
     uint32_t quiet_cursor; /* those before it have been told */
     uint64_t round_at_ns;  /* when the next round of the sessions begins */
+    uint64_t tick_at_ns;   /* when the door listens again, after a shortage of descriptors */
     baton_metric *counts[COUNTS];
     baton_metric *upstream_up;
     baton_metric *open;

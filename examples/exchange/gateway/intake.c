@@ -31,15 +31,17 @@ static bool take_query(gateway *own, door_place *place, const void *body, uint32
 static bool take_command(gateway *own, door_place *place, uint16_t type, const void *body,
                          uint32_t body_bytes, const exchange_command *command)
 {
-    door_route_to(own->door, baton_le64_get(command->client_id), place);
+    const uint64_t client_id = baton_le64_get(command->client_id);
     switch (sessions_take(own->sessions, type, body, body_bytes)) {
     case SESSION_TAKEN:
+        door_route_to(own->door, client_id, place);
         gateway_note(own, COUNT_COMMANDS);
         return true;
     case SESSION_OPEN:
+        door_route_to(own->door, client_id, place);
         gateway_note(own, COUNT_RESENDS);
         return true;
-    case SESSION_NO_ROOM:
+    case SESSION_NO_ROOM: /* nor has it spoken: its client may do so elsewhere meanwhile */
         return false;
     case SESSION_CLIENTS_FULL:
         answer_refused(place, command, type, EXCHANGE_CLIENTS_FULL);

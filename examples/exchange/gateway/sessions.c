@@ -275,11 +275,6 @@ void sessions_sent(sessions *own)
     own->unsent = sent->next;
 }
 
-void sessions_drop(sessions *own)
-{
-    remove_open(own, own->unsent);
-}
-
 void sessions_again(sessions *own)
 {
     for (uint32_t i = own->queue.first; i != own->unsent; i = own->open[i].next)
@@ -308,10 +303,13 @@ const session_command *sessions_overdue(sessions *own)
     return NULL;
 }
 
-void sessions_forget(sessions *own, const session_command *command)
+uint32_t sessions_leave(sessions *own, uint64_t client_id)
 {
-    const session *one = find_session(own, command->client_id);
-    remove_open(own, find_open(own, one, command->client_seq));
+    const session *one = find_session(own, client_id);
+    const uint32_t count = one ? one->open_count : 0;
+    for (uint32_t i = 0; i < count; i++)
+        remove_open(own, one->open_first);
+    return count;
 }
 
 /* ---- answers ---- */

@@ -49,11 +49,9 @@ typedef enum {
 /* A well-formed command, client id and seq in range, up to SESSION_COMMAND_BYTES_MAX. */
 session_verdict sessions_take(sessions *own, uint16_t type, const void *body, uint32_t body_bytes);
 
-/* The oldest that has not been sent on this connection; NULL: all are. Then sessions_sent; or sessions_drop: its
- * client is gone, and asks again when it comes back. */
+/* The oldest that has not been sent on this connection; NULL: all are. Then sessions_sent, or sessions_leave. */
 const session_command *sessions_next(const sessions *own);
 void sessions_sent(sessions *own);
-void sessions_drop(sessions *own);
 /* The connection is another one: all that has no answer is to be sent again, oldest first. */
 void sessions_again(sessions *own);
 
@@ -69,11 +67,13 @@ bool sessions_fill(sessions *own, uint64_t client_id, uint64_t trade_id, bool is
 const session_command *sessions_quiet(const sessions *own, uint32_t *cursor);
 
 /* So that nothing waits for ever: of what was sent SESSION_ROUNDS_PATIENT rounds ago or earlier, one after the other
- * since sessions_round, to be sent again on the same connection; or, if its client is gone, to be forgotten. NULL:
- * that was the last. */
+ * since sessions_round, to be sent again on the same connection. NULL: that was the last. */
 void sessions_round(sessions *own);
 const session_command *sessions_overdue(sessions *own);
-void sessions_forget(sessions *own, const session_command *command);
+
+/* A client of an open command is gone, and sends again what has no answer when it comes back: forgets all of that,
+ * or some would be sent before older ones, which the order service then never takes. How many there were. */
+uint32_t sessions_leave(sessions *own, uint64_t client_id);
 
 uint32_t sessions_count(const sessions *own);
 uint32_t sessions_open(const sessions *own);
