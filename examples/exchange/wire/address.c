@@ -196,6 +196,26 @@ void listener_close(listener *own)
     *own = LISTENER_NONE;
 }
 
+int address_write_file(const char *path, const char *const *texts, uint32_t count,
+                       baton_error *error)
+{
+    char partial[512];
+    int length = snprintf(partial, sizeof(partial), "%s.partial", path);
+    errno = ENAMETOOLONG;
+    FILE *file = length < (int)sizeof(partial) ? fopen(partial, "we") : NULL;
+    if (file) {
+        errno = EIO;
+        bool printed = true;
+        for (uint32_t i = 0; i < count; i++)
+            printed = fprintf(file, "%s\n", texts[i]) > 0 && printed;
+        if (fclose(file) == 0 && printed && rename(partial, path) == 0)
+            return 0;
+    }
+    return baton_error_setf(error, -errno, "write the port file",
+                            "choose a directory that can be written", "%s: %s", path,
+                            strerror(errno));
+}
+
 static int open_and_connect(const char *address, int flags, int *ret_fd)
 {
     parsed_address parsed;

@@ -23,6 +23,10 @@ void listener_adopt(listener *own);
  * fine. */
 void listener_close(listener *own);
 
+/* The addresses in use, one a line; complete or absent, so that a reader never sees half of one. -errno. */
+BATON_MUST_USE int address_write_file(const char *path, const char *const *texts, uint32_t count,
+                                      baton_error *error);
+
 /* Connect, blocking; the socket is blocking afterwards. BATON_E_INVALID or -errno. */
 BATON_MUST_USE int address_connect(const char *address, int *ret_fd);
 /* Begin to connect; the socket is non-blocking. 0: connected, or it is under way (it becomes writable then,

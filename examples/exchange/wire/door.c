@@ -1,7 +1,6 @@
 #include "examples/exchange/wire/door.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -197,24 +196,12 @@ const char *door_address(const door *own, uint32_t role)
     return own->listeners[role].text;
 }
 
-/* Complete or absent, so that a reader never sees half an address. */
 static int write_port_file(const door *own, const char *path, baton_error *error)
 {
-    char partial[512];
-    int length = snprintf(partial, sizeof(partial), "%s.partial", path);
-    errno = ENAMETOOLONG;
-    FILE *file = length < (int)sizeof(partial) ? fopen(partial, "we") : NULL;
-    if (file) {
-        errno = EIO;
-        bool printed = true;
-        for (uint32_t i = 0; i < own->options.roles_count; i++)
-            printed = fprintf(file, "%s\n", own->listeners[i].text) > 0 && printed;
-        if (fclose(file) == 0 && printed && rename(partial, path) == 0)
-            return 0;
-    }
-    return baton_error_setf(error, -errno, "write the port file",
-                            "choose a directory that can be written", "%s: %s", path,
-                            strerror(errno));
+    const char *texts[DOOR_ROLES_MAX];
+    for (uint32_t i = 0; i < own->options.roles_count; i++)
+        texts[i] = own->listeners[i].text;
+    return address_write_file(path, texts, own->options.roles_count, error);
 }
 
 /* Clients must not use up the descriptors that the next segment or snapshot needs. */
@@ -261,6 +248,14 @@ int door_start(door *own, const door_start_options *options, baton_error *error)
         close_listeners(own);
     }
     return r;
+}
+
+uint32_t door_connections(const door *own)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 1; i < own->places_end; i++)
+        count += own->places[i].stream.fd >= 0;
+    return count;
 }
 
 void door_turn(door *own)

@@ -77,7 +77,8 @@ void door_tick(door *own);
 /* No more comes in; what is to be sent still leaves with door_turn. */
 void door_stop_intake(door *own);
 bool door_all_sent(const door *own);
-void door_stop(door *own); /* closes everything */
+uint32_t door_connections(const door *own); /* how many there are */
+void door_stop(door *own);                  /* closes everything */
 
 /* ERROR, then the end of this connection. */
 void door_refuse(door_place *place, int status, const char *text);

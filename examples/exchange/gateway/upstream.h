@@ -1,0 +1,42 @@
+/* examples/exchange/gateway/upstream.h: the gateway's one connection to the order service: dials as often as need be,
+ * says HELLO, hands over what comes.
+ *
+ *   DOWN -- time to dial --> DIALING -- WELCOME --> LIVE
+ *    ^                          |                    |
+ *    +---- the connection is over, or no WELCOME ----+
+ */
+#pragma once
+
+#include "examples/exchange/wire/connection.h"
+#include "examples/exchange/wire/loop.h"
+
+typedef enum { UPSTREAM_DOWN, UPSTREAM_DIALING, UPSTREAM_LIVE } upstream_state;
+
+typedef struct {
+    const char *address; /* as in address.h; stays the caller's */
+    /* A new connection: nothing has been sent on it. */
+    void (*live)(void *owner);
+    /* A frame; body is not aligned. False: the order service can't have meant it, and is dialed again. */
+    bool (*take)(void *owner, uint16_t type, const void *body, uint32_t body_bytes);
+    void *owner;
+} upstream_options;
+
+typedef struct {
+    upstream_options options;
+    wire_loop loop;
+    connection stream;
+    upstream_state state;
+    uint64_t dial_at_ns; /* DOWN: when; DIALING: given up then. CLOCK_MONOTONIC */
+    uint64_t pause_ns;   /* until the next dial: 10 ms, doubling up to 1 s */
+    uint64_t lives;      /* how often it became LIVE */
+} upstream;
+
+/* The first dial comes with the first turn. */
+void upstream_start(upstream *own, const upstream_options *options, wire_loop loop);
+/* Once a turn of the loop, at least every 10 ms or so: dials, and sends what is queued. */
+void upstream_turn(upstream *own);
+/* Is it live, and does not too much wait for its socket already? */
+bool upstream_has_room(const upstream *own);
+void upstream_queue(upstream *own, uint16_t type, const void *body, uint32_t body_bytes);
+void upstream_stop(upstream *own);
+const char *upstream_state_name(const upstream *own);
