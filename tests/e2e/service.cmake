@@ -13,3 +13,7 @@ baton_script_test(service_rto SCRIPT tests/e2e/service_rto.py TIMEOUT 300)
 baton_script_test(service_orders SCRIPT tests/e2e/service_orders_test.py ARGS Life)
 baton_script_test(service_links SCRIPT tests/e2e/service_orders_test.py ARGS Links)
 baton_script_test(service_matching SCRIPT tests/e2e/service_orders_test.py ARGS Matching)
+# Market data and settlement behind the real matching engine.
+baton_script_test(service_market_once SCRIPT tests/e2e/service_market_test.py ARGS Once NOTSAN)
+baton_script_test(service_market_stream SCRIPT tests/e2e/service_market_test.py ARGS Stream)
+baton_script_test(service_settlement_full SCRIPT tests/e2e/service_market_test.py ARGS Full NOTSAN)
