@@ -8,6 +8,8 @@ baton_test(service_connection_test SOURCES unit/connection_test.c MODULES base L
 baton_test(service_link_test SOURCES unit/link_test.c MODULES base LIBRARIES exchange_wire)
 baton_test(service_orders_test SOURCES unit/order_service_test.c
     MODULES engine snapshot journal base LIBRARIES exchange_order_service)
+baton_test(service_market_stream_test SOURCES unit/market_stream_test.c
+    MODULES journal base LIBRARIES exchange_market_data)
 baton_test(service_load_stream_test SOURCES unit/load_stream_test.c MODULES base LIBRARIES exchange_stream)
 # The same program twice: generated flow always, recorded flow where there is some.
 baton_test(service_twin_test SOURCES unit/restore_twin_test.c unit/exchange_machine.c

@@ -4,6 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+typedef struct {
+    int64_t price;
+    uint64_t size;
+    uint32_t orders_count;
+} level;
+
 /* From the worst price to the best: most changes are near the end. */
 typedef struct {
     level *levels;

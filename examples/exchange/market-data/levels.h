@@ -8,12 +8,6 @@
 
 #include "examples/exchange/market-data/market_data.h"
 
-typedef struct {
-    int64_t price;
-    uint64_t size;
-    uint32_t orders_count;
-} level;
-
 typedef struct levels levels;
 
 BATON_MUST_USE int levels_create(levels **ret_levels); /* -ENOMEM */
