@@ -177,7 +177,7 @@ void baton_control_client_event(void *context, int fd, uint32_t events)
 
 /* A free place; when all are taken, that of the client which has been silent for longest,
  * waiting ones last. */
-static baton_control_client *make_room(baton_control *control)
+static baton_control_client *longest_silent(baton_control *control)
 {
     baton_control_client *oldest = NULL;
     for (uint32_t i = 0; i < BATON_CONTROL_CLIENTS_MAX; i++) {
@@ -190,8 +190,24 @@ static baton_control_client *make_room(baton_control *control)
             (waits == oldest_waits && client->last_active < oldest->last_active))
             oldest = client;
     }
-    drop(oldest);
     return oldest;
+}
+
+/* One that has asked meanwhile is not silent: its request lies in the socket, and is taken before it goes. */
+static baton_control_client *make_room(baton_control *control)
+{
+    baton_control_client *client = longest_silent(control);
+    for (uint32_t i = 0; i < BATON_CONTROL_CLIENTS_MAX && client->fd >= 0; i++) {
+        if (client->waits != BATON_CONTROL_WAITS_NONE)
+            break;
+        baton_control_client_event(client, client->fd, EPOLLIN);
+        if (client->fd < 0 || client->waits == BATON_CONTROL_WAITS_NONE)
+            break;
+        client = longest_silent(control); /* what that one asked for takes its time */
+    }
+    if (client->fd >= 0)
+        drop(client);
+    return client;
 }
 
 static void refuse_peer(baton_control *control, int fd)

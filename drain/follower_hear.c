@@ -94,8 +94,10 @@ static bool is_to_follow(baton_follower *follower, const baton_peer_header *head
         follower->retry_at_ns = baton_now_ns() + RETRY_AFTER_REFUSAL_NS;
         return false;
     }
-    if (active)
+    if (active) {
         follower->seen_epoch = epoch;
+        baton_place_heard_epoch(follower->target->place, epoch);
+    }
     follower->asking = follower->deciding && !active;
     return !follower->asking;
 }

@@ -114,6 +114,8 @@ int baton_place_open(baton_place *place, const char *directory, const char *addr
     snprintf(place->address, sizeof(place->address), "%s", address);
     if (baton_note_read(place->directory, "RUN-EPOCH", text, sizeof(text)))
         place->run_epoch = strtoull(text, NULL, 10);
+    if (baton_note_read(place->directory, "FORCED-EPOCH", text, sizeof(text)))
+        place->forced_epoch = strtoull(text, NULL, 10);
     return number_of(place, error);
 }
 
@@ -140,6 +142,19 @@ void baton_place_heard(baton_place *place, uint64_t run_epoch)
     baton_error error;
     if (run_epoch > place->run_epoch && baton_place_run(place, run_epoch, &error) < 0)
         baton_log(WARN, "handover.run_epoch", BATON_LOG_TEXT("why", error.why));
+}
+
+void baton_place_heard_epoch(baton_place *place, uint64_t epoch)
+{
+    char text[32];
+    baton_error error;
+    if (baton_epoch_forced_count(epoch) <= baton_epoch_forced_count(place->forced_epoch))
+        return;
+    snprintf(text, sizeof(text), "%llu\n", (unsigned long long)epoch);
+    if (baton_note_write(place->directory, "FORCED-EPOCH", text, &error) == 0)
+        place->forced_epoch = epoch;
+    else
+        baton_log(WARN, "handover.forced_epoch", BATON_LOG_TEXT("why", error.why));
 }
 
 baton_peer_place baton_place_put(const baton_place *place, uint64_t highest_header)

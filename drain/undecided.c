@@ -373,7 +373,7 @@ static uint64_t forced_epoch(const service_run *run, const baton_engine_point *p
 {
     const baton_cutover *cutover = &run->cutover;
     uint64_t floor = higher(own_names(run), point->position.epoch);
-    floor = higher(floor, run->partner.fenced_by);
+    floor = higher(floor, higher(run->partner.fenced_by, run->place.forced_epoch));
     if (cutover->engine != NULL)
         floor = higher(floor, higher(cutover->epoch + 1, cutover->word_names));
     if (run->follower != NULL)

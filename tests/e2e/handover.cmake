@@ -23,7 +23,8 @@ baton_script_test(service_peer_tls_strangers SCRIPT tests/e2e/service_peer_tls_t
 baton_script_test(service_hydrate SCRIPT tests/e2e/service_hydrate_test.py ARGS Elsewhere Sent Images NOTSAN)
 baton_script_test(service_fetching SCRIPT tests/e2e/service_hydrate_test.py ARGS Waiting NOTSAN)
 # What it gets while it follows.
-baton_script_test(service_standby_snapshots SCRIPT tests/e2e/service_standby_snapshots_test.py NOTSAN)
+baton_script_test(service_standby_snapshots SCRIPT tests/e2e/service_standby_snapshots_test.py ARGS OneHost NOTSAN)
+baton_script_test(service_standby_snapshots_far SCRIPT tests/e2e/service_standby_snapshots_test.py ARGS TwoHosts NOTSAN)
 # Connected sockets go along (R10): the matching engine, and one that ends or stands still at a step.
 set(engine "${PROJECT_SOURCE_DIR}/examples/exchange/matching-engine")
 baton_toy(matching-engine-halting

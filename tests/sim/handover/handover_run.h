@@ -142,7 +142,7 @@ typedef struct {
 /* What its status said last. */
 typedef struct {
     uint64_t at_ns; /* 0: nothing yet */
-    bool undecided, connected;
+    bool undecided, follows, connected;
     bool nobody_there;      /* where it was told to follow */
     uint64_t dumb_since_ns; /* it should say that it is undecided, and does not */
 } life_screen;
@@ -186,7 +186,9 @@ bool life_is_dead(const sim_life *life); /* killed: nothing of it leaves it any 
 bool life_is_stopped(const sim_life *life);
 /* A start as the active that has not come to an end yet, one that is undecided, or has granted the authority. */
 bool life_decides(const sim_life *life);
-sim_life *life_current(void);   /* NULL: the simulator itself */
+/* The socket of the one that a standby follows, or looks for: as it was told, or a successor that it found (R11). */
+const char *life_looks_for(const sim_life *life); /* NULL: nobody's */
+sim_life *life_current(void);                     /* NULL: the simulator itself */
 void life_bury(sim_life *life); /* it is dead or has ended: take it down, free it */
 const baton_io_backend *life_backend(void);
 /* Whose calls are answered now; system.c. */
@@ -264,7 +266,8 @@ typedef struct {
     uint32_t path_from; /* where its host's own path begins in it */
     uint32_t set_aside; /* so many directories were before this one */
     uint64_t turned_away_ns;
-    bool by_hand;      /* it is to be started as the active */
+    bool by_hand;  /* it is to be started as the active */
+    bool was_told; /* it said that it would serve by force, and has not yet: its next start may */
     uint64_t fork_seq; /* overruled: what stands behind this entry, the authority has not */
     bool overruled;    /* by force: another one is the authority, and this one may not know it */
 } sim_instance;

@@ -79,6 +79,7 @@ static void look(sim_life *life)
     const bool before = life->screen.undecided;
     baton_assert(phase != NULL);
     life->screen.at_ns = world_now(w);
+    life->screen.follows = json_is_object(follow);
     life->screen.connected = connected;
     const char *why = json_string_value(json_object_get(json_object_get(follow, "error"), "why"));
     life->screen.nobody_there = why != NULL && strcmp(why, "no active instance answers there") == 0;
@@ -117,7 +118,12 @@ void hosts_asked(sim_life *life)
         if (r < 0 && w->operator_of.instance == life->instance && !w->operator_of.said)
             w->operator_of.instance = INSTANCES_MAX;
         w->operator_of.said = w->operator_of.said || r == 0;
+        if (r == BATON_E_INVALID && w->operator_of.instance == life->instance)
+            w->operator_of.instance =
+                INSTANCES_MAX; /* it serves: it died before its forced term stood anywhere */
         life->was_promoted = r == 0;
+        w->instances[life->instance].was_told =
+            r == 0 || (w->instances[life->instance].was_told && r != BATON_E_INVALID);
     }
     if (life->wants_look) {
         life->wants_look = false;
@@ -155,6 +161,12 @@ static void force(world *w, uint32_t instance, bool over_living)
     promote(w, instance);
 }
 
+/* He has not decided for the other one before. */
+static bool may_be_forced(const world *w, uint32_t instance)
+{
+    return !w->instances[instance].overruled && !w->instances[other_of(instance)].was_told;
+}
+
 /* His word stands until it is done: the other one stays dead meanwhile. */
 static bool is_barred(const world *w, uint32_t instance)
 {
@@ -171,11 +183,19 @@ static void set_aside(world *w, uint32_t instance)
     aside->fork_seq = one->fork_seq;
     one->set_aside++;
     one->promised = 0;
-    one->overruled = false;
+    one->overruled = one->was_told = false;
     one->next_role = ROLE_STANDBY;
     world_path(w, instance);
     w->totals->set_aside++;
     world_note(w, "-- %s is set aside: %s is begun", aside->path, one->path);
+}
+
+/* Whom he has decided for is no standby of the one that he overruled. */
+static bool is_decided_for(const world *w, const sim_life *life, bool died)
+{
+    const bool may_begin = died || life->role == ROLE_STANDBY || life->failure.status == 0;
+    return w->instances[other_of(life->instance)].overruled ||
+           (w->instances[life->instance].was_told && may_begin);
 }
 
 static life_role next_role(world *w, const sim_life *life, bool died)
@@ -183,6 +203,8 @@ static life_role next_role(world *w, const sim_life *life, bool died)
     const bool served = life->engine != NULL || strcmp(life->step, "serving") == 0;
     if (w->instances[life->instance].overruled)
         return ROLE_STANDBY;
+    if (is_decided_for(w, life, died))
+        return ROLE_ACTIVE;
     if (served)
         return died && !world_one_in(w, 4) ? ROLE_ACTIVE : ROLE_STANDBY;
     if (!died && life->role == ROLE_STANDBY)
@@ -264,7 +286,7 @@ static void decide(world *w)
     const uint32_t chosen = !can_be_asked(w, 0)   ? 1
                             : !can_be_asked(w, 1) ? 0
                                                   : (uint32_t)world_draw(w, 2);
-    if (w->instances[chosen].overruled) /* he has decided for the other one before */
+    if (!may_be_forced(w, chosen))
         return;
     if (lives[chosen]->screen.undecided || world_one_in(w, 3))
         force(w, chosen, world_one_in(w, 6));
@@ -278,8 +300,7 @@ static void panic(world *w, const sim_life *serving)
     if (serving == NULL || w->quiet || w->operator_of.instance != INSTANCES_MAX || !link_is_down(w))
         return;
     const sim_life *life = w->instances[instance].life;
-    if (life != NULL && !life_is_dead(life) && life->actions != NULL &&
-        !w->instances[instance].overruled)
+    if (life != NULL && !life_is_dead(life) && life->actions != NULL && may_be_forced(w, instance))
         force(w, instance, world_one_in(w, 2));
 }
 
@@ -288,8 +309,8 @@ static void look_at_overruled(world *w)
 {
     for (uint32_t i = 0; i < 2; i++) {
         sim_instance *one = &w->instances[i];
-        if (!one->overruled || one->life == NULL || one->life->role != ROLE_STANDBY ||
-            !can_be_asked(w, i) || one->life->screen.connected || link_is_down(w)) {
+        if (!one->overruled || one->life == NULL || !can_be_asked(w, i) ||
+            !one->life->screen.follows || one->life->screen.connected || link_is_down(w)) {
             one->turned_away_ns = world_now(w);
             continue;
         }

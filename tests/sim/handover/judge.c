@@ -50,7 +50,7 @@ static void judge_forced(sim_life *life, uint64_t epoch, uint64_t seq, const sim
     world *w = life->w;
     const uint32_t other = 1 - life->instance;
     const sim_life *beside = w->instances[other].life;
-    if (w->operator_of.instance != life->instance)
+    if (w->operator_of.instance != life->instance && !w->instances[life->instance].was_told)
         world_fail(w, "%s serves by force in term %" PRIu64 ", and nobody has told it to",
                    instance_path(life->instance), epoch);
     w->totals->forced++;
@@ -58,8 +58,13 @@ static void judge_forced(sim_life *life, uint64_t epoch, uint64_t seq, const sim
     w->totals->forced_away += w->highest_released > seq ? w->highest_released - seq : 0;
     w->operator_of.instance = INSTANCES_MAX;
     w->operator_of.forked = true;
-    if (!w->instances[other].overruled)
+    w->instances[life->instance].was_told = false;
+    if (!w->instances[other].overruled || w->instances[other].fork_seq > seq)
         w->instances[other].fork_seq = seq;
+    for (uint32_t i = 0; i < w->asides_count;
+         i++) /* what an earlier authority had behind it is gone, too */
+        if (w->asides[i].fork_seq > seq)
+            w->asides[i].fork_seq = seq;
     w->instances[other].overruled = true;
     for (uint64_t at = seq + 1; at <= w->highest_released; at++)
         w->released[at].there = false;

@@ -32,6 +32,14 @@ bool life_decides(const sim_life *life)
                                             run->cutover.old.state == BATON_OLD_GRANTED));
 }
 
+const char *life_looks_for(const sim_life *life)
+{
+    if (life->actions == NULL)
+        return NULL;
+    const service_run *run = life->actions->context;
+    return run->following && run->follower != NULL ? run->target.active.text : NULL;
+}
+
 /* ---- its disk: other processes run between two operations, and it may hang ---- */
 
 static baton_io_backend backend;

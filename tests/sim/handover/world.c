@@ -411,7 +411,14 @@ static bool at_rest(const world *w)
     return all_follow(w, serving);
 }
 
-/* One that was told to follow somebody who does not serve is told anew. */
+/* Or it found a successor that has died since, and whose own record to the next one it never got. */
+static bool looks_elsewhere(const sim_life *life, const sim_life *serving)
+{
+    const char *text = life_looks_for(life), *directory = instance_path(serving->instance);
+    return text != NULL && strncmp(text, directory, strlen(directory)) != 0;
+}
+
+/* One that follows, or was told to follow, somebody who does not serve is told anew. */
 static void correct(world *w)
 {
     if (w->hosts == 2)
@@ -420,7 +427,7 @@ static void correct(world *w)
     for (uint32_t i = 0; i < w->instances_count; i++) {
         const sim_life *life = w->instances[i].life;
         if (serving != NULL && life != NULL && life != serving &&
-            life->standby_of != serving->instance)
+            (life->standby_of != serving->instance || looks_elsewhere(life, serving)))
             world_kill(w, i);
     }
 }
