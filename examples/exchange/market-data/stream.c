@@ -36,6 +36,7 @@ struct stream {
     exchange_key told; /* chosen to be confirmed as soon as told_seq is durable */
     uint64_t told_seq;
     bool newest_due, told_due;
+    bool waits; /* the disk is full, and that was said */
 
     uint64_t recent_begin; /* the oldest in memory */
     market_message recent[RECENT_MAX];
@@ -198,13 +199,31 @@ static void group_is_complete(stream *own)
     own->newest_due = true;
 }
 
+/* The engine keeps what there is no room for. */
+static void say_whether_it_waits(stream *own, bool waits)
+{
+    if (waits && !own->waits)
+        baton_log(WARN, "stream.waits", BATON_LOG_TEXT("why", "the disk is full"),
+                  BATON_LOG_TEXT("todo", "make room for the journal; nothing is lost meanwhile, "
+                                         "and it goes on by itself"));
+    if (!waits && own->waits)
+        baton_log(INFO, "stream.goes_on",
+                  BATON_LOG_NUMBER("messages", baton_journal_last_seq(own->journal)));
+    own->waits = waits;
+}
+
 /* As many of the group as there is room for now. */
 static link_verdict write_group(stream *own)
 {
     while (own->written < own->group.count) {
         const bool is_last = own->written + 1 == own->group.count;
-        if (baton_journal_last_seq(own->journal) - stream_durable(own) >= UNDURABLE_MAX ||
-            append(own, &own->group.list[own->written], is_last) < 0)
+        if (baton_journal_last_seq(own->journal) - stream_durable(own) >= UNDURABLE_MAX)
+            return LINK_NO_ROOM;
+        int r = append(own, &own->group.list[own->written], is_last);
+        if (r < 0 && r != BATON_E_NO_SPACE)
+            return LINK_NO_ROOM;
+        say_whether_it_waits(own, r < 0);
+        if (r < 0)
             return LINK_NO_ROOM;
         own->written++;
     }
