@@ -216,6 +216,38 @@ static void an_effect_that_comes_again_makes_nothing_and_is_confirmed_again(void
     test_dir_remove(&dir);
 }
 
+static void where_there_was_no_room_the_effect_goes_on_also_over_a_new_link(void **state)
+{
+    (void)state;
+    test_dir dir;
+    test_dir_make(&dir, "market");
+    stream *own = open_stream(test_path(&dir, "s"));
+    report bid = rests(BOOK_BUY, 100, 1), reduced = changed(BOOK_BUY, 100, 2, 100, 1, true);
+    report first = rests(BOOK_BUY, 100, 2);
+    uint64_t seq = 1;
+    uint64_t books_seq;
+    assert_int_equal(take(own, seq, &first), LINK_TAKEN);
+    const report *next = &reduced;
+    while (take(own, seq + 1, next) == LINK_TAKEN) { /* no turn: the batch is full at last */
+        seq++;
+        next = &bid;
+        assert_true(seq < 100000);
+    }
+    assert_null(stream_books(own, &books_seq));         /* between two states */
+    assert_int_equal(take(own, seq, next), LINK_TAKEN); /* known: it comes again first */
+    assert_int_equal(take(own, seq + 2, next), LINK_STOP);
+    while (take(own, seq + 1, next) == LINK_NO_ROOM)
+        assert_int_equal(stream_turn(own), 0);
+    assert_non_null(stream_books(own, &books_seq));
+    flush(own, books_seq);
+    char text[64], expected[64];
+    snprintf(expected, sizeof(expected), "P 100 %llu 0 0", (unsigned long long)seq);
+    text_of(stream_recent(own, books_seq), text);
+    assert_string_equal(text, expected);
+    stream_close(own);
+    test_dir_remove(&dir);
+}
+
 static void what_can_not_be_stops_the_link(void **state)
 {
     (void)state;
@@ -382,6 +414,7 @@ int main(void)
         cmocka_unit_test(a_report_becomes_its_trades_the_levels_it_changed_and_the_top),
         cmocka_unit_test(what_changes_no_book_makes_no_message_and_is_confirmed),
         cmocka_unit_test(an_effect_that_comes_again_makes_nothing_and_is_confirmed_again),
+        cmocka_unit_test(where_there_was_no_room_the_effect_goes_on_also_over_a_new_link),
         cmocka_unit_test(what_can_not_be_stops_the_link),
         cmocka_unit_test(cut_at_any_message_the_stream_goes_on_as_if_it_had_not_been),
         cmocka_unit_test(a_number_is_never_given_to_another_message),

@@ -276,12 +276,13 @@ link_verdict stream_take(void *owner, const exchange_effect *effect, const void 
                          uint32_t payload_bytes)
 {
     stream *own = owner;
-    if (own->pending) /* the same one: there was no room for all of it */
-        return same_key(&own->pending_key, &effect->key) ? write_group(own)
-                                                         : wrong(effect, "not the one under way");
     switch (sources_judge(&own->known, EXCHANGE_MATCHING_ENGINE, &effect->key)) {
     case SOURCE_NEW:
-        return take_new(own, effect, payload, payload_bytes);
+        if (!own->pending)
+            return take_new(own, effect, payload, payload_bytes);
+        /* There was no room for all of it; over a new link, what is before it may come again first. */
+        return same_key(&own->pending_key, &effect->key) ? write_group(own)
+                                                         : wrong(effect, "not the one under way");
     case SOURCE_KNOWN: /* it was not confirmed, or that was not heard */
         own->newest = effect->key;
         own->newest_seq = baton_journal_last_seq(own->journal);

@@ -30,6 +30,7 @@ typedef struct {
 struct subscribers {
     subscribers_options options;
     door *door;
+    uint32_t looked_at; /* one wish a turn: is its connection still there? */
     wish wishes[DOOR_CONNECTIONS_MAX];
 };
 
@@ -242,6 +243,9 @@ const char *subscribers_address(const subscribers *own)
 
 void subscribers_turn(subscribers *own)
 {
+    wish *next = &own->wishes[own->looked_at++ % DOOR_CONNECTIONS_MAX];
+    if (next->connection != 0 && door_named(own->door, next->connection) == NULL)
+        forget(next);
     door_tick(own->door);
     door_turn(own->door);
 }
