@@ -163,6 +163,7 @@ static int greet(baton_fetching *self)
     baton_peer_hello hello;
     baton_peer_fault fault;
     baton_follower_hello(self->target, NULL, &hello);
+    hello.is_active = baton_le32_put(self->is_beside ? 2 : 0);
     int r = say(self, BATON_PEER_HELLO, &hello, sizeof(hello));
     if (r == 0)
         r = hear(self, BATON_PEER_WELCOME, &header, &body);
@@ -406,6 +407,7 @@ int baton_bootstrap_fetch(const baton_follower_target *target, const char *activ
                            .pace = baton_fetching_pace(target),
                            .pulse = pulse,
                            .context = context,
+                           .is_beside = true,
                            .error = error};
     memcpy(root.bytes, said->root, sizeof(root.bytes));
     memcpy(self.wanted.root, said->root, sizeof(self.wanted.root));

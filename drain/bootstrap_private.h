@@ -18,6 +18,7 @@ typedef struct {
     void (*pulse)(void *context); /* may be NULL */
     void *context;
     uint32_t protocol;
+    bool is_beside; /* its own, on which it follows: what it promises is said there alone (M11) */
     baton_error *error;
 } baton_fetching;
 

@@ -29,6 +29,16 @@ int baton_kept_write(int fd, const void *bytes, size_t count, uint64_t offset)
     return 0;
 }
 
+/* Its name is flushed also when it was there: nothing on the disk tells whether that was done. */
+static int make_directory(const char *directory)
+{
+    char parent[BATON_SNAPSHOT_PATH_BYTES + 4];
+    const int n = snprintf(parent, sizeof(parent), "%s/..", directory);
+    if (n < 0 || (size_t)n >= sizeof(parent))
+        return -ENAMETOOLONG;
+    return mkdir(directory, 0777) < 0 && errno != EEXIST ? -errno : baton_directory_flush(parent);
+}
+
 static int take_file(const char *directory, uint64_t seq, uint64_t epoch, bool manifest,
                      baton_kept_fill fill, void *context, baton_error *error)
 {
@@ -67,16 +77,34 @@ static void remove_file(const char *directory, uint64_t seq, uint64_t epoch,
 int baton_kept_take(const char *directory, uint64_t seq, uint64_t epoch, baton_kept_fill fill,
                     void *context, baton_error *error)
 {
-    if (mkdir(directory, 0777) < 0 && errno != EEXIST)
-        return baton_error_set(error, -errno, what_take, NULL,
-                               "give --dir a path that can be written");
-    int r = take_file(directory, seq, epoch, false, fill, context, error);
+    int r = make_directory(directory);
+    if (r < 0)
+        return baton_error_set(error, r, what_take, NULL, "give --dir a path that can be written");
+    r = take_file(directory, seq, epoch, false, fill, context, error);
     if (r < 0)
         return r;
     r = take_file(directory, seq, epoch, true, fill, context, error);
     if (r < 0)
         remove_file(directory, seq, epoch, BATON_NAME_CHUNKS);
     return r;
+}
+
+static bool find_file(const char *directory, uint64_t seq, uint64_t epoch, baton_snapshot_name kind,
+                      struct stat *ret_found)
+{
+    char path[BATON_SNAPSHOT_PATH_BYTES];
+    return baton_snapshot_path(path, directory, seq, epoch, kind) == 0 &&
+           stat(path, ret_found) == 0;
+}
+
+/* Without a manifest they are what is left of a copy that was given up: of whatever bytes. */
+static bool has_other_chunks(const char *from, const char *directory, uint64_t seq, uint64_t epoch)
+{
+    struct stat theirs, here, manifest;
+    return find_file(directory, seq, epoch, BATON_NAME_CHUNKS, &here) &&
+           !find_file(directory, seq, epoch, BATON_NAME_MANIFEST, &manifest) &&
+           find_file(from, seq, epoch, BATON_NAME_CHUNKS, &theirs) &&
+           (theirs.st_ino != here.st_ino || theirs.st_dev != here.st_dev);
 }
 
 static int link_file(const char *from, const char *to, uint64_t seq, uint64_t epoch,
@@ -93,7 +121,9 @@ static int link_file(const char *from, const char *to, uint64_t seq, uint64_t ep
 
 int baton_kept_link(const char *from, const char *directory, uint64_t seq, uint64_t epoch)
 {
-    int r = mkdir(directory, 0777) < 0 && errno != EEXIST ? -errno : 0;
+    int r = make_directory(directory);
+    if (r == 0 && has_other_chunks(from, directory, seq, epoch))
+        remove_file(directory, seq, epoch, BATON_NAME_CHUNKS);
     if (r == 0)
         r = link_file(from, directory, seq, epoch, BATON_NAME_CHUNKS);
     return r < 0 ? r : link_file(from, directory, seq, epoch, BATON_NAME_MANIFEST);

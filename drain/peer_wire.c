@@ -284,7 +284,7 @@ static bool epochs_fit(const baton_peer_header *header, const void *body)
 {
     const uint16_t type = baton_le16_get(header->type);
     const baton_peer_hello *hello = body;
-    if (is_greeting(type))
+    if (type == BATON_PEER_HELLO || type == BATON_PEER_WELCOME)
         return baton_le64_get(hello->highest_name) <= BATON_PEER_EPOCH_MAX &&
                baton_le64_get(hello->at.highest_header) <= BATON_PEER_EPOCH_MAX;
     if (type == BATON_PEER_AUTHORITY)

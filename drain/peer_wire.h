@@ -106,8 +106,9 @@ typedef struct {
     baton_le64 highest_name; /* epoch of the last segment name in it */
     baton_position_wire durable;
     baton_le64 applied_seq;
-    baton_le32
-        is_active; /* 0: it follows; 1: it serves; 2: it may begin a term yet, or begins one (R7) */
+    /* 0: it follows; 1: it serves; 2: it may begin a term yet, or begins one (R7), or does not say so
+     * here: it fetches beside the connection on which it follows. */
+    baton_le32 is_active;
     baton_le32 schema_pinned; /* written now; 0: not known yet */
     baton_le32 schema_finalized;
     baton_le32 journal_format;    /* the newest that it reads, and the one that it writes */

@@ -1,6 +1,10 @@
 """A standby that follows for long gets the snapshots that its active takes: its directory stays as small, its own start as short, also
 that of one that has just been promoted."""
+import socket
+
 from cli_case import TOY_NEXT
+from handover_peer import ANSWER, FOLLOW, HELLO, WELCOME, Peer, Relay
+from network import Listener, tcp
 from service_handover_test import HandoverCase
 from service_peer_tcp_test import TcpCase
 from workdir import main, wait_until
@@ -88,6 +92,27 @@ class OneHost(Kept, HandoverCase):
         self.assertEqual(self.status_of(self.other)["hydrate"]["snapshot_seq"], before)
 
 
+class FarRelay(Relay):
+    """As Relay, by TCP. `live`: the standby's connections that have not ended."""
+
+    def __init__(self, case, port, pass_on):
+        self.dial, self.live = tcp(port), []
+        super().__init__(case, case.socket_path("relay"), None, pass_on)
+        self.by_tcp = Listener(socket.create_server(("127.0.0.1", 0)), lambda end: self.talk(Peer(end)))
+        case.addCleanup(self.by_tcp.close)
+        self.address = f"127.0.0.1:{self.by_tcp.listener.getsockname()[1]}"
+
+    def connect(self):
+        return Peer(self.dial())
+
+    def talk(self, front):
+        self.live.append(front)
+        try:
+            super().talk(front)
+        finally:
+            self.live.remove(front)
+
+
 class TwoHosts(Kept, TcpCase):
     def test_by_a_connection_of_its_own(self):
         active = self.active(*KEEP)
@@ -96,6 +121,50 @@ class TwoHosts(Kept, TcpCase):
         taken = self.live(active, client, new, lambda: self.follower(None, None, *KEEP))
         self.assertEqual([path.stat().st_nlink for path in (self.other / "snapshots").glob("*.chunks")], [1, 1])
         self.assertGreater(taken, 600)
+
+    def test_what_brings_them_gives_no_word(self):
+        """It greets beside the standby's own connection, and may come when that one has its answer out: no leave to fall back (M11)."""
+        active = self.active(*KEEP)
+        client, port = self.client_of(self.data), int(self.address_of(self.data).rsplit(":", 1)[1])
+        self.total = 0
+        for _ in range(2):
+            self.grow(client, 30)
+            self.service("snapshot", check=0)
+        self.grow(client, 3)
+        said, held, holds = [], [], []
+
+        def pass_on(from_active, message):
+            if not from_active:
+                said.append(message)
+            if not from_active and message.type == ANSWER:
+                holds.append(message)
+            if not from_active or not holds:
+                return [message]
+            held.append(message)
+            return []
+        relay = FarRelay(self, port, pass_on)
+        new = self.run_toy(self.other, *self.options, *KEEP, program=TOY_NEXT, standby_of=relay.address)
+        self.wait_level(new, self.data)
+        wait_until(lambda: len(snapshots(self.other)) == 2, "the older one to be brought, too")
+        follows = [message.type for message in said].index(FOLLOW)
+        brings, = (message for message in said[follows:] if message.type == HELLO)
+        asked = self.ask_handover(self.data, "--max-gap", "10s")
+        wait_until(lambda: "reached=granted" in active.err(), "the grant, of which the new one does not hear yet")
+        late = Peer(tcp(port)())
+        self.addCleanup(late.close)
+        late.socket.sendall(brings.header + brings.body)
+        self.assertEqual(late.hear().type, WELCOME)
+        for _ in range(3):  # a turn of its loop each
+            self.assertEqual(self.status_of(self.data)["handover"]["state"], "granted", active.err())
+        self.assertNotIn("handover.word", active.err())
+        with relay.lock:
+            holds.clear()
+            for message in held:
+                for front in relay.live:
+                    front.socket.sendall(message.header + message.body)
+        self.assertEqual(self.wait_phase(new, "running")["epoch"], 2)
+        self.assertEqual((asked.wait(), active.wait()), (0, 0))
+        self.assert_one_journal(self.data, self.other)
 
 
 if __name__ == "__main__":

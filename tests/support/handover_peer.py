@@ -211,13 +211,16 @@ class Relay:
     """Between a standby and its active, message by message: pass_on(from_active, message) says what goes through: a list."""
 
     def __init__(self, case, path, active, pass_on):
-        self.active, self.pass_on = str(active), pass_on
+        self.active, self.pass_on = active, pass_on
         self.lock = threading.Lock()
         self.front = Active(case, path, self.talk)
         self.backs = []
 
+    def connect(self):
+        return Peer.connect(self.active)
+
     def talk(self, front):
-        back = Peer.connect(self.active)
+        back = self.connect()
         self.backs.append(back)
         threading.Thread(target=self.pump, args=(front, back, False), daemon=True).start()
         try:

@@ -5,6 +5,7 @@ baton_test(drain_control_test SOURCES unit/drain_control_test.c MODULES drain en
     LIBRARIES PkgConfig::JANSSON)
 baton_test(drain_plan_test SOURCES unit/drain_plan_test.c MODULES drain)
 baton_test(drain_peer_channel_test SOURCES unit/drain_peer_channel_test.c MODULES drain)
+baton_test(drain_kept_snapshots_test SOURCES unit/drain_kept_snapshots_test.c MODULES drain snapshot)
 baton_test(drain_place_test SOURCES unit/drain_place_test.c MODULES drain)
 baton_test(drain_unix_address_test SOURCES unit/drain_unix_address_test.c MODULES drain)
 baton_test(batond_config_test SOURCES unit/batond_config_test.c ../drain/batond/config.c MODULES drain)
