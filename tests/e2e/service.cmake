@@ -21,3 +21,7 @@ baton_script_test(service_risk_kills SCRIPT tests/e2e/service_risk_test.py ARGS 
 baton_script_test(service_gateway SCRIPT tests/e2e/service_gateway_test.py ARGS Sessions Life)
 baton_script_test(service_gateway_handover SCRIPT tests/e2e/service_gateway_test.py ARGS Handover)
 baton_script_test(service_gateway_faults SCRIPT tests/e2e/service_gateway_test.py ARGS Faults)
+# Market data and settlement behind the real matching engine.
+baton_script_test(service_market_once SCRIPT tests/e2e/service_market_test.py ARGS Once NOTSAN)
+baton_script_test(service_market_stream SCRIPT tests/e2e/service_market_test.py ARGS Stream)
+baton_script_test(service_settlement_full SCRIPT tests/e2e/service_market_test.py ARGS Full NOTSAN)

@@ -11,9 +11,9 @@ import process
 import tree
 from workdir import TestCase, main
 
-HEADING = re.compile(r"^#{2,5} .*`((?:baton|arena)_\w+)`", re.MULTILINE)
+HEADING = re.compile(r"^#{2,5} .*`((?:baton|arena|market)_\w+)`", re.MULTILINE)
 ROW = re.compile(r"^\|\s*(\d+)\s*\|\s*(\d+)\s*\|\s*`?(\w+)(?:\[\w*\])?`?\s*\|", re.MULTILINE)
-SIZED = re.compile(r"static_assert\(sizeof\(((?:baton|arena)_\w+)\)\s*==")
+SIZED = re.compile(r"static_assert\(sizeof\(((?:baton|arena|market)_\w+)\)\s*==")
 
 
 def tables(text):
@@ -78,6 +78,9 @@ class Format(TestCase):
 
     def test_the_page_of_the_handover_protocol_is_the_headers(self):
         self.check("drain", "docs/format/handover.md", "drain/peer_wire.h")
+
+    def test_the_market_data_page_agrees_with_the_structs(self):
+        self.check("examples", "docs/format/market-data.md", "examples/exchange/market-data/market_data.h")
 
     def test_the_check_sees_a_wrong_row(self):
         page = ("## Batch\n### `baton_x`\n| offset | size | name | meaning |\n|---|---|---|---|\n"

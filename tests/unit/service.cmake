@@ -14,6 +14,8 @@ baton_test(service_risk_test SOURCES unit/risk_engine_test.c
 baton_test(service_risk_random_test SOURCES unit/risk_random_test.c
     MODULES engine snapshot journal base LIBRARIES exchange_risk_engine exchange_engine_1.1.0)
 baton_test(service_gateway_test SOURCES unit/gateway_test.c MODULES base LIBRARIES exchange_gateway)
+baton_test(service_market_stream_test SOURCES unit/market_stream_test.c
+    MODULES journal base LIBRARIES exchange_market_data)
 baton_test(service_load_stream_test SOURCES unit/load_stream_test.c MODULES base LIBRARIES exchange_stream)
 # The same program twice: generated flow always, recorded flow where there is some.
 baton_test(service_twin_test SOURCES unit/restore_twin_test.c unit/exchange_machine.c
