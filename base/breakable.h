@@ -42,14 +42,14 @@
     X(NO_FLUSH_BEFORE_ACTING, "no-flush-before-acting")                                            \
     X(NAMES_IGNORED, "names-above-e-ignored")                                                      \
     X(ANSWERS_UNDURABLE, "standby-acks-before-durable")                                            \
-    X(FEEDS_UNDURABLE, "feeder-sends-what-is-not-durable")
+    X(FEEDS_UNDURABLE, "feeder-sends-what-is-not-durable")                                         \
+    X(WORD_BY_NONCE, "who-is-named-has-its-promise-out")
 
 typedef enum {
 #define BATON_BREAK_ENUM(name, text) BATON_BREAK_##name,
     BATON_BREAK_LIST(BATON_BREAK_ENUM)
         BATON_BREAKS, /* of the journal; those of the snapshots follow */
-    BATON_SNAPSHOT_BREAK_LIST(BATON_BREAK_ENUM)
-        BATON_HANDOVER_BREAK_FIRST_,
+    BATON_SNAPSHOT_BREAK_LIST(BATON_BREAK_ENUM) BATON_HANDOVER_BREAK_FIRST_,
     BATON_HANDOVER_BREAK_LIST(BATON_BREAK_ENUM)
 #undef BATON_BREAK_ENUM
 } baton_break;

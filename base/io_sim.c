@@ -185,7 +185,7 @@ static int sim_directory_make(void *self, const char *path)
     int r;
     if (io->process->dead)
         return -EIO;
-    const sim_node *there = sim_disk_find(&io->sim->disk, path, &r);
+    const sim_node *there = sim_disk_find(&io->sim->disk, io->process->root, path, &r);
     if (there != NULL)
         return there->is_directory ? 0 : -ENOTDIR;
     baton_io_op op = {.kind = BATON_IO_OPEN, .path = path, .file = BATON_IO_NO_FILE};
@@ -208,7 +208,11 @@ static int sim_file_size(void *self, baton_io_file file, uint64_t *ret_bytes)
 static int sim_directory_list(void *self, const char *path, baton_io_visit visit, void *context)
 {
     sim_io *io = self;
-    return io->process->dead ? -EIO : baton_sim_list(io->sim, path, visit, context);
+    int r;
+    if (io->process->dead)
+        return -EIO;
+    const sim_node *node = sim_disk_find(&io->sim->disk, io->process->root, path, &r);
+    return node == NULL ? r : sim_disk_list(&io->sim->disk, node, visit, context);
 }
 
 /* Somebody else's lock on the same file, if its time is not over. */
@@ -313,7 +317,7 @@ static int sim_probe_directory(void *self, const char *path, baton_io_probe *ret
     int r;
     if (io->process->dead)
         return -EIO;
-    const sim_node *node = sim_disk_find(&io->sim->disk, path, &r);
+    const sim_node *node = sim_disk_find(&io->sim->disk, io->process->root, path, &r);
     if (node == NULL)
         return r;
     if (!node->is_directory)

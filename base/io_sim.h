@@ -49,13 +49,17 @@ uint64_t baton_sim_draw(baton_sim *sim, uint64_t below);
 /* ---- processes ---- */
 
 baton_sim_process *baton_sim_start(baton_sim *sim); /* freed with the simulation */
+/* On a machine of its own, which begins with its first process: it has its own disk, with all of its
+ * paths, and its own power. Whoever looks from outside finds the disk in the directory "/MACHINE". */
+baton_sim_process *baton_sim_start_on(baton_sim *sim, const char *machine);
 bool baton_sim_is_dead(const baton_sim_process *process);
 void baton_sim_kill(baton_sim_process *process);
-void baton_sim_power_cut(baton_sim *sim);
+void baton_sim_power_cut(baton_sim *sim);                /* of all machines */
+void baton_sim_power_cut_of(baton_sim_process *process); /* of the one that it runs on */
 
 typedef enum { BATON_SIM_KILL, BATON_SIM_POWER_CUT } baton_sim_crash;
 /* While operation n is in flight, or the first one after it that may be met: the death of its process,
- * or of all. One plan; n 0 takes it back. n is a number of the whole simulation. */
+ * or of all on its machine. One plan; n 0 takes it back. n is a number of the whole simulation. */
 void baton_sim_crash_at(baton_sim *sim, uint64_t n, baton_sim_crash how);
 /* The same when the next write to offset 0 of a file is in flight: headers stand there. */
 void baton_sim_crash_at_header(baton_sim *sim, baton_sim_crash how);

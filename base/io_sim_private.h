@@ -14,6 +14,7 @@ struct baton_sim_process {
     baton_sim_process *next;
     baton_sim *sim;
     uint64_t id;
+    sim_node *root; /* paths begin there */
     bool dead;
 };
 
@@ -125,7 +126,7 @@ void sim_run_until(baton_sim *sim, uint64_t ns);
 bool sim_land_next(baton_sim *sim);
 
 /* sim_crash.c */
-void sim_crash_now(baton_sim *sim, baton_sim_process *process, baton_sim_crash how);
+void sim_crash_now(baton_sim_process *process, baton_sim_crash how);
 bool sim_misdirect(baton_sim *sim, const sim_flight *flight, sim_node **ret_node,
                    uint64_t *ret_offset);
 bool sim_node_is_named(const baton_sim *sim, const sim_node *node, const char *name_end);

@@ -153,11 +153,14 @@ static void unshare_maps(baton_sim *sim, const baton_sim_process *process)
     }
 }
 
-static void handles_drop(baton_sim *sim, const baton_sim_process *process, bool power)
+/* process NULL: all of that machine. */
+static void handles_drop(baton_sim *sim, const baton_sim_process *process, uint32_t machine)
 {
+    const bool power = process == NULL;
     for (uint32_t i = 0; i < SIM_HANDLES_MAX; i++) {
         sim_handle *handle = &sim->handles[i];
-        if (handle->node == NULL || (!power && handle->process != process))
+        if (handle->node == NULL || (!power && handle->process != process) ||
+            (power && machine != SIM_ALL_MACHINES && handle->node->machine != machine))
             continue;
         const bool late = !power && handle->locked && handle->held &&
                           sim_random_chance(&sim->random, sim->faults.late_lock);
@@ -213,33 +216,45 @@ void baton_sim_kill(baton_sim_process *process)
     sim->counts.kills++;
     sim_trace(sim, "kill", &process->id, 1);
     end_process(sim, process, flight_outlive);
-    handles_drop(sim, process, false);
+    handles_drop(sim, process, SIM_ALL_MACHINES);
 }
 
-void baton_sim_power_cut(baton_sim *sim)
+static void cut_power(baton_sim *sim, uint32_t machine)
 {
     sim->counts.power_cuts++;
     for (baton_sim_process *process = sim->processes; process != NULL; process = process->next)
-        end_process(sim, process, flight_cut);
-    handles_drop(sim, NULL, true);
+        if (machine == SIM_ALL_MACHINES || process->root->machine == machine)
+            end_process(sim, process, flight_cut);
+    handles_drop(sim, NULL, machine);
     const sim_cut cut = (sim_cut)sim_random_below(&sim->random, SIM_CUTS);
     const uint64_t words[] = {cut, sim->disk.changes_count};
     sim_trace(sim, "power cut", words, 2);
-    sim_disk_power_cut(&sim->disk, cut);
+    sim_disk_power_cut(&sim->disk, machine, cut);
     for (sim_node *node = sim->disk.nodes; node != NULL; node = node->next) {
-        if (node->shared_memory < 0 || sim_random_below(&sim->random, 2) == 0)
+        if (node->shared_memory < 0 || (machine != SIM_ALL_MACHINES && node->machine != machine) ||
+            sim_random_below(&sim->random, 2) == 0)
             continue;
         close(node->shared_memory); /* a page that was never written back is zeros */
         node->shared_memory = -1;
     }
 }
 
-void sim_crash_now(baton_sim *sim, baton_sim_process *process, baton_sim_crash how)
+void baton_sim_power_cut(baton_sim *sim)
+{
+    cut_power(sim, SIM_ALL_MACHINES);
+}
+
+void baton_sim_power_cut_of(baton_sim_process *process)
+{
+    cut_power(process->sim, process->root->machine);
+}
+
+void sim_crash_now(baton_sim_process *process, baton_sim_crash how)
 {
     if (how == BATON_SIM_KILL)
         baton_sim_kill(process);
     else
-        baton_sim_power_cut(sim);
+        baton_sim_power_cut_of(process);
 }
 
 /* ---- accidents ---- */
@@ -337,7 +352,7 @@ void baton_sim_heal(baton_sim *sim)
 bool baton_sim_flip(baton_sim *sim, const char *path, uint64_t bit)
 {
     int r;
-    sim_node *node = sim_disk_find(&sim->disk, path, &r);
+    sim_node *node = sim_disk_find(&sim->disk, sim->disk.root, path, &r);
     return node != NULL && sim_file_rot(&node->file, bit / 8, (unsigned)(bit % 8));
 }
 

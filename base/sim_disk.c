@@ -168,10 +168,10 @@ static int enter(const sim_disk *disk, sim_node **directory, char name[SIM_NAME_
 
 /* Walks to the last part of the path: its directory in *ret_directory, its name in `name`, "" for
  * that directory itself. */
-static int resolve(const sim_disk *disk, const char *path, sim_node **ret_directory,
-                   char name[SIM_NAME_BYTES])
+static int resolve(const sim_disk *disk, const sim_node *root, const char *path,
+                   sim_node **ret_directory, char name[SIM_NAME_BYTES])
 {
-    sim_node *directory = disk->root;
+    sim_node *directory = (sim_node *)(uintptr_t)root;
     name[0] = '\0';
     for (const char *at = path; *at != '\0';) {
         const size_t length = strcspn(at, "/");
@@ -183,7 +183,7 @@ static int resolve(const sim_disk *disk, const char *path, sim_node **ret_direct
             if (length >= SIM_NAME_BYTES)
                 return -ENAMETOOLONG;
             if (length == 2 && memcmp(at, "..", 2) == 0) {
-                directory = parent_of(disk, directory);
+                directory = directory == root ? directory : parent_of(disk, directory);
             } else {
                 memcpy(name, at, length);
                 name[length] = '\0';
@@ -196,11 +196,12 @@ static int resolve(const sim_disk *disk, const char *path, sim_node **ret_direct
     return 0;
 }
 
-sim_node *sim_disk_find(const sim_disk *disk, const char *path, int *ret_error)
+sim_node *sim_disk_find(const sim_disk *disk, const sim_node *root, const char *path,
+                        int *ret_error)
 {
     sim_node *directory;
     char name[SIM_NAME_BYTES];
-    *ret_error = resolve(disk, path, &directory, name);
+    *ret_error = resolve(disk, root, path, &directory, name);
     if (*ret_error < 0)
         return NULL;
     if (name[0] == '\0')
@@ -225,10 +226,11 @@ static void change_names(sim_disk *disk, sim_name_change change)
     change_apply(&disk->now, &change);
 }
 
-int sim_disk_create(sim_disk *disk, const char *path, bool is_directory, sim_node **ret_node)
+int sim_disk_create(sim_disk *disk, const sim_node *root, const char *path, bool is_directory,
+                    sim_node **ret_node)
 {
     sim_name_change change = {.kind = SIM_NAME_ADD};
-    int r = resolve(disk, path, &change.from.directory, change.from.name);
+    int r = resolve(disk, root, path, &change.from.directory, change.from.name);
     if (r < 0)
         return r;
     if (change.from.name[0] == '\0' ||
@@ -237,14 +239,25 @@ int sim_disk_create(sim_disk *disk, const char *path, bool is_directory, sim_nod
     if (disk->units_used >= disk->units_max)
         return -ENOSPC;
     *ret_node = change.from.node = node_new(disk, is_directory);
+    change.from.node->machine = change.from.directory->machine;
     change_names(disk, change);
     return 0;
 }
 
-int sim_disk_unlink(sim_disk *disk, const char *path)
+sim_node *sim_disk_machine(sim_disk *disk, const char *name)
+{
+    sim_node *root = NULL;
+    const int r = sim_disk_create(disk, disk->root, name, true, &root);
+    baton_assert(r == 0);
+    root->machine = ++disk->machines;
+    sim_disk_sync_names(disk, disk->root, disk->change);
+    return root;
+}
+
+int sim_disk_unlink(sim_disk *disk, const sim_node *root, const char *path)
 {
     sim_name_change change = {.kind = SIM_NAME_REMOVE};
-    int r = resolve(disk, path, &change.from.directory, change.from.name);
+    int r = resolve(disk, root, path, &change.from.directory, change.from.name);
     if (r < 0)
         return r;
     const sim_name *found = names_find(&disk->now, change.from.directory, change.from.name);
@@ -258,12 +271,12 @@ int sim_disk_unlink(sim_disk *disk, const char *path)
     return 0;
 }
 
-int sim_disk_rename(sim_disk *disk, const char *path, const char *path_to)
+int sim_disk_rename(sim_disk *disk, const sim_node *root, const char *path, const char *path_to)
 {
     sim_name_change change = {.kind = SIM_NAME_MOVE};
-    int r = resolve(disk, path, &change.from.directory, change.from.name);
+    int r = resolve(disk, root, path, &change.from.directory, change.from.name);
     if (r == 0)
-        r = resolve(disk, path_to, &change.to.directory, change.to.name);
+        r = resolve(disk, root, path_to, &change.to.directory, change.to.name);
     if (r < 0)
         return r;
     const sim_name *found = names_find(&disk->now, change.from.directory, change.from.name);
@@ -356,23 +369,35 @@ void sim_disk_truncate(sim_disk *disk, sim_node *node, uint64_t size)
     disk->units_used += node->file.units_allocated;
 }
 
-void sim_disk_power_cut(sim_disk *disk, sim_cut cut)
+static bool is_of(uint32_t machine, const sim_node *node)
 {
+    return machine == SIM_ALL_MACHINES || node->machine == machine;
+}
+
+void sim_disk_power_cut(sim_disk *disk, uint32_t machine, sim_cut cut)
+{
+    uint32_t left = 0; /* changes of other machines' names */
     for (uint32_t i = 0; i < disk->changes_count; i++) {
+        if (!is_of(machine, disk->changes[i].from.directory)) {
+            disk->changes[left++] = disk->changes[i];
+            continue;
+        }
         const uint64_t draw = sim_random_next(disk->random);
         if (cut == SIM_CUT_ALL || (cut != SIM_CUT_NOTHING && draw % 2 == 0))
             change_apply(&disk->stable, &disk->changes[i]);
     }
-    disk->changes_count = 0;
+    disk->changes_count = left;
     disk->now.count = 0;
     for (uint32_t i = 0; i < disk->stable.count; i++)
         names_set(&disk->now, &disk->stable.list[i]);
+    for (uint32_t i = 0; i < left; i++)
+        change_apply(&disk->now, &disk->changes[i]);
 
     disk->units_used = 0;
     for (sim_node *node = disk->nodes; node != NULL; node = node->next) {
-        if (!names_hold(&disk->now, node))
+        if (is_of(machine, node) && !names_hold(&disk->now, node))
             node_empty(node);
-        else
+        else if (is_of(machine, node))
             sim_file_power_cut(&node->file, cut, disk->random);
         disk->units_used += node->file.units_allocated;
     }

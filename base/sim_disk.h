@@ -13,7 +13,8 @@ struct sim_node {
     sim_node *next; /* of all */
     uint64_t id;    /* from 1, in the order in which they were made */
     bool is_directory;
-    uint32_t refs; /* held by handles and by operations in flight */
+    uint32_t machine; /* it stands on the disk of this one */
+    uint32_t refs;    /* held by handles and by operations in flight */
     sim_file file;
     int shared_memory; /* behind its maps, or -1 */
 };
@@ -43,6 +44,7 @@ typedef struct {
     sim_node *root;
     sim_node *nodes;
     uint64_t nodes_made;
+    uint32_t machines;
     sim_names now;
     sim_names stable;
     sim_name_change *changes;
@@ -56,11 +58,17 @@ typedef struct {
 void sim_disk_init(sim_disk *disk, sim_random *random);
 void sim_disk_fini(sim_disk *disk);
 
-/* Paths are absolute; one that is not begins at the root too. NULL and -errno in *ret_error. */
-sim_node *sim_disk_find(const sim_disk *disk, const char *path, int *ret_error);
-int sim_disk_create(sim_disk *disk, const char *path, bool is_directory, sim_node **ret_node);
-int sim_disk_unlink(sim_disk *disk, const char *path);
-int sim_disk_rename(sim_disk *disk, const char *path, const char *path_to);
+/* A directory in the root that is the whole disk of a machine of its own, with its own power; stable. */
+sim_node *sim_disk_machine(sim_disk *disk, const char *name);
+
+/* Paths are absolute; one that is not begins at the root too: disk->root, or a machine's. NULL and
+ * -errno in *ret_error. */
+sim_node *sim_disk_find(const sim_disk *disk, const sim_node *root, const char *path,
+                        int *ret_error);
+int sim_disk_create(sim_disk *disk, const sim_node *root, const char *path, bool is_directory,
+                    sim_node **ret_node);
+int sim_disk_unlink(sim_disk *disk, const sim_node *root, const char *path);
+int sim_disk_rename(sim_disk *disk, const sim_node *root, const char *path, const char *path_to);
 int sim_disk_list(const sim_disk *disk, const sim_node *directory, baton_io_visit visit,
                   void *context);
 /* All names of this directory that changed up to `change` are stable. */
@@ -74,4 +82,5 @@ void sim_disk_truncate(sim_disk *disk, sim_node *node, uint64_t size);
 /* One ref less; without refs and names its room is free. */
 void sim_disk_unref(sim_disk *disk, sim_node *node);
 
-void sim_disk_power_cut(sim_disk *disk, sim_cut cut);
+#define SIM_ALL_MACHINES UINT32_MAX
+void sim_disk_power_cut(sim_disk *disk, uint32_t machine, sim_cut cut);

@@ -61,7 +61,7 @@ static void number_it(baton_sim *sim, sim_flight *flight)
         return;
     sim->crash_at = 0;
     sim->crash_at_header = false;
-    sim_crash_now(sim, flight->process, sim->crash_how);
+    sim_crash_now(flight->process, sim->crash_how);
 }
 
 sim_flight *sim_flight_start(baton_sim *sim, baton_sim_process *process, sim_io *io,
@@ -109,14 +109,14 @@ static int64_t do_open(baton_sim *sim, sim_flight *flight)
 {
     const baton_io_op *call = &flight->call;
     int r;
-    sim_node *node = sim_disk_find(&sim->disk, call->path, &r);
+    sim_node *node = sim_disk_find(&sim->disk, flight->process->root, call->path, &r);
     const bool creates = (call->open_flags & (BATON_IO_CREATE | BATON_IO_CREATE_OR_OPEN)) != 0;
     if (node == NULL && (r != -ENOENT || !creates))
         return r;
     if (node != NULL && (call->open_flags & BATON_IO_CREATE))
         return -EEXIST;
     if (node == NULL) {
-        r = sim_disk_create(&sim->disk, call->path, false, &node);
+        r = sim_disk_create(&sim->disk, flight->process->root, call->path, false, &node);
         if (r < 0)
             return r;
     }
@@ -236,13 +236,13 @@ static int64_t call_once(baton_sim *sim, sim_flight *flight)
     sim_node *made;
 
     if (flight->makes_directory)
-        return sim_disk_create(&sim->disk, call->path, true, &made);
+        return sim_disk_create(&sim->disk, flight->process->root, call->path, true, &made);
     if (call->kind == BATON_IO_OPEN)
         return do_open(sim, flight);
     if (call->kind == BATON_IO_RENAME)
-        return sim_disk_rename(&sim->disk, call->path, call->path_to);
+        return sim_disk_rename(&sim->disk, flight->process->root, call->path, call->path_to);
     if (call->kind == BATON_IO_UNLINK)
-        return sim_disk_unlink(&sim->disk, call->path);
+        return sim_disk_unlink(&sim->disk, flight->process->root, call->path);
     if (flight->node == NULL)
         return -EBADF;
     switch (call->kind) {

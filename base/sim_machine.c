@@ -83,10 +83,19 @@ uint64_t baton_sim_draw(baton_sim *sim, uint64_t below)
 
 baton_sim_process *baton_sim_start(baton_sim *sim)
 {
+    return baton_sim_start_on(sim, NULL);
+}
+
+baton_sim_process *baton_sim_start_on(baton_sim *sim, const char *machine)
+{
+    int r = 0;
+    sim_node *root =
+        machine != NULL ? sim_disk_find(&sim->disk, sim->disk.root, machine, &r) : sim->disk.root;
     baton_sim_process *process = calloc(1, sizeof(*process));
     baton_assert(process != NULL);
     *process =
         (baton_sim_process){.next = sim->processes, .sim = sim, .id = ++sim->processes_count};
+    process->root = root != NULL ? root : sim_disk_machine(&sim->disk, machine);
     sim->processes = process;
     return process;
 }
@@ -165,14 +174,14 @@ int64_t baton_sim_look(const baton_sim *sim, const char *path, void *buffer, uin
                        uint64_t offset)
 {
     int r;
-    const sim_node *node = sim_disk_find(&sim->disk, path, &r);
+    const sim_node *node = sim_disk_find(&sim->disk, sim->disk.root, path, &r);
     return node == NULL ? r : sim_file_read(&node->file, buffer, bytes, offset);
 }
 
 int baton_sim_list(const baton_sim *sim, const char *path, baton_io_visit visit, void *context)
 {
     int r;
-    const sim_node *node = sim_disk_find(&sim->disk, path, &r);
+    const sim_node *node = sim_disk_find(&sim->disk, sim->disk.root, path, &r);
     return node == NULL ? r : sim_disk_list(&sim->disk, node, visit, context);
 }
 

@@ -1,8 +1,11 @@
 /* Cases `follow_lag` and `follow_cost`: a standby behind an active that takes 100,000 entries a second, and
  * what it costs the active to have one. The lag is seen from outside: both journals publish in shared
- * memory what is durable, and a standby has applied what is durable there. */
+ * memory what is durable, and a standby has applied what is durable there. Beside it: the one durable write
+ * that no standby can do without, of 4 KiB, raw, every 4 ms at the same time. */
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -13,11 +16,60 @@
 #define RATE        100000.0
 #define SAMPLE_NS   100000L /* between two looks */
 #define SAMPLES_MAX 400000u
+#define BESIDE_NS   4000000L
 #define PAIRS_MAX   8
 
 typedef struct {
     uint64_t now_ns, active_seq, standby_seq;
 } sample;
+
+/* ---- beside it ---- */
+
+typedef struct {
+    const hand_options *options;
+    baton_histogram *writes[2]; /* in turns: raw, and raw again */
+    atomic_bool stop;
+    pthread_t thread;
+} beside;
+
+static void *write_beside(void *context)
+{
+    beside *self = context;
+    char path[HAND_PATH_BYTES + 16];
+    raw_device *raw;
+    snprintf(path, sizeof(path), "%s/raw", self->options->directory);
+    const raw_options options = {.path = path,
+                                 .file_bytes = 4 * BENCH_MIB,
+                                 .write_bytes_max = BENCH_UNIT_BYTES,
+                                 .depth_max = 1,
+                                 .threads = self->options->backend[0] == 't'};
+    if (raw_open(&options, &raw) < 0)
+        hand_die(path, "it can not be made");
+    for (uint32_t i = 0; !atomic_load(&self->stop); i++) {
+        const int64_t took = raw_write(raw, BENCH_UNIT_BYTES);
+        if (took < 0)
+            hand_die("write beside", "the device refused");
+        baton_histogram_record(self->writes[i % 2], (uint64_t)took);
+        (void)nanosleep(&(struct timespec){.tv_nsec = BESIDE_NS}, NULL);
+    }
+    raw_close(raw);
+    return NULL;
+}
+
+static void beside_begin(beside *self, const hand_options *options)
+{
+    *self = (beside){.options = options, .writes = {hand_histogram(), hand_histogram()}};
+    if (pthread_create(&self->thread, NULL, write_beside, self) != 0)
+        hand_die("write beside", "no thread");
+}
+
+static void beside_end(beside *self)
+{
+    atomic_store(&self->stop, true);
+    pthread_join(self->thread, NULL);
+}
+
+/* ---- the lag ---- */
 
 static baton_hint *attach(baton_io *io, const char *directory)
 {
@@ -81,32 +133,60 @@ static void judge(hand_pair *pair, hand_load *load)
     hand_record_free(&record);
 }
 
+/* How many came, and how far apart the looks were: whoever looks may be kept waiting, too. */
+static void note_samples(const hand_run *run, const sample *samples, uint32_t count)
+{
+    baton_histogram *apart = hand_histogram();
+    for (uint32_t i = 1; i < count; i++)
+        baton_histogram_record(apart, samples[i].now_ns - samples[i - 1].now_ns);
+    bench_note(run->output,
+               "follow_lag: %.0f entries a second; looked every %.2f ms (p99 %.2f, max %.1f)",
+               (double)(samples[count - 1].active_seq - samples[0].active_seq) * 1e9 /
+                   (double)(samples[count - 1].now_ns - samples[0].now_ns),
+               hand_ms(apart, 0.5), hand_ms(apart, 0.99), hand_ms(apart, 1));
+    baton_histogram_destroy(apart);
+}
+
+static void print_lag(const hand_run *run, const baton_histogram *lag, const beside *raw)
+{
+    static const double points[] = {0.5, 0.99, 1};
+    static const char *const names[] = {"p50", "p99", "max"};
+    for (uint32_t i = 0; i < 3; i++) {
+        bench_row row = {.bench_case = "follow_lag",
+                         .metric = names[i],
+                         .unit = "ms",
+                         .value = hand_ms(lag, points[i]),
+                         .lower_is_better = true};
+        hand_print(run, &row);
+        row.reference = "raw (1 durable write)";
+        row.reference_value = hand_ms(raw->writes[0], points[i]);
+        hand_print(run, &row);
+        row.reference = "raw again";
+        row.value = row.reference_value;
+        row.reference_value = hand_ms(raw->writes[1], points[i]);
+        hand_print(run, &row);
+    }
+}
+
 static void measure_lag(const hand_run *run, hand_pair *pair)
 {
     const double seconds = run->options->smoke ? 1 : run->options->quick ? 5 : 30;
     sample *samples = malloc(SAMPLES_MAX * sizeof(*samples));
     baton_histogram *lag = hand_histogram();
     hand_load load;
+    beside raw;
     if (samples == NULL)
         hand_die("samples", "no memory");
     hand_load_begin(pair, RATE, seconds + 10, HAND_CLIENTS, &load);
-    (void)poll(NULL, 0, 1500); /* it makes its stream before it sends */
+    beside_begin(&raw, run->options);
     const uint32_t count = take_samples(pair, seconds, samples);
+    beside_end(&raw);
     judge(pair, &load);
     lags(samples, count, lag);
-    bench_note(run->output, "follow_lag: %.0f entries a second",
-               (double)(samples[count - 1].active_seq - samples[0].active_seq) * 1e9 /
-                   (double)(samples[count - 1].now_ns - samples[0].now_ns));
-    static const double points[] = {0.5, 0.99, 1};
-    static const char *const names[] = {"p50", "p99", "max"};
-    for (uint32_t i = 0; i < 3; i++) {
-        const bench_row row = {.bench_case = "follow_lag",
-                               .metric = names[i],
-                               .unit = "ms",
-                               .value = hand_ms(lag, points[i]),
-                               .lower_is_better = true};
-        hand_print(run, &row);
-    }
+    note_samples(run, samples, count);
+    print_lag(run, lag, &raw);
+    for (uint32_t i = 0; i < 2; i++)
+        baton_histogram_destroy(raw.writes[i]);
     baton_histogram_destroy(lag);
     free(samples);
 }
@@ -116,7 +196,6 @@ static double throughput(hand_pair *pair, double seconds)
 {
     hand_load load;
     hand_load_begin(pair, 2 * RATE, seconds + 3, HAND_CLIENTS, &load);
-    (void)poll(NULL, 0, 1500);
     json_t *first = hand_ask(pair->directories[pair->active], "status");
     const int64_t began = bench_now_ns();
     (void)poll(NULL, 0, (int)(seconds * 1000));

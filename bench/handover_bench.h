@@ -92,6 +92,7 @@ typedef struct {
     uint32_t first_client;
     char acks[HAND_PATH_BYTES];
 } hand_load;
+/* `rate` orders a second, from now on, when it returns; `seconds` of them are ready. */
 void hand_load_begin(hand_pair *pair, double rate, double seconds, uint32_t clients,
                      hand_load *ret_load);
 void hand_load_end(hand_load *load, bool at_once); /* at once, or when all was sent */

@@ -9,7 +9,8 @@
  * What the disk does: a header or record that was submitted is FLYING until its writer learns that it
  * is durable. If the writer dies it stays so, may land at any later time, or never. A record that
  * landed unasked is VISIBLE: power loss may take it, a flush makes it DURABLE. A header that landed
- * is durable (whoever finds one flushes it, R9). Names are durable before their header is submitted.
+ * is durable (whoever finds one flushes it, R9). Names are durable before their header is submitted;
+ * one whose header is not there may be removed by the next start, and what was to land there with it.
  *
  * Left out, because nothing rests on it: M2 and M3 (clients notice nothing before M4), batches on
  * their way to N (an ordered stream: all that comes before M4 is there when M4 is), reading and
@@ -41,7 +42,8 @@
 #define N      1
 #define NOBODY 2
 
-mtype = { FINAL, ANSWER, GRANT, TAKEN, ABORT, HELLO, YOU }; /* M4 M5 M7 M8 M9 M10 authority */
+/* M4 M5 M7 M8 M9, M10 without and with an answer that is out, authority */
+mtype = { FINAL, ANSWER, GRANT, TAKEN, ABORT, HELLO, PROMISED, YOU };
 mtype = { DOWN, SERVING, STOPPED, OFFERED, SUBMITTED, GRANTED, FENCED, BEGINNING, /* old */
           FOLLOWING, ANSWERED, LOOKING, FLUSHED, DECIDING };                      /* new */
 mtype = { NONE, FLYING, VISIBLE, DURABLE };
@@ -92,10 +94,18 @@ chan ask = [1] of { byte, byte, byte };          /* M1: nonces of A and N, numbe
 #endif
 #ifdef MISTAKE_ANY_NONCE
 #define NAMES_ME(n)    ((n) > 0)
+#define MAY_ACT        true
 #else
 #define NAMES_ME(n)    ((n) == nonce[N])
+#define MAY_ACT        (st[N] == ANSWERED)
 #endif
 #define GRANTS_ME      (LOOKS_GRANTED && NAMES_ME(record_to))
+#define QUESTION(kind) ((kind) == HELLO || (kind) == PROMISED)
+#ifdef MISTAKE_WORD_BY_NONCE
+#define MAY_TAKE(kind) true
+#else
+#define MAY_TAKE(kind) ((kind) == PROMISED)
+#endif
 
 #ifdef MISTAKE_OWN_NAMES
 #define ABOVE_BOTH(p) (name[p])
@@ -193,6 +203,14 @@ inline recover(p) /* what the dead writer had under way is there, or void from t
     if
     :: entry[p] -> accept(p)
     :: entry[p] = false
+    fi
+}
+
+inline tidy(p) /* R5: a start that begins nothing removes the file of a header that is not there, or not */
+{
+    if
+    :: name[p] > header[p] -> name[p] = header[p]; flying[p] = 0
+    :: skip
     fi
 }
 
@@ -297,9 +315,9 @@ end:
         :: dest == nonce[A] && kind == ANSWER && from == asked && value == 0 -> /* unequal: R3 */
             offer = 0; asked = 0;
             st[A] = SERVING
-        :: dest == nonce[A] && kind == HELLO && from == asked -> /* M4 or M5 was lost */
+        :: dest == nonce[A] && QUESTION(kind) && from == asked -> /* M4 or M5 was lost */
             reply(N, FINAL, from, offer)
-        :: dest == nonce[A] && kind == HELLO && from != asked -> /* N is another now: R3 */
+        :: dest == nonce[A] && QUESTION(kind) && from != asked -> /* N is another now: R3 */
             offer = 0; asked = 0;
             st[A] = SERVING
         :: else
@@ -323,12 +341,13 @@ end:
         if
         :: dest != nonce[A] -> skip
         :: dest == nonce[A] && kind == TAKEN -> st[A] = FENCED /* M8 */
-        :: dest == nonce[A] && kind == HELLO && value > header[A] -> /* R6: DN is the authority */
+        :: dest == nonce[A] && QUESTION(kind) && value > header[A] -> /* R6: DN is the authority */
             st[A] = FENCED;
             reply(N, YOU, from, name[A])
-        :: dest == nonce[A] && kind == HELLO && value <= header[A] ->
+        :: dest == nonce[A] && QUESTION(kind) && value <= header[A] ->
             if
-            :: from == record_to && LOOKS_GRANTED && UNSPOILT -> reply(N, GRANT, from, record_to)
+            :: MAY_TAKE(kind) && from == record_to && LOOKS_GRANTED && UNSPOILT ->
+                reply(N, GRANT, from, record_to)
             :: else -> floor = ABOVE_BOTH(A); begin(A, false) /* M11 */
             fi
         :: else
@@ -346,7 +365,7 @@ end:
     :: atomic { st[A] == FENCED && nempty(to[A]) ->
         to[A]?kind,from,dest,value;
         if
-        :: dest == nonce[A] && kind == HELLO && value > 0 -> reply(N, YOU, from, name[A])
+        :: dest == nonce[A] && QUESTION(kind) && value > 0 -> reply(N, YOU, from, name[A])
         :: else
         fi;
         forget() }
@@ -355,7 +374,7 @@ end:
     :: atomic { st[A] == SERVING && nempty(to[A]) ->
         to[A]?kind,from,dest,value;
         if
-        :: dest == nonce[A] && kind == HELLO -> reply(N, ABORT, from, 0)
+        :: dest == nonce[A] && QUESTION(kind) -> reply(N, ABORT, from, 0)
         :: else
         fi;
         forget() }
@@ -367,8 +386,8 @@ end:
         recover(A);
         nonce[A]++;
         if
-        :: LOOKS_GRANTED -> record = DURABLE; st[A] = GRANTED /* R7, flushed */
-        :: !LOOKS_GRANTED && overrules && !proven[A] -> st[A] = GRANTED
+        :: LOOKS_GRANTED -> record = DURABLE; tidy(A); st[A] = GRANTED /* R7, flushed */
+        :: !LOOKS_GRANTED && overrules && !proven[A] -> tidy(A); st[A] = GRANTED
         :: else -> floor = name[A]; begin(A, true)
         fi }
     od
@@ -413,8 +432,10 @@ end:
             :: diverged -> reply(A, ANSWER, from, 0)
 #endif
             fi
-        :: dest == nonce[N] && kind == GRANT && NAMES_ME(value) -> take() /* R5 a */
-        :: dest == nonce[N] && kind == GRANT && !NAMES_ME(value) -> /* M11: the word */
+        :: dest == nonce[N] && kind == GRANT && MAY_ACT && NAMES_ME(value) -> take() /* R5 a */
+        :: dest == nonce[N] && kind == GRANT && MAY_ACT && !NAMES_ME(value) ->
+            reply(A, PROMISED, from, 0)
+        :: dest == nonce[N] && kind == GRANT && !MAY_ACT -> /* M11: the word */
             reply(A, HELLO, from, 0)
         :: dest == nonce[N] && kind == ABORT -> heard = 0; heard_from = 0; heard_name = 0; st[N] = FOLLOWING
         :: else
@@ -422,7 +443,7 @@ end:
         forget() }
     /* M10: nothing heard */
     :: atomic { st[N] == ANSWERED && empty(to[N]) && empty(to[A]) && st[A] != DOWN ->
-        to[A]!HELLO(nonce[N], nonce[A], 0) }
+        to[A]!PROMISED(nonce[N], nonce[A], 0) }
 #ifndef TWO_HOSTS
     /* its A is gone, and a name stands above the record's term */
     :: atomic { st[N] == ANSWERED && !CONNECTED(A, heard_from) && name[A] > heard_name ->
@@ -489,9 +510,9 @@ end:
         recover(N);
         nonce[N]++;
         if
-        :: header[N] == 0 -> st[N] = FOLLOWING
+        :: header[N] == 0 -> tidy(N); st[N] = FOLLOWING
 #ifndef MISTAKE_TRUST_UNPROVEN
-        :: header[N] > 0 && !proven[N] -> st[N] = DECIDING
+        :: header[N] > 0 && !proven[N] -> tidy(N); st[N] = DECIDING
 #else
         :: header[N] > 0 && !proven[N] -> floor = name[N]; begin(N, false)
 #endif

@@ -205,7 +205,8 @@ static void on_follow(baton_cutover *cutover, const baton_feeder_message *messag
         baton_old_is_under_way(&cutover->old) &&
         memcmp(message->header.from, cutover->peer_nonce, sizeof(cutover->peer_nonce)) == 0;
     const uint64_t its_try = baton_le64_get(message->header.try_number);
-    if (is_successor && !cutover->spoilt) {
+    const bool gave_its_word = its_try == 0 && baton_old_is_over(&cutover->old); /* M11 */
+    if (is_successor && !cutover->spoilt && !gave_its_word) {
         cutover->peer_id = message->peer_id;
         cutover->peer_cut = false;
         if (cutover->found)
@@ -299,6 +300,17 @@ static void set_actions(baton_cutover *cutover)
     baton_old_init(&cutover->old, &cutover->actions);
 }
 
+/* Of the journal, with what is under way: nobody was sent more. */
+static baton_position end_of(const baton_cutover *cutover)
+{
+    baton_position end;
+    baton_digest digest;
+    bool needs_start;
+    baton_engine_follow_end(cutover->engine, &end, &digest, &needs_start);
+    end.seq = baton_engine_applied_seq(cutover->engine);
+    return end;
+}
+
 void baton_cutover_open_feeder(baton_cutover *cutover)
 {
     baton_error error = {0};
@@ -309,7 +321,7 @@ void baton_cutover_open_feeder(baton_cutover *cutover)
     }
     cutover->feeder_options.undecided = cutover->found;
     cutover->feeder_options.journal_id = baton_engine_journal_id(cutover->engine);
-    cutover->feeder_options.end_seq = baton_engine_applied_seq(cutover->engine);
+    cutover->feeder_options.end = end_of(cutover);
     cutover->feeder_options.fingerprint = (baton_peer_hello){.is_active = baton_le32_put(1)};
     baton_fingerprint_put(&cutover->feeder_options.fingerprint, cutover->doors->service,
                           cutover->engine);
@@ -436,7 +448,7 @@ void baton_cutover_abort(baton_cutover *cutover, const baton_error *why)
 static void tell_feeder(baton_cutover *cutover)
 {
     const uint32_t schema = baton_engine_schema(cutover->engine);
-    baton_feeder_set_end(cutover->feeder, baton_engine_applied_seq(cutover->engine));
+    baton_feeder_set_end(cutover->feeder, end_of(cutover));
     if (schema == cutover->schema)
         return;
     cutover->schema = schema;

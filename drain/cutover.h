@@ -55,6 +55,7 @@ typedef struct {
     baton_position higher_after; /* what stands here behind it, the other one has not */
     bool higher_after_known;
     uint64_t looked_ns; /* for it, since */
+    int look_status;    /* why it can't be looked for, as was said; 0: it can */
     uint64_t try_number;
     uint64_t level_seq, level_ns; /* since when the standby is waited for to have that */
     uint64_t gap_ns;              /* of the one that was done, until M8 */

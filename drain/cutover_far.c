@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/breakable.h"
 #include "drain/now.h"
 #include "drain/other_directory.h"
 
@@ -37,6 +38,26 @@ static void give_leave(baton_cutover *cutover, uint64_t peer_id)
                             NULL, 0);
 }
 
+static bool is_named(const baton_cutover *cutover, const baton_feeder_message *message)
+{
+    return memcmp(message->header.from, cutover->peer_nonce, sizeof(cutover->peer_nonce)) == 0;
+}
+
+/* M11: will it, of the successor's directory, never act on the record? Not if that names it, and it has its answer
+ * out yet. A name above the record's term would do as well, but a start of this directory may have removed that
+ * name; what the process says of itself nobody can take away. */
+static bool is_word(const baton_cutover *cutover, const baton_feeder_message *message)
+{
+    const baton_peer_hello *hello = (const baton_peer_hello *)message->body;
+    const bool follows = baton_le32_get(hello->is_active) == 0;
+    if (!cutover->spoilt && is_named(cutover, message))
+        return follows && baton_le64_get(message->header.try_number) == 0 &&
+               !BATON_BREAK(WORD_BY_NONCE);
+    /* To the successor's own directory one that may begin yet gives no word: an older one's may be on its
+     * way to it. It gives leave, when it is asked (R7). */
+    return !cutover->found || cutover->granted_here || follows;
+}
+
 /* M10, and M11. The process that says it holds LOCK of its directory. */
 void baton_cutover_on_hello(baton_cutover *cutover, const baton_feeder_message *message)
 {
@@ -54,17 +75,17 @@ void baton_cutover_on_hello(baton_cutover *cutover, const baton_feeder_message *
     if (!is_partner(cutover, peer.who.place)) /* R11: another standby decides nothing */
         return;
     cutover->peer_heard_ns = baton_now_ns();
-    const bool over =
-        cutover->old.state == BATON_OLD_GRANTED || cutover->old.state == BATON_OLD_FENCED;
-    const bool named = !cutover->spoilt && memcmp(message->header.from, cutover->peer_nonce,
-                                                  sizeof(cutover->peer_nonce)) == 0;
-    if (over && peer.highest_header > cutover->highest_header) {
+    /* R3: this one has that LOCK, so the one that the try is with is gone. */
+    if (!is_named(cutover, message))
+        baton_old_on_cut(&cutover->old);
+    const bool granted = cutover->old.state == BATON_OLD_GRANTED;
+    /* Until the record is durable the word is kept: it is said once on a connection. */
+    const bool may_fall_back = granted || cutover->old.state == BATON_OLD_SUBMITTED;
+    if ((granted || cutover->old.state == BATON_OLD_FENCED) &&
+        peer.highest_header > cutover->highest_header) {
         give_leave(cutover, message->peer_id);
-    } else if (cutover->old.state == BATON_OLD_GRANTED && !named &&
-               (!cutover->found || cutover->granted_here ||
-                baton_le32_get(hello->is_active) == 0)) {
-        /* To the successor's own directory one that may begin yet gives no word: an older one's may be on its
-         * way to it. It gives leave, when it is asked (R7). */
+    } else if (may_fall_back && peer.highest_header <= cutover->highest_header &&
+               is_word(cutover, message)) {
         cutover->word = true;
         cutover->word_names = peer.highest_name;
         memcpy(cutover->peer.nonce, peer.who.nonce, sizeof(cutover->peer.nonce));
@@ -153,7 +174,8 @@ static int begin_anew(baton_cutover *cutover, uint64_t there, const char *why_te
     int r = baton_highest_name(cutover->place->directory, &here);
     if (r < 0)
         return baton_error_set(error, r, "begin a new term", NULL, NULL);
-    r = baton_engine_stand_by(cutover->engine, error);
+    if (!baton_engine_is_standby(cutover->engine)) /* it is after a promotion that has to wait */
+        r = baton_engine_stand_by(cutover->engine, error);
     uint64_t epoch = cutover->epoch + 1; /* granted, and burnt by that */
     epoch = there > epoch ? there : epoch;
     epoch = here > epoch ? here : epoch;
@@ -176,6 +198,23 @@ static int begin_anew(baton_cutover *cutover, uint64_t there, const char *why_te
     return 0;
 }
 
+/* Who waits for a directory that can't be looked at would wait without a word: it is said once for each reason. */
+static void tell_unknown(baton_cutover *cutover, int status)
+{
+    if (status == cutover->look_status)
+        return;
+    cutover->look_status = status;
+    if (status == 0)
+        return;
+    baton_log(ERROR, "handover.successor_unknown", BATON_LOG_TEXT("why", baton_status_text(status)),
+              BATON_LOG_TEXT("directory", cutover->peer.directory),
+              BATON_LOG_TEXT("todo",
+                             "it was granted the authority, and its journal/LOCK can't be asked "
+                             "whether it lives: make that directory readable and writable "
+                             "again for this user; or, when its instance is dead and stays so, "
+                             "baton service promote SOCKET --force, here"));
+}
+
 /* On one host: is the successor's LOCK free, and does a header of its own stand there? */
 static int look_for_successor(baton_cutover *cutover, baton_error *error)
 {
@@ -183,6 +222,7 @@ static int look_for_successor(baton_cutover *cutover, baton_error *error)
     int lock_fd = -1;
     cutover->looked_ns = baton_now_ns();
     int r = baton_lock_other(cutover->peer.directory, &lock_fd);
+    tell_unknown(cutover, r == BATON_E_LOCKED ? 0 : r);
     if (r < 0 && r != BATON_E_LOCKED)
         return 0; /* it can't be known: wait */
     const bool dead = r == 0;

@@ -199,7 +199,7 @@ int baton_feeder_open(const baton_feeder_options *options, baton_feeder **ret_fe
     atomic_store(&feeder->over, options->undecided);
     feeder->schema_pinned = baton_le32_get(options->fingerprint.schema_pinned);
     feeder->schema_finalized = baton_le32_get(options->fingerprint.schema_finalized);
-    atomic_init(&feeder->end_seq, options->end_seq);
+    baton_feeder_set_end(feeder, options->end);
     baton_lobby_init(&feeder->lobby, options->faults);
     feeder->socket = (baton_control_socket){.lock_fd = -1, .fd = -1};
     feeder->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -326,9 +326,10 @@ void baton_feeder_set_schema(baton_feeder *feeder, uint32_t pinned, uint32_t fin
     pthread_mutex_unlock(&feeder->mutex);
 }
 
-void baton_feeder_set_end(baton_feeder *feeder, uint64_t seq)
+void baton_feeder_set_end(baton_feeder *feeder, baton_position end)
 {
-    atomic_store(&feeder->end_seq, seq);
+    atomic_store(&feeder->end_seq, end.seq);
+    atomic_store(&feeder->end_batch, end.batch);
 }
 
 static bool is_there(const feeder_peer *peer)

@@ -27,7 +27,7 @@ typedef struct {
     const baton_place *place;      /* the socket is made in its directory */
     const char *journal_directory; /* all of these live as long as the feeder */
     baton_peer_hello fingerprint;  /* without the directory; its schemas: baton_feeder_set_schema */
-    uint64_t end_seq;              /* baton_feeder_set_end */
+    baton_position end;            /* baton_feeder_set_end */
     const baton_compatible *compatible;
     baton_peer_faults *faults;
     uint8_t nonce[BATON_PEER_NONCE_BYTES];
@@ -73,8 +73,8 @@ int baton_feeder_fd(const baton_feeder *feeder); /* readable while next has some
 bool baton_feeder_next(baton_feeder *feeder, baton_feeder_message *ret_message);
 /* A finalize changes what is written. */
 void baton_feeder_set_schema(baton_feeder *feeder, uint32_t pinned, uint32_t finalized);
-/* The last entry here, as of this turn: who has more can't follow. */
-void baton_feeder_set_end(baton_feeder *feeder, uint64_t seq);
+/* The last batch and the last entry here, as of this turn: who has more can't follow. */
+void baton_feeder_set_end(baton_feeder *feeder, baton_position end);
 /* Hang up on this one. */
 void baton_feeder_drop(baton_feeder *feeder, uint64_t peer_id, const char *why);
 /* More may be durable than before: cheap, call it each turn. */

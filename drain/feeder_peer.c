@@ -93,15 +93,19 @@ static void replace_earlier(feeder_peer *peer)
 }
 
 /* The reader would wait for what is to come after it. */
-static int check_end(const feeder_peer *peer, uint64_t seq, baton_error *error)
+static int check_end(const feeder_peer *peer, baton_position after, baton_error *error)
 {
-    const uint64_t end = atomic_load(&peer->feeder->end_seq);
-    if (seq <= end)
+    const uint64_t seq = atomic_load(&peer->feeder->end_seq);
+    const uint64_t batch = atomic_load(&peer->feeder->end_batch);
+    if (after.seq <= seq && after.batch <= batch)
         return 0;
+    const bool entries = after.seq > seq;
     return baton_error_setf(error, BATON_E_DIVERGED, "follow",
                             "look which of the two is the authority, before either goes on",
-                            "the standby has entries up to %llu, the active up to %llu",
-                            (unsigned long long)seq, (unsigned long long)end);
+                            "the standby has %s up to %llu, the active up to %llu",
+                            entries ? "entries" : "batches",
+                            (unsigned long long)(entries ? after.seq : after.batch),
+                            (unsigned long long)(entries ? seq : batch));
 }
 
 static void take_follow(feeder_peer *peer, const baton_peer_header *header,
@@ -119,7 +123,7 @@ static void take_follow(feeder_peer *peer, const baton_peer_header *header,
     baton_reader_close(peer->reader);
     peer->reader = NULL;
     peer->batch = NULL;
-    int r = check_end(peer, after.seq, &error);
+    int r = check_end(peer, after, &error);
     if (r == 0)
         r = baton_reader_open_after(options->journal_directory, &wanted, after, digest,
                                     &peer->reader, &error);
@@ -380,8 +384,9 @@ static void wait(feeder_peer *peer, uint64_t seen)
                                .events = baton_peer_channel_wants(&peer->channel, peer->out.busy)},
                               {.fd = peer->wake_fd, .events = POLLIN},
                               {.fd = feeder->stop_fd, .events = POLLIN}};
-    if (peer->out.busy && !peer->known.following)
-        wanted[0].events = POLLOUT; /* the next request waits */
+    if (peer->out.busy && (!peer->known.following || peer->ending))
+        wanted[0].events =
+            POLLOUT; /* the next request waits; nothing more is heard: no spinning (J9) */
     atomic_store(&peer->sleeping, true);
     if (atomic_load(&feeder->published) == seen)
         (void)poll(wanted, 3, POLL_MS);

@@ -75,7 +75,7 @@ struct baton_feeder {
     int stop_fd; /* readable for ever once it closes: every thread polls it */
     int event_fd;
     atomic_uint_fast64_t published; /* counts wakes */
-    atomic_uint_fast64_t end_seq;
+    atomic_uint_fast64_t end_seq, end_batch;
     atomic_bool closing;
     atomic_bool over;     /* it does not serve any more, or not yet */
     uint64_t peers_count; /* of all that ever came: ids */

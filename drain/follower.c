@@ -17,6 +17,7 @@
 #define REFUSALS_MAX 3u /* that double the time */
 #define WELCOME_NS   UINT64_C(10000000000)
 #define HEARTBEAT_NS UINT64_C(1000000000)
+#define LOOK_TELL_NS UINT64_C(1000000000)
 #define ASK_NS       UINT64_C(50000000) /* nothing heard, and a grant may come: look */
 
 /* ---- the connection ---- */
@@ -135,15 +136,23 @@ static void on_event(void *context, int fd, uint32_t events)
     (void)events;
 }
 
-/* For what the connection waits for now. False: it can't be. */
+/* For what the connection waits for now. False: it can't be. While the journal has no room nothing is read: a
+ * socket that is watched and not read would have the loop spin, and starve the worker that finishes the
+ * very writes that it waits for (J9). Not even hang-ups, which can't be left out of what is watched. */
 static bool watch_channel(baton_follower *follower)
 {
-    const uint32_t wanted =
+    uint32_t wanted =
         (uint32_t)baton_peer_channel_wants(&follower->channel, follower->letters_count > 0);
     static_assert(EPOLLIN == POLLIN && EPOLLOUT == POLLOUT, "epoll has the bits of poll");
+    if (follower->held_back)
+        wanted &= ~(uint32_t)EPOLLIN;
     if (wanted == follower->watched)
         return true;
     follower->watched = wanted;
+    if (wanted == 0) {
+        baton_engine_unwatch(follower->engine, follower->channel.fd);
+        return true;
+    }
     return baton_engine_watch(follower->engine, follower->channel.fd, wanted, on_event, follower) >=
            0;
 }
@@ -198,7 +207,8 @@ static void connect_again(baton_follower *follower)
     follower->protocol = 0;
     follower->connected_ns = baton_now_ns();
     baton_follower_hello(follower->target, follower->engine, &hello);
-    hello.is_active = baton_le32_put(follower->deciding ? 2 : 0);
+    const bool may_begin = follower->deciding || follower->cutover.state == BATON_NEW_TAKING;
+    hello.is_active = baton_le32_put(may_begin ? 2 : 0);
     baton_follower_say(follower, BATON_PEER_HELLO, &hello, sizeof(hello));
 }
 
@@ -275,6 +285,20 @@ static void prepare_ahead(baton_follower *follower)
         baton_log(WARN, "handover.prepare_ahead", BATON_LOG_TEXT("why", error.why));
 }
 
+/* It looks twenty times a second, and what is wrong there may stay so: once for each reason, and not more than once
+ * a second. */
+static void tell_look(baton_follower *follower, int status, const baton_error *error)
+{
+    if (status == follower->look_status || baton_now_ns() - follower->look_told_ns < LOOK_TELL_NS)
+        return;
+    follower->look_status = status;
+    follower->look_told_ns = baton_now_ns();
+    if (status < 0)
+        baton_log(WARN, "handover.look", BATON_LOG_TEXT("status", baton_status_name(status)),
+                  BATON_LOG_TEXT("why", error->why), BATON_LOG_TEXT("todo", error->todo),
+                  BATON_LOG_TEXT("directory", follower->active.directory));
+}
+
 /* R5 b and c: nobody says anything, and the grant may stand on the disk. */
 static void look(baton_follower *follower)
 {
@@ -291,9 +315,9 @@ static void look(baton_follower *follower)
         baton_log(INFO, "handover.grant_found",
                   BATON_LOG_TEXT("directory", follower->active.directory));
         baton_new_on_grant(&follower->cutover, follower->cutover.try_number);
-    } else if (r < 0 && r != BATON_E_LOCKED) {
-        baton_log(WARN, "handover.look", BATON_LOG_TEXT("why", error.why));
     }
+    if (r != BATON_E_LOCKED)
+        tell_look(follower, r < 0 ? r : 0, &error);
 }
 
 /* Who takes the connection and does not answer is no active. */
@@ -332,6 +356,7 @@ int baton_follower_turn(baton_follower *follower, baton_error *error)
     prepare_ahead(follower);
     look(follower);
     look_for_next_term(follower);
+    baton_follower_bring(follower);
     int r = baton_new_step(&follower->cutover, &follower->failure);
     if (r < 0)
         follower->fatal = r;
@@ -382,6 +407,7 @@ void baton_follower_close(baton_follower *follower)
 {
     if (follower->engine == NULL)
         return;
+    baton_follower_bring_end(follower);
     if (follower->channel.fd >= 0) {
         send_letters(follower);
         baton_follower_cut_for(follower, 0, "this one ends");

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "drain/bootstrap.h"
+#include "drain/bring.h"
 #include "drain/connections.h"
 #include "drain/describe.h"
 #include "drain/handover_new.h"
@@ -52,8 +53,10 @@ typedef struct baton_follower {
     uint64_t following_since_ns;
     uint64_t prepared_epoch; /* for which the first segment of a term is ready; 0: none */
     uint64_t retry_at_ns;
-    uint32_t refusals;   /* in a row */
-    uint64_t asked_ns;   /* told, or looked, while a grant may come */
+    uint32_t refusals; /* in a row */
+    uint64_t asked_ns; /* told, or looked, while a grant may come */
+    uint64_t look_told_ns;
+    int look_status;     /* why it could not look, as was said; 0: it could */
     uint64_t told_ns;    /* of the last ACK */
     baton_position told; /* in it */
     uint64_t told_seq;
@@ -78,6 +81,11 @@ typedef struct baton_follower {
     bool arrived;
     baton_passed passed;
     bool promoted_done;
+
+    baton_bring bring;      /* snapshots of the active's, while it follows */
+    uint64_t bring_at_ns;   /* not before */
+    uint64_t brought_seq;   /* what is older was there, and may have been pruned here */
+    bool active_has_layout; /* the one of this build */
 } baton_follower;
 
 /* The engine is a standby. */
@@ -107,6 +115,10 @@ void baton_follower_refuse(baton_follower *follower, baton_peer_fault fault,
 void baton_follower_fail(baton_follower *follower, int status, const baton_error *why);
 void baton_follower_drop_passed(baton_follower *follower);
 bool baton_follower_is_named(const baton_follower *follower);
+bool baton_follower_is_granted(const baton_follower *follower);
+/* follower_snapshots.c: what came is adopted, and what is wanted begins. */
+void baton_follower_bring(baton_follower *follower);
+void baton_follower_bring_end(baton_follower *follower);
 /* follower_way_back.c: a version that decides otherwise (R13). */
 /* Digests differ, and what came is in the journal: go on as a copy, or end this process. */
 void baton_follower_diverged(baton_follower *follower);

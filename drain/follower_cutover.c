@@ -18,6 +18,15 @@ bool baton_follower_is_named(const baton_follower *follower)
            baton_le64_get(handover->epoch) == end.epoch;
 }
 
+/* And that term is the one that it was offered: an older one may have ended with a grant to this process, too, that
+ * came to nothing (M11), and the term after it may have no batch yet. */
+bool baton_follower_is_granted(const baton_follower *follower)
+{
+    const baton_handover_wire *handover = &baton_engine_facts(follower->engine)->handover;
+    return baton_follower_is_named(follower) &&
+           baton_le64_get(handover->epoch) == follower->offered_epoch;
+}
+
 static int new_point(void *context, uint32_t schema, baton_engine_point *ret_point,
                      baton_error *error)
 {
@@ -80,7 +89,7 @@ static bool new_record_here(void *context)
 {
     const baton_follower *follower = context;
     baton_engine_point point;
-    if (!baton_follower_is_named(follower) ||
+    if (!baton_follower_is_granted(follower) ||
         baton_engine_digests(follower->engine, 0, &point, NULL) < 0)
         return false;
     return point.durable.batch == point.position.batch;

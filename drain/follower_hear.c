@@ -37,6 +37,15 @@ static void turn_down_for(baton_follower *follower, const char *why)
     baton_follower_refuse(follower, BATON_PEER_FAULT_ORDER, &error);
 }
 
+/* One that has granted, or is undecided, is heard by who may have to act, by who has just come, and by who was
+ * offered the authority and has seen no later term: its word is what that one waits for (M11). */
+static bool hears_undecided(const baton_follower *follower)
+{
+    return !follower->ever_followed || follower->deciding ||
+           follower->cutover.state == BATON_NEW_ANSWERED ||
+           (follower->offered_epoch != 0 && follower->seen_epoch <= follower->offered_epoch);
+}
+
 static bool may_follow(baton_follower *follower, const baton_peer_header *header,
                        const baton_peer_hello *welcome)
 {
@@ -47,10 +56,7 @@ static bool may_follow(baton_follower *follower, const baton_peer_header *header
     follower->protocol = baton_fingerprint_protocol(welcome, &own);
     int r = baton_follower_judge(follower->target, follower->engine, &own, header, welcome, &fault,
                                  &error);
-    /* One that has granted, or is undecided, is heard by who may have to act, and by who has just come: its
-     * word is what that one waits for (M11). */
-    if (r == 0 && baton_le32_get(welcome->is_active) != 1 && follower->ever_followed &&
-        !follower->deciding && follower->cutover.state != BATON_NEW_ANSWERED) {
+    if (r == 0 && baton_le32_get(welcome->is_active) != 1 && !hears_undecided(follower)) {
         fault = BATON_PEER_FAULT_AUTHORITY;
         r = baton_error_set(&error, BATON_E_REFUSED, "follow the active",
                             "who answers there is no active", "look which instance is the active");
@@ -66,6 +72,9 @@ static void note_active(baton_follower *follower, const baton_peer_header *heade
 {
     memcpy(follower->active_nonce, header->from, sizeof(follower->active_nonce));
     memcpy(follower->active_version, hello->version, sizeof(follower->active_version));
+    baton_peer_hello own = {.is_active = baton_le32_put(0)};
+    baton_fingerprint_put(&own, follower->target->service, follower->engine);
+    follower->active_has_layout = memcmp(own.layout, hello->layout, sizeof(own.layout)) == 0;
     follower->active = baton_partner_heard(&follower->channel, header, hello);
 }
 
@@ -155,7 +164,7 @@ static int take_batch(baton_follower *follower, const baton_peer_header *header,
 {
     baton_error error = {0};
     /* Only the term that ends with it grants by it: a later one has overruled it (R6). */
-    if (baton_follower_is_named(follower)) {
+    if (baton_follower_is_granted(follower)) {
         baton_digest digest;
         bool needs_start;
         baton_engine_follow_end(follower->engine, &follower->known, &digest, &needs_start);
@@ -169,7 +178,7 @@ static int take_batch(baton_follower *follower, const baton_peer_header *header,
     if (r == 0) {
         follower->batches_count++;
         const uint64_t speaks_for = baton_le64_get(header->epoch);
-        if (baton_follower_is_named(follower) &&
+        if (baton_follower_is_granted(follower) &&
             speaks_for ==
                 baton_le64_get(((const baton_batch_header *)body)
                                    ->epoch)) /* only what is durable there is sent (R5 a) */

@@ -12,7 +12,10 @@
  *   SERVING    M8
  *
  * TAKING is also come to from each state before it by a leave: the other one is fenced and says so (R7), or
- * the operator has decided (R12). */
+ * the operator has decided (R12).
+ *
+ * ANSWERED leads back to FOLLOWING also when the active has died and a later name stands in its directory: what this
+ * process says of itself from then on (M10 without a try) is its word that it will not act (M11). */
 #pragma once
 
 #include <stdbool.h>

@@ -16,7 +16,8 @@
  *      | M8
  *   FENCED      the successor is the authority
  *
- * GRANTED leads back to SERVING, too: when the successor is gone and has begun nothing, in a new term (R6).
+ * GRANTED leads back to SERVING, too: when the successor is gone and has begun nothing, or gives its word that it will
+ * not (M11), in a new term (R6).
  *
  * FENCED is also come to from any state when another instance turns out to serve in a higher epoch (R12).
  *

@@ -152,6 +152,37 @@ int baton_is_begun(const char *directory, uint64_t epoch, bool *ret_begun)
     return r;
 }
 
+typedef struct {
+    baton_digest id;
+    bool of_it, of_another;
+} id_look;
+
+static int compare_id(void *context, const segment *found)
+{
+    static _Thread_local header_unit unit;
+    id_look *self = context;
+    const int fd = openat(found->listing_fd, found->name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? 0 : -errno;
+    if (pread(fd, unit.bytes, sizeof(unit), 0) == (ssize_t)sizeof(unit) &&
+        baton_segment_header_check(&unit.header) == BATON_UNIT_VALID) {
+        const bool same =
+            memcmp(unit.header.journal_id, self->id.bytes, sizeof(self->id.bytes)) == 0;
+        self->of_it = self->of_it || same;
+        self->of_another = self->of_another || !same;
+    }
+    close(fd);
+    return 0;
+}
+
+int baton_holds_other_journal(const char *directory, baton_digest id, bool *ret_other)
+{
+    id_look self = {.id = id};
+    int r = each_segment(directory, false, compare_id, &self);
+    *ret_other = r == 0 && self.of_another && !self.of_it;
+    return r;
+}
+
 static int flush_segment(void *context, const segment *found)
 {
     const int fd = openat(found->listing_fd, found->name, O_RDONLY | O_CLOEXEC);

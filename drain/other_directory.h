@@ -17,6 +17,9 @@ BATON_MUST_USE int baton_is_begun(const char *directory, uint64_t epoch, bool *r
  * zeros: there is none. */
 BATON_MUST_USE int baton_begun_after(const char *directory, uint64_t from,
                                      baton_position *ret_position, baton_digest *ret_digest);
+/* Do headers stand there, and none of this journal's? */
+BATON_MUST_USE int baton_holds_other_journal(const char *directory, baton_digest id,
+                                             bool *ret_other);
 /* Everything in it, and the directory itself. */
 BATON_MUST_USE int baton_flush_journal(const char *directory);
 /* LOCK of DIRECTORY/journal, at once or not: *ret_fd holds it until it is closed. BATON_E_LOCKED:

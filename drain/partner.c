@@ -14,6 +14,7 @@
 #include "drain/peer_socket.h"
 #include "drain/place.h"
 
+#define UNKNOWN       "-"  /* the directory of one on another host that was never heard */
 #define TURNS_MAX     5000 /* of a millisecond */
 #define LOCK_TRIES    500  /* of: */
 #define LOCK_PAUSE_NS 10000000
@@ -54,9 +55,10 @@ int baton_partner_write(const char *directory, const baton_partner *partner, bat
     char text[1024], there[1024], place[BATON_NONCE_TEXT_BYTES], nonce[BATON_NONCE_TEXT_BYTES];
     snprintf(text, sizeof(text),
              "%s\nhost %s\naddress %s\nplace %s\nnonce %s\nfar %s\nfenced_by %llu\n",
-             partner->directory, partner->host, partner->address,
-             baton_nonce_text(partner->place, place), baton_nonce_text(partner->nonce, nonce),
-             partner->far ? "yes" : "no", (unsigned long long)partner->fenced_by);
+             partner->directory[0] != '\0' ? partner->directory : UNKNOWN, partner->host,
+             partner->address, baton_nonce_text(partner->place, place),
+             baton_nonce_text(partner->nonce, nonce), partner->far ? "yes" : "no",
+             (unsigned long long)partner->fenced_by);
     /* Two that hand over to and fro say the same each time, and a flush is felt by whoever waits for an
      * answer of the active: what this process wrote and flushed last is not written again. */
     if (strcmp(written.directory, directory) == 0 && strcmp(written.text, text) == 0 &&
@@ -95,9 +97,12 @@ bool baton_partner_read(const char *directory, baton_partner *ret_partner)
     if (!baton_note_read(directory, "PARTNER", text, sizeof(text)))
         return false;
     const char *first = strsep(&rest, "\n");
-    if (first[0] != '/' || rest == NULL || strlen(first) >= sizeof(ret_partner->directory))
+    const bool known = strcmp(first, UNKNOWN) != 0;
+    if ((known && first[0] != '/') || rest == NULL ||
+        strlen(first) >= sizeof(ret_partner->directory))
         return false;
-    memcpy(ret_partner->directory, first, strlen(first) + 1);
+    if (known)
+        memcpy(ret_partner->directory, first, strlen(first) + 1);
     for (char *line; (line = strsep(&rest, "\n")) != NULL;) {
         char *value = strchr(line, ' ');
         if (value == NULL)
@@ -105,7 +110,18 @@ bool baton_partner_read(const char *directory, baton_partner *ret_partner)
         *value++ = '\0';
         read_line(ret_partner, line, value);
     }
-    return true;
+    return known || ret_partner->far;
+}
+
+void baton_partner_told(const baton_peer_address *told, baton_partner *ret_partner)
+{
+    const size_t all = strlen(told->text), end = strlen("/" BATON_HANDOVER_SOCKET);
+    *ret_partner = (baton_partner){.far = told->tcp.bytes > 0};
+    if (ret_partner->far)
+        (void)snprintf(ret_partner->address, sizeof(ret_partner->address), "%.63s", told->text);
+    else if (all > end && all - end < sizeof(ret_partner->directory) &&
+             strcmp(told->text + all - end, "/" BATON_HANDOVER_SOCKET) == 0)
+        memcpy(ret_partner->directory, told->text, all - end);
 }
 
 bool baton_partner_socket(const char *directory, char *ret_socket, uint32_t bytes)
@@ -138,6 +154,32 @@ static uint64_t fenced_for(const char *directory, const char *partner)
                : 0;
 }
 
+/* Whoever has begun another journal there is not the other side of the handover: what stands there decides nothing. */
+static int check_same_journal(baton_digest id, const char *partner, baton_error *error)
+{
+    bool other = false;
+    int r = baton_holds_other_journal(partner, id, &other);
+    if (r < 0 || !other)
+        return 0; /* what can't be read, the next look will say */
+    return baton_error_setf(
+        error, BATON_E_OTHER_JOURNAL, what_decide,
+        "find that one's successor, and start this one with --standby-of it; if there is none, "
+        "move "
+        "PARTNER away here, start with --standby-of where nobody is, and promote by force",
+        "PARTNER names %.150s, where another journal has been begun since", partner);
+}
+
+/* By a copy of a directory, or by force on both sides: two may have written that term. */
+static int refuse_equal(const char *partner, uint64_t epoch, baton_error *error)
+{
+    return baton_error_setf(
+        error, BATON_E_REFUSED, what_decide,
+        "hold both against each other with `baton journal verify`, choose one, start it with "
+        "--standby-of the other, and baton service promote SOCKET --force",
+        "epoch %llu was begun here and in %.150s: which of the two is the authority can't be known",
+        (unsigned long long)epoch, partner);
+}
+
 /* Both LOCKs are held. */
 static int decide(const char *directory, const char *partner, uint64_t *ret_epoch,
                   baton_error *error)
@@ -153,6 +195,9 @@ static int decide(const char *directory, const char *partner, uint64_t *ret_epoc
     if (r < 0)
         return baton_error_set(error, r, what_decide, "the other directory can't be read", partner);
     const uint64_t fenced_by = fenced_for(directory, partner);
+    if (fenced_by <= other_name && own_header == other_header && own_header != 0 &&
+        !BATON_BREAK(NO_EPOCH_CHECK))
+        return refuse_equal(partner, own_header, error);
     if (fenced_by <= other_name &&
         (own_header == 0 || (other_header >= own_header && !BATON_BREAK(NO_EPOCH_CHECK))))
         return baton_error_setf(error, BATON_E_REFUSED, what_decide,
@@ -164,19 +209,26 @@ static int decide(const char *directory, const char *partner, uint64_t *ret_epoc
         epoch = own_header + 1;
     if (fenced_by > epoch)
         epoch = fenced_by;
+    if (epoch >= BATON_PEER_EPOCH_MAX)
+        return baton_error_setf(error, BATON_E_REFUSED, what_decide,
+                                "look at the names in both, and at fenced_by in PARTNER",
+                                "epoch %llu stands there or in %.150s: no journal comes to that",
+                                (unsigned long long)epoch, partner);
     *ret_epoch = epoch + 1;
     baton_log(WARN, "handover.decided", BATON_LOG_TEXT("other", partner),
               BATON_LOG_NUMBER("other_epoch", other_header), BATON_LOG_NUMBER("epoch", *ret_epoch));
     return 0;
 }
 
-int baton_partner_look(const char *directory, const char *partner, uint64_t *ret_epoch,
-                       int *ret_lock_fd, baton_error *error)
+int baton_partner_look(const char *directory, const char *partner, baton_digest id,
+                       uint64_t *ret_epoch, int *ret_lock_fd, baton_error *error)
 {
     int r = baton_lock_other(partner, ret_lock_fd);
     if (r < 0)
         return baton_error_set(error, r, what_decide, "the other directory can't be locked", NULL);
-    r = decide(directory, partner, ret_epoch, error);
+    r = check_same_journal(id, partner, error);
+    if (r == 0)
+        r = decide(directory, partner, ret_epoch, error);
     if (r < 0) {
         close(*ret_lock_fd);
         *ret_lock_fd = -1;
@@ -213,7 +265,18 @@ int baton_partner_decide(baton_engine *engine, const char *directory,
     int lock_fd = -1;
     if (!baton_partner_read(directory, &known) || known.far)
         return BATON_E_NOT_FOUND;
-    int r = lock_patiently(partner, watch, &lock_fd);
+    if (strcmp(partner, directory) == 0)
+        return baton_error_setf(
+            error, BATON_E_REFUSED, what_decide,
+            "start the other one; this one only if that is lost: move PARTNER "
+            "away, start with --standby-of where nobody is, and promote by force",
+            "%.150s is a copy of the other directory of its handover: PARTNER "
+            "names this very one",
+            directory);
+    int r = check_same_journal(baton_engine_journal_id(engine), partner, error);
+    if (r < 0)
+        return r;
+    r = lock_patiently(partner, watch, &lock_fd);
     if (r == BATON_E_LOCKED && is_later(directory, partner))
         return BATON_E_LOCKED;
     if (r == BATON_E_LOCKED)

@@ -65,6 +65,8 @@ void baton_peer_seal(baton_peer_header *header, baton_peer_type type, const bato
     memcpy(header->digest, digest.bytes, sizeof(header->digest));
 }
 
+static const char *const no_such_epoch = "it speaks of an epoch that no journal comes to";
+
 static int refuse(baton_error *error, int status, const char *why)
 {
     return baton_error_set(error, status, message_what, why,
@@ -132,6 +134,8 @@ int baton_peer_check_header(const baton_peer_header *header, baton_error *error)
         return refuse(error, BATON_E_INVALID, "it brings descriptors that do not belong to it");
     if (!all_zero(header->zero, sizeof(header->zero)))
         return refuse(error, BATON_E_UNKNOWN_TYPE, "it has bits set that must be zero");
+    if (baton_le64_get(header->epoch) > BATON_PEER_EPOCH_MAX)
+        return refuse(error, BATON_E_INVALID, no_such_epoch);
     return 0;
 }
 
@@ -275,6 +279,21 @@ static bool body_fits(const baton_peer_header *header, const void *body)
     return false;
 }
 
+/* Those that a next term's number is made of (R6, R7, R12). */
+static bool epochs_fit(const baton_peer_header *header, const void *body)
+{
+    const uint16_t type = baton_le16_get(header->type);
+    const baton_peer_hello *hello = body;
+    if (is_greeting(type))
+        return baton_le64_get(hello->highest_name) <= BATON_PEER_EPOCH_MAX &&
+               baton_le64_get(hello->at.highest_header) <= BATON_PEER_EPOCH_MAX;
+    if (type == BATON_PEER_AUTHORITY)
+        return baton_le64_get(((const baton_peer_ack *)body)->position.epoch) <=
+               BATON_PEER_EPOCH_MAX;
+    return type != BATON_PEER_BATCH ||
+           baton_le64_get(((const baton_batch_header *)body)->epoch) <= BATON_PEER_EPOCH_MAX;
+}
+
 int baton_peer_check(const baton_peer_header *header, const void *body, baton_error *error)
 {
     int r = baton_peer_check_header(header, error);
@@ -285,6 +304,8 @@ int baton_peer_check(const baton_peer_header *header, const void *body, baton_er
         return refuse(error, BATON_E_DAMAGED, "its digest does not fit: it was changed on its way");
     if (!body_fits(header, body))
         return refuse(error, BATON_E_INVALID, "a field of it is out of its range");
+    if (!epochs_fit(header, body))
+        return refuse(error, BATON_E_INVALID, no_such_epoch);
     return 0;
 }
 

@@ -27,6 +27,8 @@
 #define BATON_PEER_CONNECTIONS_MAX       250u
 #define BATON_PEER_CONNECTIONS_BYTES_MAX (BATON_CONNECTION_BYTES_MAX + (16u << 10))
 #define BATON_PEER_BODY_BYTES_MAX        BATON_BATCH_BYTES_HIGHEST
+/* Two thousand million promotions by force: nobody has come there, and what is added to it is no overflow. */
+#define BATON_PEER_EPOCH_MAX (UINT64_MAX / 2)
 /* What a standby sends, and what takes part in a cutover, is short. */
 #define BATON_PEER_SHORT_BYTES_MAX 2048u
 
@@ -104,7 +106,8 @@ typedef struct {
     baton_le64 highest_name; /* epoch of the last segment name in it */
     baton_position_wire durable;
     baton_le64 applied_seq;
-    baton_le32 is_active;     /* 0: it follows; 1: it serves; 2: it may begin a term yet (R7) */
+    baton_le32
+        is_active; /* 0: it follows; 1: it serves; 2: it may begin a term yet, or begins one (R7) */
     baton_le32 schema_pinned; /* written now; 0: not known yet */
     baton_le32 schema_finalized;
     baton_le32 journal_format;    /* the newest that it reads, and the one that it writes */

@@ -241,8 +241,9 @@ static void look_again(service_run *run)
         baton_now_ns() - run->undecided_looked_ns < LOOK_NS)
         return;
     run->undecided_looked_ns = baton_now_ns();
-    if (baton_partner_look(run->place.directory, run->partner.directory, &epoch,
-                           &run->partner_lock_fd, &why) == 0)
+    if (baton_partner_look(run->place.directory, run->partner.directory,
+                           baton_engine_journal_id(run->engine), &epoch, &run->partner_lock_fd,
+                           &why) == 0)
         (void)baton_new_on_leave(&run->follower->cutover, epoch);
 }
 
@@ -301,6 +302,32 @@ static int lock_other(const baton_partner *other, int *ret_lock_fd, baton_error 
                             "an instance lives in %.150s, on this host", other->directory);
 }
 
+/* What it would begin a term of has not come yet. */
+static bool has_nothing(const service_run *run)
+{
+    baton_position end;
+    baton_digest digest;
+    bool needs_start;
+    baton_engine_follow_end(run->engine, &end, &digest, &needs_start);
+    return needs_start;
+}
+
+/* Whom it overrules: the one that it was told to follow, also where it has not heard it. A partner of an earlier
+ * handover may be another one. */
+static void know_other(service_run *run)
+{
+    baton_partner other;
+    if (!run->following || run->undecided || run->follower == NULL ||
+        other_of(run) == &run->follower->active)
+        return;
+    baton_partner_told(&run->target.active, &other);
+    if (other.far == run->partner.far && strcmp(other.address, run->partner.address) == 0 &&
+        (other.far || strcmp(other.directory, run->partner.directory) == 0))
+        return;
+    other.fenced_by = run->partner.fenced_by;
+    run->partner = other;
+}
+
 static int may_promote(const service_run *run, int *ret_lock_fd, baton_error *error)
 {
     static const char *const what = "promote by force";
@@ -313,6 +340,10 @@ static int may_promote(const service_run *run, int *ret_lock_fd, baton_error *er
         return baton_error_set(error, BATON_E_REFUSED, what,
                                "the active is there, and is connected",
                                "use `baton service handover` on it");
+    if (run->following && has_nothing(run))
+        return baton_error_set(error, BATON_E_REFUSED, what,
+                               "nothing of the journal has come here yet",
+                               "start the active again; this directory can begin nothing");
     if (run->following && follower->cutover.state >= BATON_NEW_TAKING)
         return baton_error_set(error, BATON_E_AGAIN, what, "it begins a term already",
                                "look at its status");
@@ -337,7 +368,7 @@ static void fence_other(const service_run *run)
                   BATON_LOG_TEXT("todo", "see to it that nothing starts there but a standby"));
 }
 
-/* Above whatever is known here. */
+/* Above whatever is known here. 0: nothing can be. */
 static uint64_t forced_epoch(const service_run *run, const baton_engine_point *point)
 {
     const baton_cutover *cutover = &run->cutover;
@@ -347,7 +378,7 @@ static uint64_t forced_epoch(const service_run *run, const baton_engine_point *p
         floor = higher(floor, higher(cutover->epoch + 1, cutover->word_names));
     if (run->follower != NULL)
         floor = higher(floor, run->follower->seen_epoch);
-    return floor + BATON_EPOCH_FORCED;
+    return floor > BATON_PEER_EPOCH_MAX - BATON_EPOCH_FORCED ? 0 : floor + BATON_EPOCH_FORCED;
 }
 
 /* Whom to tell, from now on; and where the next start here looks (R7). */
@@ -358,7 +389,7 @@ static int keep_partner(service_run *run, baton_error *error)
     if (other_of(run)->directory[0] == '/')
         run->partner = *other_of(run);
     run->partner.fenced_by = 0;
-    return run->partner.directory[0] == '/'
+    return run->partner.directory[0] == '/' || run->partner.far
                ? baton_partner_write(run->place.directory, &run->partner, error)
                : 0;
 }
@@ -375,11 +406,19 @@ int baton_undecided_promote(service_run *run, baton_error *error)
 {
     baton_engine_point point = {0};
     int lock_fd = -1;
+    know_other(run);
     int r = may_promote(run, &lock_fd, error);
     if (r == 0)
         r = baton_engine_digests(run->engine, 0, &point, error);
     if (r == 0) {
         run->forced_epoch = forced_epoch(run, &point);
+        if (run->forced_epoch == 0)
+            r = baton_error_set(error, BATON_E_REFUSED, "promote by force",
+                                "an epoch is known here that none can be forced above",
+                                "look at the names in journal/, and at fenced_by in PARTNER: which "
+                                "of them is so high?");
+    }
+    if (r == 0) {
         baton_log(WARN, "handover.forced_promotion", BATON_LOG_NUMBER("epoch", run->forced_epoch),
                   BATON_LOG_NUMBER("seq", point.seq),
                   BATON_LOG_TEXT("other", other_of(run)->directory),

@@ -61,6 +61,7 @@ typedef struct {
     engine_generation *generations; /* newest first */
     uint32_t generations_count;
     uint32_t generations_max;
+    bool adopted; /* some came while it follows: what is there is known to be of this journal */
     bool prune_due;
     bool retire_due;          /* a segment was archived since the last try */
     uint64_t retire_keep_seq; /* what the kept generations need, as of the last prune; 0: all */
@@ -327,6 +328,7 @@ void baton_engine_rto_started(baton_engine *engine, const baton_hydrate_report *
                               uint64_t before_seq);
 /* After it: a start would begin with what this one's replay kept. */
 void baton_engine_rto_kept(baton_engine *engine, const baton_milestones *milestones);
+void baton_engine_rto_adopted(baton_engine *engine, const baton_snapshot_info *info);
 void baton_engine_rto_snapshot_begun(baton_engine *engine);
 void baton_engine_rto_snapshot_ended(baton_engine *engine, int status, uint64_t took_ns);
 void baton_engine_snapshot_when_due(baton_engine *engine);
@@ -336,4 +338,6 @@ BATON_MUST_USE int baton_snapshot_task_open(engine_snapshot_task *task,
                                             const baton_engine_options *options,
                                             baton_error *error);
 void baton_snapshot_task_turn(baton_engine *engine);
+void baton_snapshot_task_rest(
+    baton_engine *engine); /* of a standby: what goes, and nothing begins */
 void baton_snapshot_task_close(engine_snapshot_task *task);

@@ -221,6 +221,8 @@ static bool is_kept_root(const engine_snapshot_task *task, const baton_root_wire
  * next prune does it. */
 static void forget_roots(baton_engine *engine, uint64_t keep_seq)
 {
+    if (engine->standby.following) /* it writes none: whoever takes over does */
+        return;
     const baton_facts facts =
         *baton_journal_facts(engine->journal); /* a copy: appending changes them */
     for (uint32_t i = 0; i < facts.roots_count; i++) {

@@ -116,6 +116,27 @@ void baton_rto_kept(baton_rto *rto, const baton_rto_base *at, uint64_t took_ns)
     rto->take_ns = took_ns;
 }
 
+/* The entries behind it are taken for a share of all that this process applied, each type alike. */
+void baton_rto_adopted(baton_rto *rto, uint64_t seq, uint64_t raw_bytes, bool image)
+{
+    uint64_t applied = 0;
+    if (seq <= rto->newest.seq || seq > rto->seq)
+        return;
+    for (uint32_t i = 0; i < rto->rates.types_count; i++)
+        applied += rto->rates.types[i].applied;
+    const double behind = (double)(rto->seq - seq);
+    const double share = behind < (double)applied ? 1 - behind / (double)applied : 0;
+    rto->before.seq = rto->newest.seq;
+    rto->before.journal_bytes = rto->newest.journal_bytes;
+    rto->newest.seq = seq;
+    rto->newest.raw_bytes = raw_bytes;
+    rto->newest.image = image;
+    rto->newest.journal_bytes = journal_bytes(rto) * share;
+    for (uint32_t i = 0; i < rto->rates.types_count; i++)
+        rto->newest.applied[i] = (uint64_t)((double)rto->rates.types[i].applied * share);
+    rto->look_ns = 0;
+}
+
 void baton_rto_snapshot_begun(baton_rto *rto)
 {
     rto->taking.seq = rto->seq;

@@ -103,6 +103,8 @@ void baton_rto_started(baton_rto *rto, const baton_rto_start *start);
 void baton_rto_ready(baton_rto *rto, uint64_t since_begin_ns, uint64_t engine_total_ns);
 /* After started: the replay kept what it had come to there. applied is only read. */
 void baton_rto_kept(baton_rto *rto, const baton_rto_base *at, uint64_t took_ns);
+/* Another one's has come, of an entry that was applied before: where it stands is estimated. */
+void baton_rto_adopted(baton_rto *rto, uint64_t seq, uint64_t raw_bytes, bool image);
 /* Whenever it is asked: how far the process is. */
 void baton_rto_progress(baton_rto *rto, uint64_t seq, uint64_t live_bytes);
 

@@ -317,6 +317,14 @@ BATON_MUST_USE int baton_engine_prepare_promotion(baton_engine *engine, uint64_t
  * baton_engine_turn says so; else it still follows. */
 BATON_MUST_USE int baton_engine_promote(baton_engine *engine, uint64_t epoch, baton_error *error);
 
+/* Snapshots of the active's, named by the journal here. Is that one known to be in this directory? */
+bool baton_engine_has_snapshot(const baton_engine *engine, uint64_t seq, baton_digest root);
+/* One has come there while this one follows, whole and durable, what it adds to before it. From here on it counts as
+ * one that this engine took: for the prediction (S7), and for what is pruned and retired. The journal
+ * still stands where it does. BATON_E_UNTRUSTED: not named, or of an entry to come. */
+BATON_MUST_USE int baton_engine_adopt_snapshot(baton_engine *engine,
+                                               const baton_snapshot_info *info, baton_error *error);
+
 /* ---- the way back: a standby of a version that decides otherwise (docs/handover.md, R13) ----
  *
  * With options.copies_when_diverged a standby whose digests differ from the active's does not end: it
@@ -364,7 +372,7 @@ BATON_MUST_USE int baton_engine_stand_by(baton_engine *engine, baton_error *erro
 /* Of the engine's directory; for readers of its journal. Both live as long as the engine. */
 const char *baton_engine_journal_directory(const baton_engine *engine);
 const baton_facts *baton_engine_facts(const baton_engine *engine);
-baton_digest baton_engine_journal_id(const baton_engine *engine); /* zero: nothing is there yet */
+baton_digest baton_engine_journal_id(const baton_engine *engine);  /* zero: nothing is there yet */
 uint32_t baton_engine_schema(const baton_engine *engine);          /* what is written: pinned */
 uint32_t baton_engine_batch_bytes_max(const baton_engine *engine); /* that is written, or taken */
 

@@ -59,6 +59,13 @@ void baton_engine_rto_kept(baton_engine *engine, const baton_milestones *milesto
     baton_rto_kept(&engine->rto, &at, milestones->take_ns);
 }
 
+void baton_engine_rto_adopted(baton_engine *engine, const baton_snapshot_info *info)
+{
+    progress(engine);
+    baton_rto_adopted(&engine->rto, info->seq, baton_snapshot_load_bytes(info, &engine->machine),
+                      baton_snapshot_is_image(info));
+}
+
 void baton_engine_rto_snapshot_begun(baton_engine *engine)
 {
     progress(engine);

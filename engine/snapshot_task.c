@@ -252,6 +252,12 @@ static void idle(baton_engine *engine)
         baton_generations_retire(engine, task->retire_keep_seq);
 }
 
+void baton_snapshot_task_rest(baton_engine *engine)
+{
+    if (engine->snapshot.state == TASK_IDLE && engine->snapshot.adopted)
+        idle(engine);
+}
+
 static void publish(baton_engine *engine)
 {
     engine_snapshot_task *task = &engine->snapshot;

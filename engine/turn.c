@@ -127,7 +127,9 @@ static int turn(baton_engine *engine, uint64_t timeout_ns)
         engine->hooks.turn(engine->hooks.context);
     if (engine->failed != 0)
         return engine->failed;
-    if (!engine->standby.following)
+    if (engine->standby.following)
+        baton_snapshot_task_rest(engine);
+    else
         baton_snapshot_task_turn(engine);
     return engine->unpolled ? drive(engine) : 0;
 }

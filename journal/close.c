@@ -194,10 +194,12 @@ baton_position baton_journal_durable_position(const baton_journal *journal)
     return journal->durable;
 }
 
-/* The open batch is the next one submitted: a mark only ever follows an empty one. */
+/* The open batch is the next one submitted: a mark only ever follows an empty one. Followed batches that
+ * wait are in the chain. */
 uint64_t baton_journal_queued_batch(const baton_journal *journal)
 {
-    return journal->chain.position.batch + (journal_open_empty(journal) ? 0 : 1);
+    const bool open = !journal_open_empty(journal) && journal->open_followed == 0;
+    return journal->chain.position.batch + (open ? 1 : 0);
 }
 
 uint64_t baton_journal_epoch(const baton_journal *journal)

@@ -61,24 +61,21 @@ static journal_slot *open_slot(const baton_journal *journal)
     return &journal->slots[at % (journal->in_flight_max + 1)];
 }
 
-/* The sealed batch in the free slot becomes the end of the chain, and is queued. */
-static void place_slot(baton_journal *journal, uint32_t batch_bytes)
+/* What is sealed in the free slot, up to the chain's end, is queued. */
+static void place_slot(baton_journal *journal, uint32_t bytes, uint32_t batches_count)
 {
     journal_segment *segment = journal->current;
     journal_chain *chain = &journal->chain;
     journal_slot *slot = open_slot(journal);
 
-    chain->position = (baton_position){.epoch = journal->epoch,
-                                       .batch = chain->position.batch + 1,
-                                       .seq = chain->position.seq + journal->open_entries};
     slot->op = (baton_io_op){.kind = journal_write_kind(journal),
                              .file = segment->file,
                              .buffer = slot->buffer,
-                             .bytes = batch_bytes,
+                             .bytes = bytes,
                              .offset = segment->offset,
                              .tag = TAG_BATCH};
-    segment->offset += batch_bytes;
-    segment->unacked++;
+    segment->offset += bytes;
+    segment->unacked += batches_count;
     segment->last = chain->position;
     segment->last_digest = chain->digest;
     chain->index = segment->index;
@@ -89,12 +86,14 @@ static void place_slot(baton_journal *journal, uint32_t batch_bytes)
     slot->segment = segment;
     slot->end_offset = segment->offset;
     slot->position = chain->position;
+    slot->batches_count = batches_count;
     slot->entries_count = journal->open_entries;
     slot->submitted_ns = baton_clock_monotonic_ns(journal->clock);
     slot->queued_ns = journal_open_empty(journal) ? slot->submitted_ns : journal->open_since_ns;
     journal->open_used = sizeof(baton_batch_header);
     journal->open_entries = 0;
     journal->open_records = 0;
+    journal->open_followed = 0;
     journal->open_handover = false;
     journal->slots_in_flight++;
     journal->open_buffer = open_slot(journal)->buffer;
@@ -128,27 +127,43 @@ static void submit_slot(baton_journal *journal, uint16_t flags)
     memcpy(header.journal_id, journal->id.bytes, sizeof(header.journal_id));
     memcpy(slot->buffer, &header, sizeof(header));
     chain->digest = baton_batch_seal((baton_batch_header *)slot->buffer);
+    chain->position = (baton_position){.epoch = journal->epoch,
+                                       .batch = chain->position.batch + 1,
+                                       .seq = chain->position.seq + journal->open_entries};
     if (journal->open_records > 0)
         chain->facts = journal->facts;
-    place_slot(journal, batch_bytes);
+    place_slot(journal, batch_bytes, 1);
     journal->tail_unproven = flags == 0;
 }
 
-/* A batch of the journal that is followed stands in the free slot, sealed by its writer; the caller
- * has asked for room. */
-void journal_commit_followed(baton_journal *journal, uint32_t batch_bytes, baton_digest digest)
+/* ---- following ----
+ *
+ * Group commit as a writer's own: batches that come while as many writes as may be are in flight gather
+ * in the open buffer, as they are, and become one write. Without that a disk that is slow for a moment
+ * puts a follower behind for long: the active writes fewer and larger batches then, and those small ones that
+ * came before would still cost the follower a durable write each. What a torn one leaves is a bad tail like
+ * that of several writes in flight: cut, and fetched again (J10). */
+
+static void submit_followed(baton_journal *journal)
 {
-    const journal_slot *slot = open_slot(journal);
-    const baton_batch_header *batch = (const baton_batch_header *)slot->buffer;
-    journal->open_entries = baton_le32_get(batch->entry_count);
-    journal->chain.digest = digest;
     journal->chain.facts = journal->facts;
-    place_slot(journal, batch_bytes);
+    place_slot(journal, journal->open_used, journal->open_followed);
 }
 
-/* For a followed batch of so many bytes. Nothing of ours comes after it but the trailer. */
-int journal_commit_room(baton_journal *journal, uint64_t bytes)
+/* Nothing of ours comes after a followed batch but the trailer. */
+int journal_commit_room(baton_journal *journal, uint32_t bytes)
 {
+    const uint32_t waiting = journal->open_followed > 0 ? journal->open_used : 0;
+    const uint64_t all = (uint64_t)waiting + bytes;
+    if (all <= journal->batch_bytes_max && journal_segment_fits(journal->current, all, KIND_CLOSE))
+        return 0;
+    if (waiting > 0) {
+        if (!journal_slot_free(journal))
+            return BATON_E_FULL;
+        submit_followed(journal);
+        if (journal->broken)
+            return BATON_E_BROKEN;
+    }
     if (journal_segment_fits(journal->current, bytes, KIND_CLOSE))
         return 0;
     if (!journal->next || journal->next->state != SEGMENT_PREPARED)
@@ -157,9 +172,33 @@ int journal_commit_room(baton_journal *journal, uint64_t bytes)
     return journal->broken ? BATON_E_BROKEN : 0;
 }
 
+/* It becomes the end of the chain; its write is submitted by the turn. */
+void journal_commit_followed(baton_journal *journal, const baton_batch_header *batch,
+                             uint32_t bytes, baton_digest digest)
+{
+    const uint32_t waiting = journal->open_followed > 0 ? journal->open_used : 0;
+    const uint32_t entries = baton_le32_get(batch->entry_count);
+    journal_chain *chain = &journal->chain;
+    baton_assert(waiting + bytes <= journal->batch_bytes_max);
+    if (waiting == 0)
+        journal->open_since_ns = baton_clock_monotonic_ns(journal->clock);
+    memcpy(journal->open_buffer + waiting, batch, bytes);
+    journal->open_used = waiting + bytes;
+    journal->open_followed++;
+    journal->open_entries += entries;
+    chain->position = (baton_position){.epoch = journal->epoch,
+                                       .batch = chain->position.batch + 1,
+                                       .seq = chain->position.seq + entries};
+    chain->digest = digest;
+}
+
 void journal_commit_open(baton_journal *journal)
 {
     baton_assert(!journal_open_empty(journal) && journal_slot_free(journal) && !journal->claimed);
+    if (journal->open_followed > 0) {
+        submit_followed(journal);
+        return;
+    }
     uint64_t bytes =
         ((uint64_t)journal->open_used + BATON_IO_UNIT - 1) & ~(uint64_t)(BATON_IO_UNIT - 1);
     journal_kind kind = journal->open_handover      ? KIND_HANDOVER
@@ -241,6 +280,18 @@ void journal_publish(baton_journal *journal, bool open)
     baton_hint_publish(journal->hint, &view);
 }
 
+/* Before they are published (J11). */
+static void put_recent(baton_journal *journal, const journal_slot *slot)
+{
+    const uint8_t *bytes = slot->buffer;
+    for (uint64_t at = 0; at < slot->op.bytes;) {
+        const baton_batch_header *batch = (const baton_batch_header *)(bytes + at);
+        baton_recent_put(baton_hint_recent(journal->hint), batch, slot->segment->index,
+                         slot->op.offset + at);
+        at += baton_le32_get(batch->batch_bytes);
+    }
+}
+
 void journal_acknowledge(baton_journal *journal)
 {
     if (journal->broken) /* J6: no further ack */
@@ -250,16 +301,14 @@ void journal_acknowledge(baton_journal *journal)
         journal_slot *slot = &journal->slots[journal->slots_first];
         if (!slot->done || !(slot->segment->header_durable || BATON_BREAK(ACK_BEFORE_HEADER)))
             break;
-        baton_assert(slot->position.batch == journal->durable.batch + 1);
+        baton_assert(slot->position.batch == journal->durable.batch + slot->batches_count);
         if (now_ns == 0)
             now_ns = baton_clock_monotonic_ns(journal->clock);
-        /* Before it is published (J11). */
-        baton_recent_put(baton_hint_recent(journal->hint), (const baton_batch_header *)slot->buffer,
-                         slot->segment->index, slot->op.offset);
+        put_recent(journal, slot);
         journal->durable = slot->position;
         journal->durable_index = slot->segment->index;
         journal->durable_offset = slot->end_offset;
-        slot->segment->unacked--;
+        slot->segment->unacked -= slot->batches_count;
         journal->slots_first = (journal->slots_first + 1) % (journal->in_flight_max + 1);
         journal->slots_in_flight--;
 

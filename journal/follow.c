@@ -304,7 +304,7 @@ static int make_first(baton_journal *journal, uint64_t epoch, journal_segment **
 /* Whatever stands before an epoch's first header is durable: the header is evidence of it. */
 static int begin_epoch(baton_journal *journal, uint64_t epoch, baton_error *error)
 {
-    if (journal->slots_in_flight > 0)
+    if (!journal_open_empty(journal) || journal->slots_in_flight > 0)
         return BATON_E_FULL;
     drop_own(journal); /* the epoch it was made for is another's, or below */
     journal_segment *segment = NULL;
@@ -343,20 +343,17 @@ int baton_journal_follow(baton_journal *journal, const baton_batch_header *batch
         r = check_records(journal, batch, error);
     if (r < 0)
         return r;
-    if (!journal_slot_free(journal))
-        return BATON_E_FULL;
     const uint64_t epoch = baton_le64_get(batch->epoch);
     if (!journal->current || journal->epoch != epoch)
         r = begin_epoch(journal, epoch, error);
     else
-        r = journal_commit_room(journal, bytes);
+        r = journal_commit_room(journal, (uint32_t)bytes);
     if (r < 0)
         return r;
-    memcpy(journal->open_buffer, batch, bytes);
     take_frames(journal, batch);
     journal->last_seq += baton_le32_get(batch->entry_count);
-    journal_commit_followed(journal, (uint32_t)bytes, digest);
-    return journal->broken ? BATON_E_BROKEN : 0;
+    journal_commit_followed(journal, batch, (uint32_t)bytes, digest);
+    return 0;
 }
 
 /* ---- promotion ---- */
@@ -412,7 +409,7 @@ int baton_journal_prepare_promotion(baton_journal *journal, uint64_t epoch, bato
 
 int baton_journal_promote(baton_journal *journal, uint64_t epoch, baton_error *error)
 {
-    if (journal->slots_in_flight > 0)
+    if (!journal_open_empty(journal) || journal->slots_in_flight > 0)
         return BATON_E_AGAIN;
     int r = baton_journal_prepare_promotion(journal, epoch, error);
     if (r == BATON_E_NO_SPACE && journal->ballast == BALLAST_THERE &&

@@ -34,7 +34,8 @@ BATON_MUST_USE int baton_journal_follow_start(baton_journal *journal,
 baton_position baton_journal_follow_end(const baton_journal *journal, baton_digest *ret_digest);
 
 /* Take the next batch in: checked, copied, queued; durable once baton_journal_durable_position has
- * reached it. batch is untrusted, of `bytes` bytes, aligned to 8. Blocks only for the first batch of an
+ * reached it. Poll after those that came together: they become one write, and so do those that wait while
+ * batches_in_flight_max writes are under way. batch is untrusted, of `bytes` bytes, aligned to 8. Blocks only for the first batch of an
  * epoch, which begins a segment. Errors: BATON_E_FULL (poll, then the same again); BATON_E_NO_SPACE
  * (the same, when the disk has room); BATON_E_DAMAGED (no valid batch); BATON_E_NEWER_FORMAT;
  * BATON_E_OTHER_JOURNAL; BATON_E_DIVERGED (it does not go on from what is here);

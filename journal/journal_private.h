@@ -124,15 +124,16 @@ typedef struct {
     char path_before[JOURNAL_PATH_BYTES];
 } journal_segment;
 
-/* One batch buffer. The ring of slots is in submission order: in flight first, then the open
- * one. */
+/* One buffer: of a batch, or, in a follower, of batches that stand one behind the other and are one
+ * write. The ring of slots is in submission order: in flight first, then the open one. */
 typedef struct {
     baton_io_op op;
     uint8_t *buffer;
     bool done;
     journal_segment *segment;
     uint64_t end_offset;
-    baton_position position;
+    baton_position position; /* of its last batch */
+    uint32_t batches_count;
     uint32_t entries_count;
     uint64_t queued_ns; /* its first entry or record; a mark: when it was submitted */
     uint64_t submitted_ns;
@@ -238,6 +239,7 @@ struct baton_journal {
     /* appending: append.c, and commit.c when it seals */
     uint8_t *open_buffer;   /* the open batch: of the slot behind those in flight */
     uint32_t open_used;     /* bytes of it; sizeof(baton_batch_header) when there are no frames */
+    uint32_t open_followed; /* following: so many sealed batches are what stands there instead */
     uint64_t open_since_ns; /* its first entry or record; good while it is not empty */
     uint32_t open_entries;
     uint32_t open_records;
@@ -344,8 +346,11 @@ static inline bool journal_handed_over(const baton_journal *journal)
     return baton_le64_get(record->epoch) == journal->epoch &&
            memcmp(record->successor_nonce, nobody, sizeof(nobody)) != 0;
 }
-void journal_commit_followed(baton_journal *journal, uint32_t batch_bytes, baton_digest digest);
-int journal_commit_room(baton_journal *journal, uint64_t bytes);
+/* A place behind the followed batches that wait to be written, for one more of so many bytes, in the
+ * segment that they go to. */
+int journal_commit_room(baton_journal *journal, uint32_t bytes);
+void journal_commit_followed(baton_journal *journal, const baton_batch_header *batch,
+                             uint32_t bytes, baton_digest digest);
 
 /* epoch.c */
 int journal_flush_accepted(baton_journal *journal, baton_error *error);

@@ -155,7 +155,7 @@ void journal_metrics_commit(baton_journal *journal, const journal_slot *slot, ui
     if (!journal->registry)
         return;
     const uint64_t commit_ns = now_ns - slot->submitted_ns;
-    baton_metric_add(m->batches_total, 1);
+    baton_metric_add(m->batches_total, slot->batches_count);
     baton_metric_add(m->commit_ns_total, commit_ns);
     histogram_add(&m->commit, commit_ns);
     histogram_add(&m->accepted, slot->submitted_ns - slot->queued_ns);

@@ -15,7 +15,8 @@ ROWS = {
                      for reference in ("raw (5 durable writes)", "raw again")] +
                     [("handover_fresh", "max", None), ("warm_rollback", "p50", None), ("warm_rollback", "max", None),
                      ("cutover_orders", "p99", "the second before"), ("cutover_orders", "p99_over_allowed", None)],
-    "follow": [("follow_lag", metric, None) for metric in ("p50", "p99", "max")] +
+    "follow": [("follow_lag", metric, reference) for metric in ("p50", "p99", "max")
+               for reference in (None, "raw (1 durable write)", "raw again")] +
               [("follow_cost", "entries_per_s", reference) for reference in ("without a standby", "without again")],
     "portable_rollback": [("portable_rollback", metric, None) for metric in ("p50", "max", "gap_max")],
     "cold_start": [("cold_start", "value", None)],

@@ -10,6 +10,8 @@ baton_script_test(service_lying_active_warm SCRIPT tests/e2e/service_lying_activ
 baton_script_test(service_handover_deaths SCRIPT tests/e2e/service_handover_deaths_test.py ARGS Deaths Stops NOSAN)
 baton_script_test(service_handover_load SCRIPT tests/e2e/service_handover_test.py ARGS Exchange)
 baton_script_test(service_handover_rounds SCRIPT tests/e2e/service_handover_deaths_test.py ARGS Rounds TIMEOUT 300 NOTSAN)
+baton_script_test(service_follow SCRIPT tests/e2e/service_follow_test.py)
+baton_script_test(service_partner SCRIPT tests/e2e/service_partner_test.py NOTSAN)
 # Between two hosts, played on one.
 baton_script_test(service_peer_tcp SCRIPT tests/e2e/service_peer_tcp_test.py)
 baton_script_test(service_far SCRIPT tests/e2e/service_far_test.py ARGS Deaths OneHost Orders TIMEOUT 300 NOSAN)
@@ -20,6 +22,9 @@ baton_script_test(service_peer_tls_strangers SCRIPT tests/e2e/service_peer_tls_t
 # What a standby begins with.
 baton_script_test(service_hydrate SCRIPT tests/e2e/service_hydrate_test.py ARGS Elsewhere Sent Images NOTSAN)
 baton_script_test(service_fetching SCRIPT tests/e2e/service_hydrate_test.py ARGS Waiting NOTSAN)
+# What it gets while it follows.
+baton_script_test(service_standby_snapshots SCRIPT tests/e2e/service_standby_snapshots_test.py ARGS OneHost NOTSAN)
+baton_script_test(service_standby_snapshots_far SCRIPT tests/e2e/service_standby_snapshots_test.py ARGS TwoHosts NOTSAN)
 # Connected sockets go along (R10): the matching engine, and one that ends or stands still at a step.
 set(engine "${PROJECT_SOURCE_DIR}/examples/exchange/matching-engine")
 baton_toy(matching-engine-halting

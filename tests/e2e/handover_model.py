@@ -53,9 +53,9 @@ class Spin(TestCase):
     def explore(self, *defines, compiled=SAFETY, run=()):
         directory = self.workdir()
         defines = [f"-D{define}" for define in defines]
-        process.run("spin", "-a", "-o3", *defines, MODEL, cwd=directory, check=0)
+        process.run("spin", "-a", "-o3", *defines, MODEL, cwd=directory, check=0, timeout=600)
         process.run("gcc", "-O1", "-w", *compiled, "-DCOLLAPSE", f"-DMEMLIM={MEMORY_MIB}", "-o", "pan", "pan.c",
-                    cwd=directory, check=0)
+                    cwd=directory, check=0, timeout=600)
         out = process.run(directory / "pan", f"-m{DEPTH}", *run, cwd=directory, timeout=1200).stdout
         states, name = [], None
         for text in process.run(directory / "pan", "-d", cwd=directory).stdout.splitlines():
@@ -76,6 +76,13 @@ class Spin(TestCase):
         for incomplete in ("max search depth too small", "Search not completed", "out of memory", "memory limit"):
             self.assertNotIn(incomplete, explored.out)
         return explored
+
+    def never_ends(self, *defines):
+        """Safe, and yet two wait for each other for good."""
+        explored = self.explore("LIVENESS", "NO_JUDGE", "SEQS=1", *defines, compiled=FAIR, run=("-a", "-f"))
+        print(f"{' '.join(defines)}: {explored.found} after {explored.stored} states", flush=True)
+        self.assertEqual(explored.errors, 1, explored.out)
+        self.assertIn("acceptance cycle", explored.found[0])
 
     def fails(self, expected, *defines, **how):
         explored = self.explore("NO_JUDGE", *defines, **how)
@@ -143,6 +150,10 @@ class Rules(Spin):
 
     def test_r7_a_header_alone_proves_nothing(self):
         self.fails(TWO_ACTIVE, "MISTAKE_TRUST_UNPROVEN", "KILLS=2", "POWER=0", "LOSSES=1", "TRIES=2")
+
+
+    def test_m11_who_has_let_go_of_its_promise_says_so(self):
+        self.never_ends("MISTAKE_WORD_BY_NONCE", "KILLS=2", "POWER=0", "LOSSES=0", "TRIES=1")
 
 
 class Large(Spin):

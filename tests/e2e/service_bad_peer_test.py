@@ -133,6 +133,10 @@ class Frames(PeerCase):
                 (self.peer().message(HELLO, bytes(Hello()), zero=b"\1" + bytes(11)), "bits set that must be zero"),
                 (self.peer().message(HELLO, bytes(Hello()), digest=bytes(16)), "its digest does not fit"),
                 (good[:200] + b"\xff" + good[201:], "its digest does not fit"),
+                (self.peer().message(HELLO, bytes(Hello(is_active=1)), epoch=(1 << 64) - 1), "an epoch that no journal comes to"),
+                (self.peer().message(HELLO, bytes(Hello(highest_name=1 << 63))), "an epoch that no journal comes to"),
+                (self.peer().message(HELLO, bytes(Hello(at=bytes(80) + struct.pack("<Q", 1 << 63) + bytes(48)))),
+                 "an epoch that no journal comes to"),
                 (self.peer().message(FOLLOW, follow_body()), "the first message is to say who it is"),
                 (self.peer().message(WELCOME, bytes(Hello())), "the first message is to say who it is")):
             peer = self.peer()

@@ -111,7 +111,7 @@ class Deaths(FarCase):
         seen = self.wait_undecided(again)
         self.assertEqual(seen["here"]["highest_header"], 1)
         self.assertEqual(len(seen["choices"]), 3)
-        self.assertIn("handover.undecided", again.err())
+        wait_until(lambda: "handover.undecided" in again.err(), "its line in the log")
         new = self.run_far(self.other, self.address(self.data))
         self.assertEqual(self.wait_phase(again, "running")["epoch"], 3)
         self.wait_level(new, self.data)
@@ -190,13 +190,37 @@ class OneHost(HandoverCase):
         self.assertEqual(asked.wait(), 0)
         self.assertEqual(self.wait_phase(self.new, "running")["epoch"], 2)
 
+    def test_no_force_beside_an_active_that_lives_and_was_never_heard(self):
+        """It stands still, so the standby's new process has not heard it, and no handover has left a note of it."""
+        self.old = self.run_toy(self.data)
+        self.wait_phase(self.old, "running")
+        self.client().add(1, 1)
+        new = self.standby()
+        self.wait_level(new, self.data)
+        new.kill()
+        self.old.send(signal.SIGSTOP)
+        self.wait_stopped(self.old)
+        again = self.run_toy(self.other, program=TOY_NEXT, standby_of=self.data)
+        wait_until(lambda: self.status_of(self.other), "the standby")
+        refused = self.service("promote", "--force", where=str(self.other), check=None)
+        self.assert_refused(refused, 1, "an instance lives in")
+        self.old.send(signal.SIGCONT)
+        self.wait_level(again, self.data)
+
     def test_after_a_force_the_other_directory_starts_as_a_standby_only(self):
         """The dead one is started again, by a supervisor that knows nothing: it must not serve beside the one that was promoted."""
         self.start_two()
         self.old.kill()
         wait_until(lambda: not self.status_of(self.other)["follow"]["connected"], "the end to be seen")
+        high = self.other / "journal" / f"{1 << 63:016x}-{99:016x}.seg"
+        high.write_bytes(b"")
+
+        def promote():
+            return self.service("promote", "--force", where=str(self.other), check=None)
         # The kernel lets a killed one's LOCK go a little late (J10): until then it counts as one that lives.
-        wait_until(lambda: self.service("promote", "--force", where=str(self.other), check=None).status == 0, "the promotion")
+        wait_until(lambda: "none can be forced above" in promote().stderr, "the refusal of an epoch that has no room above it")
+        high.unlink()
+        wait_until(lambda: promote().status == 0, "the promotion")
         forced = self.wait_phase(self.new, "running")["epoch"]
         self.assertEqual(forced // FORCED, 1)
         refused = process.run(TOY, "run", "--dir", self.data)
@@ -299,6 +323,20 @@ class Partition(FarCase):
         self.assertEqual(self.client_of(self.other).add(1, 1), "3 1 3")
         # It has another tail: nothing of it is thrown away, and nothing is put behind it.
         wait_until(lambda: not back.running() or "error" in self.status_of(self.data)["follow"], "the difference to be seen")
+
+    def test_one_that_never_heard_its_active_tells_it_of_the_force(self):
+        """Its process began when the connection was cut: all it knows of the old one is where it was told to follow."""
+        self.begin(wait=False)
+        self.net.cut()
+        self.new.kill()
+        again = self.run_far(self.other, f"127.0.0.1:{self.net.port}")
+        wait_until(lambda: self.status_of(self.other), "the standby")
+        self.promote(self.other)
+        self.wait_phase(again, "running")
+        self.assertTrue(self.old.running())
+        self.net.heal()
+        self.assertEqual(self.old.wait(), 1)
+        self.assertIn("fenced: ", self.old.err())
 
     def test_undecided_and_the_operator_decides_for_the_old_one(self):
         self.begin(new_env={"TOY_DIE_IN": "taking"}, wait=False)

@@ -63,15 +63,6 @@ class Deaths(HandoverCase):
         self.begin(old_env={"TOY_DIE_IN": "submitted"})
         self.assert_one_goes_on()
 
-    def test_old_dies_with_the_record_of_an_empty_term_under_way(self):
-        """The standby's last batch is of an earlier term: the name of this one is not of a next one."""
-        self.begin(old_env={"TOY_DIE_IN": "preparing"})
-        self.assertEqual(self.old.wait(), -signal.SIGKILL)
-        self.old = self.run_toy(self.data, env={"TOY_DIE_IN": "submitted"})
-        self.wait_level(self.new, self.data)
-        self.handover(self.data)
-        self.assert_one_goes_on()
-
     def assert_one_goes_on(self):  # the record may have landed or not
         self.assertEqual(self.old.wait(), -signal.SIGKILL)
         again = self.run_toy(self.data)

@@ -164,6 +164,7 @@ class Warm(PeerCase):
                  (self.greet(batch_bytes_max=4 << 20), "the active's batches have up to 4194304 bytes"),
                  (self.greet(version="3.0.0"), "version 3.0.0 outside allowed range [1.0.0, 1.2.0]"),
                  (lambda peer: peer.say(WELCOME, self.welcome, epoch=0), "the active is of an older term: epoch 0, here is 1"),
+                 (lambda peer: peer.say(WELCOME, self.welcome, epoch=(1 << 64) - 1), "an epoch that no journal comes to"),
                  (lambda peer: peer.say(WELCOME, self.welcome, journal_id=b"\1" * 16), "another journal than this standby"))
         self.follow_too(2)
         for why, (_, words) in zip(self.lie(script for script, _ in cases), cases):
@@ -256,6 +257,69 @@ class Between(PeerCase):
         self.assertEqual(self.active.wait(), -9)
         self.assertTrue(state["granted"])
         self.assertEqual(self.wait_phase(self.new, "running")["epoch"], 2)
+        self.served = self.client()
+        self.assert_serves()
+        self.assert_one_journal(self.data, self.other)
+
+    def test_the_record_of_a_term_without_a_batch_is_found_and_its_name_is_no_next_one(self):
+        """The standby's last batch is of the term before: the name of the one that M4 ends is not of a later one (R5)."""
+        self.assert_serves()
+        self.active.kill()
+        self.active = self.run_toy(self.data, env={"TOY_DIE_IN": "granted"})
+        self.wait_phase(self.active, "running")
+        state = {"answered": False, "term": None}
+
+        def pass_on(from_active, message):
+            if from_active and message.type == FINAL:
+                state["term"] = (message.epoch, struct.unpack_from("<Q", message.body, 8)[0])
+            if message.type == ANSWER:
+                state["answered"] = True
+            return [] if from_active and state["answered"] else [message]
+        path = self.socket_path("relay")
+        Relay(self, path, self.data / "handover.sock", pass_on)
+        self.new = self.run_toy(self.other, standby_of=path)
+        super().wait_level(self.new, self.data)
+        self.handover(self.data)
+        self.assertEqual(self.active.wait(), -9)
+        self.assertEqual(state["term"], (2, 1))  # the term, and that of its last batch
+        self.assertEqual(self.wait_phase(self.new, "running")["epoch"], 3)
+        self.assertNotIn("handover.not_this_time", self.new.err())
+        self.served = self.client()
+        self.assert_serves()
+        self.assert_one_journal(self.data, self.other)
+
+    def test_who_has_let_go_of_its_promise_gives_its_word(self):
+        """A name above the record's term: the standby lets go. The next start finds the record, and removes that name (R5, M11)."""
+        self.assert_serves()
+        self.active.kill()
+        self.active = self.run_toy(self.data, env={"TOY_DIE_IN": "granted"})
+        self.wait_phase(self.active, "running")
+        self.served = self.client()
+        self.assert_serves()
+        state = {"answered": False}
+        burnt = self.data / "journal" / f"{3:016x}-{9:016x}.seg"  # as of a start that died before its header
+
+        def pass_on(from_active, message):
+            if message.type in (HELLO, ANSWER):
+                state["answered"] = message.type == ANSWER
+            if message.type == ANSWER:
+                burnt.write_bytes(bytes(8192))
+            return [] if from_active and state["answered"] else [message]
+        path = self.socket_path("relay")
+        Relay(self, path, self.data / "handover.sock", pass_on)
+        self.new = self.run_toy(self.other, standby_of=path)
+        super().wait_level(self.new, self.data)
+        self.handover(self.data)
+        self.assertEqual(self.active.wait(), -9)
+        wait_until(lambda: "handover.not_this_time" in self.new.err(), "the standby to let go")
+        self.active = self.run_toy(self.data)
+        self.assertEqual(self.wait_phase(self.active, "running")["epoch"], 4)
+        self.assertFalse(burnt.exists())
+        super().wait_level(self.new, self.data)
+        self.served = self.client()
+        self.assert_serves()
+        self.handover(self.data, "--wait", check=0)  # the very process that the earlier record named
+        self.assertEqual(self.wait_phase(self.new, "running")["epoch"], 5)
         self.served = self.client()
         self.assert_serves()
         self.assert_one_journal(self.data, self.other)

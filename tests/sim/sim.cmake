@@ -77,6 +77,7 @@ baton_simulator(handover MODULES journal snapshot engine drain SEEDS 12 SEEDS_SL
     SOURCES sim/handover/handover_sim.c sim/handover/world.c sim/handover/process.c sim/handover/service.c
         sim/handover/clients.c sim/handover/judge.c sim/handover/network.c sim/handover/system.c
         sim/handover/files.c sim/handover/fiber.c sim/handover/accidents.c sim/handover/directed.c sim/handover/loop.c
+        sim/handover/hosts.c sim/handover/tcp.c
     EXCEPT control.c control_call.c control_request.c control_socket.c door_snapshot.c doors.c hydrating.c
         last_resort.c main.c
     LIBRARIES PkgConfig::LZ4 PkgConfig::MSGPACK PkgConfig::JANSSON PkgConfig::GNUTLS
@@ -84,5 +85,5 @@ baton_simulator(handover MODULES journal snapshot engine drain SEEDS 12 SEEDS_SL
         baton_loop_turn baton_log_set_sink baton_describe_failure fork getpid close read write eventfd
         signalfd sigprocmask socket connect accept4 getsockopt shutdown recvmsg sendmsg recv poll
         pthread_create pthread_join pthread_mutex_lock pthread_mutex_unlock
-        open openat fcntl pread fsync fdatasync rename mkdir stat realpath fopen
+        bind listen getsockname setsockopt gethostname open openat fcntl pread fsync fdatasync rename mkdir stat realpath fopen
         opendir readdir closedir dirfd)

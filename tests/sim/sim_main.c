@@ -36,8 +36,12 @@ static char repeat_text[512];
 static void prepare_repeat(const char *program, uint64_t seed)
 {
     (void)snprintf(
-        repeat_text, sizeof(repeat_text), "repeat: %s --seed %" PRIu64 " --steps %u%s%s%s%s%s%s\n",
-        program, seed, given.run.steps, given.faults_text != NULL ? " --faults " : "",
+        repeat_text, sizeof(repeat_text),
+        "repeat: %s --seed %" PRIu64 " --steps %u%s%s%s%s%s%s%s\n", program, seed, given.run.steps,
+        given.run.hosts == 0   ? ""
+        : given.run.hosts == 1 ? " --hosts 1"
+                               : " --hosts 2",
+        given.faults_text != NULL ? " --faults " : "",
         given.faults_text != NULL ? given.faults_text : "",
         given.break_name != NULL ? " --break " : "",
         given.break_name != NULL ? given.break_name : "", given.plot_name != NULL ? " --plot " : "",
@@ -116,7 +120,7 @@ static void print_usage(const simulator *self)
            "                 eio,enospc,split,rot,spoil,misdirect,lying,late-lock\n"
            "  --seconds S    end after so many seconds, whatever K is\n"
            "  --break NAME   break %s on purpose: list for the names\n"
-           "%s"
+           "%s%s"
            "  --verbose      every operation, accident and log line to stderr\n"
            "  --progress     a line on stderr that counts\n"
            "\n"
@@ -124,7 +128,10 @@ static void print_usage(const simulator *self)
            self->name, self->about, self->broken,
            self->plot_count == 0
                ? ""
-               : "  --plot NAME    these accidents, in every run: list for the names\n");
+               : "  --plot NAME    these accidents, in every run: list for the names\n",
+           self->hosts_max == 0
+               ? ""
+               : "  --hosts N      1: all on one, 2: one on each (default: the seed draws)\n");
 }
 
 static bool number_of(const char *text, uint64_t *ret_number)
@@ -237,6 +244,8 @@ static int parse(const simulator *self, int argc, char **argv)
             given.run.steps = (uint32_t)number;
         } else if (strcmp(name, "--seconds") == 0) {
             given.seconds = number;
+        } else if (strcmp(name, "--hosts") == 0 && number >= 1 && number <= self->hosts_max) {
+            given.run.hosts = (uint32_t)number;
         } else {
             return wrong(name, "unknown");
         }

@@ -23,7 +23,8 @@ typedef struct {
     uint32_t steps;
     uint32_t faults;
     bool verbose;
-    uint32_t plot; /* of handover-sim: 0: the seed says which */
+    uint32_t plot;  /* of handover-sim: 0: the seed says which */
+    uint32_t hosts; /* likewise */
 } run_options;
 
 /* Of all runs; a simulator has more of its own. */
@@ -42,6 +43,7 @@ typedef struct {
     int break_count;
     const char *const *plot_names; /* NULL: it has none; the first is no plot's */
     uint32_t plot_count;
+    uint32_t hosts_max; /* it knows --hosts 1 to so many; 0: it does not */
     void (*run)(const run_options *options, baton_digest *ret_trace);
     void (*print)(void); /* its own counts: the rest of a line, and more lines */
     const sim_totals *totals;

@@ -11,6 +11,7 @@ baton_test(batond_view_test SOURCES unit/batond_view_test.c ../drain/batond/view
 foreach(name connections peer_socket)
     baton_test(drain_${name}_test SOURCES unit/drain_${name}_test.c unit/drain_connections_list.c MODULES drain)
 endforeach()
+baton_test(drain_partner_test SOURCES unit/drain_partner_test.c MODULES drain base)
 baton_test(drain_handover_test SOURCES unit/drain_handover_test.c MODULES drain)
 baton_test(drain_grant_look_test
     SOURCES unit/drain_grant_look_test.c unit/engine_pair.c unit/engine_fixture.c support/toy_service.c

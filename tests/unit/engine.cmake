@@ -6,7 +6,7 @@ foreach(name release hydrate milestone trust crash outbox schema snapshot form f
         SOURCES unit/engine_${name}_test.c unit/engine_fixture.c support/toy_service.c
         MODULES engine journal snapshot base)
 endforeach()
-foreach(name standby promotion way_back diverged)
+foreach(name standby standby_snapshots promotion way_back diverged)
     baton_test(engine_${name}_test
         SOURCES unit/engine_${name}_test.c unit/engine_pair.c unit/engine_fixture.c support/toy_service.c
         MODULES engine journal snapshot base)

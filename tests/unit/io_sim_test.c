@@ -22,13 +22,18 @@ typedef struct {
     char *buffer; /* 16 units, aligned */
 } machine;
 
-static void start(machine *m)
+static void start_on(machine *m, const char *name)
 {
-    m->process = baton_sim_start(m->sim);
+    m->process = baton_sim_start_on(m->sim, name);
     const baton_io_options options = {.custom = baton_sim_backend(),
                                       .custom_context = m->process,
                                       .clock = baton_sim_clock(m->sim)};
     assert_int_equal(baton_io_open(&options, &m->io, NULL), 0);
+}
+
+static void start(machine *m)
+{
+    start_on(m, NULL);
 }
 
 static machine machine_new(uint64_t seed)
@@ -545,6 +550,28 @@ static void a_wait_lets_time_pass_up_to_its_limit(void **state)
     machine_free(&m);
 }
 
+static void machines_have_their_own_disks_and_power(void **state)
+{
+    uint32_t lost = 0;
+    char there;
+    (void)state;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        machine m = machine_new(seed), one = m, other = m;
+        start_on(&one, "one");
+        start_on(&other, "other");
+        put(&one, new_file(&one, "/f", 1), BATON_IO_WRITE, 'x', 1, 0);
+        put(&other, new_file(&other, "/f", 1), BATON_IO_WRITE, 'y', 1, 0);
+        baton_sim_power_cut_of(one.process);
+        assert_true(baton_sim_is_dead(one.process) && !baton_sim_is_dead(other.process));
+        assert_true(baton_sim_look(m.sim, "/other/f", &there, 1, 0) == 1 && there == 'y');
+        lost += baton_sim_look(m.sim, "/one/f", &there, 1, 0) != 1 || there != 'x';
+        baton_io_close(one.io);
+        baton_io_close(other.io);
+        machine_free(&m);
+    }
+    assert_in_range(lost, 1, SEEDS - 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -566,6 +593,7 @@ int main(void)
         cmocka_unit_test(rot_flips_one_bit_and_a_spoiled_unit_is_an_error_until_it_is_written),
         cmocka_unit_test(parts_and_interrupts_of_the_kernel_are_hidden),
         cmocka_unit_test(the_same_seed_gives_the_same_trace_and_another_seed_another),
+        cmocka_unit_test(machines_have_their_own_disks_and_power),
         cmocka_unit_test(a_wait_lets_time_pass_up_to_its_limit),
     };
     return cmocka_run_group_tests_name("the simulated machine", tests, NULL, NULL);

@@ -50,6 +50,7 @@ static void a_standby_that_starts_again_goes_on_where_it_stood(void **state)
         assert_int_equal(pair_try_begin_standby(pair_standby_dir, &standby), 0);
         assert_int_equal(pair_follow_some(standby, n % 5 + 1, &batches), 0);
         all += batches;
+        assert_int_equal(baton_journal_poll(standby), 0); /* what came is on its way */
         if (n % 2 == 0)
             assert_int_equal(baton_journal_close(standby), 0);
         else
@@ -267,6 +268,53 @@ static void an_epoch_that_was_begun_here_is_not_followed_over(void **state)
     assert_int_equal(fixture_read_all(pair_standby_dir), 35);
 }
 
+/* Else a disk that was slow for a moment would leave a standby behind for long: the active's batches of the
+ * time before it are small, and each would cost a durable write. */
+static void batches_that_come_while_all_writes_are_under_way_become_one_write(void **state)
+{
+    (void)state;
+    enum { IN_FLIGHT = 2, BATCHES = 14 };
+    pair_write_epoch(400, true);
+    io_fault *fault = io_fault_new();
+    pair_options.io_backend = io_fault_backend();
+    pair_options.io_context = fault;
+    pair_options.batches_in_flight_max = IN_FLIGHT;
+    baton_journal *standby;
+    uint32_t batches;
+    assert_int_equal(pair_try_begin_standby(pair_standby_dir, &standby), 0);
+    assert_int_equal(pair_follow_some(standby, 3, &batches), 0);
+    assert_int_equal(baton_journal_flush(standby), 0);
+    const uint64_t before = baton_journal_durable_position(standby).batch;
+
+    io_fault_hold(fault, BATON_IO_WRITE_DURABLE, true);
+    baton_reader *reader = pair_open_source(standby);
+    const baton_batch_header *batch;
+    baton_error error = {0};
+    for (int i = 0; i < BATCHES; i++) {
+        assert_int_equal(baton_reader_next_batch(reader, &batch, &error), 1);
+        pair_fail_on(
+            baton_journal_follow(standby, batch, baton_le32_get(batch->batch_bytes), &error),
+            &error);
+        assert_int_equal(baton_journal_poll(standby), 0);
+    }
+    baton_reader_close(reader);
+    assert_int_equal(io_fault_held(fault), IN_FLIGHT);
+    assert_int_equal(baton_journal_durable_position(standby).batch, before);
+    assert_int_equal(baton_journal_promote(standby, 2, &error), BATON_E_AGAIN);
+
+    const uint64_t writes = io_fault_count_kind(fault, BATON_IO_WRITE_DURABLE);
+    io_fault_hold(fault, BATON_IO_WRITE_DURABLE, false);
+    io_fault_release_all(fault);
+    assert_int_equal(baton_journal_flush(standby), 0);
+    assert_int_equal(baton_journal_durable_position(standby).batch, before + BATCHES);
+    assert_int_equal(io_fault_count_kind(fault, BATON_IO_WRITE_DURABLE) - writes, IN_FLIGHT + 1);
+
+    pair_follow_all(standby);
+    assert_int_equal(baton_journal_close(standby), 0);
+    pair_expect_same_batches(pair_standby_dir);
+    io_fault_free(fault);
+}
+
 int main(void)
 {
     const struct CMUnitTest on_both[] = {
@@ -286,8 +334,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_epoch_that_was_begun_here_is_not_followed_over, set_up,
                                         tear_down),
     };
+    const struct CMUnitTest on_neither[] = {
+        cmocka_unit_test_setup_teardown(
+            batches_that_come_while_all_writes_are_under_way_become_one_write, set_up, tear_down),
+    };
     backend = BATON_BACKEND_THREADS;
-    int failed = cmocka_run_group_tests_name("threads", on_both, NULL, NULL);
+    int failed = cmocka_run_group_tests_name("faults", on_neither, NULL, NULL);
+    failed += cmocka_run_group_tests_name("threads", on_both, NULL, NULL);
     if (fixture_uring_is_denied())
         return failed;
     backend = BATON_BACKEND_URING;

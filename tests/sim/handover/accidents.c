@@ -11,7 +11,8 @@ enum {
     HOLD,
     CRASH_AT,
     STUCK,
-    CRASH_POWER
+    CRASH_POWER,
+    LINK
 };
 
 void accident_have(world *w, uint32_t kind, uint32_t instance)
@@ -25,8 +26,13 @@ void accident_have(world *w, uint32_t kind, uint32_t instance)
         world_kill(w, instance);
         break;
     case POWER:
-        world_note(w, "-- power cut");
-        baton_sim_power_cut(w->sim);
+        if (life == NULL || world_one_in(w, 6)) {
+            world_note(w, "-- power cut");
+            baton_sim_power_cut(w->sim);
+        } else {
+            world_note(w, "-- power cut of %s's host", instance_path(instance));
+            baton_sim_power_cut_of(life->process);
+        }
         break;
     case STOP:
         if (life == NULL || life_is_dead(life))
@@ -56,6 +62,9 @@ void accident_have(world *w, uint32_t kind, uint32_t instance)
                    (double)a_while / 1e6);
         life->stuck_until_ns = now + a_while;
         break;
+    case LINK:
+        hosts_down(w, world_one_in(w, 2));
+        break;
     default:
         break;
     }
@@ -81,6 +90,8 @@ uint32_t accident_draw(world *w)
 {
     static const uint32_t kinds[] = {KILL, KILL, KILL, POWER,    POWER,    STOP,  STOP,       CUT,
                                      CUT,  HOLD, HOLD, CRASH_AT, CRASH_AT, STUCK, CRASH_POWER};
+    if (w->hosts == 2 && world_one_in(w, 4))
+        return LINK;
     return kinds[world_draw(w, sizeof(kinds) / sizeof(kinds[0]))];
 }
 
@@ -101,6 +112,10 @@ void accidents_planned(world *w)
 static bool has_worst(sim_life *life, const char *step)
 {
     world *w = life->w;
+    if (w->hosts == 2 && strcmp(step, "stopped") != 0 && world_one_in(w, 10)) {
+        plan(w, world_one_in(w, 2) ? 100000 : 0, LINK, life->instance);
+        return world_one_in(w, 2);
+    }
     if (strcmp(step, "submitted") == 0 && world_one_in(w, 4)) {
         plan(w, 100000, KILL, life->instance);
         w->hurry = true;

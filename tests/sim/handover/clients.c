@@ -71,6 +71,19 @@ static void connect_again(world *w, uint32_t number)
     }
 }
 
+/* A term that lacks what some were told of: they are told anew where they stand. */
+void clients_settle(world *w, const sim_state *state)
+{
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < w->mail_count; i++)
+        if (!w->mail[i].is_ack)
+            w->mail[left++] = w->mail[i];
+    w->mail_count = left;
+    for (uint32_t i = 0; i < CLIENTS; i++)
+        if (w->clients[i].acked > state->last[i])
+            w->clients[i].acked = state->last[i];
+}
+
 void clients_turn(world *w)
 {
     const uint64_t now = world_now(w);

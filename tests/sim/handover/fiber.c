@@ -87,6 +87,14 @@ void fiber_wait(fiber_ready ready, void *context, uint64_t until_ns)
     errno = error;
 }
 
+/* Of a dead process's thread, which asks again and again: until whoever joins it goes on. */
+void fiber_rest(void)
+{
+    sim_fiber *self = current;
+    if (self != self->life->main)
+        (void)swapcontext(&self->context, self->caller);
+}
+
 void fiber_sleep(uint64_t ns)
 {
     fiber_wait(NULL, NULL, world_now(current->life->w) + ns);

@@ -20,6 +20,11 @@ static void print(void)
     printf("orders=%" PRIu64 " acks=%" PRIu64 " resent=%" PRIu64 " connections=%" PRIu64
            " cuts=%" PRIu64 " stops=%" PRIu64 "\n",
            t->orders, t->acks, t->resent, t->connections, t->cuts, t->stops);
+    printf("on_two_hosts=%" PRIu64 " link_cuts=%" PRIu64 " undecided=%" PRIu64 " forced=%" PRIu64
+           " forced_over_a_living=%" PRIu64 " forced_away=%" PRIu64 " fenced=%" PRIu64
+           " set_aside=%" PRIu64 "\n",
+           t->far, t->link_cuts, t->undecided, t->forced, t->forced_over, t->forced_away, t->fenced,
+           t->set_aside);
 }
 
 int main(int argc, char **argv)
@@ -47,6 +52,7 @@ int main(int argc, char **argv)
         .break_count = sizeof(break_names) / sizeof(break_names[0]),
         .plot_names = plot_names,
         .plot_count = PLOTS,
+        .hosts_max = 2,
         .run = run,
         .print = print,
         .totals = &totals.common,

@@ -1,7 +1,9 @@
 /* tests/sim/handover/judge.c: what is demanded.
  *
  * At every moment: a term begins with everything that was ever acknowledged, and under a number above
- * all before it; nothing is released by an earlier term; no effect is released twice.
+ * all before it; nothing is released by an earlier term; no effect is released twice. A term that the
+ * operator forced may lack what came after its first entry; one that it overruled, and that does not know
+ * it yet, is no writer that counts, and releases nothing once it has written down that it is fenced.
  * At rest: one serves; each directory holds the same bytes under the same seq; the state and effects of
  * an uninterrupted run; what was released is what it released; what was acked is there, once. */
 #include <inttypes.h>
@@ -42,41 +44,90 @@ void judge_answers(sim_life *life)
     json_decref(status);
 }
 
+/* By force: what was acknowledged behind its first entry is lost, as was said; clients are told. */
+static void judge_forced(sim_life *life, uint64_t epoch, uint64_t seq, const sim_state *state)
+{
+    world *w = life->w;
+    const uint32_t other = 1 - life->instance;
+    const sim_life *beside = w->instances[other].life;
+    if (w->operator_of.instance != life->instance)
+        world_fail(w, "%s serves by force in term %" PRIu64 ", and nobody has told it to",
+                   instance_path(life->instance), epoch);
+    w->totals->forced++;
+    w->totals->forced_over += beside != NULL && !life_is_dead(beside);
+    w->totals->forced_away += w->highest_released > seq ? w->highest_released - seq : 0;
+    w->operator_of.instance = INSTANCES_MAX;
+    w->operator_of.forked = true;
+    if (!w->instances[other].overruled)
+        w->instances[other].fork_seq = seq;
+    w->instances[other].overruled = true;
+    for (uint64_t at = seq + 1; at <= w->highest_released; at++)
+        w->released[at].there = false;
+    if (w->highest_released > seq)
+        w->highest_released = seq;
+    clients_settle(w, state);
+}
+
+static bool is_overruled(const world *w, const sim_life *life, uint64_t epoch)
+{
+    return w->instances[life->instance].overruled && epoch < w->highest_epoch;
+}
+
 void judge_serves(sim_life *life)
 {
     world *w = life->w;
     const uint64_t epoch = baton_engine_epoch(life->engine);
     const uint64_t seq = baton_engine_applied_seq(life->engine);
     const sim_state *state = baton_engine_state(life->engine);
-    if (life_is_dead(life))
+    if (life_is_dead(life) || is_overruled(w, life, epoch))
         return;
+    if (baton_epoch_forced_count(epoch) > baton_epoch_forced_count(w->highest_epoch))
+        judge_forced(life, epoch, seq, state);
     if (epoch < w->highest_epoch || (epoch == w->highest_epoch && life->id != w->highest_life))
         world_fail(w, "%s serves in term %" PRIu64 ", and term %" PRIu64 " had begun",
                    instance_path(life->instance), epoch, w->highest_epoch);
     for (uint32_t i = 0; i < w->instances_count && epoch > w->highest_epoch; i++) {
         const sim_life *other = w->instances[i].life;
-        if (other != NULL && other != life && !life_is_dead(other) && other->intake)
+        if (other != NULL && other != life && !life_is_dead(other) && other->intake &&
+            !w->instances[i].overruled)
             world_fail(w, "%s begins term %" PRIu64 ", and %s takes orders in: two serve",
                        instance_path(life->instance), epoch, instance_path(i));
     }
     if (epoch > w->highest_epoch)
         world_note(w, "-- %s serves in term %" PRIu64 " after entry %" PRIu64,
                    instance_path(life->instance), epoch, seq);
+    w->instances[life->instance].overruled = false;
     w->highest_epoch = epoch;
     w->highest_life = life->id;
     if (seq < w->highest_released)
         world_fail(w, "%s serves after entry %" PRIu64 ", and %" PRIu64 " was acknowledged",
                    instance_path(life->instance), seq, w->highest_released);
-    if (seq == w->highest_released && seq > 0 &&
+    if (seq == w->highest_released && seq > 0 && w->released[seq].there &&
         !baton_digest_equal(state->chain, w->released[seq].ack.chain))
         world_fail(w, "%s serves after entry %" PRIu64 " with a state that was not acknowledged",
                    instance_path(life->instance), seq);
 }
 
-void judge_release(sim_life *life, const baton_effect *effect)
+/* R12: what its directory says of it. */
+static uint64_t fenced_by(const world *w, uint32_t instance)
+{
+    char path[64], text[1024] = "";
+    (void)snprintf(path, sizeof(path), "%s/PARTNER", instance_path(instance));
+    if (baton_sim_look(w->sim, path, text, sizeof(text) - 1, 0) <= 0)
+        return 0;
+    const char *line = strstr(text, "fenced_by ");
+    return line != NULL ? strtoull(line + strlen("fenced_by "), NULL, 10) : 0;
+}
+
+bool judge_release(sim_life *life, const baton_effect *effect)
 {
     world *w = life->w;
     const uint64_t epoch = baton_engine_epoch(life->engine);
+    if (w->hosts == 2 && fenced_by(w, life->instance) > epoch)
+        world_fail(w, "%s acknowledges entry %" PRIu64 " in term %" PRIu64 ", and is fenced",
+                   instance_path(life->instance), effect->seq, epoch);
+    if (is_overruled(w, life, epoch))
+        return false;
     sim_released *one = released_at(w, effect->seq);
     if (epoch != w->highest_epoch || life->id != w->highest_life)
         world_fail(w,
@@ -92,6 +143,7 @@ void judge_release(sim_life *life, const baton_effect *effect)
     memcpy(&one->ack, effect->payload, sizeof(one->ack));
     if (effect->seq > w->highest_released)
         w->highest_released = effect->seq;
+    return true;
 }
 
 /* ---- at rest ---- */
@@ -102,7 +154,7 @@ typedef struct {
     uint64_t last;
 } history;
 
-static void read_history(world *w, uint32_t instance, history *into)
+static void read_history(world *w, const char *directory, history *into)
 {
     char path[64];
     const baton_reader_options options = {.from_seq = 1};
@@ -110,7 +162,7 @@ static void read_history(world *w, uint32_t instance, history *into)
     baton_error error = {0};
     baton_entry entry;
     uint64_t room = 0;
-    (void)snprintf(path, sizeof(path), "%s/journal", instance_path(instance));
+    (void)snprintf(path, sizeof(path), "%s/journal", directory);
     *into = (history){0};
     int r = baton_reader_open(path, &options, &reader, &error);
     while (r == 0 && (r = baton_reader_next(reader, &entry, &error)) == 1) {
@@ -148,6 +200,19 @@ static void compare(world *w, uint32_t a, const history *one, uint32_t b, const 
     if (one->last != other->last)
         world_fail(w, "%s ends with entry %" PRIu64 ", %s with %" PRIu64, instance_path(a),
                    one->last, instance_path(b), other->last);
+}
+
+/* Up to where it was overruled it has what the authority has. */
+static void check_aside(world *w, const sim_aside *aside, const history *all)
+{
+    history there;
+    read_history(w, aside->path, &there);
+    for (uint64_t seq = 1; seq <= there.last && seq <= aside->fork_seq && seq <= all->last; seq++)
+        if (memcmp(&there.orders[seq], &all->orders[seq], sizeof(sim_order)) != 0)
+            world_fail(w, "entry %" PRIu64 " is another one in %s, before it was overruled", seq,
+                       aside->path);
+    free(there.orders);
+    free(there.epochs);
 }
 
 static void check_twin(world *w, const history *all, const baton_engine_status *status)
@@ -201,13 +266,15 @@ void judge_at_rest(world *w, sim_life *serving)
     }
     wrap_become(w->sim, baton_sim_start(w->sim));
     for (uint32_t i = 0; i < w->instances_count; i++)
-        read_history(w, i, &all[i]);
+        read_history(w, instance_path(i), &all[i]);
     for (uint32_t i = 0; i < w->instances_count; i++)
         compare(w, at, &all[at], i, &all[i]);
     if (all[at].last != status.seq)
         world_fail(w, "the journal ends with entry %" PRIu64 ", the state with %" PRIu64,
                    all[at].last, status.seq);
     check_twin(w, &all[at], &status);
+    for (uint32_t i = 0; i < w->asides_count; i++)
+        check_aside(w, &w->asides[i], &all[at]);
     for (uint32_t i = 0; i < w->instances_count; i++) {
         free(all[i].orders);
         free(all[i].epochs);

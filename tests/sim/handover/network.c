@@ -1,6 +1,8 @@
 /* tests/sim/handover/network.c: stream sockets between processes. What one of them wrote arrives after
  * a while, in order; a connection that is cut loses what was under way, at each side for itself. One
- * that was made later does not wait for one that was made earlier. */
+ * that was made later does not wait for one that was made earlier. Those between hosts go over one
+ * link, which may be down: then nothing passes, not even the end of a process, until it is up again, or
+ * both sides have given up waiting. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +11,7 @@
 #include "tests/sim/handover/handover_run.h"
 
 #define ROOM_BYTES (128u << 10)
+#define KEEP_NS    (11000 * MS) /* as drain/peer_channel.c asks the kernel to */
 
 typedef struct segment segment;
 struct segment {
@@ -24,6 +27,7 @@ typedef struct {
     size_t queued;
     uint64_t last_ns; /* when the last of it arrives */
     uint64_t ends_ns; /* when the reader sees that nothing follows; UINT64_MAX: it does not */
+    bool ends_here;   /* its own host has ended it: seen although the link is down */
 } way;
 
 typedef struct {
@@ -35,8 +39,13 @@ typedef struct {
 
 struct sim_connection {
     bool used;
-    end ends[2]; /* who connected, who accepted */
-    way to[2];   /* what arrives there */
+    world *w;
+    bool far; /* between hosts */
+    bool connecting, refused;
+    uint64_t syn_ns;
+    char name[32]; /* where it connects to */
+    end ends[2];   /* who connected, who accepted */
+    way to[2];     /* what arrives there */
     uint64_t accepted_from_ns;
     void *listener; /* it waits there */
 };
@@ -79,11 +88,6 @@ void network_reset(void)
     memset(listeners, 0, sizeof(listeners));
 }
 
-static world *world_of(const end *self)
-{
-    return self->life->w;
-}
-
 static int side_of(const end *self)
 {
     return (int)(self - self->connection->ends);
@@ -91,18 +95,19 @@ static int side_of(const end *self)
 
 static bool is_held(const sim_connection *c)
 {
-    const sim_life *life =
-        c->ends[0].open && c->ends[0].life != NULL ? c->ends[0].life : c->ends[1].life;
-    if (life == NULL)
-        return false;
-    const world *w = life->w;
+    const world *w = c->w;
     return world_now(w) < w->held_until_ns[c->ends[0].instance] ||
            world_now(w) < w->held_until_ns[c->ends[1].instance];
 }
 
+static bool is_down(const sim_connection *c)
+{
+    return c->far && link_is_down(c->w);
+}
+
 /* ---- listening and connecting ---- */
 
-int network_listen(sim_life *life, const char *path)
+int network_listen(sim_fd *fd, const char *path)
 {
     listener *free_one = NULL;
     for (uint32_t i = 0; i < INSTANCES_MAX * 2; i++) {
@@ -112,12 +117,12 @@ int network_listen(sim_life *life, const char *path)
             free_one = &listeners[i];
     }
     baton_assert(free_one != NULL);
-    *free_one = (listener){.used = true, .life = life};
+    *free_one = (listener){.used = true, .life = fd->life};
     baton_assert(strlen(path) < sizeof(free_one->path));
     memcpy(free_one->path, path, strlen(path) + 1);
-    const int fd = fd_new(FD_LISTENER, life);
-    fd_of(fd)->end = free_one;
-    return fd;
+    fd->kind = FD_LISTENER;
+    fd->end = free_one;
+    return 0;
 }
 
 void network_unlisten(void *opaque)
@@ -152,6 +157,7 @@ int network_connect(sim_life *life, const char *path, void **ret_end)
     baton_assert(c < connections + CONNECTIONS_MAX);
     *c = (sim_connection){
         .used = true,
+        .w = w,
         .ends = {{c, life, life->instance, true}, {c, NULL, to->life->instance, false}},
         .to = {{.ends_ns = UINT64_MAX}, {.ends_ns = UINT64_MAX}},
         .accepted_from_ns = world_now(w) + world_draw(w, 200000),
@@ -160,6 +166,52 @@ int network_connect(sim_life *life, const char *path, void **ret_end)
     w->totals->connections++;
     *ret_end = &c->ends[0];
     return 0;
+}
+
+/* By TCP: whether somebody listens there is known when it has got there. */
+void network_connect_far(sim_life *life, const char *name, uint32_t instance, void **ret_end)
+{
+    world *w = life->w;
+    sim_connection *c = connections;
+    while (c < connections + CONNECTIONS_MAX && c->used)
+        c++;
+    baton_assert(c < connections + CONNECTIONS_MAX && strlen(name) < sizeof(c->name));
+    *c = (sim_connection){
+        .used = true,
+        .w = w,
+        .far = true,
+        .connecting = true,
+        .syn_ns = world_now(w) + 20000 + world_draw(w, 300000),
+        .ends = {{c, life, life->instance, true}, {c, NULL, instance, false}},
+        .to = {{.ends_ns = UINT64_MAX}, {.ends_ns = UINT64_MAX}},
+    };
+    memcpy(c->name, name, strlen(name) + 1);
+    w->totals->connections++;
+    *ret_end = &c->ends[0];
+}
+
+bool network_is_refused(const void *opaque)
+{
+    const end *self = opaque;
+    return self->connection->refused;
+}
+
+uint32_t network_other_instance(const void *opaque)
+{
+    const end *self = opaque;
+    return self->connection->ends[1 - side_of(self)].instance;
+}
+
+static void get_there(sim_connection *c)
+{
+    c->connecting = false;
+    for (uint32_t i = 0; i < INSTANCES_MAX * 2; i++)
+        if (listeners[i].used && strcmp(listeners[i].path, c->name) == 0)
+            c->listener = &listeners[i];
+    c->accepted_from_ns = world_now(c->w);
+    c->refused = c->listener == NULL;
+    if (c->refused)
+        c->to[0] = (way){.ends_ns = 0, .ends_here = true};
 }
 
 static sim_connection *waiting_at(listener *self)
@@ -198,14 +250,18 @@ static const way *readable_way(const end *self)
 
 static bool has_ended(const end *self)
 {
-    return !self->open || readable_way(self)->ends_ns <= world_now(world_of(self));
+    const way *in = readable_way(self);
+    const sim_connection *c = self->connection;
+    return !self->open || (in->ends_ns <= world_now(c->w) && (in->ends_here || !is_down(c)));
 }
 
 static bool has_bytes(const end *self)
 {
     const way *in = readable_way(self);
-    return self->open && in->first != NULL && in->first->arrives_ns <= world_now(world_of(self)) &&
-           (!is_held(self->connection) || has_ended(self));
+    const sim_connection *c = self->connection;
+    return self->open && in->first != NULL && in->first->arrives_ns <= world_now(c->w) &&
+           (!is_down(c) || in->first->arrives_ns <= c->w->link_down_ns) &&
+           (!is_held(c) || has_ended(self));
 }
 
 bool network_can_read(void *opaque)
@@ -245,7 +301,8 @@ ssize_t network_read(void *opaque, void *buffer, size_t bytes, bool peek)
 bool network_can_write(void *opaque)
 {
     const end *self = opaque;
-    return has_ended(self) || self->connection->to[1 - side_of(self)].queued < ROOM_BYTES;
+    return has_ended(self) || (!self->connection->connecting &&
+                               self->connection->to[1 - side_of(self)].queued < ROOM_BYTES);
 }
 
 ssize_t network_write(void *opaque, const void *buffer, size_t bytes)
@@ -253,8 +310,8 @@ ssize_t network_write(void *opaque, const void *buffer, size_t bytes)
     end *self = opaque;
     if (!self->open)
         return -EPIPE;
-    world *w = world_of(self);
     sim_connection *c = self->connection;
+    world *w = c->w;
     way *out = &c->to[1 - side_of(self)];
     const end *other = &c->ends[1 - side_of(self)];
     if (has_ended(self) || (!other->open && c->listener == NULL) || out->ends_ns != UINT64_MAX)
@@ -286,8 +343,10 @@ uint64_t network_next_ns(void)
     uint64_t next = UINT64_MAX;
     for (uint32_t i = 0; i < CONNECTIONS_MAX; i++) {
         const sim_connection *c = &connections[i];
-        if (!c->used)
+        if (!c->used || is_down(c))
             continue;
+        if (c->connecting && c->syn_ns < next)
+            next = c->syn_ns;
         if (c->listener != NULL && c->accepted_from_ns < next)
             next = c->accepted_from_ns;
         for (int side = 0; side < 2; side++) {
@@ -304,6 +363,24 @@ uint64_t network_next_ns(void)
 }
 
 /* ---- the end of connections ---- */
+
+/* What has not arrived never does. */
+static void lose(way *one, uint64_t now)
+{
+    segment **at = &one->first;
+    one->last = NULL;
+    one->queued = 0;
+    while (*at != NULL && (*at)->arrives_ns <= now) {
+        one->last = *at;
+        one->queued += (*at)->count - (*at)->taken;
+        at = &(*at)->next;
+    }
+    while (*at != NULL) {
+        segment *lost = *at;
+        *at = lost->next;
+        free(lost);
+    }
+}
 
 /* What was written before arrives first. */
 static void hang_up(end *self, bool at_once)
@@ -326,33 +403,29 @@ void network_close(void *opaque)
     hang_up(opaque, false);
 }
 
+/* Of a host that is gone, too, nobody says so: the other side finds out. */
+static void die(end *self, bool died)
+{
+    sim_connection *c = self->connection;
+    way *out = &c->to[1 - side_of(self)];
+    if (c->far && died && c->ends[1 - side_of(self)].open && world_one_in(c->w, 3)) {
+        lose(out, world_now(c->w));
+        out->ends_ns =
+            world_now(c->w) + (world_one_in(c->w, 6) ? KEEP_NS : world_draw(c->w, 300 * MS));
+        out->ends_here = true;
+    }
+    hang_up(self, died && !c->far);
+}
+
 void network_life_ended(sim_life *life, bool died)
 {
     for (uint32_t i = 0; i < CONNECTIONS_MAX; i++)
         for (int side = 0; side < 2; side++)
             if (connections[i].used && connections[i].ends[side].life == life)
-                hang_up(&connections[i].ends[side], died);
+                die(&connections[i].ends[side], died);
     for (uint32_t i = 0; i < INSTANCES_MAX * 2; i++)
         if (listeners[i].used && listeners[i].life == life)
             network_unlisten(&listeners[i]);
-}
-
-/* What has not arrived never does. */
-static void lose(way *one, uint64_t now)
-{
-    segment **at = &one->first;
-    one->last = NULL;
-    one->queued = 0;
-    while (*at != NULL && (*at)->arrives_ns <= now) {
-        one->last = *at;
-        one->queued += (*at)->count - (*at)->taken;
-        at = &(*at)->next;
-    }
-    while (*at != NULL) {
-        segment *lost = *at;
-        *at = lost->next;
-        free(lost);
-    }
 }
 
 void network_cut(world *w)
@@ -372,4 +445,44 @@ void network_cut(world *w)
     world_note(w, "-- cut: %s to %s", instance_path(c->ends[0].instance),
                instance_path(c->ends[1].instance));
     w->totals->cuts++;
+}
+
+/* ---- the link between the hosts ---- */
+
+static void end_both(sim_connection *c, uint64_t arrived_by_ns)
+{
+    for (int side = 0; side < 2; side++) {
+        lose(&c->to[side], arrived_by_ns);
+        if (c->to[side].ends_ns == UINT64_MAX)
+            c->to[side].ends_ns =
+                world_now(c->w) + world_draw(c->w, world_one_in(c->w, 3) ? 40 * MS : MS);
+        c->to[side].ends_here = true;
+    }
+}
+
+/* noticed: something on the way says so to both; else they wait. */
+void network_link_down(world *w, uint64_t until_ns, bool noticed)
+{
+    if (!link_is_down(w))
+        w->link_down_ns = world_now(w);
+    w->link_up_ns = until_ns > w->link_up_ns ? until_ns : w->link_up_ns;
+    w->totals->link_cuts++;
+    for (uint32_t i = 0; i < CONNECTIONS_MAX && noticed; i++)
+        if (connections[i].used && connections[i].far && !connections[i].connecting)
+            end_both(&connections[i], world_now(w));
+}
+
+/* Who connects gets there; and what nobody answered for too long is over. */
+void network_turn(world *w)
+{
+    const bool too_long = link_is_down(w) && world_now(w) - w->link_down_ns >= KEEP_NS;
+    for (uint32_t i = 0; i < CONNECTIONS_MAX; i++) {
+        sim_connection *c = &connections[i];
+        if (!c->used || !c->far)
+            continue;
+        if (c->connecting && c->syn_ns <= world_now(w) && !is_down(c) && !is_held(c))
+            get_there(c);
+        if (too_long && !c->connecting && !c->refused)
+            end_both(c, w->link_down_ns);
+    }
 }

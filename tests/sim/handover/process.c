@@ -9,6 +9,7 @@
 #include "base/io_backend.h"
 #include "drain/hydrating.h"
 #include "drain/last_resort.h"
+#include "drain/run_private.h"
 #include "tests/sim/handover/handover_run.h"
 
 bool life_is_dead(const sim_life *life)
@@ -19,6 +20,16 @@ bool life_is_dead(const sim_life *life)
 bool life_is_stopped(const sim_life *life)
 {
     return world_now(life->w) < life->stopped_until_ns;
+}
+
+bool life_decides(const sim_life *life)
+{
+    if (life->actions == NULL)
+        return life->role == ROLE_ACTIVE;
+    const service_run *run = life->actions->context;
+    return run->undecided ||
+           (run->cutover.engine != NULL && (run->cutover.old.state == BATON_OLD_SUBMITTED ||
+                                            run->cutover.old.state == BATON_OLD_GRANTED));
 }
 
 /* ---- its disk: other processes run between two operations, and it may hang ---- */
@@ -170,6 +181,8 @@ void baton_control_turn(baton_control *control)
         life->wants_handover = false;
         hand_over(life);
     }
+    if (life->wants_look || life->wants_promote)
+        hosts_asked(life);
     if (life->wants_drain) {
         life->wants_drain = false;
         (void)life->actions->drain(life->actions->context);
@@ -220,10 +233,10 @@ static void *life_main(void *argument)
     sim_life *life = argument;
     const baton_doors doors = {
         .path = "sim", .service = &sim_service, .program = &sim_program, .context = life};
-    char *argv[16];
+    char *argv[20], address[2][SOCKET_NAME_BYTES];
     int argc = 0;
     argv[argc++] = (char *)(uintptr_t) "--dir";
-    argv[argc++] = (char *)(uintptr_t)instance_path(life->instance);
+    argv[argc++] = (char *)(uintptr_t)instance_directory(life->w, life->instance);
     argv[argc++] = (char *)(uintptr_t) "--segment-size";
     argv[argc++] = (char *)(uintptr_t) "1MiB";
     argv[argc++] = (char *)(uintptr_t) "--checkpoint-every";
@@ -232,7 +245,16 @@ static void *life_main(void *argument)
     argv[argc++] = (char *)(uintptr_t) "no";
     if (life->role == ROLE_STANDBY) {
         argv[argc++] = (char *)(uintptr_t) "--standby-of";
-        argv[argc++] = (char *)(uintptr_t)instance_path(life->standby_of);
+        argv[argc++] = life->w->hosts == 2
+                           ? address[1]
+                           : (char *)(uintptr_t)instance_directory(life->w, life->standby_of);
+    }
+    if (life->w->hosts == 2) {
+        tcp_text_of(life->instance, address[0]);
+        tcp_text_of(life->standby_of, address[1]);
+        argv[argc++] = (char *)(uintptr_t) "--peer-listen";
+        argv[argc++] = address[0];
+        argv[argc++] = (char *)(uintptr_t) "--peer-plaintext";
     }
     if (life->after_handover_standby) {
         argv[argc++] = (char *)(uintptr_t) "--after-handover";
@@ -251,7 +273,7 @@ sim_life *life_start(world *w, uint32_t instance, life_role role, uint32_t stand
     life->instance = instance;
     life->role = role;
     life->standby_of = standby_of;
-    life->process = baton_sim_start(w->sim);
+    life->process = baton_sim_start_on(w->sim, w->hosts == 2 ? host_name(w, instance) : NULL);
     life->main = fiber_start(life, life_main, life);
     life->after_handover_standby = world_one_in(w, 2);
     w->totals->starts++;

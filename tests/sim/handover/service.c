@@ -126,7 +126,8 @@ static void release(void *context, const baton_effect *effect)
     sim_ack ack;
     if (life_is_dead(life))
         return;
-    judge_release(life, effect);
+    if (!judge_release(life, effect))
+        return;
     memcpy(&ack, effect->payload, sizeof(ack));
     clients_ack(life, baton_le32_get(ack.client), baton_le64_get(ack.client_seq));
 }

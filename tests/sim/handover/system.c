@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -21,6 +22,13 @@
 #define FDS_MAX  1024u
 
 static sim_fd fds[FDS_MAX];
+
+/* A Unix socket is its host's. */
+static const char *unix_name(const sim_life *life, const char *path, char name[SOCKET_NAME_BYTES])
+{
+    (void)snprintf(name, SOCKET_NAME_BYTES, "%s:%s", host_name(life->w, life->instance), path);
+    return name;
+}
 
 /* ---- descriptors ---- */
 
@@ -183,7 +191,7 @@ int __wrap_socket(int domain, int type, int protocol)
 {
     (void)type;
     (void)protocol;
-    baton_assert(domain == AF_UNIX);
+    baton_assert(domain == AF_UNIX || domain == AF_INET);
     return is_in_vain() ? fail(-EMFILE) : fd_new(FD_SOCKET, life_current());
 }
 
@@ -191,8 +199,13 @@ int __wrap_connect(int fd, const struct sockaddr *address, socklen_t bytes)
 {
     const struct sockaddr_un *at = (const struct sockaddr_un *)(const void *)address;
     sim_fd *one = fd_of(fd);
+    char name[SOCKET_NAME_BYTES];
     (void)bytes;
-    int r = is_in_vain() ? -ECONNREFUSED : network_connect(one->life, at->sun_path, &one->end);
+    if (is_in_vain())
+        return fail(-ECONNREFUSED);
+    if (address->sa_family == AF_INET)
+        return fail(tcp_connect(one, address));
+    int r = network_connect(one->life, unix_name(one->life, at->sun_path, name), &one->end);
     return r < 0 ? fail(r) : 0;
 }
 
@@ -200,8 +213,6 @@ int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *bytes, int flags
 {
     const sim_fd *one = fd_of(fd);
     void *end = NULL;
-    (void)address;
-    (void)bytes;
     (void)flags;
     if (one == NULL || one->kind != FD_LISTENER || is_in_vain())
         return fail(-EBADF);
@@ -209,13 +220,19 @@ int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *bytes, int flags
         return fail(-EAGAIN);
     const int accepted = fd_new(FD_SOCKET, life_current());
     fd_of(accepted)->end = end;
+    tcp_name_of(network_other_instance(end), address, bytes);
     return accepted;
 }
 
 int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *bytes)
 {
     struct ucred peer = {.pid = 7, .uid = geteuid(), .gid = getegid()};
-    (void)fd;
+    const sim_fd *one = fd_of(fd);
+    if (level == SOL_SOCKET && name == SO_ERROR && *bytes == sizeof(int)) {
+        const int status = one->end != NULL && network_is_refused(one->end) ? ECONNREFUSED : 0;
+        memcpy(value, &status, sizeof(status));
+        return 0;
+    }
     if (level != SOL_SOCKET || name != SO_PEERCRED || *bytes < sizeof(peer))
         return fail(-EINVAL);
     memcpy(value, &peer, sizeof(peer));
@@ -224,8 +241,13 @@ int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *bytes
 
 int __wrap_shutdown(int fd, int how)
 {
-    (void)how; /* close follows */
-    (void)fd;
+    (void)how; /* of a connection: close follows */
+    sim_fd *one = fd_of(fd);
+    if (one != NULL && one->kind == FD_LISTENER) { /* the address stays */
+        network_unlisten(one->end);
+        one->kind = FD_SOCKET;
+        one->end = NULL;
+    }
     return 0;
 }
 
@@ -272,10 +294,14 @@ ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags)
 /* drain/control_socket.c's part: the name is bound once. */
 int baton_control_socket_open(baton_control_socket *socket, const char *path, baton_error *error)
 {
+    char name[SOCKET_NAME_BYTES];
     *socket = (baton_control_socket){.lock_fd = -1, .fd = -1};
-    const int fd = is_in_vain() ? -EIO : network_listen(life_current(), path);
-    if (fd < 0)
-        return baton_error_set(error, fd, path, NULL, NULL);
+    const int fd = is_in_vain() ? -EIO : fd_new(FD_SOCKET, life_current());
+    int r = fd < 0 ? fd : network_listen(fd_of(fd), unix_name(life_current(), path, name));
+    if (r < 0 && fd >= 0)
+        (void)__wrap_close(fd);
+    if (r < 0)
+        return baton_error_set(error, r, path, NULL, NULL);
     socket->fd = fd;
     return 0;
 }
@@ -326,7 +352,9 @@ static bool polled(void *context)
 int __wrap_poll(struct pollfd *wanted, nfds_t count, int timeout_ms)
 {
     polling self = {wanted, count};
-    if (look(&self) == 0 && timeout_ms != 0)
+    if (look(&self) == 0 && timeout_ms != 0 && is_in_vain())
+        fiber_rest();
+    else if (look(&self) == 0 && timeout_ms != 0)
         fiber_wait(polled, &self,
                    timeout_ms < 0 ? UINT64_MAX
                                   : world_now(life_current()->w) + (uint64_t)timeout_ms * MS);
@@ -371,7 +399,7 @@ int __wrap_pthread_join(pthread_t thread, void **ret_result)
     memcpy(&fiber, &thread, sizeof(fiber));
     if (!fiber->finished)
         fiber_wait(has_finished, fiber, UINT64_MAX);
-    if (!fiber->finished) /* the process is dead: nothing waits in it any more */
+    while (!fiber->finished) /* the process is dead: nothing waits in it any more */
         fiber_resume(fiber);
     baton_assert(fiber->finished);
     if (ret_result != NULL)

@@ -24,18 +24,36 @@ uint64_t world_now(const world *w)
     return baton_clock_monotonic_ns(baton_sim_clock(w->sim));
 }
 
+static world self; /* large */
+
 const char *instance_path(uint32_t instance)
 {
-    static const char *const paths[INSTANCES_MAX] = {"/a", "/b", "/c"};
-    return paths[instance];
+    return self.instances[instance].path;
 }
 
-uint32_t instance_of_path(const char *path)
+const char *instance_directory(const world *w, uint32_t instance)
 {
-    uint32_t i = 0;
-    while (i < INSTANCES_MAX && strcmp(path, instance_path(i)) != 0)
-        i++;
-    return i;
+    return w->instances[instance].path + w->instances[instance].path_from;
+}
+
+const char *host_name(const world *w, uint32_t instance)
+{
+    static const char *const names[] = {"one", "two"};
+    return w->hosts == 2 ? names[instance] : "one";
+}
+
+/* On two hosts the same directory, in half of the runs. */
+void world_path(world *w, uint32_t instance)
+{
+    static const char letters[INSTANCES_MAX] = {'a', 'b', 'c'};
+    sim_instance *one = &w->instances[instance];
+    const char letter = w->same_path ? 'd' : letters[instance];
+    int n =
+        w->hosts == 2 ? snprintf(one->path, sizeof(one->path), "/%s", host_name(w, instance)) : 0;
+    one->path_from = (uint32_t)n;
+    n += snprintf(one->path + n, sizeof(one->path) - (size_t)n, "/%c", letter);
+    if (one->set_aside > 0)
+        (void)snprintf(one->path + n, sizeof(one->path) - (size_t)n, "%u", one->set_aside);
 }
 
 void world_note(world *w, const char *format, ...)
@@ -96,22 +114,21 @@ static int visit_segment(void *context, const char *name)
         baton_segment_header header;
         uint8_t bytes[sizeof(baton_segment_header)];
     } unit;
-    const looking *self = context;
+    const looking *at = context;
     char path[192];
     uint64_t epoch, index;
-    (void)snprintf(path, sizeof(path), "%s/%s", self->directory, name);
+    (void)snprintf(path, sizeof(path), "%s/%s", at->directory, name);
     return baton_segment_name_parse(name, &epoch, &index) &&
-           baton_sim_look(self->w->sim, path, unit.bytes, sizeof(unit), 0) ==
-               (int64_t)sizeof(unit) &&
+           baton_sim_look(at->w->sim, path, unit.bytes, sizeof(unit), 0) == (int64_t)sizeof(unit) &&
            baton_segment_header_check(&unit.header) == BATON_UNIT_VALID;
 }
 
 /* One without a journal is for a standby: started alone, it would begin another journal. */
-static bool has_journal(const world *w, uint32_t instance)
+bool world_has_journal(const world *w, uint32_t instance)
 {
-    looking self = {.w = w};
-    (void)snprintf(self.directory, sizeof(self.directory), "%s/journal", instance_path(instance));
-    return baton_sim_list(w->sim, self.directory, visit_segment, &self) == 1;
+    looking at = {.w = w};
+    (void)snprintf(at.directory, sizeof(at.directory), "%s/journal", instance_path(instance));
+    return baton_sim_list(w->sim, at.directory, visit_segment, &at) == 1;
 }
 
 static uint32_t whom_to_follow(world *w, uint32_t instance)
@@ -123,7 +140,7 @@ static uint32_t whom_to_follow(world *w, uint32_t instance)
     return other < instance ? other : other + 1;
 }
 
-static void start_one(world *w, uint32_t instance, life_role role)
+void world_start(world *w, uint32_t instance, life_role role)
 {
     sim_instance *one = &w->instances[instance];
     const uint32_t of = whom_to_follow(w, instance);
@@ -179,8 +196,32 @@ static void note_end(world *w, uint32_t instance)
     baton_sim_crash_at(w->sim, 0, BATON_SIM_KILL);
 }
 
-/* Nobody serves, and those that live only wait: all are ended, and each is started alone, until one of
- * them may serve. */
+/* Somebody who was started to serve lives, and has not served or been refused: that has to come to an end. */
+static bool one_decides(const world *w)
+{
+    for (uint32_t i = 0; i < w->instances_count; i++) {
+        const sim_life *life = w->instances[i].life;
+        if (life != NULL && !life_is_dead(life) && life_decides(life))
+            return true;
+    }
+    return false;
+}
+
+/* A standby that was told to follow one who only follows, too, waits for nothing. */
+static void redirect(world *w)
+{
+    for (uint32_t i = 0; i < w->instances_count; i++) {
+        const sim_life *life = w->instances[i].life;
+        if (life == NULL || life->role != ROLE_STANDBY || life_decides(life))
+            continue;
+        const sim_life *of = w->instances[life->standby_of].life;
+        if (of == NULL || !life_decides(of))
+            world_kill(w, i);
+    }
+}
+
+/* Nobody serves. Who waits for another one's word is left alone, and so is that one: they are to find an end by
+ * themselves. Where all are standbys nobody can: they are ended, and each is started alone, until one may serve. */
 static void by_hand(world *w)
 {
     if (world_serving(w) != NULL) {
@@ -190,6 +231,11 @@ static void by_hand(world *w)
     }
     if (!w->by_hand && world_now(w) - w->nobody_since_ns < NOBODY_NS)
         return;
+    if (!w->by_hand && one_decides(w)) {
+        w->nobody_since_ns = world_now(w);
+        redirect(w);
+        return;
+    }
     bool any = false;
     for (uint32_t i = 0; i < w->instances_count; i++) {
         if (!w->by_hand)
@@ -200,12 +246,16 @@ static void by_hand(world *w)
     if (any)
         return;
     const uint32_t next = w->by_hand_next++ % w->instances_count;
-    if (has_journal(w, next) || (w->highest_epoch == 0 && next == 0))
-        start_one(w, next, ROLE_ACTIVE);
+    if (world_has_journal(w, next) || (w->highest_epoch == 0 && next == 0))
+        world_start(w, next, ROLE_ACTIVE);
 }
 
 static void operate(world *w)
 {
+    if (w->hosts == 2) {
+        hosts_operate(w);
+        return;
+    }
     for (uint32_t i = 0; i < w->instances_count; i++) {
         sim_life *life = w->instances[i].life;
         if (life != NULL && (life_is_dead(life) || life->main->finished))
@@ -219,11 +269,11 @@ static void operate(world *w)
         if (one->life != NULL || world_now(w) < one->start_at_ns)
             continue;
         const bool first = w->highest_epoch == 0 && i == 0;
-        start_one(w, i,
-                  first                   ? ROLE_ACTIVE
-                  : w->highest_epoch == 0 ? ROLE_STANDBY
-                  : has_journal(w, i)     ? one->next_role
-                                          : ROLE_STANDBY);
+        world_start(w, i,
+                    first                     ? ROLE_ACTIVE
+                    : w->highest_epoch == 0   ? ROLE_STANDBY
+                    : world_has_journal(w, i) ? one->next_role
+                                              : ROLE_STANDBY);
     }
 }
 
@@ -281,6 +331,7 @@ void world_pump(world *w, uint64_t until_ns)
     while (world_now(w) < until_ns) {
         accidents_planned(w);
         operate(w);
+        network_turn(w);
         unstick(w);
         clients_turn(w);
         sim_fiber *runnable[FIBERS_MAX];
@@ -363,6 +414,8 @@ static bool at_rest(const world *w)
 /* One that was told to follow somebody who does not serve is told anew. */
 static void correct(world *w)
 {
+    if (w->hosts == 2)
+        return;
     const sim_life *serving = world_serving(w);
     for (uint32_t i = 0; i < w->instances_count; i++) {
         const sim_life *life = w->instances[i].life;
@@ -393,6 +446,7 @@ static void calm(world *w)
     w->quiet = true;
     memset(w->planned, 0, sizeof(w->planned));
     memset(w->held_until_ns, 0, sizeof(w->held_until_ns));
+    w->link_up_ns = 0;
     *baton_sim_faults_of(w->sim) = (baton_sim_faults){0};
     baton_sim_crash_at(w->sim, 0, BATON_SIM_KILL);
     for (uint32_t i = 0; i < w->instances_count; i++) {
@@ -452,8 +506,18 @@ static void set_up(world *w)
     if (w->options.plot != PLOT_NONE)
         w->plot = (world_plot)w->options.plot;
     w->plot_instance = INSTANCES_MAX;
-    if (w->plot != PLOT_NONE)
+    w->hosts = w->options.plot == 0 && world_one_in(w, 2) ? 2 : 1;
+    if (w->options.hosts != 0)
+        w->hosts = w->options.hosts;
+    if (w->hosts == 2) /* the plots are about one */
+        w->plot = (world_plot)w->options.plot;
+    w->same_path = w->hosts == 2 && world_one_in(w, 2);
+    if (w->plot != PLOT_NONE || w->hosts == 2)
         w->instances_count = 2;
+    for (uint32_t i = 0; i < INSTANCES_MAX; i++)
+        world_path(w, i);
+    w->totals->far += w->hosts == 2;
+    w->operator_of.instance = INSTANCES_MAX;
     const bool errors = w->plot == PLOT_NONE && world_one_in(w, 6);
     *baton_sim_faults_of(w->sim) = (baton_sim_faults){
         .write_error = errors ? 300 : 0,
@@ -472,7 +536,6 @@ static void set_up(world *w)
 
 void world_seed(const run_options *options, run_totals *totals, baton_digest *ret_trace)
 {
-    static world self; /* large */
     memset(&self, 0, sizeof(self));
     self.options = *options;
     self.totals = totals;
