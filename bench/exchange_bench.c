@@ -12,27 +12,32 @@
 #include "bench/rows.h"
 #include "engine/machine.h"
 #include "examples/exchange/matching-engine/matching_engine.h"
+#include "examples/exchange/replay/lobster.h"
 
 static const char usage[] =
-    "Usage: exchange-bench [--dir DIR] [--quick] [--smoke] [--json FILE] [--io uring|threads] "
-    "[--case NAME] "
-    "[--list]\n"
+    "Usage: exchange-bench [--data DIR] [--quick] [--smoke] [--json FILE] [--case NAME] [--list]\n"
+    "                      [--dir DIR] [--io uring|threads]\n"
     "\n"
-    "The matching engine's apply on a mix of commands like that of exchange-core's recorded "
-    "stream.\n"
+    "The matching engine's apply, without a journal, on a mix of commands like that of "
+    "exchange-core's\n"
+    "recorded stream: from clients of its own (apply), and from the risk engine with reports kept "
+    "for\n"
+    "market data (apply_linked).\n"
     "  --quick      a tenth of the commands\n"
     "  --smoke      fewer still: whether it works, not how fast\n"
     "  --json FILE  rows as JSON, one object a line; - for standard output (then no table)\n"
+    "  --data DIR   recorded order flow: a folder with lobster-aapl-hour/, for replay_hour\n"
     "  --dir, --io  taken as all suites take them; no disk is used\n"
     "  --case NAME  only this one; --list, or the name `list`, prints the names\n"
     "\n"
     "Example: exchange-bench --quick --json -\n";
 
+#define REPLAY_CASE "replay_hour"
 enum { BLOCK = 10000 }; /* commands, measured as one */
 
 typedef struct {
     bool quick, smoke;
-    const char *json, *only;
+    const char *json, *only, *data;
 } bench_choice;
 
 typedef struct {
@@ -182,25 +187,53 @@ static void run_apply(const exchange_run *run, const engine_kind *kind)
     baton_histogram_destroy(histogram);
 }
 
+/* ---- recorded messages ---- */
+
+/* A whole replay of the recorded hour: files read, every message checked and applied, the book checked. */
+static void run_replay(const exchange_run *run)
+{
+    char messages[4096], seed[4096];
+    const char *data = run->choice->data;
+    if (!data) {
+        bench_note(run->output, "replay_hour: left out: no --data with lobster-aapl-hour/");
+        return;
+    }
+    snprintf(messages, sizeof(messages), "%s/lobster-aapl-hour/messages.csv", data);
+    snprintf(seed, sizeof(seed), "%s/lobster-aapl-hour/seed-book.csv", data);
+    const lobster_options options = {
+        .messages_path = messages, .seed_path = seed, .levels = 1, .mode = LOBSTER_MATCH};
+    double messages_count = 0, took_ns = 0;
+    const int runs = run->choice->smoke ? 1 : run->choice->quick ? 10 : 50;
+    for (int i = 0; i < runs; i++) {
+        lobster_summary summary;
+        baton_error error = {0};
+        uint64_t begin_ns = now_ns();
+        int r = lobster_run(&options, &summary, &error);
+        took_ns += (double)(now_ns() - begin_ns);
+        if (r < 0)
+            die("replay the recorded hour", r);
+        messages_count += (double)summary.counts.messages;
+    }
+    row(run, REPLAY_CASE, "entries_per_s", "1/s", messages_count * 1e9 / took_ns);
+}
+
 /* ---- the program ---- */
 
 static void list(void)
 {
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
         puts(kinds[i].name);
+    puts(REPLAY_CASE);
 }
 
 static bool parse(int argc, char **argv, bench_choice *choice)
 {
-    static const struct option options[] = {{"dir", required_argument, NULL, 'd'},
-                                            {"io", required_argument, NULL, 'i'},
-                                            {"json", required_argument, NULL, 'j'},
-                                            {"case", required_argument, NULL, 'c'},
-                                            {"quick", no_argument, NULL, 'q'},
-                                            {"smoke", no_argument, NULL, 's'},
-                                            {"list", no_argument, NULL, 'l'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
+    static const struct option options[] = {
+        {"dir", required_argument, NULL, 'd'},  {"io", required_argument, NULL, 'i'},
+        {"json", required_argument, NULL, 'j'}, {"case", required_argument, NULL, 'c'},
+        {"data", required_argument, NULL, 'D'}, {"quick", no_argument, NULL, 'q'},
+        {"smoke", no_argument, NULL, 's'},      {"list", no_argument, NULL, 'l'},
+        {"help", no_argument, NULL, 'h'},       {0}};
     for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
         if (option == 'q')
             choice->quick = true;
@@ -208,6 +241,8 @@ static bool parse(int argc, char **argv, bench_choice *choice)
             choice->smoke = true;
         else if (option == 'j')
             choice->json = optarg;
+        else if (option == 'D')
+            choice->data = optarg;
         else if (option == 'c')
             choice->only = optarg;
         else if (option == 'h') {
@@ -227,7 +262,7 @@ static bool known(const char *name)
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
         if (strcmp(kinds[i].name, name) == 0)
             return true;
-    return false;
+    return strcmp(name, REPLAY_CASE) == 0;
 }
 
 int main(int argc, char **argv)
@@ -251,8 +286,9 @@ int main(int argc, char **argv)
         die(choice.json, -errno);
     const bench_output output = {.json = json, .human = to_stdout ? NULL : stdout};
     const uint64_t count = choice.smoke ? 20000 : choice.quick ? 400000 : 4000000;
-    flow_command *commands = flow_make(1, count);
-    if (!commands)
+    bool needs_flow = !choice.only || strcmp(choice.only, REPLAY_CASE) != 0;
+    flow_command *commands = needs_flow ? flow_make(1, count) : NULL;
+    if (needs_flow && !commands)
         die("make the commands", -ENOMEM);
     const exchange_run run = {
         .choice = &choice, .output = &output, .commands = commands, .count = count};
@@ -262,6 +298,8 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
         if (!choice.only || strcmp(choice.only, kinds[i].name) == 0)
             run_apply(&run, &kinds[i]);
+    if (!choice.only || strcmp(choice.only, REPLAY_CASE) == 0)
+        run_replay(&run);
     free(commands);
     if (json && json != stdout && fclose(json) != 0)
         die(choice.json, -errno);

@@ -116,6 +116,9 @@ static const struct {
     {"warm_rollback", "max", "uring", NULL, 50},
     {"portable_rollback", "max", "uring", NULL, 3000},
     {"cold_start", "value", "uring", NULL, 3000},
+    {"apply", "entries_per_s", NULL, NULL, 4e6},
+    {"apply", "p99", NULL, NULL, 1000},
+    {"replay_hour", "entries_per_s", NULL, NULL, 3e6},
     {"orders", "lost", "uring", NULL, 0},
     {"orders", "doubled", "uring", NULL, 0},
     {"orders", "reordered", "uring", NULL, 0},
@@ -144,12 +147,18 @@ static bool reference_fits(const char *bar, const char *reference)
     return strcmp(bar, reference) == 0;
 }
 
+/* NULL: what needs no disk. */
+static bool backend_fits(const char *bar, const char *backend)
+{
+    return bar && backend ? strcmp(bar, backend) == 0 : bar == backend;
+}
+
 /* "" when there is no bar. */
 static void verdict(const bench_row *row, double ratio, char *text, size_t text_bytes)
 {
     text[0] = '\0';
     for (size_t i = 0; i < sizeof(bars) / sizeof(bars[0]); i++) {
-        if (!row->backend || strcmp(bars[i].backend, row->backend) != 0 ||
+        if (!backend_fits(bars[i].backend, row->backend) ||
             !case_fits(bars[i].bench_case, row->bench_case) ||
             strcmp(bars[i].metric, row->metric) != 0 ||
             !reference_fits(bars[i].reference, row->reference))

@@ -2,3 +2,4 @@
 baton_script_test(replay_lobster SCRIPT tests/e2e/replay_lobster.py NOTSAN)
 baton_script_test(replay_orders SCRIPT tests/e2e/replay_orders.py NOTSAN)
 baton_script_test(replay_inputs SCRIPT tests/e2e/replay_inputs.py NOTSAN)
+baton_script_test(replay_features SCRIPT tests/e2e/replay_features.py NOTSAN)

@@ -68,13 +68,16 @@ static int add(lobster_engine *engine, const lobster_message *message, replay_en
 
 /* false: there is none. */
 static bool find_named(const lobster_engine *engine, const lobster_message *message,
-                       book_resting *ret_order)
+                       book_place *ret_place, book_resting *ret_order)
 {
     const order_book *book = engine->replay.book;
-    if (id_map_get(&engine->added, message->order_id) != 0)
-        return book_find(book, message->order_id, ret_order);
-    return book_front(book, 0, message->side, message->price, ret_order) &&
-           ret_order->order_id >= LOBSTER_SEED_ID;
+    /* What rests under its own id was added: no need to ask. */
+    if (book_locate(book, message->order_id, ret_place, ret_order))
+        return true;
+    return id_map_get(&engine->added, message->order_id) == 0 &&
+           book_front(book, 0, message->side, message->price, ret_order) &&
+           ret_order->order_id >= LOBSTER_SEED_ID &&
+           book_locate(book, ret_order->order_id, ret_place, NULL);
 }
 
 static void write_fill(lobster_engine *engine, uint64_t order_id, int64_t price, uint64_t size)
@@ -89,12 +92,13 @@ static void write_fill(lobster_engine *engine, uint64_t order_id, int64_t price,
 static uint64_t take(lobster_engine *engine, const lobster_message *message, uint64_t size,
                      book_resting *ret_order)
 {
-    if (!find_named(engine, message, ret_order)) {
+    book_place at;
+    if (!find_named(engine, message, &at, ret_order)) {
         engine->counts.ignored++;
         return 0;
     }
     uint64_t taken = size < ret_order->remaining ? size : ret_order->remaining;
-    (void)book_reduce(engine->replay.book, ret_order->order_id, taken, NULL);
+    (void)book_reduce_at(engine->replay.book, at, taken);
     return taken;
 }
 
@@ -147,7 +151,8 @@ static int execute_by_matching(lobster_engine *engine, const lobster_message *me
                                baton_error *error)
 {
     book_resting named = {0};
-    bool expected = find_named(engine, message, &named);
+    book_place at;
+    bool expected = find_named(engine, message, &at, &named);
     fill_watch watch = {.engine = engine};
     book_order taker = {
         .order_id = LOBSTER_TAKER_ID + engine->counts.messages,

@@ -13,6 +13,8 @@ static const char help_text[] =
     "  exchange-replay lobster --messages FILE [--seed-book FILE] [--levels N] [--match]\n"
     "                          [--book-out FILE] [--fills-out FILE] [--arena] [-o json]\n"
     "  exchange-replay orders --orders FILE --balances FILE --out DIR [--arena] [-o json]\n"
+    "  exchange-replay commands --commands FILE [--events-out FILE] [--book-out FILE]\n"
+    "                           [--self-trade CHOICE] [-o json]\n"
     "\n"
     "lobster: order-by-order messages as LOBSTER publishes them, a line each:\n"
     "  time, type, order id, size, price, direction (1 buy, -1 sell: of the resting order)\n"
@@ -31,6 +33,15 @@ static const char help_text[] =
     "  --orders FILE     order_id,user_id,side,price,qty, or with place or cancel before side\n"
     "  --balances FILE   user_id,asset_id,avail,frozen,version: asset 1 is bought with asset 2\n"
     "  --out DIR         orderbook.csv, events.csv and balances.csv go there\n"
+    "\n"
+    "commands: orders and what becomes of them, in the columns of exchange-core's streams\n"
+    "  --commands FILE   phase,command,order_id,symbol,price,size,action,order_type,uid; command "
+    "is\n"
+    "                    PLACE_ORDER, CANCEL_ORDER, REDUCE_ORDER, MOVE_ORDER or REPLACE_ORDER,\n"
+    "                    order_type GTC, IOC, FOK, FOK_BUDGET, MARKET, MARKET_FOK or POST_ONLY\n"
+    "  --events-out FILE what each did: number from 1, then traded, gone, done or refused\n"
+    "  --book-out FILE   symbol,side,price,order id,uid,remaining,filled of what rests at the end\n"
+    "  --self-trade CHOICE  allow (default), cancel-resting or cancel-taking\n"
     "\n"
     "--arena keeps the book in a Baton arena, as the matching engine does; the results are the "
     "same.\n"
@@ -54,6 +65,9 @@ enum {
     OPTION_ORDERS,
     OPTION_BALANCES,
     OPTION_OUT,
+    OPTION_COMMANDS,
+    OPTION_EVENTS_OUT,
+    OPTION_SELF_TRADE,
     OPTION_ARENA,
     OPTION_HELP = 'h',
     OPTION_FORM = 'o',
@@ -82,9 +96,20 @@ static const struct option orders_flags[] = {
     {0},
 };
 
+static const struct option commands_flags[] = {
+    {"commands", required_argument, NULL, OPTION_COMMANDS},
+    {"events-out", required_argument, NULL, OPTION_EVENTS_OUT},
+    {"book-out", required_argument, NULL, OPTION_BOOK_OUT},
+    {"self-trade", required_argument, NULL, OPTION_SELF_TRADE},
+    {"output", required_argument, NULL, OPTION_FORM},
+    {"help", no_argument, NULL, OPTION_HELP},
+    {0},
+};
+
 typedef struct {
     lobster_options lobster;
     orders_options orders;
+    commands_options commands;
     summary_form form;
     bool help;
 } arguments;
@@ -119,6 +144,18 @@ static int read_levels(const char *text, uint32_t *ret_levels, baton_error *erro
     return 0;
 }
 
+static int read_self_trade(const char *text, book_self_trade *ret_choice, baton_error *error)
+{
+    static const char *const names[] = {"allow", "cancel-resting", "cancel-taking"};
+    for (uint32_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *ret_choice = (book_self_trade)i; /* in the order of the numbers */
+            return 0;
+        }
+    }
+    return usage(error, "read --self-trade", "it takes allow, cancel-resting or cancel-taking");
+}
+
 static int take_option(arguments *taken, int option, baton_error *error)
 {
     switch (option) {
@@ -135,6 +172,7 @@ static int take_option(arguments *taken, int option, baton_error *error)
         return 0;
     case OPTION_BOOK_OUT:
         taken->lobster.book_path = optarg;
+        taken->commands.book_path = optarg;
         return 0;
     case OPTION_FILLS_OUT:
         taken->lobster.fills_path = optarg;
@@ -148,6 +186,14 @@ static int take_option(arguments *taken, int option, baton_error *error)
     case OPTION_OUT:
         taken->orders.out_path = optarg;
         return 0;
+    case OPTION_COMMANDS:
+        taken->commands.commands_path = optarg;
+        return 0;
+    case OPTION_EVENTS_OUT:
+        taken->commands.events_path = optarg;
+        return 0;
+    case OPTION_SELF_TRADE:
+        return read_self_trade(optarg, &taken->commands.self_trade, error);
     case OPTION_ARENA:
         taken->lobster.memory = REPLAY_ARENA;
         taken->orders.memory = REPLAY_ARENA;
@@ -219,6 +265,30 @@ static int run_orders(const arguments *taken, baton_error *error)
     return printed(summary_orders(&summary, taken->form), error);
 }
 
+static int run_commands(const arguments *taken, baton_error *error)
+{
+    if (!taken->commands.commands_path) {
+        usage(error, "replay commands", "--commands is missing");
+        return report(error);
+    }
+    commands_summary summary;
+    if (commands_run(&taken->commands, &summary, error) < 0)
+        return report(error);
+    return printed(summary_commands(&summary, taken->form), error);
+}
+
+/* The first argument. */
+static const struct {
+    const char *name;
+    const struct option *flags;
+    int (*run)(const arguments *taken, baton_error *error);
+} ways[] = {
+    {"lobster", lobster_flags, run_lobster},
+    {"orders", orders_flags, run_orders},
+    {"commands", commands_flags, run_commands},
+};
+enum { WAYS = sizeof(ways) / sizeof(ways[0]) };
+
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN);
@@ -226,18 +296,19 @@ int main(int argc, char **argv)
     arguments taken = {.lobster = {.levels = 10}};
 
     const char *command = argc > 1 ? argv[1] : "";
-    bool lobster = strcmp(command, "lobster") == 0;
+    size_t way = 0;
+    while (way < WAYS && strcmp(command, ways[way].name) != 0)
+        way++;
     if (strcmp(command, "--help") == 0 || strcmp(command, "-h") == 0)
         return print_help();
-    if (!lobster && strcmp(command, "orders") != 0) {
+    if (way == WAYS) {
         usage(&error, argc > 1 ? command : "exchange-replay",
-              "the first argument must be lobster or orders");
+              "the first argument must be lobster, orders or commands");
         return report(&error);
     }
-    const struct option *flags = lobster ? lobster_flags : orders_flags;
-    if (read_options(argc - 1, argv + 1, flags, &taken, &error) < 0)
+    if (read_options(argc - 1, argv + 1, ways[way].flags, &taken, &error) < 0)
         return report(&error);
     if (taken.help)
         return print_help();
-    return lobster ? run_lobster(&taken, &error) : run_orders(&taken, &error);
+    return ways[way].run(&taken, &error);
 }

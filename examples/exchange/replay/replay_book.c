@@ -1,7 +1,8 @@
 #include "examples/exchange/replay/replay_book.h"
 
-#define ORDERS_AT_START (1u << 16)
-#define LEVELS_AT_START (1u << 14)
+/* Enough for an hour of one instrument, few enough to stay in the processor's caches. */
+#define ORDERS_AT_START (1u << 13)
+#define LEVELS_AT_START (1u << 12)
 
 static const baton_layout_type *const layout_types[] = {BOOK_LAYOUT_TYPES};
 static const baton_layout layout = {

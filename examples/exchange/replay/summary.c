@@ -98,3 +98,15 @@ int summary_orders(const orders_summary *summary, summary_form form)
     digest(&to, "ledger_digest", summary->ledger_digest);
     return finish(&to);
 }
+
+int summary_commands(const commands_summary *summary, summary_form form)
+{
+    printer to = {.form = form};
+    number(&to, "commands", summary->commands);
+    number(&to, "done", summary->done);
+    number(&to, "refused", summary->refused);
+    number(&to, "trades", summary->trades);
+    number(&to, "orders_resting", summary->orders_resting);
+    digest(&to, "digest", summary->digest);
+    return finish(&to);
+}
