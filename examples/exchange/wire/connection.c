@@ -37,8 +37,9 @@ void connection_receive(connection *own)
         own->in_end -= own->in_begin;
         own->in_begin = 0;
     }
-    while (own->in_end < CONNECTION_IN_BYTES) {
-        ssize_t got = recv(own->fd, own->in + own->in_end, CONNECTION_IN_BYTES - own->in_end, 0);
+    for (bool drained = false; !drained && own->in_end < CONNECTION_IN_BYTES;) {
+        const uint32_t room = CONNECTION_IN_BYTES - own->in_end;
+        ssize_t got = recv(own->fd, own->in + own->in_end, room, 0);
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
@@ -49,6 +50,7 @@ void connection_receive(connection *own)
             return;
         }
         own->in_end += (uint32_t)got;
+        drained = (uint32_t)got < room; /* what comes later makes it readable again */
     }
 }
 
