@@ -197,11 +197,9 @@ static int copy_one(hydrating_from *self, const baton_snapshot_info *info)
 static int copy_chain(hydrating_from *self, const baton_snapshot_listed *list, uint32_t count,
                       uint32_t index)
 {
-    uint32_t chain[BATON_PARENTS_MAX], length = 0;
-    for (uint32_t i = index; i != BATON_NOT_LISTED && length < BATON_PARENTS_MAX;
-         i = baton_snapshot_parent_index(list, count, i))
-        chain[length++] = i;
-    if (!baton_digest_is_zero(list[chain[length - 1]].info.parent))
+    uint32_t chain[BATON_PARENTS_MAX];
+    uint32_t length = baton_snapshot_chain_indices(list, count, index, chain, BATON_PARENTS_MAX);
+    if (length == 0)
         return pass_over(self, &list[index].info, "an image that it adds to is not there",
                          "give a directory with all of them, as it was");
     int r = 1;
