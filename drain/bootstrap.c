@@ -411,11 +411,11 @@ int baton_bootstrap_fetch(const baton_follower_target *target, const char *activ
                            .error = error};
     memcpy(root.bytes, said->root, sizeof(root.bytes));
     memcpy(self.wanted.root, said->root, sizeof(self.wanted.root));
-    snprintf(from, sizeof(from), "%s/snapshots", active_directory);
     snprintf(to, sizeof(to), "%s/snapshots", target->place->directory);
     if (baton_kept_is_listed(to, root))
         return 0;
-    if (target->active.tcp.bytes == 0 &&
+    snprintf(from, sizeof(from), "%s/snapshots", active_directory);
+    if (active_directory[0] != '\0' && target->active.tcp.bytes == 0 &&
         baton_kept_link(from, to, baton_le64_get(said->seq), baton_le64_get(said->epoch)) == 0 &&
         baton_kept_is_listed(to, root))
         return 0;
