@@ -346,14 +346,8 @@ int baton_hydrate_from(const baton_follower_target *target, const char *path,
                        baton_digest *ret_root, baton_error *error)
 {
     bool is_file = false;
-    hydrating_from self = {
-        .talk = {.target = target,
-                 .channel = BATON_PEER_CHANNEL_NONE,
-                 .pace = baton_fetching_pace(target),
-                 .error = error},
-        .path = path,
-        .error = error,
-    };
+    hydrating_from self = {.path = path, .error = error};
+    baton_fetching_init(&self.talk, target, error);
     snprintf(self.own, sizeof(self.own), "%s/snapshots", target->place->directory);
     if (target->service->layout != NULL)
         self.layout = baton_layout_digest(target->service->layout);
