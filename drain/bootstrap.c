@@ -186,11 +186,6 @@ static int greet(baton_fetching *self)
 
 /* ---- the files ---- */
 
-static int told_to_end(baton_fetching *self, int r)
-{
-    return baton_error_set(self->error, r, what_fetch, "this start was told to end", NULL);
-}
-
 /* One file, in pieces, in order, as long as it was said to be; flushed. */
 static int receive_file(baton_fetching *self, int fd, bool manifest, uint64_t bytes)
 {
@@ -216,7 +211,7 @@ static int receive_file(baton_fetching *self, int fd, bool manifest, uint64_t by
             self->pulse(self->context);
         r = baton_pace_moved(&self->pace, count);
         if (r < 0)
-            return told_to_end(self, r);
+            return baton_pace_ended(r, what_fetch, self->error);
     }
     return 0;
 }
