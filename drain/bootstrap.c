@@ -11,6 +11,7 @@
 #include <baton/log.h>
 
 #include "drain/bootstrap_private.h"
+#include "snapshot/names.h"
 
 static const char *const what_fetch = "fetch the active's snapshot";
 
@@ -186,11 +187,6 @@ static int greet(baton_fetching *self)
 
 /* ---- the files ---- */
 
-static int told_to_end(baton_fetching *self, int r)
-{
-    return baton_error_set(self->error, r, what_fetch, "this start was told to end", NULL);
-}
-
 /* One file, in pieces, in order, as long as it was said to be; flushed. */
 static int receive_file(baton_fetching *self, int fd, bool manifest, uint64_t bytes)
 {
@@ -216,7 +212,7 @@ static int receive_file(baton_fetching *self, int fd, bool manifest, uint64_t by
             self->pulse(self->context);
         r = baton_pace_moved(&self->pace, count);
         if (r < 0)
-            return told_to_end(self, r);
+            return baton_pace_ended(r, what_fetch, self->error);
     }
     return 0;
 }
@@ -328,11 +324,13 @@ static int fetch(baton_fetching *self, const char *directory, baton_digest *ret_
     return r < 0 ? r : 0;
 }
 
-baton_pace baton_fetching_pace(const baton_follower_target *target)
+void baton_fetching_init(baton_fetching *self, const baton_follower_target *target,
+                         baton_error *error)
 {
-    baton_pace pace = {.watch = target->watch, .stall_ns = target->stall_ns};
-    baton_pace_begin(&pace, "asking", 0, 0);
-    return pace;
+    *self = (baton_fetching){.target = target,
+                             .channel = BATON_PEER_CHANNEL_NONE,
+                             .pace = {.watch = target->watch, .stall_ns = target->stall_ns},
+                             .error = error};
 }
 
 int baton_fetching_open(baton_fetching *self)
@@ -364,9 +362,12 @@ void baton_fetching_close(baton_fetching *self)
 
 static int converse(baton_fetching *self, baton_digest *ret_root)
 {
-    char directory[4200];
-    snprintf(directory, sizeof(directory), "%s/snapshots", self->target->place->directory);
-    int r = baton_fetching_open(self);
+    char directory[BATON_SNAPSHOTS_PATH_BYTES];
+    int r = baton_snapshots_path(directory, sizeof(directory), self->target->place->directory);
+    if (r < 0)
+        return baton_error_set(self->error, r, what_fetch, NULL,
+                               "give the directory a shorter path");
+    r = baton_fetching_open(self);
     if (r == 0)
         r = fetch(self, directory, ret_root);
     baton_fetching_close(self);
@@ -377,10 +378,8 @@ int baton_bootstrap(const baton_follower_target *target, const char *hydrate_fro
                     baton_digest *ret_root, baton_error *error)
 {
     uint64_t highest = 0;
-    baton_fetching self = {.target = target,
-                           .channel = BATON_PEER_CHANNEL_NONE,
-                           .pace = baton_fetching_pace(target),
-                           .error = error};
+    baton_fetching self;
+    baton_fetching_init(&self, target, error);
     *ret_root = (baton_digest){{0}};
     int r = baton_highest_name(target->place->directory, &highest);
     if (r < 0)
@@ -400,22 +399,20 @@ int baton_bootstrap_fetch(const baton_follower_target *target, const char *activ
                           const baton_peer_snapshot *said, void (*pulse)(void *context),
                           void *context, baton_error *error)
 {
-    char from[4200], to[4200];
+    char from[BATON_SNAPSHOTS_PATH_BYTES], to[BATON_SNAPSHOTS_PATH_BYTES];
     baton_digest root, got;
-    baton_fetching self = {.target = target,
-                           .channel = BATON_PEER_CHANNEL_NONE,
-                           .pace = baton_fetching_pace(target),
-                           .pulse = pulse,
-                           .context = context,
-                           .is_beside = true,
-                           .error = error};
+    baton_fetching self;
+    baton_fetching_init(&self, target, error);
+    self.pulse = pulse;
+    self.context = context;
+    self.is_beside = true;
     memcpy(root.bytes, said->root, sizeof(root.bytes));
     memcpy(self.wanted.root, said->root, sizeof(self.wanted.root));
-    snprintf(from, sizeof(from), "%s/snapshots", active_directory);
-    snprintf(to, sizeof(to), "%s/snapshots", target->place->directory);
-    if (baton_kept_is_listed(to, root))
+    if (baton_snapshots_path(to, sizeof(to), target->place->directory) == 0 &&
+        baton_kept_is_listed(to, root))
         return 0;
-    if (target->active.tcp.bytes == 0 &&
+    if (active_directory[0] != '\0' && target->active.tcp.bytes == 0 &&
+        baton_snapshots_path(from, sizeof(from), active_directory) == 0 &&
         baton_kept_link(from, to, baton_le64_get(said->seq), baton_le64_get(said->epoch)) == 0 &&
         baton_kept_is_listed(to, root))
         return 0;
