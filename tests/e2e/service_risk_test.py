@@ -7,27 +7,16 @@ import unittest
 
 import process
 import workdir
-from exchange_stage import BARRIER, BARRIER_DONE, ORDERS, QUERY, REPLACE
+from exchange_stage import (BARRIER_BODY, BARRIER_DONE, DEPOSIT, ORDERS, QUERY, REPLACE, WITHDRAW, barrier, kill_switch,
+                            limit, transfer)
 from handover_case import ENGINE_NEW, HandoverCase
 from service_client import (ACK, BUY, CANCEL, DONE, GTC, IOC, SELL, Ack, Client, Ended, cancel, frame, order)
 from workdir import main, wait_until
 
 ORDER_SERVICE, RISK_ENGINE = process.program("order-service"), process.program("risk-engine")
-DEPOSIT, WITHDRAW, KILL, LIMIT, RECONCILE, ACCOUNT, ACCOUNT_STATE, RECONCILED = 12, 13, 14, 15, 16, 17, 74, 75
+RECONCILE, ACCOUNT, ACCOUNT_STATE, RECONCILED = 16, 17, 74, 75
 INSUFFICIENT, UNKNOWN_ACCOUNT, KILLED, OVER_LIMIT = 80, 81, 84, 85
-ADMIN, BASE, QUOTE = 1000, 1, 2
-
-
-def transfer(kind, seq, client, asset, amount):
-    return frame(kind, struct.pack("<QQQQI4x", ADMIN, seq, client, amount, asset))
-
-
-def kill_switch(seq, client, on):
-    return frame(KILL, struct.pack("<QQQB7x", ADMIN, seq, client, on))
-
-
-def limit(seq, client, position_max, size_max):
-    return frame(LIMIT, struct.pack("<QQQI4xQQ", ADMIN, seq, client, 0, position_max, size_max))
+BASE, QUOTE = 1, 2
 
 
 def replace(client, seq, order_seq, price, size=0):
@@ -282,14 +271,16 @@ class Money(ExchangeCase):
         self.start_all()
         client = self.client()
         self.deposit(client, 1, QUOTE, 10000)
-        client.send(*[order(1, n, size=1) for n in range(1, 21)], frame(BARRIER, struct.pack("<Q", 1)),
+        client.send(*[order(1, n, size=1) for n in range(1, 21)], barrier(1),
                     order(1, 21, size=1))
         acked, done = 0, None
         while done is None:
             kind, body = client.receive()
             acked += kind == ACK
             done = body if kind == BARRIER_DONE else None
-        self.assertEqual(struct.unpack("<QQ", done)[0], 1)
+        number, in_orders, in_risk, in_matching = BARRIER_BODY.unpack(done)
+        self.assertEqual((number, in_matching), (1, 21))
+        self.assertGreaterEqual(min(in_orders, in_risk), 22)
         self.assertGreaterEqual(acked, 20)
 
 

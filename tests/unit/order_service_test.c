@@ -438,25 +438,30 @@ static void a_client_has_as_many_unanswered_commands_as_outcomes_are_kept(void *
 static void a_barrier_is_over_when_the_matching_engine_has_sent_it_back(void **state)
 {
     stage *own = *state;
-    const baton_le64 id = baton_le64_put(7);
+    exchange_barrier barrier = {.id = baton_le64_put(7)};
     rest(own, 1, 10);
-    assert_int_equal(apply(own, EXCHANGE_BARRIER, &id, sizeof(id)), 0);
+    assert_int_equal(apply(own, EXCHANGE_BARRIER, &barrier, sizeof(barrier)), 0);
     const uint64_t cut = own->machine.seq;
     assert_int_equal(own->effects_count, 1);
     assert_int_equal(own->effects[0].consumer, EXCHANGE_RISK_ENGINE);
     assert_int_equal(own->effects[0].type, EXCHANGE_BARRIER);
-    assert_int_equal(hear(own, EXCHANGE_RISK_ENGINE, 1, 1, &id, sizeof(id), EXCHANGE_BARRIER), 0);
-    assert_int_equal(state_of(own)->barrier_under_way, 1);
+    exchange_barrier done;
+    memcpy(&barrier, own->effects[0].payload, sizeof(barrier));
+    assert_int_equal(baton_le64_get(barrier.order_service_seq), cut);
     assert_int_equal(
-        hear(own, EXCHANGE_MATCHING_ENGINE, 1, ++own->key_seq, &id, sizeof(id), EXCHANGE_BARRIER),
-        0);
+        hear(own, EXCHANGE_RISK_ENGINE, 1, 1, &barrier, sizeof(barrier), EXCHANGE_BARRIER), 0);
+    assert_int_equal(state_of(own)->barrier_under_way, 1);
+    barrier.risk_engine_seq = baton_le64_put(50);
+    barrier.matching_engine_seq = baton_le64_put(60);
+    assert_int_equal(hear(own, EXCHANGE_MATCHING_ENGINE, 1, ++own->key_seq, &barrier,
+                          sizeof(barrier), EXCHANGE_BARRIER),
+                     0);
     assert_int_equal(state_of(own)->barrier_under_way, 0);
-    exchange_barrier_done done;
+    assert_int_equal(state_of(own)->barrier_matching_seq, 60);
     assert_int_equal(own->effects_count, 1);
     assert_int_equal(own->effects[0].type, EFFECT_BARRIER_DONE);
     memcpy(&done, own->effects[0].payload, sizeof(done));
-    assert_int_equal(baton_le64_get(done.id), 7);
-    assert_int_equal(baton_le64_get(done.seq), cut);
+    assert_memory_equal(&done, &barrier, sizeof(done));
 }
 
 int main(void)

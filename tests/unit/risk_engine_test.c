@@ -292,14 +292,16 @@ static void what_is_not_where_it_belongs_is_seen(void **state)
 static void a_barrier_goes_on_and_is_over_when_it_has_come_back(void **state)
 {
     risk_stage *own = funded(state);
-    const baton_le64 id = baton_le64_put(7);
-    risk_take(own, EXCHANGE_ORDER_SERVICE, EXCHANGE_BARRIER, &id, sizeof(id));
+    exchange_barrier barrier = {.id = baton_le64_put(7), .order_service_seq = baton_le64_put(40)};
+    risk_take(own, EXCHANGE_ORDER_SERVICE, EXCHANGE_BARRIER, &barrier, sizeof(barrier));
     assert_int_equal(own->effects_count, 1);
     assert_int_equal(own->effects[0].consumer, EXCHANGE_MATCHING_ENGINE);
     assert_int_equal(own->effects[0].type, EXCHANGE_BARRIER);
     assert_int_equal(risk_state(own)->barrier_seq, own->machine.seq);
     assert_int_equal(risk_state(own)->barrier_under_way, 1);
-    risk_take(own, EXCHANGE_MATCHING_ENGINE, EXCHANGE_BARRIER, &id, sizeof(id));
+    barrier.risk_engine_seq = baton_le64_put(own->machine.seq);
+    assert_memory_equal(own->effects[0].payload, &barrier, sizeof(barrier));
+    risk_take(own, EXCHANGE_MATCHING_ENGINE, EXCHANGE_BARRIER, &barrier, sizeof(barrier));
     assert_int_equal(own->effects_count, 0);
     assert_int_equal(risk_state(own)->barrier_under_way, 0);
 }
@@ -307,7 +309,7 @@ static void a_barrier_goes_on_and_is_over_when_it_has_come_back(void **state)
 static void what_only_a_foreign_journal_holds_stops_apply(void **state)
 {
     risk_stage *own = funded(state);
-    const baton_le64 id = baton_le64_put(7);
+    const exchange_barrier id = {.id = baton_le64_put(7)};
     const exchange_report head = {.flags = EXCHANGE_REPORT_LAST};
     const exchange_clock clock = {.command = risk_name(1, 50)};
     assert_true(risk_hear(own, EXCHANGE_SETTLEMENT, 1, 99, EXCHANGE_BARRIER, &id, sizeof(id)) < 0);
