@@ -55,6 +55,7 @@ typedef enum {
     EXCHANGE_LIMIT = 15,     /* exchange_limit */
     EXCHANGE_RECONCILE = 16, /* no body; to the risk engine itself */
     EXCHANGE_ACCOUNT = 17,   /* exchange_account; to the risk engine itself */
+    EXCHANGE_RESYNC = 18,    /* exchange_resync: of risk-mirror, on the risk engine's feed */
     /* from the engine */
     EXCHANGE_WELCOME = 64, /* exchange_welcome */
     EXCHANGE_ACK = 65,     /* exchange_ack */
@@ -67,6 +68,8 @@ typedef enum {
     EXCHANGE_BARRIER_DONE = 73,  /* exchange_barrier: to BARRIER */
     EXCHANGE_ACCOUNT_STATE = 74, /* exchange_account_state, then what it counts: to ACCOUNT */
     EXCHANGE_RECONCILED = 75,    /* exchange_reconciled: to RECONCILE */
+    EXCHANGE_EXPOSURES =
+        76, /* exchange_exposures, then its items: an effect of the risk engine, for risk-mirror */
 } exchange_frame_type;
 
 typedef struct {
@@ -247,6 +250,7 @@ typedef enum {
     EXCHANGE_MATCHING_ENGINE = 3,
     EXCHANGE_SETTLEMENT = 4,
     EXCHANGE_MARKET_DATA = 5,
+    EXCHANGE_RISK_MIRROR = 6,
 } exchange_member;
 
 /* Who wants effects says so once. What it has not confirmed comes first, word for word, in order; then
@@ -434,6 +438,47 @@ typedef struct {
     baton_le64 orders_count;
 } exchange_reconciled;
 
+/* ---- the risk engine's effects for risk-mirror ---- */
+
+/* What an entry changed; or a page of all that there is. */
+enum { /* exchange_exposures.flags */
+       EXCHANGE_EXPOSURES_PAGE = 1,
+       EXCHANGE_EXPOSURES_LAST = 2, /* nothing is behind this page */
+};
+typedef struct {
+    baton_le64 number; /* of this effect, from 1, without gaps: none can be missed unnoticed */
+    baton_le32 items_count;
+    baton_le32 first; /* a page: it has what stands at first..next-1 in the risk engine's list */
+    baton_le32 next;
+    uint8_t flags;
+    uint8_t zero[3];
+} exchange_exposures;
+
+#define EXCHANGE_NO_SYMBOL UINT32_MAX /* in place of a symbol: the client's kill switch */
+typedef struct {
+    baton_le64 client_id; /* 0: the kill switch of all */
+    baton_le32 symbol;
+    uint8_t killed_was;
+    uint8_t killed;
+    uint8_t zero[2];
+    /* As in exchange_exposure; before the entry, and after it. In a page the same twice. */
+    baton_le64 position_was;
+    baton_le64 position;
+    baton_le64 cash_was;
+    baton_le64 cash;
+    baton_le64 open_buy_was;
+    baton_le64 open_buy;
+    baton_le64 open_sell_was;
+    baton_le64 open_sell;
+} exchange_exposure_change;
+
+/* A page, please: an entry of the risk engine, so that the page stands among the changes where it belongs. first
+ * may be behind the end: then the page has the kill switch of all, and says how far effects are numbered. */
+typedef struct {
+    baton_le32 first;
+    uint8_t zero[4];
+} exchange_resync;
+
 static_assert(sizeof(exchange_frame) == 8, "exchange protocol v1");
 static_assert(sizeof(exchange_hello) == 8, "exchange protocol v1");
 static_assert(sizeof(exchange_welcome) == 48, "exchange protocol v1");
@@ -465,6 +510,9 @@ static_assert(sizeof(exchange_balance) == 24, "exchange protocol v1");
 static_assert(sizeof(exchange_exposure) == 56, "exchange protocol v1");
 static_assert(sizeof(exchange_account_state) == 24, "exchange protocol v1");
 static_assert(sizeof(exchange_reconciled) == 32, "exchange protocol v1");
+static_assert(sizeof(exchange_exposures) == 24, "exchange protocol v1");
+static_assert(sizeof(exchange_exposure_change) == 80, "exchange protocol v1");
+static_assert(sizeof(exchange_resync) == 8, "exchange protocol v1");
 
 /* The order id in the book: the pair that made the order. */
 static inline uint64_t exchange_order_id(uint64_t client_id, uint64_t client_seq)
