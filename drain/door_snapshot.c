@@ -125,6 +125,7 @@ int baton_door_snapshot(baton_door_run *run, baton_error *error)
     char state[BATON_DIGEST_TEXT_BYTES], root[BATON_DIGEST_TEXT_BYTES];
     baton_snapshot_info info;
     int r = check_out(run, error);
+    run->replay.to_entry_alone = run->replay.to_seq != 0;
     if (r == 0)
         r = baton_state_export(run->doors->service, run->directory, &run->replay, run->schema,
                                run->out, &info, error);

@@ -29,7 +29,7 @@ enum {
 };
 static const baton_option door_options[] = {
     [DOOR_TO] = {"to", "SEQ|TIME", "0",
-                 "replay, digest: stop after this entry, or at 2026-11-21T14:00:00Z or @ns"},
+                 "stop after this entry, or at 2026-11-21T14:00:00Z or @ns (not: verify)"},
     [DOOR_EFFECTS] = {"effects", "FILE", NULL,
                       "replay: write each effect as a JSON line; - is stdout"},
     [DOOR_DIGEST_SCHEMA] = {"digest-schema", "N", "0",
@@ -337,10 +337,12 @@ static void print_help(const baton_doors *doors, const baton_option_set *set)
            "effects.jsonl\n"
            "  %s baton digest /var/lib/%s --to 1000 --digest-schema %u\n"
            "  %s baton verify --round-trip /var/lib/%s\n"
-           "  %s baton snapshot /var/lib/%s --schema %u --out for-the-old-build\n",
+           "  %s baton snapshot /var/lib/%s --schema %u --out for-the-old-build\n"
+           "  %s baton snapshot /var/lib/%s --to 1000 --out as-it-was\n",
            doors->path, doors->path, doors->service->name, doors->path, doors->service->name,
            doors->service->schema.read_min, doors->path, doors->service->name, doors->path,
-           doors->service->name, doors->service->schema.read_min);
+           doors->service->name, doors->service->schema.read_min, doors->path,
+           doors->service->name);
 }
 
 static int open_door(baton_door_run *run, const char *door, baton_error *error)

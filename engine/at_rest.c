@@ -91,6 +91,7 @@ static int look(at_rest *self, baton_hydrate_report *report, baton_error *error)
         .image_io = {.choice = baton_watch_io_choice(options->backend)},
         .backend = options->backend,
         .to_seq = options->to_seq,
+        .to_entry_alone = options->to_entry_alone,
         .to_time_ns = options->to_time_ns,
         .ignore_snapshots = options->ignore_snapshots,
         .on_entry = options->on_entry != NULL ? hand_out_entry : NULL,

@@ -301,6 +301,14 @@ static int refuse(const baton_hydrate_options *options, const baton_error *first
     return status;
 }
 
+/* One of that very entry may have been taken after confirmations that stand behind it. */
+static bool is_beyond(const baton_hydrate_options *options, uint64_t seq)
+{
+    if (options->to_seq == 0)
+        return false;
+    return options->to_entry_alone ? seq >= options->to_seq : seq > options->to_seq;
+}
+
 static int choose(const baton_hydrate_options *options, baton_catalogue *catalogue,
                   baton_machine *machine, baton_hydrate_report *report, uint32_t *ret_chosen,
                   baton_error *first, baton_error *error)
@@ -310,7 +318,7 @@ static int choose(const baton_hydrate_options *options, baton_catalogue *catalog
     *ret_chosen = UINT32_MAX;
     for (uint32_t i = 0; !options->ignore_snapshots && i < catalogue->count; i++) {
         const baton_snapshot_listed *listed = &catalogue->listed[i];
-        if (catalogue->bad[i] || (options->to_seq != 0 && listed->info.seq > options->to_seq) ||
+        if (catalogue->bad[i] || is_beyond(options, listed->info.seq) ||
             (options->to_time_ns != 0 && listed->info.entry_time_ns > options->to_time_ns))
             continue;
         if (baton_digest_is_zero(options->view->id) && !is_asked_for(options, listed))

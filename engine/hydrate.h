@@ -71,6 +71,7 @@ typedef struct {
     baton_io_options image_io; /* images are read by threads, each with one of its own */
     baton_backend backend;     /* of the reader of the journal */
     uint64_t to_seq;           /* 0: the end */
+    bool to_entry_alone;       /* nothing that stands after that entry: run.h */
     uint64_t to_time_ns;       /* 0: the end */
     bool ignore_snapshots;
     bool may_lead; /* a standby's: the journal after the snapshot may come later (follow.h) */

@@ -78,6 +78,14 @@ static int compare_said(replaying *self, const baton_reader *reader)
     return baton_step_said(&self->step, seq, effects, self->error);
 }
 
+/* A confirmation behind the last entry that is asked for: not of that entry's state. A checkpoint is. */
+static bool is_of_later(const replaying *self, const baton_entry *record)
+{
+    const baton_hydrate_options *options = self->options;
+    return options->to_entry_alone && record->type == BATON_RECORD_CONFIRM &&
+           options->to_seq != 0 && self->step.machine->seq >= options->to_seq;
+}
+
 static int read_on(replaying *self, baton_reader *reader)
 {
     const baton_hydrate_options *options = self->options;
@@ -99,6 +107,8 @@ static int read_on(replaying *self, baton_reader *reader)
             return r;
         self->at = baton_reader_position(reader);
         count_bytes(self, self->at.batch, entry.payload_bytes);
+        if (entry.is_record && is_of_later(self, &entry))
+            continue;
         r = baton_step_take(&self->step, &entry, self->error);
         if (r < 0)
             return r;

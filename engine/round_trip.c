@@ -1,6 +1,7 @@
 /* engine/round_trip.c: states as portable snapshots at rest: written in every schema and read back,
  * which proves the way to an older build (E4); and written into a directory of the caller's. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -259,6 +260,7 @@ int baton_round_trip(const baton_service *service, const char *directory,
 
 typedef struct {
     const char *to_directory;
+    uint64_t to_seq; /* 0: the end */
     uint32_t schema;
     baton_snapshot_info *info;
 } exporting;
@@ -268,6 +270,10 @@ static int visit_export(void *context, const baton_machine *machine,
 {
     const exporting *self = context;
     baton_snapshot_writer *writer = NULL;
+    if (machine->seq < self->to_seq)
+        return baton_error_setf(
+            error, BATON_E_NOT_FOUND, "write the state down", "ask for an entry that is there",
+            "the journal ends at entry %" PRIu64 ", before %" PRIu64, machine->seq, self->to_seq);
     int r = fill_info(machine, about, self->schema, self->info, error);
     if (r == 0)
         r = pack(machine, self->info, &writer, error);
@@ -281,6 +287,7 @@ int baton_state_export(const baton_service *service, const char *directory,
                        const char *to_directory, baton_snapshot_info *ret_info, baton_error *error)
 {
     exporting self = {.to_directory = to_directory,
+                      .to_seq = replay != NULL ? replay->to_seq : 0,
                       .schema = schema != 0 ? schema : service->schema.write,
                       .info = ret_info};
     baton_replay_result result;

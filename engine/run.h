@@ -49,7 +49,11 @@ typedef struct {
 /* Where state comes from, with no writer: for `baton replay|verify|digest` and as the first half
  * of an open. */
 typedef struct {
-    uint64_t to_seq;       /* stop after this entry; 0: the end */
+    uint64_t to_seq; /* stop after this entry; 0: the end */
+    /* With to_seq: the state right after that entry, its outbox with all that was not confirmed then. Else
+     * confirmations that stand between that entry and the next one are in it, too. No snapshot of that very
+     * entry is built on, so the entry itself must still be there. */
+    bool to_entry_alone;
     uint64_t to_time_ns;   /* stop before the first entry later than this; 0: the end */
     bool ignore_snapshots; /* from entry 1 */
     baton_backend backend;
@@ -103,8 +107,8 @@ typedef struct {
 BATON_MUST_USE int baton_round_trip(const baton_service *service, const char *directory,
                                     const baton_replay_options *replay,
                                     const baton_round_trip_options *options, baton_error *error);
-/* The state at the journal's end as a portable snapshot in that schema (0: the newest), into
- * another directory: no journal names it. */
+/* The state at the journal's end, or as replay->to_seq says, as a portable snapshot in that schema (0: the
+ * newest), into another directory: no journal names it. BATON_E_NOT_FOUND: the journal ends before to_seq. */
 BATON_MUST_USE int baton_state_export(const baton_service *service, const char *directory,
                                       const baton_replay_options *replay, uint32_t schema,
                                       const char *to_directory, baton_snapshot_info *ret_info,

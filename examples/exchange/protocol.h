@@ -64,7 +64,7 @@ typedef enum {
     EXCHANGE_REPORT = 70,  /* exchange_report, then its items: an effect of the matching engine */
     EXCHANGE_EFFECT = 71,  /* exchange_effect, then the effect's payload: on a feed socket */
     EXCHANGE_ORDERS = 72,  /* exchange_orders, then its orders: to QUERY */
-    EXCHANGE_BARRIER_DONE = 73,  /* exchange_barrier_done: to BARRIER */
+    EXCHANGE_BARRIER_DONE = 73,  /* exchange_barrier: to BARRIER */
     EXCHANGE_ACCOUNT_STATE = 74, /* exchange_account_state, then what it counts: to ACCOUNT */
     EXCHANGE_RECONCILED = 75,    /* exchange_reconciled: to RECONCILE */
 } exchange_frame_type;
@@ -294,17 +294,16 @@ typedef struct {
 
 /* The effect of a command that goes on to the next service has the command's frame type, and its body
  * word for word. A barrier goes the same way, and comes back with the reports: whatever the order service
- * had sent before it has then been dealt with (a consistent cut). */
+ * had sent before it has then been dealt with. On its way each service writes down which of its entries it
+ * is: the states after these entries are a consistent cut. Whoever asked the order service for one (without
+ * those numbers) is told when it has come back (with them). With the id of the last one, or a lower one,
+ * nothing begins again: that is answered now, or with the one under way. */
 typedef struct {
     baton_le64 id;
+    baton_le64 order_service_seq; /* 0: not there yet */
+    baton_le64 risk_engine_seq;
+    baton_le64 matching_engine_seq;
 } exchange_barrier;
-
-/* Whoever sent the order service a barrier is told when it has come back. With the number of the last one, or a
- * lower one, nothing begins again: it is answered now, or with the one under way. */
-typedef struct {
-    baton_le64 id;
-    baton_le64 seq; /* of the order service's entry: the state after it is its part of the cut */
-} exchange_barrier_done;
 
 /* ---- the matching engine's effects ---- */
 
@@ -453,8 +452,7 @@ static_assert(sizeof(exchange_trade) == 80, "exchange protocol v1");
 static_assert(sizeof(exchange_subscribe) == 8, "exchange protocol v1");
 static_assert(sizeof(exchange_effect) == 32, "exchange protocol v1");
 static_assert(sizeof(exchange_linked) == 32, "exchange protocol v1");
-static_assert(sizeof(exchange_barrier) == 8, "exchange protocol v1");
-static_assert(sizeof(exchange_barrier_done) == 16, "exchange protocol v1");
+static_assert(sizeof(exchange_barrier) == 32, "exchange protocol v1");
 static_assert(sizeof(exchange_report) == 88, "exchange protocol v1");
 static_assert(sizeof(exchange_gone) == 40, "exchange protocol v1");
 static_assert(sizeof(exchange_query) == 24, "exchange protocol v1");

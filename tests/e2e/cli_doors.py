@@ -125,6 +125,10 @@ class Doors(ServiceCase):
         newest = self.root / "newest"
         self.door("snapshot", self.data, "--out", newest, program=TOY_NEXT, check=0)
         self.assert_refused(self.door("verify", "--round-trip", next(newest.glob("*.manifest"))), 1, "schema is 2")
+        at = self.door("snapshot", self.data, "--to", "7", "--out", self.root / "at-7", "-o", "json", check=0).json()
+        self.assertEqual((at["seq"], at["state_digest"]),
+                         (7, self.door("digest", self.data, "--to", "7", check=0).stdout.strip()))
+        self.assert_refused(self.door("snapshot", self.data, "--to", "21", "--out", out), 1, "ends at entry 20")
         self.assert_refused(self.door("snapshot", self.data, "--schema", "3", "--out", out, program=TOY_NEXT), 1, "3")
         self.assert_refused(self.door("snapshot", self.data), 1, "--out")
         self.assert_refused(self.door("snapshot", self.data, "--out", self.data / "snapshots"), 1, "its own")

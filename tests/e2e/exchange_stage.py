@@ -13,6 +13,7 @@ from workdir import DEADLINE_S, connect_unix, wait_until
 DEPOSIT, WITHDRAW, KILL, LIMIT = range(12, 16)
 ADMIN = 1000  # the client id that operators' commands come from
 KEY = struct.Struct("<QQI4x")
+BARRIER_BODY = struct.Struct("<QQQQ")  # id, and which entry it is in the order service, risk and matching engine
 REPLACE, QUERY, BARRIER, REPORT, ORDERS, BARRIER_DONE = 9, 10, 11, 70, 72, 73
 LAST, RESTS = 1, 3  # flags of a report
 TRADES, GONE = 1, 2
@@ -40,6 +41,10 @@ def kill_switch(seq, client, on):
 
 def limit(seq, client, position_max, size_max):
     return frame(LIMIT, struct.pack("<QQQI4xQQ", ADMIN, seq, client, 0, position_max, size_max))
+
+
+def barrier(number):
+    return frame(BARRIER, BARRIER_BODY.pack(number, 0, 0, 0))
 
 
 class Wire:

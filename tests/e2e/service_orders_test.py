@@ -2,8 +2,8 @@
 import struct
 
 import process
-from exchange_stage import (BARRIER, BARRIER_DONE, LAST, ORDERS, QUERY, REPORT, RESTS, TRADES, Passing, Stage,
-                            report, trade)
+from exchange_stage import (BARRIER, BARRIER_BODY, BARRIER_DONE, LAST, ORDERS, QUERY, REPORT, RESTS, TRADES, Passing, Stage,
+                            barrier, report, trade)
 from handover_case import ENGINE_NEW, HandoverCase
 from service_client import (ACK, CANCEL, DONE, FILL, NEW_ORDER, TOO_LATE, UNKNOWN_ORDER, Client, frame, order)
 from workdir import main, wait_until
@@ -224,20 +224,20 @@ class Links(OrdersCase):
         client, asker = self.client(), self.client()
         client.send(order(1, 1))
         self.stage.wait_taken(1)
-        asker.send(frame(BARRIER, struct.pack("<Q", 7)))
+        asker.send(barrier(7))
         self.stage.wait_taken(2)
-        self.assertEqual(self.stage.taken[1], (BARRIER, struct.pack("<Q", 7)))
+        self.assertEqual(self.stage.taken[1], (BARRIER, BARRIER_BODY.pack(7, 2, 0, 0)))
         self.stage.rest(*self.stage.taken[0])
         self.assertEqual(client.ack().outcome, DONE)
         client.send(order(1, 2))  # its entry comes after the report's: durable is that, when this has gone on
         self.stage.wait_taken(3)
         self.assertEqual(self.stage.matching.confirmed, [])
         self.stage.rest(*self.stage.taken[1])
-        done = struct.unpack("<QQ", asker.receive_of(BARRIER_DONE))
-        self.assertEqual(done, (7, 2))
+        done = asker.receive_of(BARRIER_DONE)
+        self.assertEqual(BARRIER_BODY.unpack(done), (7, 2, 0, 0))
         wait_until(lambda: self.stage.matching.confirmed, "the confirmation that was held")
-        asker.send(frame(BARRIER, struct.pack("<Q", 7)))
-        self.assertEqual(struct.unpack("<QQ", asker.receive_of(BARRIER_DONE)), done)
+        asker.send(barrier(7))
+        self.assertEqual(asker.receive_of(BARRIER_DONE), done)
 
 
 class MatchingCase(OrdersCase):
@@ -308,13 +308,13 @@ class Matching(MatchingCase):
         self.service_runs()
         self.engine_runs()
         client = self.client()
-        client.send(*[order(1, n) for n in range(1, 21)], frame(BARRIER, struct.pack("<Q", 1)), order(1, 21))
+        client.send(*[order(1, n) for n in range(1, 21)], barrier(1), order(1, 21))
         acked, done = 0, None
         while done is None:
             kind, body = client.receive()
             acked += kind == ACK
             done = body if kind == BARRIER_DONE else None
-        self.assertEqual(struct.unpack("<QQ", done), (1, 21))
+        self.assertEqual(BARRIER_BODY.unpack(done), (1, 21, 0, 21))
         self.assertGreaterEqual(acked, 20)
 
 

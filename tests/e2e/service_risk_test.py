@@ -7,8 +7,8 @@ import unittest
 
 import process
 import workdir
-from exchange_stage import (BARRIER, BARRIER_DONE, DEPOSIT, ORDERS, QUERY, REPLACE, WITHDRAW, kill_switch, limit,
-                            transfer)
+from exchange_stage import (BARRIER_BODY, BARRIER_DONE, DEPOSIT, ORDERS, QUERY, REPLACE, WITHDRAW, barrier, kill_switch,
+                            limit, transfer)
 from handover_case import ENGINE_NEW, HandoverCase
 from service_client import (ACK, BUY, CANCEL, DONE, GTC, IOC, SELL, Ack, Client, Ended, cancel, frame, order)
 from workdir import main, wait_until
@@ -270,14 +270,16 @@ class Money(ExchangeCase):
         self.start_all()
         client = self.client()
         self.deposit(client, 1, QUOTE, 10000)
-        client.send(*[order(1, n, size=1) for n in range(1, 21)], frame(BARRIER, struct.pack("<Q", 1)),
+        client.send(*[order(1, n, size=1) for n in range(1, 21)], barrier(1),
                     order(1, 21, size=1))
         acked, done = 0, None
         while done is None:
             kind, body = client.receive()
             acked += kind == ACK
             done = body if kind == BARRIER_DONE else None
-        self.assertEqual(struct.unpack("<QQ", done)[0], 1)
+        number, in_orders, in_risk, in_matching = BARRIER_BODY.unpack(done)
+        self.assertEqual((number, in_matching), (1, 21))
+        self.assertGreaterEqual(min(in_orders, in_risk), 22)
         self.assertGreaterEqual(acked, 20)
 
 

@@ -2,6 +2,7 @@
  * (E6). */
 #include "tests/unit/engine_fixture.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define CONSUMER 1u
@@ -153,6 +154,58 @@ static void a_restart_resends_exactly_what_was_unconfirmed(void **unused)
     }
 }
 
+/* What a snapshot at entry 100 keeps in its outbox, beside the running service. */
+static uint64_t exported_effects(engine_fixture *f, uint64_t to_seq, bool alone)
+{
+    char to[TEST_PATH_BYTES + 32];
+    uint64_t rows_count = 0;
+    baton_snapshot_info info;
+    baton_snapshot_listed *list;
+    uint32_t count;
+    baton_snapshot_layout layout;
+    const baton_replay_options options = {.to_seq = to_seq, .to_entry_alone = alone};
+    snprintf(to, sizeof(to), "%s/as-it-was-%d", f->dir.path, alone);
+    assert_int_equal(
+        baton_state_export(&toy_service_v1, f->path, &options, 0, to, &info, &f->error), 0);
+    assert_int_equal(info.seq, to_seq);
+    assert_int_equal(baton_snapshot_list(to, &list, &count, &f->error), 0);
+    assert_int_equal(count, 1);
+    assert_int_equal(baton_snapshot_layout_read(list, &layout, &f->error), 0);
+    for (uint32_t i = 0; i < layout.sections_count; i++)
+        if (strcmp(layout.sections[i].name, "baton.outbox") == 0)
+            rows_count = layout.sections[i].rows_count;
+    baton_snapshot_layout_free(&layout);
+    free(list);
+    return rows_count;
+}
+
+static void the_state_at_an_entry_keeps_what_was_confirmed_behind_it(void **unused)
+{
+    (void)unused;
+    engine_fixture f;
+    engine_fixture_make(&f, "outbox_at_entry");
+    engine_fixture_open(&f, &toy_service_v1);
+    engine_fixture_submit_stream(&f, 1, 100);
+    engine_fixture_settle(&f);
+    const resent all = all_of(&f, CONSUMER);
+    const uint64_t kept = engine_fixture_status(&f).outbox_effects;
+    assert_int_equal(confirm(&f, &all.keys[5]), 0);
+    assert_int_equal(engine_fixture_snapshot(&f), 0); /* of entry 100, too, and without them */
+    assert_int_equal(confirm(&f, &all.keys[10]), 0);
+    engine_fixture_submit_stream(&f, 101, 160);
+    engine_fixture_settle(&f);
+    assert_int_equal(exported_effects(&f, 100, true), kept);
+    assert_int_equal(exported_effects(&f, 100, false), kept - 11);
+
+    baton_snapshot_info info;
+    const baton_replay_options beyond = {.to_seq = 161, .to_entry_alone = true};
+    assert_int_equal(
+        baton_state_export(&toy_service_v1, f.path, &beyond, 0, f.dir.path, &info, &f.error),
+        BATON_E_NOT_FOUND);
+    engine_fixture_close(&f);
+    engine_fixture_remove(&f);
+}
+
 static void a_consumer_that_lags_stops_the_intake_until_it_confirms(void **unused)
 {
     (void)unused;
@@ -242,6 +295,7 @@ int main(void)
         cmocka_unit_test(unconfirmed_effects_are_resent_in_order_until_confirmed),
         cmocka_unit_test(what_was_never_released_can_not_be_confirmed),
         cmocka_unit_test(a_restart_resends_exactly_what_was_unconfirmed),
+        cmocka_unit_test(the_state_at_an_entry_keeps_what_was_confirmed_behind_it),
         cmocka_unit_test(a_consumer_that_lags_stops_the_intake_until_it_confirms),
         cmocka_unit_test(release_may_confirm),
         cmocka_unit_test(a_visit_may_confirm_and_submit),

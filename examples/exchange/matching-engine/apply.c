@@ -266,13 +266,14 @@ static int apply_switch(step *own)
 
 /* Whatever came before it has been dealt with, and its reports are on their way: so is it. */
 static void apply_barrier(matching_engine *engine, const baton_entry *entry,
-                          const exchange_barrier *barrier, baton_effects *effects)
+                          exchange_barrier barrier, baton_effects *effects)
 {
-    engine->barrier_id = baton_le64_get(barrier->id);
+    engine->barrier_id = baton_le64_get(barrier.id);
     engine->barrier_seq = entry->seq;
+    barrier.matching_engine_seq = baton_le64_put(entry->seq);
     for (uint32_t left = engine->consumers; left != 0; left &= left - 1)
-        baton_effect_emit(effects, (uint32_t)__builtin_ctz(left), EFFECT_BARRIER, barrier,
-                          sizeof(*barrier));
+        baton_effect_emit(effects, (uint32_t)__builtin_ctz(left), EFFECT_BARRIER, &barrier,
+                          sizeof(barrier));
 }
 
 /* ---- entries ---- */
@@ -321,7 +322,8 @@ static int apply_linked(matching_engine *engine, const baton_entry *entry, baton
         return r;
     sources_take(&engine->sources, source, &linked->key);
     if (type == EXCHANGE_BARRIER) {
-        apply_barrier(engine, entry, (const void *)(linked + 1), effects);
+        apply_barrier(engine, entry, *(const exchange_barrier *)(const void *)(linked + 1),
+                      effects);
         return 0;
     }
     step own = {.engine = engine,

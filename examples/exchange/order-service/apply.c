@@ -111,7 +111,10 @@ static int apply_barrier(order_service_state *state, const baton_entry *entry,
     memcpy(&barrier, entry->payload, sizeof(barrier));
     state->barrier_id = baton_le64_get(barrier.id);
     state->barrier_seq = entry->seq;
+    state->barrier_risk_seq = 0;
+    state->barrier_matching_seq = 0;
     state->barrier_under_way = 1;
+    barrier.order_service_seq = baton_le64_put(entry->seq);
     baton_effect_emit(effects, EXCHANGE_RISK_ENGINE, EFFECT_BARRIER, &barrier, sizeof(barrier));
     return 0;
 }

@@ -130,18 +130,24 @@ static bool take_barrier(server *own, door_place *place, const void *body, uint3
 {
     const order_service_state *state = baton_engine_state(own->engine);
     exchange_barrier barrier;
-    if (body_bytes != sizeof(barrier)) {
+    if (body_bytes == sizeof(barrier))
+        memcpy(&barrier, body, sizeof(barrier));
+    if (body_bytes != sizeof(barrier) || baton_le64_get(barrier.order_service_seq) != 0 ||
+        baton_le64_get(barrier.risk_engine_seq) != 0 ||
+        baton_le64_get(barrier.matching_engine_seq) != 0) {
         door_refuse(place, BATON_E_INVALID, "malformed BARRIER");
         return true;
     }
-    memcpy(&barrier, body, sizeof(barrier));
     if (state->barrier_under_way) {
         own->barrier_asker = place->stream.id;
         return true;
     }
     if (baton_le64_get(barrier.id) <= state->barrier_id) {
-        const exchange_barrier_done done = {.id = baton_le64_put(state->barrier_id),
-                                            .seq = baton_le64_put(state->barrier_seq)};
+        const exchange_barrier done = {.id = baton_le64_put(state->barrier_id),
+                                       .order_service_seq = baton_le64_put(state->barrier_seq),
+                                       .risk_engine_seq = baton_le64_put(state->barrier_risk_seq),
+                                       .matching_engine_seq =
+                                           baton_le64_put(state->barrier_matching_seq)};
         connection_queue(&place->stream, EXCHANGE_BARRIER_DONE, &done, sizeof(done), NULL, 0);
         return true;
     }

@@ -23,6 +23,8 @@ static const baton_layout_field state_fields[] = {
     BATON_STRUCT(order_service_state, sources, sources_layout),
     BATON_FIELD(order_service_state, barrier_id),
     BATON_FIELD(order_service_state, barrier_seq),
+    BATON_FIELD(order_service_state, barrier_risk_seq),
+    BATON_FIELD(order_service_state, barrier_matching_seq),
     BATON_FIELD(order_service_state, barrier_under_way),
 };
 static const baton_layout_type state_layout = BATON_LAYOUT_TYPE(order_service_state, state_fields);
@@ -103,12 +105,16 @@ static int digest(const void *state, uint32_t schema, baton_digest *ret_digest)
         baton_digest sources;
         baton_le64 barrier_id;
         baton_le64 barrier_seq;
+        baton_le64 barrier_risk_seq;
+        baton_le64 barrier_matching_seq;
         baton_le64 barrier_under_way;
     } parts = {.orders = orders_digest(own->orders),
                .clients = clients_digest(own->clients),
                .sources = sources_digest(&own->sources),
                .barrier_id = baton_le64_put(own->barrier_id),
                .barrier_seq = baton_le64_put(own->barrier_seq),
+               .barrier_risk_seq = baton_le64_put(own->barrier_risk_seq),
+               .barrier_matching_seq = baton_le64_put(own->barrier_matching_seq),
                .barrier_under_way = baton_le64_put(own->barrier_under_way)};
     *ret_digest = baton_digest_of(&parts, sizeof(parts));
     return 0;
@@ -116,7 +122,7 @@ static int digest(const void *state, uint32_t schema, baton_digest *ret_digest)
 
 /* ---- snapshots ---- */
 
-enum { ORDER_FIELDS = 12, ORDER_PRICE = 1, BARRIER_FIELDS = 3 };
+enum { ORDER_FIELDS = 12, ORDER_PRICE = 1, BARRIER_FIELDS = 5 };
 
 static const baton_section sections[] = {
     {.name = "outcomes",
@@ -152,6 +158,7 @@ static int snapshot(const void *state, uint32_t schema, baton_snapshot_writer *w
 {
     const order_service_state *own = state;
     const uint64_t barrier[BARRIER_FIELDS] = {own->barrier_id, own->barrier_seq,
+                                              own->barrier_risk_seq, own->barrier_matching_seq,
                                               own->barrier_under_way};
     (void)schema;
     rows_pack_outcomes(writer, own->clients);
@@ -207,7 +214,9 @@ static int restore(void *state, uint32_t schema, baton_snapshot_reader *reader)
         return r;
     own->barrier_id = barrier[0];
     own->barrier_seq = barrier[1];
-    own->barrier_under_way = barrier[2] != 0;
+    own->barrier_risk_seq = barrier[2];
+    own->barrier_matching_seq = barrier[3];
+    own->barrier_under_way = barrier[4] != 0;
     return 0;
 }
 

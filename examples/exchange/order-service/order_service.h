@@ -31,7 +31,7 @@ typedef enum {
     EFFECT_ACK = 1,
     EFFECT_BARRIER = EXCHANGE_BARRIER,
     EFFECT_BARRIER_DONE =
-        EXCHANGE_BARRIER_DONE, /* exchange_barrier_done: to whoever asked for it */
+        EXCHANGE_BARRIER_DONE, /* exchange_barrier, come back: to whoever asked for it */
 } order_service_effect;
 
 typedef struct {
@@ -39,8 +39,10 @@ typedef struct {
     orders *orders;
     clients *clients;
     sources sources;
-    uint64_t barrier_id;        /* of the last barrier */
-    uint64_t barrier_seq;       /* the entry that it was: the cut of this service */
+    uint64_t barrier_id;       /* of the last barrier */
+    uint64_t barrier_seq;      /* the entry that it was: the cut of this service */
+    uint64_t barrier_risk_seq; /* and of the others; 0 while it is under way */
+    uint64_t barrier_matching_seq;
     uint32_t barrier_under_way; /* 1: it has not come back yet */
 } order_service_state;
 

@@ -136,7 +136,7 @@ void report_barrier(order_service_state *state, uint16_t source, const void *pay
         baton_le64_get(barrier.id) != state->barrier_id)
         return;
     state->barrier_under_way = 0;
-    const exchange_barrier_done done = {.id = barrier.id,
-                                        .seq = baton_le64_put(state->barrier_seq)};
-    baton_effect_emit(effects, BATON_CONSUMER_NONE, EFFECT_BARRIER_DONE, &done, sizeof(done));
+    state->barrier_risk_seq = baton_le64_get(barrier.risk_engine_seq);
+    state->barrier_matching_seq = baton_le64_get(barrier.matching_engine_seq);
+    baton_effect_emit(effects, BATON_CONSUMER_NONE, EFFECT_BARRIER_DONE, &barrier, sizeof(barrier));
 }

@@ -17,6 +17,7 @@ static void begin_barrier(risk_engine *engine, const baton_entry *entry, const v
     engine->barrier_id = baton_le64_get(barrier.id);
     engine->barrier_seq = entry->seq;
     engine->barrier_under_way = 1;
+    barrier.risk_engine_seq = baton_le64_put(entry->seq);
     baton_effect_emit(effects, EXCHANGE_MATCHING_ENGINE, EXCHANGE_BARRIER, &barrier,
                       sizeof(barrier));
 }

@@ -32,13 +32,20 @@ void connection_close(connection *own)
 
 void connection_receive(connection *own)
 {
+    connection_receive_some(own, CONNECTION_IN_BYTES);
+}
+
+void connection_receive_some(connection *own, uint32_t bytes_max)
+{
     if (own->in_begin > 0) {
         memmove(own->in, own->in + own->in_begin, own->in_end - own->in_begin);
         own->in_end -= own->in_begin;
         own->in_begin = 0;
     }
-    while (own->in_end < CONNECTION_IN_BYTES) {
-        ssize_t got = recv(own->fd, own->in + own->in_end, CONNECTION_IN_BYTES - own->in_end, 0);
+    const uint32_t room = CONNECTION_IN_BYTES - own->in_end;
+    const uint32_t until = own->in_end + (bytes_max < room ? bytes_max : room);
+    while (own->in_end < until) {
+        ssize_t got = recv(own->fd, own->in + own->in_end, until - own->in_end, 0);
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))

@@ -44,6 +44,7 @@ void connection_close(connection *own);
 /* Read what there is, as far as the buffer has room. Sets ended at the stream's end, failed at an
  * error. */
 void connection_receive(connection *own);
+void connection_receive_some(connection *own, uint32_t bytes_max); /* no more than that */
 typedef enum { FRAME_NONE, FRAME_READY, FRAME_TOO_LARGE, FRAME_MALFORMED } frame_verdict;
 /* The first whole frame in the buffer, not yet taken: *ret_body stays until connection_take. */
 frame_verdict connection_frame(connection *own, uint16_t *ret_type, const void **ret_body,
