@@ -156,9 +156,12 @@ void exchange_case_whole(const exchange_run *run)
     if (r < 0)
         exchange_die("start the bare processes", r);
     whole_exchange_open(run, run->commands, run->commands_count, &own.exchange);
-    for (size_t i = 0; i < sizeof(full) / sizeof(full[0]); i++)
+    for (size_t i = 0; run->choice->rate <= 0 && i < sizeof(full) / sizeof(full[0]); i++)
         run_rate(&own, full[i]);
-    run_highest(&own);
+    if (run->choice->rate > 0)
+        run_rate(&own, run->choice->rate);
+    else
+        run_highest(&own);
     if (own.exchange.refused > 0)
         bench_note(run->output, "whole_exchange: %llu orders were refused",
                    (unsigned long long)own.exchange.refused);

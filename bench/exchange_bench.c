@@ -16,7 +16,7 @@
 
 static const char usage[] =
     "Usage: exchange-bench [--dir DIR] [--io uring|threads|both] [--data DIR] [--quick] [--smoke]\n"
-    "                      [--json FILE] [--case NAME] [--list]\n"
+    "                      [--json FILE] [--case NAME] [--rate R] [--list]\n"
     "\n"
     "The reference exchange on a mix of commands like that of exchange-core's recorded stream: "
     "the\n"
@@ -31,6 +31,7 @@ static const char usage[] =
     "               need a disk are left out\n"
     "  --io WHICH   how they write; default: uring\n"
     "  --data DIR   recorded order flow: a folder with lobster-aapl-hour/, for replay_hour\n"
+    "  --rate R     case whole_exchange: only so many orders a second, 1000 or more\n"
     "  --quick      a tenth of the commands\n"
     "  --smoke      fewer still: whether it works, not how fast\n"
     "  --json FILE  rows as JSON, one object a line; - for standard output (then no table)\n"
@@ -144,6 +145,8 @@ static int parse_one(int option, exchange_choice *choice)
         choice->quick = choice->smoke = true;
     else if (option == 'j')
         choice->json = optarg;
+    else if (option == 'r')
+        return (choice->rate = strtod(optarg, NULL)) >= 1000 ? 0 : -EINVAL;
     else if (option == 'D')
         choice->data = realpath(optarg, NULL); /* of a missing folder: NULL, and it is said */
     else if (option == 'c')
@@ -155,12 +158,17 @@ static int parse_one(int option, exchange_choice *choice)
 
 static int parse(int argc, char **argv, exchange_choice *choice)
 {
-    static const struct option options[] = {
-        {"dir", required_argument, NULL, 'd'},  {"io", required_argument, NULL, 'i'},
-        {"json", required_argument, NULL, 'j'}, {"case", required_argument, NULL, 'c'},
-        {"data", required_argument, NULL, 'D'}, {"quick", no_argument, NULL, 'q'},
-        {"smoke", no_argument, NULL, 's'},      {"list", no_argument, NULL, 'l'},
-        {"help", no_argument, NULL, 'h'},       {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"dir", required_argument, NULL, 'd'},
+                                            {"io", required_argument, NULL, 'i'},
+                                            {"json", required_argument, NULL, 'j'},
+                                            {"case", required_argument, NULL, 'c'},
+                                            {"data", required_argument, NULL, 'D'},
+                                            {"quick", no_argument, NULL, 'q'},
+                                            {"rate", required_argument, NULL, 'r'},
+                                            {"smoke", no_argument, NULL, 's'},
+                                            {"list", no_argument, NULL, 'l'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
     int r = parse_backends("uring", choice);
     for (int option; r == 0 && (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (option == 'l')

@@ -11,6 +11,7 @@
 
 typedef struct {
     bool quick, smoke;
+    double rate; /* of whole_exchange, alone; 0: all of them, and the highest */
     const char *json, *only;
     const char *data;      /* recorded order flow; NULL: none */
     const char *directory; /* empty; NULL: what needs a disk is left out */
