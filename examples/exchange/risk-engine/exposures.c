@@ -72,9 +72,9 @@ uint32_t exposures_count(const exposures *own)
     return own->count;
 }
 
-bool exposures_have_room(const exposures *own)
+uint32_t exposures_room(const exposures *own)
 {
-    return own->count < own->max;
+    return own->max - own->count;
 }
 
 const exposure *exposures_at(const exposures *own, uint32_t index)

@@ -16,8 +16,9 @@ static const baton_service_option options[OPTIONS] = {
                       "is for; commas between"},
     [OPTION_ORDERS_MAX] = {"orders-max", "262144", "open orders; more are refused"},
     [OPTION_ACCOUNTS_MAX] = {"accounts-max", "65536", "accounts: an asset of a client each"},
-    [OPTION_EXPOSURES_MAX] = {"exposures-max", "65536",
-                              "positions: a symbol of a client each, and kill switches"},
+    [OPTION_EXPOSURES_MAX] =
+        {"exposures-max", "65536",
+         "positions: a symbol of a client each, and one more for its kill switch"},
 };
 
 /* ---- layout ---- */
