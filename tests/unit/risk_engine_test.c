@@ -300,6 +300,18 @@ static void what_is_not_where_it_belongs_is_seen(void **state)
     assert_int_equal(reconcile_full(engine), 1);
     assert_int_equal(ledger_hold(engine->ledger, (ledger_account){ALICE, RISK_QUOTE}, 1),
                      LEDGER_OK);
+    const exposure *was = exposures_find(engine->exposures, ALICE, 0);
+    const exposure before = *was;
+    exposure now = before;
+    now.position = 1;
+    exposures_change(engine->exposures, was, &now);
+    assert_int_equal(reconcile_full(engine), 1);
+    now.position = 0;
+    now.cash = -1;
+    exposures_change(engine->exposures, was, &now);
+    assert_int_equal(reconcile_full(engine), 1);
+    exposures_change(engine->exposures, was, &before);
+    assert_int_equal(reconcile_full(engine), 0);
     /* A trade of an order that never came through here. */
     const one_trade sold = sells(alice, 77, 350, 50, 50, 10);
     assert_int_equal(

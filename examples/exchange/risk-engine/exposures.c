@@ -148,6 +148,16 @@ baton_digest exposures_digest(const exposures *own)
     return own->digest;
 }
 
+baton_digest exposures_digest_recomputed(const exposures *own)
+{
+    baton_digest digest = {{0}};
+    for (uint32_t i = 0; i < own->count; i++) {
+        const digest_item item = item_of(&own->list[i]);
+        baton_digest_add(&digest, &item, sizeof(item));
+    }
+    return digest;
+}
+
 bool exposures_restore(exposures *own, const exposure *one)
 {
     if (own->count == own->max || one->client_id == 0 ||

@@ -45,6 +45,7 @@ void exposures_change(exposures *own, const exposure *was, const exposure *now);
 
 /* O(1), over every field of all. */
 baton_digest exposures_digest(const exposures *own);
+baton_digest exposures_digest_recomputed(const exposures *own);
 /* False: it is there already, or there is no room. */
 bool exposures_restore(exposures *own, const exposure *one);
 
