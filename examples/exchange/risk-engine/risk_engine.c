@@ -192,6 +192,26 @@ static int create(const baton_service_config *config, void **ret_state, baton_er
     return 0;
 }
 
+/* An image knows those of its time, by which everything in it was held and paid. */
+static int check_options(const void *state, const baton_service_config *config, baton_error *error)
+{
+    const risk_engine *own = state;
+    risk_engine wish = {0};
+    int r = parse_pairs(config->values[OPTION_PAIRS], &wish, error);
+    if (r < 0)
+        return r;
+    bool same = wish.pairs_count == own->pairs_count;
+    for (uint32_t i = 0; i < wish.pairs_count && same; i++)
+        same = wish.pairs[i].base_asset_id == own->pairs[i].base_asset_id &&
+               wish.pairs[i].quote_asset_id == own->pairs[i].quote_asset_id &&
+               wish.pairs[i].size_unit == own->pairs[i].size_unit;
+    return same ? 0
+                : baton_error_setf(error, BATON_E_INVALID, "--pairs",
+                                   "give the pairs that its data was made with",
+                                   "'%s' are others, or not all %u", config->values[OPTION_PAIRS],
+                                   own->pairs_count);
+}
+
 /* ---- digest ---- */
 
 static baton_digest assets_digest(const risk_engine *own)
@@ -441,4 +461,5 @@ const baton_service risk_engine_service = {
     .digest = digest,
     .snapshot = snapshot,
     .restore = restore,
+    .check_options = check_options,
 };
