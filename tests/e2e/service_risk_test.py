@@ -38,6 +38,7 @@ class ExchangeCase(HandoverCase):
     """Three services; self.pairs is the risk engine's --pairs."""
 
     pairs = f"{BASE}/{QUOTE}/1"
+    outbox = "order-service,risk-engine"
 
     def setUp(self):
         super().setUp()
@@ -56,7 +57,7 @@ class ExchangeCase(HandoverCase):
             "risk": ("--listen", at["accounts"], "--feed", at["checked"], "--orders", at["commands"], "--matching",
                      at["reports"], "--pairs", self.pairs),
             "matching": ("--listen", at["direct"], "--feed", at["reports"], "--risk", at["checked"], "--outbox",
-                         "order-service,risk-engine"),
+                         self.outbox),
         }[name]
         child = self.spawn(self.programs[name], "run", "--dir", directory or self.directories[name], *options, *more)
         child.directory = directory or self.directories[name]
@@ -389,7 +390,7 @@ class Kills(ExchangeCase):
         self.expect_all_accounted_for(flow)
         for name, child in self.children.items():
             self.assertEqual(child.terminate(), 0)
-            outbox = ("--outbox", "order-service,risk-engine") if name == "matching" else ()
+            outbox = ("--outbox", self.outbox) if name == "matching" else ()
             pairs = ("--pairs", self.pairs) if name == "risk" else ()
             process.run(self.programs[name], "baton", "verify", self.directories[name], *outbox, *pairs, check=0)
 
