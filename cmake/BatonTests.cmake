@@ -40,7 +40,7 @@ function(baton_test_properties name timeout serial labels)
         "BATON_SOURCE=${PROJECT_SOURCE_DIR}"
         "BATON_SANITIZE=${BATON_SANITIZE}"
         "CC=${CMAKE_C_COMPILER}"
-        "PYTHONPATH=${PROJECT_SOURCE_DIR}/tests/support"
+        "PYTHONPATH=${PROJECT_SOURCE_DIR}/tests/support:${PROJECT_SOURCE_DIR}/scripts/rig"
         "PYTHONDONTWRITEBYTECODE=1"
         "PYTHONUNBUFFERED=1"
         "ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1"

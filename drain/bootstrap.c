@@ -186,11 +186,6 @@ static int greet(baton_fetching *self)
 
 /* ---- the files ---- */
 
-static int told_to_end(baton_fetching *self, int r)
-{
-    return baton_error_set(self->error, r, what_fetch, "this start was told to end", NULL);
-}
-
 /* One file, in pieces, in order, as long as it was said to be; flushed. */
 static int receive_file(baton_fetching *self, int fd, bool manifest, uint64_t bytes)
 {
@@ -216,7 +211,7 @@ static int receive_file(baton_fetching *self, int fd, bool manifest, uint64_t by
             self->pulse(self->context);
         r = baton_pace_moved(&self->pace, count);
         if (r < 0)
-            return told_to_end(self, r);
+            return baton_pace_ended(r, what_fetch, self->error);
     }
     return 0;
 }
@@ -328,11 +323,13 @@ static int fetch(baton_fetching *self, const char *directory, baton_digest *ret_
     return r < 0 ? r : 0;
 }
 
-baton_pace baton_fetching_pace(const baton_follower_target *target)
+void baton_fetching_init(baton_fetching *self, const baton_follower_target *target,
+                         baton_error *error)
 {
-    baton_pace pace = {.watch = target->watch, .stall_ns = target->stall_ns};
-    baton_pace_begin(&pace, "asking", 0, 0);
-    return pace;
+    *self = (baton_fetching){.target = target,
+                             .channel = BATON_PEER_CHANNEL_NONE,
+                             .pace = {.watch = target->watch, .stall_ns = target->stall_ns},
+                             .error = error};
 }
 
 int baton_fetching_open(baton_fetching *self)
@@ -377,10 +374,8 @@ int baton_bootstrap(const baton_follower_target *target, const char *hydrate_fro
                     baton_digest *ret_root, baton_error *error)
 {
     uint64_t highest = 0;
-    baton_fetching self = {.target = target,
-                           .channel = BATON_PEER_CHANNEL_NONE,
-                           .pace = baton_fetching_pace(target),
-                           .error = error};
+    baton_fetching self;
+    baton_fetching_init(&self, target, error);
     *ret_root = (baton_digest){{0}};
     int r = baton_highest_name(target->place->directory, &highest);
     if (r < 0)
@@ -402,20 +397,18 @@ int baton_bootstrap_fetch(const baton_follower_target *target, const char *activ
 {
     char from[4200], to[4200];
     baton_digest root, got;
-    baton_fetching self = {.target = target,
-                           .channel = BATON_PEER_CHANNEL_NONE,
-                           .pace = baton_fetching_pace(target),
-                           .pulse = pulse,
-                           .context = context,
-                           .is_beside = true,
-                           .error = error};
+    baton_fetching self;
+    baton_fetching_init(&self, target, error);
+    self.pulse = pulse;
+    self.context = context;
+    self.is_beside = true;
     memcpy(root.bytes, said->root, sizeof(root.bytes));
     memcpy(self.wanted.root, said->root, sizeof(self.wanted.root));
-    snprintf(from, sizeof(from), "%s/snapshots", active_directory);
     snprintf(to, sizeof(to), "%s/snapshots", target->place->directory);
     if (baton_kept_is_listed(to, root))
         return 0;
-    if (target->active.tcp.bytes == 0 &&
+    snprintf(from, sizeof(from), "%s/snapshots", active_directory);
+    if (active_directory[0] != '\0' && target->active.tcp.bytes == 0 &&
         baton_kept_link(from, to, baton_le64_get(said->seq), baton_le64_get(said->epoch)) == 0 &&
         baton_kept_is_listed(to, root))
         return 0;

@@ -51,7 +51,7 @@ BATON_MUST_USE int baton_follower_judge(const baton_follower_target *target,
 BATON_MUST_USE int baton_bootstrap(const baton_follower_target *target, const char *hydrate_from,
                                    baton_digest *ret_root, baton_error *error);
 /* The snapshot that the active has just told of (R13), into the standby's snapshots/, durable: linked
- * from its directory where that can be, else sent. pulse, between two pieces, may be NULL. */
+ * from its directory where that can be ("": it can't), else sent. pulse, between two pieces, may be NULL. */
 BATON_MUST_USE int baton_bootstrap_fetch(const baton_follower_target *target,
                                          const char *active_directory,
                                          const baton_peer_snapshot *said,

@@ -22,7 +22,9 @@ typedef struct {
     baton_error *error;
 } baton_fetching;
 
-baton_pace baton_fetching_pace(const baton_follower_target *target);
+/* Nobody has been asked yet. */
+void baton_fetching_init(baton_fetching *self, const baton_follower_target *target,
+                         baton_error *error);
 /* Both have judged each other: it may be asked. What fails stands in *self->error. */
 BATON_MUST_USE int baton_fetching_open(baton_fetching *self);
 /* For a snapshot by self->wanted.root; opened again when the active has hung up meanwhile. ret_said->root zero: there is none; else its pieces follow. */

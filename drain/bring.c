@@ -48,11 +48,10 @@ static int fetch(baton_bring *self, const baton_wanted_snapshot *wanted)
 static int link_chain(const char *from, const char *to, const baton_snapshot_listed *list,
                       uint32_t count, uint32_t index)
 {
-    uint32_t chain[BATON_SEGMENT_ROOTS_MAX], length = 0;
-    for (uint32_t i = index; i != BATON_NOT_LISTED && length < BATON_SEGMENT_ROOTS_MAX;
-         i = baton_snapshot_parent_index(list, count, i))
-        chain[length++] = i;
-    if (!baton_digest_is_zero(list[chain[length - 1]].info.parent))
+    uint32_t chain[BATON_SEGMENT_ROOTS_MAX];
+    uint32_t length =
+        baton_snapshot_chain_indices(list, count, index, chain, BATON_SEGMENT_ROOTS_MAX);
+    if (length == 0)
         return 0;
     while (length > 0) {
         const baton_snapshot_info *info = &list[chain[--length]].info;

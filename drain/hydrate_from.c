@@ -20,6 +20,8 @@
 
 #define COPY_BYTES (1u << 20)
 
+static const char *const what_copy = "copy a snapshot";
+
 typedef struct {
     baton_fetching talk;
     bool is_open;
@@ -116,11 +118,6 @@ typedef struct {
     bool damaged; /* what is there can't be read */
 } copying;
 
-static int told_to_end(int r, baton_error *error)
-{
-    return baton_error_set(error, r, "copy a snapshot", "this start was told to end", NULL);
-}
-
 static int copy_bytes(copying *self, int source, int fd, uint8_t *buffer, baton_error *error)
 {
     for (uint64_t at = 0;;) {
@@ -133,11 +130,11 @@ static int copy_bytes(copying *self, int source, int fd, uint8_t *buffer, baton_
         }
         int r = baton_kept_write(fd, buffer, (size_t)n, at);
         if (r < 0)
-            return baton_error_set(error, r, "copy a snapshot", NULL, "free disk space");
+            return baton_error_set(error, r, what_copy, NULL, "free disk space");
         at += (uint64_t)n;
         r = baton_pace_moved(self->pace, (uint64_t)n);
         if (r < 0)
-            return told_to_end(r, error);
+            return baton_pace_ended(r, what_copy, error);
     }
 }
 
@@ -155,7 +152,7 @@ static int fill(void *context, int fd, bool manifest, baton_error *error)
         self->damaged = true;
         r = baton_error_set(error, -errno, "read a snapshot", NULL, NULL);
     } else {
-        r = buffer == NULL ? baton_error_set(error, -ENOMEM, "copy a snapshot", NULL, NULL)
+        r = buffer == NULL ? baton_error_set(error, -ENOMEM, what_copy, NULL, NULL)
                            : copy_bytes(self, source, fd, buffer, error);
         close(source);
     }
@@ -197,11 +194,9 @@ static int copy_one(hydrating_from *self, const baton_snapshot_info *info)
 static int copy_chain(hydrating_from *self, const baton_snapshot_listed *list, uint32_t count,
                       uint32_t index)
 {
-    uint32_t chain[BATON_PARENTS_MAX], length = 0;
-    for (uint32_t i = index; i != BATON_NOT_LISTED && length < BATON_PARENTS_MAX;
-         i = baton_snapshot_parent_index(list, count, i))
-        chain[length++] = i;
-    if (!baton_digest_is_zero(list[chain[length - 1]].info.parent))
+    uint32_t chain[BATON_PARENTS_MAX];
+    uint32_t length = baton_snapshot_chain_indices(list, count, index, chain, BATON_PARENTS_MAX);
+    if (length == 0)
         return pass_over(self, &list[index].info, "an image that it adds to is not there",
                          "give a directory with all of them, as it was");
     int r = 1;
@@ -272,7 +267,7 @@ static int file_stop(void *context, baton_error *error)
 {
     const hydrating_from *self = context;
     const int r = self->talk.pace.stopped;
-    return r < 0 ? told_to_end(r, error) : 0;
+    return r < 0 ? baton_pace_ended(r, what_copy, error) : 0;
 }
 
 static int out_of_file(hydrating_from *self, baton_digest *ret_root)
@@ -348,14 +343,8 @@ int baton_hydrate_from(const baton_follower_target *target, const char *path,
                        baton_digest *ret_root, baton_error *error)
 {
     bool is_file = false;
-    hydrating_from self = {
-        .talk = {.target = target,
-                 .channel = BATON_PEER_CHANNEL_NONE,
-                 .pace = baton_fetching_pace(target),
-                 .error = error},
-        .path = path,
-        .error = error,
-    };
+    hydrating_from self = {.path = path, .error = error};
+    baton_fetching_init(&self.talk, target, error);
     snprintf(self.own, sizeof(self.own), "%s/snapshots", target->place->directory);
     if (target->service->layout != NULL)
         self.layout = baton_layout_digest(target->service->layout);

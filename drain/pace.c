@@ -38,6 +38,11 @@ int baton_pace_moved(baton_pace *pace, uint64_t bytes)
     return baton_pace_step(pace);
 }
 
+int baton_pace_ended(int r, const char *what, baton_error *error)
+{
+    return baton_error_set(error, r, what, "this start was told to end", NULL);
+}
+
 static int check_stall(baton_pace *pace, baton_error *error)
 {
     const uint64_t now = baton_now_ns(), passed = now - pace->since_ns;
@@ -86,7 +91,7 @@ int baton_pace_wait(baton_pace *pace, int fd, short events, baton_error *error)
                                                        : "the active does not answer",
                                "look at its log");
     if (r < 0)
-        return baton_error_set(error, r, what_fetch, "this start was told to end", NULL);
+        return baton_pace_ended(r, what_fetch, error);
     return 0;
 }
 

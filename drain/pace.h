@@ -41,4 +41,6 @@ BATON_MUST_USE int baton_pace_step(baton_pace *pace);
 /* 0: something may have happened to fd. BATON_E_TIMEOUT: nothing in 10 s, or stall_ns without
  * BATON_FETCH_BYTES_MIN; error says which, and of whom. Or what the watch says. */
 BATON_MUST_USE int baton_pace_wait(baton_pace *pace, int fd, short events, baton_error *error);
+/* For what ends because the watch said so: r, and why. */
+int baton_pace_ended(int r, const char *what, baton_error *error);
 BATON_MUST_USE int baton_pace_sleep(baton_pace *pace, uint64_t ns);

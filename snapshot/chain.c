@@ -23,6 +23,19 @@ uint32_t baton_snapshot_parent_index(const baton_snapshot_listed *list, uint32_t
     return BATON_NOT_LISTED;
 }
 
+uint32_t baton_snapshot_chain_indices(const baton_snapshot_listed *list, uint32_t count,
+                                      uint32_t index, uint32_t *ret_chain, uint32_t chain_max)
+{
+    uint32_t length = 0;
+    while (index != BATON_NOT_LISTED && length < chain_max) {
+        ret_chain[length++] = index;
+        if (baton_digest_is_zero(list[index].info.parent))
+            return length;
+        index = baton_snapshot_parent_index(list, count, index);
+    }
+    return 0;
+}
+
 /* A chain can't be a circle: a root is a digest over the parent's. The bound is for a listing that
  * lies. */
 uint32_t baton_snapshot_base_index(const baton_snapshot_listed *list, uint32_t count,

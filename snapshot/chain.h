@@ -16,6 +16,11 @@
 uint32_t baton_snapshot_parent_index(const baton_snapshot_listed *list, uint32_t count,
                                      uint32_t index);
 
+/* What list[index] consists of: itself first, the full one last. How many; 0: one of them is not there, or there
+ * are more than chain_max. */
+uint32_t baton_snapshot_chain_indices(const baton_snapshot_listed *list, uint32_t count,
+                                      uint32_t index, uint32_t *ret_chain, uint32_t chain_max);
+
 /* The full one at the beginning of its chain, or itself; BATON_NOT_LISTED: one of them is not there
  * or not marked readable. */
 uint32_t baton_snapshot_base_index(const baton_snapshot_listed *list, uint32_t count,

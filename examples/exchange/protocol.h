@@ -157,8 +157,8 @@ typedef struct {
 
 /* ---- commands to the risk engine ---- */
 
-/* Money comes in and goes out. Whose command it is, is one thing; whose account, another: who may send these
- * is for a gateway to know. */
+/* Money comes in and goes out. Whose command it is, is one thing; whose account, another. These four are
+ * operators' commands: a gateway takes them at its --admin only. */
 typedef struct {
     exchange_command command;
     baton_le64 client_id; /* the account's */
@@ -194,7 +194,7 @@ typedef enum {
     EXCHANGE_CLIENTS_FULL = 66, /* the engine knows as many clients as it may: not applied */
     EXCHANGE_BAD_COMMAND = 67,  /* client id or client seq out of range: not applied */
     EXCHANGE_NOT_HERE =
-        68, /* this engine does not take such commands (CLOCK, SWITCH while pinned): not applied */
+        68, /* no such commands here (CLOCK, SWITCH while pinned; operators' at a door for clients): not applied */
     EXCHANGE_PENDING =
         69, /* in a state only: the command is on its way through the other services */
     /* of the risk engine: nothing has changed */

@@ -3,6 +3,9 @@ baton_script_test(replay_lobster SCRIPT tests/e2e/replay_lobster.py NOTSAN)
 baton_script_test(replay_orders SCRIPT tests/e2e/replay_orders.py NOTSAN)
 baton_script_test(replay_inputs SCRIPT tests/e2e/replay_inputs.py NOTSAN)
 baton_script_test(replay_features SCRIPT tests/e2e/replay_features.py NOTSAN)
+# The whole exchange as real processes (scripts/rig/exchange.py).
+baton_script_test(service_exchange SCRIPT tests/e2e/exchange_whole_test.py ARGS Whole TIMEOUT 300 NOTSAN)
+baton_script_test(exchange_judge SCRIPT tests/e2e/exchange_whole_test.py ARGS Judge NOSAN)
 # A consistent cut of the three services, and their handovers under load.
-baton_script_test(exchange_cut_restore SCRIPT tests/e2e/exchange_cut.py ARGS Restore)
-baton_script_test(exchange_cut_faults SCRIPT tests/e2e/exchange_cut.py ARGS Faults)
+baton_script_test(exchange_cut_restore SCRIPT tests/e2e/exchange_cut.py ARGS Restore NOTSAN)
+baton_script_test(exchange_cut_faults SCRIPT tests/e2e/exchange_cut.py ARGS Faults NOTSAN)

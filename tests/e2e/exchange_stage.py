@@ -10,6 +10,8 @@ from service_client import (CANCEL, CONFIRM, EFFECT, ERROR, HELLO, MATCHING_ENGI
                             RISK_ENGINE, SUBSCRIBE, WELCOME, frame, hello, subscription)
 from workdir import DEADLINE_S, connect_unix, wait_until
 
+DEPOSIT, WITHDRAW, KILL, LIMIT = range(12, 16)
+ADMIN = 1000  # the client id that operators' commands come from
 KEY = struct.Struct("<QQI4x")
 BARRIER_BODY = struct.Struct("<QQQQ")  # id, and which entry it is in the order service, risk and matching engine
 REPLACE, QUERY, BARRIER, REPORT, ORDERS, BARRIER_DONE = 9, 10, 11, 70, 72, 73
@@ -27,6 +29,18 @@ def report(command, of_type, outcome=0, order_seq=None, price=100, size=10, fill
 
 def trade(number, maker, taker, size, maker_remaining=0, taker_remaining=0, price=100, taker_side=1):
     return struct.pack("<QQQQQqQQQB7x", number, *maker, *taker, price, size, maker_remaining, taker_remaining, taker_side)
+
+
+def transfer(kind, seq, client, asset, amount):
+    return frame(kind, struct.pack("<QQQQI4x", ADMIN, seq, client, amount, asset))
+
+
+def kill_switch(seq, client, on):
+    return frame(KILL, struct.pack("<QQQB7x", ADMIN, seq, client, on))
+
+
+def limit(seq, client, position_max, size_max):
+    return frame(LIMIT, struct.pack("<QQQI4xQQ", ADMIN, seq, client, 0, position_max, size_max))
 
 
 def barrier(number):

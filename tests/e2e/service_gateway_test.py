@@ -9,10 +9,10 @@ import threading
 
 import process
 import service_orders_test as orders
-from exchange_stage import ORDERS, QUERY, Wire
+from exchange_stage import ADMIN, BARRIER, DEPOSIT, ORDERS, QUERY, WITHDRAW, Wire, kill_switch, limit, transfer
 from handover_case import LOAD
-from service_client import (ACK, BAD_COMMAND, CLIENTS_FULL, DONE, FILL, HELLO, NEW_ORDER, WELCOME, Ack, Client, Ended, frame,
-                            order)
+from service_client import (ACK, BAD_COMMAND, CLIENTS_FULL, DONE, ERROR, FILL, HELLO, NEW_ORDER, NOT_HERE, WELCOME, Ack, Client, Ended,
+                            clock, frame, order, switch)
 from workdir import DEADLINE_S, TestCase, connect_unix, main, wait_until
 
 GATEWAY = process.program("gateway")
@@ -79,12 +79,12 @@ class Orders:
 class Gateways:
     """For a TestCase."""
 
-    def gateway(self, upstream, *options):
+    def gateway(self, upstream, *options, before=()):
         listen = self.socket_path("gateway")
-        page = os.path.join(os.path.dirname(listen), "http")
-        child = self.spawn(GATEWAY, "--orders", f"unix:{upstream}", "--listen", f"unix:{listen}", "--http", f"unix:{page}",
-                           *options)
-        child.path, child.http = listen, page
+        page, admin = (os.path.join(os.path.dirname(listen), name) for name in ("http", "admin"))
+        child = self.spawn(*before, GATEWAY, "--orders", f"unix:{upstream}", "--listen", f"unix:{listen}", "--http",
+                           f"unix:{page}", "--admin", f"unix:{admin}", *options)
+        child.path, child.http, child.admin = listen, page, admin
         child.wait_for("gateway.listening", "stderr")
         return child
 
@@ -109,6 +109,9 @@ class Gateways:
 
     def client_of(self, gateway):
         return Client(self, f"unix:{gateway.path}")
+
+    def operator_of(self, gateway):
+        return Client(self, f"unix:{gateway.admin}")
 
 
 class Sessions(Gateways, TestCase):
@@ -223,6 +226,74 @@ class Sessions(Gateways, TestCase):
         self.assertEqual(client.ack().outcome, DONE)
         self.assertEqual((self.orders.lives, self.orders.taken), (1, []))
 
+    def test_operators_commands_come_in_at_their_own_door_and_orders_do_not(self):
+        gateway = self.gateway(self.path)
+        client, operator = self.client_of(gateway), self.operator_of(gateway)
+        commands = (transfer(DEPOSIT, 1, 1, 2, 100), transfer(WITHDRAW, 2, 1, 2, 50), kill_switch(3, 0, 1), limit(4, 1, 10, 10),
+                    switch(ADMIN, 5, 1), clock(ADMIN, 6, 1))
+        for command in commands:
+            refused = client.ack(command)
+            self.assertEqual((refused.client, refused.seq, refused.outcome), (ADMIN, 0, NOT_HERE))
+        refused = operator.ack(order(ADMIN, 1))
+        self.assertEqual((refused.outcome, refused.of_type), (NOT_HERE, NEW_ORDER))
+        operator.send(*commands)
+        taken = self.orders.wait_taken(*[(ADMIN, n) for n in range(1, 7)])
+        self.assertEqual([frame(*one) for one in taken], list(commands))
+        self.orders.say(*[ack(ADMIN, n, of_type=DEPOSIT) for n in range(1, 7)])
+        self.assertEqual([operator.ack().client_seq for _ in commands], list(range(1, 7)))
+        operator.send(frame(QUERY, struct.pack("<QQQ", 1, 0, 0)))
+        self.orders.wait_taken((1, 0))
+        self.orders.say(frame(ORDERS, struct.pack("<QQQII", 1, 0, 0, 0, 0)))
+        operator.receive_of(ORDERS)
+        self.assertEqual(self.count(gateway, "not_here_total"), 7)
+        barrier = self.operator_of(gateway)
+        barrier.send(frame(BARRIER, struct.pack("<Q", 1)))
+        self.assertIn("the order service itself", barrier.error()[1])
+
+    def test_without_an_operators_door_nobody_moves_money(self):
+        gateway = self.gateway(self.path, "--admin", "")
+        self.assertFalse(os.path.exists(gateway.admin))
+        self.assertEqual(self.client_of(gateway).ack(transfer(DEPOSIT, 1, 1, 2, 100)).outcome, NOT_HERE)
+        self.assertEqual(self.orders.taken, [])
+
+    def test_another_user_is_no_operator(self):
+        if os.geteuid() != 0:
+            self.skipTest("only root can be somebody else")
+        gateway = self.gateway(self.path)
+        os.chmod(os.path.dirname(gateway.admin), 0o755)
+        os.chmod(gateway.admin, 0o777)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stranger:
+            self.connect_as(65534, stranger, gateway.admin)
+            kind, body = Wire(stranger).receive()
+        self.assertEqual(kind, ERROR)
+        self.assertIn(b"not a user that may operate this process", body)
+        self.operator_of(gateway).send(transfer(DEPOSIT, 1, 1, 2, 100))
+        self.orders.wait_taken((ADMIN, 1))
+
+    def connect_as(self, user, stream, path):
+        """Who connects is who is asked about, whoever has the socket later."""
+        child = os.fork()
+        if child == 0:
+            try:
+                os.setresuid(user, user, user)
+                stream.connect(path)
+            except OSError:
+                os._exit(1)
+            os._exit(0)
+        self.assertEqual(os.waitpid(child, 0)[1], 0)
+        stream.settimeout(DEADLINE_S)
+
+    def test_an_operator_finds_a_place_in_a_house_full_of_clients(self):
+        gateway = self.gateway(self.path, before=("prlimit", "--nofile=88:88"))
+        clients = 0
+        with self.assertRaises((AssertionError, OSError, Ended)):  # as many connections as there may be
+            while True:
+                self.client_of(gateway)
+                clients += 1
+        self.assertGreater(clients, 8)
+        self.operator_of(gateway).send(kill_switch(1, 0, 1))
+        self.orders.wait_taken((ADMIN, 1))
+
     def test_an_order_service_that_talks_nonsense_is_dialed_again(self):
         gateway = self.gateway(self.path)
         client = self.client_of(gateway)
@@ -280,9 +351,9 @@ class Life(Gateways, TestCase):
     def test_over_tcp_the_addresses_in_use_are_written_down(self):
         ports = self.workdir() / "ports"
         child = self.spawn(GATEWAY, "--orders", f"unix:{self.path}", "--listen", "tcp:127.0.0.1:0", "--http", "tcp:127.0.0.1:0",
-                           "--port-file", ports)
+                           "--admin", "tcp:127.0.0.1:0", "--port-file", ports)
         wait_until(ports.exists, "the addresses")
-        clients, page = ports.read_text().splitlines()
+        clients, page, admin = ports.read_text().splitlines()
         client = Client(self, clients)
         client.send(order(1, 1))
         self.orders.wait_taken((1, 1))
@@ -292,6 +363,7 @@ class Life(Gateways, TestCase):
         self.addCleanup(connection.close)
         connection.request("GET", "/health")
         self.assertEqual(json.load(connection.getresponse())["connections"], 1)
+        self.assertEqual(Client(self, admin).ack(order(1, 1)).outcome, NOT_HERE)
         self.assertEqual(child.terminate(), 0)
 
     def test_silent_http_guests_keep_no_client_waiting(self):
@@ -313,6 +385,7 @@ class Life(Gateways, TestCase):
                 (("--orders", "unix:x", "--drain-deadline", "soon"), "'soon': out of its range"),
                 (("--orders", "unix:x", "more"), "'more': unexpected"),
                 (("--orders", "unix:x", "--listen", "nowhere"), "listen on nowhere"),
+                (("--orders", "unix:x", "--listen", "tcp:127.0.0.1:0", "--admin", "tcp:0.0.0.0:0"), "give unix:PATH"),
                 (("--orders", "unix:x", "--listen", f"unix:{gateway.path}"), "another process listens there")):
             result = process.run(GATEWAY, *options, check=1)
             self.assertIn(text, result.stderr)

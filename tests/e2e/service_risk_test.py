@@ -7,27 +7,16 @@ import unittest
 
 import process
 import workdir
-from exchange_stage import BARRIER_BODY, BARRIER_DONE, ORDERS, QUERY, REPLACE, barrier
+from exchange_stage import (BARRIER_BODY, BARRIER_DONE, DEPOSIT, ORDERS, QUERY, REPLACE, WITHDRAW, barrier, kill_switch,
+                            limit, transfer)
 from handover_case import ENGINE_NEW, HandoverCase
 from service_client import (ACK, BUY, CANCEL, DONE, GTC, IOC, SELL, Ack, Client, Ended, cancel, frame, order)
 from workdir import main, wait_until
 
 ORDER_SERVICE, RISK_ENGINE = process.program("order-service"), process.program("risk-engine")
-DEPOSIT, WITHDRAW, KILL, LIMIT, RECONCILE, ACCOUNT, ACCOUNT_STATE, RECONCILED = 12, 13, 14, 15, 16, 17, 74, 75
+RECONCILE, ACCOUNT, ACCOUNT_STATE, RECONCILED = 16, 17, 74, 75
 INSUFFICIENT, UNKNOWN_ACCOUNT, KILLED, OVER_LIMIT = 80, 81, 84, 85
-ADMIN, BASE, QUOTE = 1000, 1, 2
-
-
-def transfer(kind, seq, client, asset, amount):
-    return frame(kind, struct.pack("<QQQQI4x", ADMIN, seq, client, amount, asset))
-
-
-def kill_switch(seq, client, on):
-    return frame(KILL, struct.pack("<QQQB7x", ADMIN, seq, client, on))
-
-
-def limit(seq, client, position_max, size_max):
-    return frame(LIMIT, struct.pack("<QQQI4xQQ", ADMIN, seq, client, 0, position_max, size_max))
+BASE, QUOTE = 1, 2
 
 
 def replace(client, seq, order_seq, price, size=0):

@@ -79,6 +79,21 @@ int exchange_command_check(uint16_t type, const void *body, uint32_t body_bytes,
     return 0;
 }
 
+bool exchange_command_is_operators(uint16_t type)
+{
+    switch (type) {
+    case EXCHANGE_DEPOSIT:
+    case EXCHANGE_WITHDRAW:
+    case EXCHANGE_KILL:
+    case EXCHANGE_LIMIT:
+    case EXCHANGE_SWITCH:
+    case EXCHANGE_CLOCK:
+        return true;
+    default:
+        return false;
+    }
+}
+
 int exchange_report_check(const void *payload, uint32_t payload_bytes)
 {
     exchange_report head;

@@ -10,8 +10,14 @@
 
 enum { TICK_NS = 100000000 };
 
-static const door_role roles[] = {
-    {.name = "clients", .out_bytes_max = CONNECTION_OUT_BYTES_MAX, .take = gateway_take},
+static const door_role roles[ROLES] = {
+    [ROLE_CLIENTS] = {.name = "clients",
+                      .out_bytes_max = CONNECTION_OUT_BYTES_MAX,
+                      .take = gateway_take},
+    [ROLE_OPERATORS] = {.name = "admin",
+                        .out_bytes_max = CONNECTION_OUT_BYTES_MAX,
+                        .take = gateway_take,
+                        .operators = true},
 };
 
 static const struct {
@@ -32,6 +38,8 @@ static const struct {
     [COUNT_FILLS_DROPPED] = {"exchange_gateway_fills_dropped_total",
                              "Fills that a client has been told of."},
     [COUNT_QUERIES] = {"exchange_gateway_queries_total", "Questions for orders."},
+    [COUNT_NOT_HERE] = {"exchange_gateway_not_here_total",
+                        "Commands refused: an operator's among clients, or the other way round."},
 };
 
 static int register_metrics(gateway *own)
@@ -188,7 +196,12 @@ gateway_view gateway_look(const gateway *own)
 
 const char *gateway_address(const gateway *own)
 {
-    return door_address(own->door, 0);
+    return door_address(own->door, ROLE_CLIENTS);
+}
+
+const char *gateway_admin_address(const gateway *own)
+{
+    return door_address(own->door, ROLE_OPERATORS);
 }
 
 void gateway_close(gateway *own)
@@ -206,8 +219,8 @@ void gateway_close(gateway *own)
 static int open_door(gateway *own, wire_loop loop, baton_error *error)
 {
     const door_options doors = {
-        .version = GATEWAY_VERSION, .roles = roles, .roles_count = 1, .owner = own};
-    const char *const addresses[] = {own->options.listen};
+        .version = GATEWAY_VERSION, .roles = roles, .roles_count = ROLES, .owner = own};
+    const char *const addresses[ROLES] = {own->options.listen, own->options.admin};
     const door_start_options start = {.loop = loop, .addresses = addresses, .port_file = ""};
     int r = door_create(&doors, &own->door);
     return r < 0 ? r : door_start(own->door, &start, error);

@@ -14,6 +14,7 @@ typedef struct gateway gateway;
 
 typedef struct {
     const char *listen; /* for clients, as in wire/address.h */
+    const char *admin;  /* for operators: unix:PATH, or on loopback; "": no such socket */
     const char *orders; /* the order service's --listen */
     uint32_t clients_max;
     uint32_t open_max;     /* commands of all clients that have no answer yet */
@@ -26,6 +27,7 @@ BATON_MUST_USE int gateway_open(const gateway_options *options, wire_loop loop,
                                 gateway **ret_gateway, baton_error *error);
 void gateway_close(gateway *own); /* NULL is fine */
 const char *gateway_address(const gateway *own);
+const char *gateway_admin_address(const gateway *own); /* "" */
 /* Once a turn of the loop, at least every 10 ms or so. */
 void gateway_turn(gateway *own);
 

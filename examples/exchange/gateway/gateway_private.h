@@ -18,6 +18,7 @@ typedef enum {
     COUNT_FILLS,
     COUNT_FILLS_DROPPED,
     COUNT_QUERIES,
+    COUNT_NOT_HERE,
     COUNTS
 } gateway_count;
 
@@ -44,7 +45,9 @@ static inline void gateway_note(gateway *own, gateway_count which)
     baton_metric_add(own->counts[which], 1);
 }
 
-/* intake.c: the door's role. */
+enum { ROLE_CLIENTS, ROLE_OPERATORS, ROLES };
+
+/* intake.c: of both roles. */
 bool gateway_take(void *owner, door_place *place, uint16_t type, const void *body,
                   uint32_t body_bytes);
 /* relay.c: what the order service says. */

@@ -50,6 +50,19 @@ static bool take_command(gateway *own, door_place *place, uint16_t type, const v
     return true;
 }
 
+/* Nobody proves who it is: so what moves money or stops trading does not come in where clients do, nor orders where
+ * operators are. */
+static bool belongs_here(const door_place *place, uint16_t type)
+{
+    return exchange_command_is_operators(type) == (place->role == ROLE_OPERATORS);
+}
+
+static const char *why_unknown(uint16_t type)
+{
+    return type == EXCHANGE_BARRIER ? "barriers go to the order service itself"
+                                    : "unknown frame type";
+}
+
 bool gateway_take(void *owner, door_place *place, uint16_t type, const void *body,
                   uint32_t body_bytes)
 {
@@ -58,12 +71,17 @@ bool gateway_take(void *owner, door_place *place, uint16_t type, const void *bod
     if (type == EXCHANGE_QUERY)
         return take_query(own, place, body, body_bytes);
     const int r = exchange_command_check(type, body, body_bytes, &command);
+    if (r == 0 && !belongs_here(place, type)) {
+        answer_refused(place, &command, type, EXCHANGE_NOT_HERE);
+        gateway_note(own, COUNT_NOT_HERE);
+        return true;
+    }
     if (r == 0 && body_bytes <= SESSION_COMMAND_BYTES_MAX)
         return take_command(own, place, type, body, body_bytes, &command);
     if (r == BATON_E_TOO_LARGE)
         answer_refused(place, &command, type, EXCHANGE_BAD_COMMAND);
     else if (r == BATON_E_UNKNOWN_TYPE)
-        door_refuse(place, r, "unknown frame type");
+        door_refuse(place, r, why_unknown(type));
     else
         door_refuse(place, BATON_E_INVALID,
                     "malformed command: wrong size, or non-zero padding or unknown flags");

@@ -30,8 +30,14 @@ static const char usage[] =
     "\n"
     "  --orders ADDRESS      the order service's --listen: unix:PATH or tcp:HOST:PORT\n"
     "  --listen ADDRESS      for clients, port 0 picks one (default tcp:127.0.0.1:7441)\n"
+    "  --admin ADDRESS       for operators: money in and out, kill switch, limits; unix:PATH (this "
+    "user "
+    "and root)\n"
+    "                        or tcp: on loopback (default none: refused everywhere)\n"
     "  --http ADDRESS        for GET /health and /metrics; none: no HTTP (default none)\n"
-    "  --port-file FILE      write the addresses in use here, one a line: clients, HTTP\n"
+    "  --port-file FILE      write the addresses in use here, one a line: clients, then HTTP and "
+    "admin\n"
+    "                        if there are\n"
     "  --clients-max N       client ids remembered; then the one idle for longest is forgotten\n"
     "                        (default 65536)\n"
     "  --open-max N          commands without an answer, of all clients; then clients wait\n"
@@ -45,7 +51,8 @@ static const char usage[] =
     "\n"
     "Examples:\n"
     "  gateway --orders tcp:127.0.0.1:7451 --listen tcp:127.0.0.1:7441 --http tcp:127.0.0.1:7442\n"
-    "  gateway --orders unix:/run/orders.sock --listen unix:/run/gateway.sock\n"
+    "  gateway --orders unix:/run/orders.sock --listen unix:/run/gateway.sock --admin "
+    "unix:/run/admin.sock\n"
     "  exchange-load --connect tcp:127.0.0.1:7441 --orders 50000 --rate 5000\n"
     "  curl http://127.0.0.1:7442/health\n";
 
@@ -82,6 +89,7 @@ static void on_signal(int number)
 enum {
     OPTION_ORDERS = 256,
     OPTION_LISTEN,
+    OPTION_ADMIN,
     OPTION_HTTP,
     OPTION_PORT_FILE,
     OPTION_CLIENTS_MAX,
@@ -124,6 +132,9 @@ static bool take_option(int option, const char *value, program_options *options)
     case OPTION_LISTEN:
         options->gateway.listen = value;
         break;
+    case OPTION_ADMIN:
+        options->gateway.admin = value;
+        break;
     case OPTION_HTTP:
         options->http = value;
         break;
@@ -156,6 +167,7 @@ static int parse_options(int argc, char **argv, program_options *options)
     static const struct option known[] = {
         {"orders", required_argument, NULL, OPTION_ORDERS},
         {"listen", required_argument, NULL, OPTION_LISTEN},
+        {"admin", required_argument, NULL, OPTION_ADMIN},
         {"http", required_argument, NULL, OPTION_HTTP},
         {"port-file", required_argument, NULL, OPTION_PORT_FILE},
         {"clients-max", required_argument, NULL, OPTION_CLIENTS_MAX},
@@ -221,6 +233,19 @@ static http_reply reply(void *owner, const char *path)
 
 /* ---- its life ---- */
 
+static int write_port_file(const program *own, const char *path, const char *page,
+                           baton_error *error)
+{
+    const char *const all[] = {gateway_address(own->gateway), page,
+                               gateway_admin_address(own->gateway)};
+    const char *texts[3];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < 3; i++)
+        if (all[i][0] != '\0')
+            texts[count++] = all[i];
+    return path ? address_write_file(path, texts, count, error) : 0;
+}
+
 static int start(program *own, const program_options *options, baton_error *error)
 {
     int r = plain_loop_create(&own->loop);
@@ -237,11 +262,11 @@ static int start(program *own, const program_options *options, baton_error *erro
                       plain_loop_of(own->loop), &own->http, error);
     if (r < 0)
         return r;
-    const char *texts[] = {gateway_address(own->gateway), own->http ? http_address(own->http) : ""};
-    if (options->port_file != NULL)
-        r = address_write_file(options->port_file, texts, own->http ? 2 : 1, error);
-    baton_log(INFO, "gateway.listening", BATON_LOG_TEXT("clients", texts[0]),
-              BATON_LOG_TEXT("http", texts[1]), BATON_LOG_TEXT("orders", wish.orders));
+    const char *page = own->http ? http_address(own->http) : "";
+    r = write_port_file(own, options->port_file, page, error);
+    baton_log(INFO, "gateway.listening", BATON_LOG_TEXT("clients", gateway_address(own->gateway)),
+              BATON_LOG_TEXT("admin", gateway_admin_address(own->gateway)),
+              BATON_LOG_TEXT("http", page), BATON_LOG_TEXT("orders", wish.orders));
     return r;
 }
 
@@ -288,10 +313,12 @@ static void stop(program *own)
 int main(int argc, char **argv)
 {
     static int log_fd = STDERR_FILENO;
-    program_options options = {
-        .gateway = {.listen = "tcp:127.0.0.1:7441", .clients_max = 65536, .open_max = 65536},
-        .ask_again_s = 5,
-        .drain_deadline_s = 5};
+    program_options options = {.gateway = {.listen = "tcp:127.0.0.1:7441",
+                                           .admin = "",
+                                           .clients_max = 65536,
+                                           .open_max = 65536},
+                               .ask_again_s = 5,
+                               .drain_deadline_s = 5};
     baton_standard_fds_keep();
     int r = parse_options(argc, argv, &options);
     if (r != 0)

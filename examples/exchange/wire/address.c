@@ -6,7 +6,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -250,6 +249,36 @@ int address_dial(const char *address, int *ret_fd)
     if (r == 0)
         address_set_options(*ret_fd);
     return r;
+}
+
+static bool is_loopback(const struct sockaddr_storage *address)
+{
+    if (address->ss_family == AF_INET)
+        return ntohl(((const struct sockaddr_in *)address)->sin_addr.s_addr) >> 24 ==
+               IN_LOOPBACKNET;
+    return address->ss_family == AF_INET6 &&
+           IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)address)->sin6_addr);
+}
+
+bool listener_is_local(const listener *own)
+{
+    struct sockaddr_storage bound;
+    socklen_t bytes = sizeof(bound);
+    return getsockname(own->fd, (struct sockaddr *)&bound, &bytes) == 0 &&
+           (bound.ss_family == AF_UNIX || is_loopback(&bound));
+}
+
+bool address_peer_may_operate(int fd)
+{
+    struct sockaddr_storage bound;
+    struct ucred peer;
+    socklen_t bytes = sizeof(bound), peer_bytes = sizeof(peer);
+    if (getsockname(fd, (struct sockaddr *)&bound, &bytes) < 0)
+        return false;
+    if (bound.ss_family != AF_UNIX)
+        return is_loopback(&bound);
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &peer_bytes) == 0 &&
+           (peer.uid == 0 || peer.uid == geteuid());
 }
 
 void address_set_options(int fd)

@@ -2,6 +2,8 @@
  * and for connecting. */
 #pragma once
 
+#include <stdbool.h>
+
 #include <baton/status.h>
 
 typedef struct listener {
@@ -32,6 +34,11 @@ BATON_MUST_USE int address_connect(const char *address, int *ret_fd);
 /* Begin to connect; the socket is non-blocking. 0: connected, or it is under way (it becomes writable then,
  * and SO_ERROR says how it went). BATON_E_INVALID or -errno. */
 BATON_MUST_USE int address_dial(const char *address, int *ret_fd);
+/* Can nobody but this machine's users connect here (a Unix socket, or TCP on loopback)? */
+bool listener_is_local(const listener *own);
+/* Of a connection that came in at such a socket: is its process allowed to give orders to this one? On a Unix
+ * socket the same user and root are; TCP says nothing of users. */
+bool address_peer_may_operate(int fd);
 /* Of a connected TCP socket; a Unix one says no, and nothing is lost: small frames leave at once, and a peer
  * whose machine is gone is noticed within a minute. */
 void address_set_options(int fd);

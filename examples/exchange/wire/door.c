@@ -73,10 +73,12 @@ static void on_stream(void *context, int fd, uint32_t events)
 
 /* A free place, if need be that of the oldest connection that has never said HELLO, or that was
  * refused and does not read why. */
-static door_place *find_place(door *own)
+static door_place *find_place(door *own, uint32_t role)
 {
     door_place *oldest = NULL;
-    for (uint32_t i = 1; i < own->places_max; i++) {
+    const uint32_t end =
+        own->places_max - (own->options.roles[role].operators ? 0 : own->places_kept);
+    for (uint32_t i = 1; i < end; i++) {
         door_place *place = &own->places[i];
         if (place->stream.fd < 0)
             return place;
@@ -89,8 +91,8 @@ static door_place *find_place(door *own)
     return oldest;
 }
 
-/* No place for it: it is told so, if its socket takes that at once. */
-static void turn_away(int fd)
+/* It is told so, if its socket takes that at once. */
+static void turn_away(int fd, int status, const char *why)
 {
     connection stream;
     door_place nowhere = {0};
@@ -99,14 +101,14 @@ static void turn_away(int fd)
         return;
     }
     nowhere.stream = stream;
-    door_refuse(&nowhere, BATON_E_FULL, "as many connections as there may be: come again later");
+    door_refuse(&nowhere, status, why);
     connection_send(&nowhere.stream);
     connection_close(&nowhere.stream);
 }
 
 door_place *door_place_new(door *own, int fd, uint32_t role)
 {
-    door_place *place = find_place(own);
+    door_place *place = find_place(own, role);
     if (!place || connection_open(&place->stream, fd, own->options.roles[role].out_bytes_max) < 0)
         return NULL;
     own->accepts_count++;
@@ -121,9 +123,13 @@ door_place *door_place_new(door *own, int fd, uint32_t role)
 
 static void take_connection(door *own, int fd, uint32_t role)
 {
+    if (own->options.roles[role].operators && !address_peer_may_operate(fd)) {
+        turn_away(fd, BATON_E_REFUSED, "not a user that may operate this process");
+        return;
+    }
     door_place *place = door_place_new(own, fd, role);
     if (!place) {
-        turn_away(fd);
+        turn_away(fd, BATON_E_FULL, "as many connections as there may be: come again later");
         return;
     }
     address_set_options(fd);
@@ -222,6 +228,32 @@ static uint32_t places_that_fit(void)
                : CONNECTIONS_MIN;
 }
 
+/* Of sockets that a predecessor has passed, too. */
+static int check_listener(const door *own, uint32_t role, baton_error *error)
+{
+    const listener *one = &own->listeners[role];
+    if (!own->options.roles[role].operators || one->fd < 0 || listener_is_local(one))
+        return 0;
+    return baton_error_setf(error, BATON_E_INVALID, "listen for operators",
+                            "give unix:PATH, or tcp:127.0.0.1:PORT", "others would reach %s, too",
+                            one->text);
+}
+
+static int open_listeners(door *own, const char *const *addresses, baton_error *error)
+{
+    int r = 0;
+    own->places_kept = 0;
+    for (uint32_t i = 0; i < own->options.roles_count && r == 0; i++) {
+        if (own->listeners[i].fd < 0 && addresses[i][0] != '\0')
+            r = listener_open(addresses[i], &own->listeners[i], error);
+        if (r == 0)
+            r = check_listener(own, i, error);
+        if (own->options.roles[i].operators && own->listeners[i].fd >= 0)
+            own->places_kept = DOOR_OPERATORS_MIN;
+    }
+    return r;
+}
+
 static void close_listeners(door *own)
 {
     for (uint32_t i = 0; i < own->options.roles_count; i++)
@@ -230,13 +262,10 @@ static void close_listeners(door *own)
 
 int door_start(door *own, const door_start_options *options, baton_error *error)
 {
-    int r = 0;
     own->loop = options->loop;
     own->epoch = options->epoch;
     own->places_max = places_that_fit();
-    for (uint32_t i = 0; i < own->options.roles_count && r == 0; i++)
-        if (own->listeners[i].fd < 0 && options->addresses[i][0] != '\0')
-            r = listener_open(options->addresses[i], &own->listeners[i], error);
+    int r = open_listeners(own, options->addresses, error);
     if (r == 0 && options->port_file[0] != '\0')
         r = write_port_file(own, options->port_file, error);
     if (r == 0) {

@@ -15,6 +15,8 @@ enum {
     /* A full house drops the oldest that has not said HELLO, or is to be closed anyway. */
     DOOR_CONNECTIONS_MAX = 1024,
     DOOR_ROLES_MAX = 4,
+    DOOR_OPERATORS_MIN =
+        8, /* places that others than operators do not get, where there are operators */
 };
 
 #define DOOR_OUT_BYTES_MAX (UINT64_C(1) << 30) /* of all connections; past it the largest goes */
@@ -46,6 +48,9 @@ typedef struct {
                  uint32_t body_bytes);
     /* All is sent of a connection that is `behind`. NULL: none ever is. */
     void (*has_room)(void *owner, door_place *place);
+    /* For operators: such a socket is a Unix one, for this process's user and root, or on loopback; and some of
+     * the places are kept for it, however many clients there are. */
+    bool operators;
 } door_role;
 
 typedef struct {

@@ -23,6 +23,7 @@ struct door {
     uint64_t accepts_count;
     client_route *routes; /* by client id */
     uint32_t places_max;  /* DOOR_CONNECTIONS_MAX, or fewer when descriptors are few */
+    uint32_t places_kept; /* the last ones, for operators */
     uint32_t places_end;  /* places at and above it were never used */
     uint32_t turn_first;  /* the place that this turn begins with */
     door_place places[DOOR_CONNECTIONS_MAX]; /* place 0 stays empty: connection id 0 is none */

@@ -1,0 +1,111 @@
+"""One connection to a service of the exchange, as an operator's script wants it: it asks, and waits for the answer.
+
+The bytes: examples/exchange/protocol.h."""
+import socket
+import struct
+
+DEADLINE_S = 120  # only bounds a hang
+
+HELLO, NEW_ORDER, CANCEL, REDUCE, CLOCK, SUBSCRIBE, CONFIRM, SWITCH, REPLACE, QUERY, BARRIER = range(1, 12)
+DEPOSIT, WITHDRAW, KILL, LIMIT, RECONCILE, ACCOUNT = range(12, 18)
+WELCOME, ACK, FILL, EXPIRED, ERROR = range(64, 69)
+REPORT, EFFECT, ORDERS, BARRIER_DONE, ACCOUNT_STATE, RECONCILED = range(70, 76)
+LINKED = 33  # type of a consumer's entry
+NOBODY, ORDER_SERVICE, RISK_ENGINE, MATCHING_ENGINE, SETTLEMENT, MARKET_DATA = range(6)
+BUY, SELL = 0, 1
+DONE = 0
+
+
+def frame(kind, body=b""):
+    return struct.pack("<IHH", len(body), kind, 0) + body
+
+
+class Ended(OSError):
+    """The other side has ended the connection."""
+
+
+class Wire:
+    """path: of a Unix socket."""
+
+    def __init__(self, path):
+        self.socket, self._unread = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), b""
+        self.socket.settimeout(DEADLINE_S)
+        try:
+            self.socket.connect(str(path))
+            self.send(frame(HELLO, struct.pack("<II", 1, 0)))
+            self.receive_of(WELCOME)
+        except BaseException:
+            self.socket.close()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        self.socket.close()
+
+    def send(self, *frames):
+        self.socket.sendall(b"".join(frames))
+
+    def _take(self, count):
+        while len(self._unread) < count:
+            part = self.socket.recv(1 << 16)
+            if not part:
+                raise Ended("the connection has ended")
+            self._unread += part
+        taken, self._unread = self._unread[:count], self._unread[count:]
+        return taken
+
+    def receive(self):
+        """(type, body) of the next frame."""
+        size, kind, _ = struct.unpack("<IHH", self._take(8))
+        return kind, self._take(size)
+
+    def receive_of(self, kind):
+        """The body of the next frame of this type; others before it are passed over."""
+        while True:
+            got, body = self.receive()
+            if got == kind:
+                return body
+            if got == ERROR:
+                raise ValueError(f"refused: {body[4:].rstrip(bytes(1)).decode()}")
+
+
+def transfer(kind, sender, seq, client, asset, amount):
+    """kind: DEPOSIT or WITHDRAW."""
+    return frame(kind, struct.pack("<QQQQI4x", sender, seq, client, amount, asset))
+
+
+class Account:
+    """What the risk engine says of one client: balances {asset: (available, held)}, exposures {symbol: fields}."""
+
+    def __init__(self, wire, client):
+        wire.send(frame(ACCOUNT, struct.pack("<Q", client)))
+        body = wire.receive_of(ACCOUNT_STATE)
+        _, balances, exposures, self.killed, self.all_killed = struct.unpack_from("<QIIBB6x", body)
+        rows = (struct.unpack_from("<I4xQQ", body, 24 + 24 * n) for n in range(balances))
+        self.balances = {asset: (available, held) for asset, available, held in rows}
+        rows = (struct.unpack_from("<I4xqqQQQQ", body, 24 + 24 * balances + 56 * n) for n in range(exposures))
+        self.exposures = {symbol: fields for symbol, *fields in rows}
+
+
+def reconcile(wire):
+    """(seq, anomalies, accounts, orders): the risk engine has added up everything."""
+    wire.send(frame(RECONCILE))
+    return struct.unpack("<QQQQ", wire.receive_of(RECONCILED))
+
+
+def open_orders(wire, client):
+    """{seq: (symbol, side, price, remaining, status)}: what the order service says of a client's open orders."""
+    found, more, last = {}, 1, 0
+    while more:
+        wire.send(frame(QUERY, struct.pack("<QQQ", client, 0, last)))
+        body = wire.receive_of(ORDERS)
+        count, more = struct.unpack_from("<II", body, 24)
+        for n in range(count):
+            _, last, price, _, _, remaining, _, symbol, status, side = struct.unpack_from("<QQqQQQQIBB", body, 32 + 72 * n)
+            found[last] = (symbol, side, price, remaining, status)
+    return found
