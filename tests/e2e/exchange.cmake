@@ -9,3 +9,4 @@ baton_script_test(exchange_judge SCRIPT tests/e2e/exchange_whole_test.py ARGS Ju
 # A consistent cut of the three services, and their handovers under load.
 baton_script_test(exchange_cut_restore SCRIPT tests/e2e/exchange_cut.py ARGS Restore NOTSAN)
 baton_script_test(exchange_cut_faults SCRIPT tests/e2e/exchange_cut.py ARGS Faults NOTSAN)
+baton_script_test(exchange_cut_handover SCRIPT tests/e2e/exchange_cut.py ARGS Handover NOTSAN)

@@ -4,9 +4,11 @@ import json
 import signal
 import sqlite3
 
+import exchange_judge
 import process
 from cli_case import flip
 from exchange_stage import barrier
+from exchange_whole_test import WholeCase
 from service_client import DONE, cancel
 from service_risk_test import BASE, QUOTE, ExchangeCase, Flow
 from workdir import main, wait_until
@@ -209,6 +211,43 @@ class Faults(CutCase):
         (cut / "cut.json").write_text(text.replace(root, root[::-1]))
         self.refuse(self.run_cut("restore", cut, "--to", self.root / "new", check=None), "is not the one of cut.json")
         self.assertIn("Examples:", self.run_cut("--help").stdout)
+
+
+class Handover(WholeCase):
+    def take(self, exchange):
+        words = []
+        for name in NAMES.values():
+            service = exchange.service(name)
+            words += ["--", service.command()[0], service.directory, *self.data_options(exchange, name)]
+        return process.run(CUT, "take", "--orders", exchange.address("orders"), "--out", exchange.directory / "cut", "-o", "json",
+                           *words[1:], check=0).json()["services"]
+
+    @staticmethod
+    def data_options(exchange, name):
+        return {"order-service": [], "risk-engine": ["--pairs", ",".join(exchange.pairs)],
+                "matching-engine": exchange.matching_options()}[name]
+
+    def state_at(self, exchange, term, part):
+        """What a directory's own program says that its state was."""
+        return process.run(term.command()[0], "baton", "digest", term.directory, "--to", part["seq"], "--digest-schema",
+                           part["schema"], *self.data_options(exchange, part["service"]), check=0).stdout.strip()
+
+    def test_all_three_are_replaced_with_a_consistent_cut_and_clients_see_only_latency(self):
+        exchange = self.exchange(programs={"matching-engine": "matching-engine-1.0.0"})
+        new = {"matching-engine": "matching-engine-1.1.0"}
+        standbys = {name: exchange.standby(name, new.get(name)) for name in NAMES.values()}
+        load = self.load(exchange, 1500, 600)
+        seq = exchange.service("matching-engine").status()["seq"]
+        wait_until(lambda: exchange.service("matching-engine").status()["seq"] > seq + 50, "the load to begin")
+        parts = self.take(exchange)
+        for name, standby in standbys.items():
+            exchange.cut_over(name, standby)
+        told = load.finish()
+        self.assertEqual([told[word] for word in ("connections", "resent", "conflicts", "unacked")], [1, 0, 0, 0])
+        exchange_judge.judge_exchange(exchange, [load])
+        for part in parts:
+            self.assertEqual([self.state_at(exchange, term, part) for term in exchange.terms[part["service"]]],
+                             [part["state_digest"]] * 2, part)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ connection *door_route(door *own, uint64_t client_id)
 
 void door_route_to(door *own, uint64_t client_id, door_place *place)
 {
+    if (place->stream.held_back)
+        return; /* it was routed when it came; its client may have come elsewhere since */
     client_route *route = &own->routes[client_id];
     door_place *before = door_named(own, route->connection);
     if (before == place)
@@ -103,8 +105,10 @@ void door_intake(door *own, door_place *place)
             break;
         }
         room = take_frame(own, place, type, body, body_bytes);
-        if (room)
+        if (room) {
             connection_take(stream);
+            stream->held_back = false;
+        }
     }
     stream->held_back = !room;
     if (room && stream->ended && !stream->closing)
