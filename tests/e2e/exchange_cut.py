@@ -3,13 +3,14 @@ import contextlib
 import json
 import signal
 import sqlite3
+import struct
 
 import exchange_judge
 import process
 from cli_case import flip
-from exchange_stage import barrier
+from exchange_stage import ORDERS, QUERY, barrier
 from exchange_whole_test import WholeCase
-from service_client import DONE, cancel
+from service_client import DONE, cancel, frame
 from service_risk_test import BASE, QUOTE, ExchangeCase, Flow
 from workdir import main, wait_until
 
@@ -126,8 +127,9 @@ class Restore(CutCase):
         # when the barrier has passed the book.
         self.children["matching"].send(signal.SIGSTOP)
         flow.send(40)
-        flow.connection.send(barrier(5))
-        self.open_orders(flow.connection, 1)  # behind the barrier
+        flow.connection.send(barrier(5), frame(QUERY, struct.pack("<QQQ", 1, 1, 0)))
+        while flow.take_one() != ORDERS:  # then the barrier has been taken, too
+            pass
         wait_until(lambda: self.under_way("orders") == 0, "the barrier to pass the risk engine")
         at_cut, sent = dict(flow.seqs), dict(flow.sent)
         self.children["matching"].send(signal.SIGCONT)

@@ -316,13 +316,16 @@ class Flow:
     def take(self, until):
         """Answers, until no more than that many are missing. Each is the same however often it comes."""
         while len(self.unanswered) > until:
-            kind, body = self.connection.receive()
-            if kind != ACK:
-                continue
+            self.take_one()
+
+    def take_one(self):
+        kind, body = self.connection.receive()
+        if kind == ACK:
             ack = Ack(body)
             name = (ack.client, ack.client_seq)
             self.case.assertEqual(self.answered.setdefault(name, ack.body[24:]), ack.body[24:], name)
             self.unanswered.pop(name, None)
+        return kind
 
     def again(self):
         """As clients do that have lost their connection."""
