@@ -234,16 +234,23 @@ class Handover(WholeCase):
         return process.run(term.command()[0], "baton", "digest", term.directory, "--to", part["seq"], "--digest-schema",
                            part["schema"], *self.data_options(exchange, part["service"]), check=0).stdout.strip()
 
+    @staticmethod
+    def wait_more(exchange):
+        matching = exchange.service("matching-engine")
+        seq = matching.status()["seq"]
+        wait_until(lambda: matching.status()["seq"] > seq + 50, "the load to go on")
+
     def test_all_three_are_replaced_with_a_consistent_cut_and_clients_see_only_latency(self):
         exchange = self.exchange(programs={"matching-engine": "matching-engine-1.0.0"})
         new = {"matching-engine": "matching-engine-1.1.0"}
         standbys = {name: exchange.standby(name, new.get(name)) for name in NAMES.values()}
-        load = self.load(exchange, 1500, 600)
-        seq = exchange.service("matching-engine").status()["seq"]
-        wait_until(lambda: exchange.service("matching-engine").status()["seq"] > seq + 50, "the load to begin")
+        load = self.load(exchange, 60000, 500)
+        self.wait_more(exchange)
         parts = self.take(exchange)
         for name, standby in standbys.items():
             exchange.cut_over(name, standby)
+            self.wait_more(exchange)
+        load.stop()
         told = load.finish()
         self.assertEqual([told[word] for word in ("connections", "resent", "conflicts", "unacked")], [1, 0, 0, 0])
         exchange_judge.judge_exchange(exchange, [load])

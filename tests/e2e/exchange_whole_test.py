@@ -67,7 +67,7 @@ class Judge(WholeCase):
         exchange = self.exchange()
         load = self.load(exchange, 600, 3000)
         answers, summaries = exchange_judge.ask_all(exchange, [load])
-        exchange_judge.judge_summaries(summaries)
+        exchange_judge.judge_summaries([load], summaries)
         exchange.stop()
         verdict = exchange_judge.Verdict(exchange, [load], answers)
         verdict.judge()

@@ -289,6 +289,45 @@ static void what_is_not_where_it_belongs_is_seen(void **state)
     risk_expect(own, ALICE, RISK_QUOTE, 600, 400);
 }
 
+static int hear_report(risk_stage *own, const void *report, size_t bytes)
+{
+    return risk_hear(own, EXCHANGE_MATCHING_ENGINE, 1, ++own->key_seq[EXCHANGE_MATCHING_ENGINE],
+                     EXCHANGE_REPORT, report, bytes);
+}
+
+/* A book that says what nobody asked for is an anomaly, and stops nothing: its report would come again, for ever. */
+static void a_report_of_more_than_was_asked_for_is_an_anomaly_and_no_end(void **state)
+{
+    risk_stage *own = funded(state);
+    assert_int_equal(risk_place(own, ALICE, BOOK_BUY, 100, 100), EXCHANGE_PENDING);
+    const uint64_t alice = own->client_seq;
+    assert_int_equal(risk_place(own, ALICE, BOOK_BUY, 100, 10), EXCHANGE_PENDING);
+    const uint64_t other = own->client_seq;
+    assert_int_equal(risk_replace(own, ALICE, other, 101, 0), EXCHANGE_PENDING);
+    const uint64_t replace = own->client_seq;
+    assert_int_equal(risk_place(own, BOB, BOOK_SELL, 100, 60), EXCHANGE_PENDING);
+    const one_trade sold = sells(alice, own->client_seq, 100, 50, UINT64_MAX - 3, 10);
+    assert_int_equal(hear_report(own, &sold, sizeof(sold)), 0);
+    assert_int_equal(reconcile_kept(risk_state(own)), 1);
+    assert_int_equal(holds_find(risk_state(own)->holds, exchange_order_id(ALICE, alice))->remaining,
+                     50);
+
+    exchange_report head = head_of(EXCHANGE_REDUCE, ALICE, 70, other);
+    head.flags |= EXCHANGE_REPORT_RESTS;
+    head.remaining = baton_le64_put(UINT64_MAX);
+    assert_int_equal(hear_report(own, &head, sizeof(head)), 0);
+    assert_int_equal(reconcile_kept(risk_state(own)), 2);
+
+    head = head_of(EXCHANGE_REPLACE, ALICE, replace, other);
+    head.flags |= EXCHANGE_REPORT_RESTS;
+    head.remaining = baton_le64_put(10);
+    head.price = baton_le64_put(102);
+    assert_int_equal(hear_report(own, &head, sizeof(head)), 0);
+    assert_int_equal(reconcile_kept(risk_state(own)), 3);
+    assert_int_equal(reconcile_full(risk_state(own)), 3); /* and nothing else is wrong */
+    risk_expect(own, ALICE, RISK_QUOTE, 890, 60);
+}
+
 static void a_barrier_goes_on_and_is_over_when_it_has_come_back(void **state)
 {
     risk_stage *own = funded(state);
@@ -358,6 +397,7 @@ int main(void)
         CASE(a_position_stays_within_its_limit_whatever_trades),
         CASE(money_comes_in_and_goes_out_by_transfers_only),
         CASE(what_is_not_where_it_belongs_is_seen),
+        CASE(a_report_of_more_than_was_asked_for_is_an_anomaly_and_no_end),
         CASE(a_barrier_goes_on_and_is_over_when_it_has_come_back),
         CASE(what_only_a_foreign_journal_holds_stops_apply),
         cmocka_unit_test(pairs_are_read_or_refused),

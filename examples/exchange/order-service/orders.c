@@ -275,9 +275,11 @@ uint32_t orders_page(const orders *own, uint32_t client_index, uint64_t after_se
     return count;
 }
 
+/* With finished_max: another one forgets at other moments, and what is forgotten is an answer. */
 baton_digest orders_digest(const orders *own)
 {
-    return own->digest;
+    const baton_le64 kept = baton_le64_put(own->finished_max);
+    return baton_digest_chain(own->digest, &kept, sizeof(kept));
 }
 
 int orders_visit(const orders *own, uint32_t clients_count,

@@ -66,7 +66,7 @@ void orders_change(orders *own, uint32_t client_index, const order_facts *order,
 uint32_t orders_page(const orders *own, uint32_t client_index, uint64_t after_seq,
                      const order_facts **page, uint32_t max);
 
-/* O(1), over every field of every order, open or not. */
+/* O(1), over every field of every order, open or not, and finished_max. */
 baton_digest orders_digest(const orders *own);
 
 /* For snapshots: the open ones client by client, then the finished ones, oldest first. A non-zero return stops
