@@ -10,6 +10,8 @@ baton_test(service_orders_test SOURCES unit/order_service_test.c
     MODULES engine snapshot journal base LIBRARIES exchange_order_service)
 baton_test(service_risk_test SOURCES unit/risk_engine_test.c
     MODULES engine snapshot journal base LIBRARIES exchange_risk_engine)
+baton_test(service_risk_mirror_test SOURCES unit/risk_mirror_test.c
+    MODULES engine snapshot journal base LIBRARIES exchange_risk_engine)
 # Before the real matching engine: random commands, of all that may be under way.
 baton_test(service_risk_random_test SOURCES unit/risk_random_test.c
     MODULES engine snapshot journal base LIBRARIES exchange_risk_engine exchange_engine_1.1.0)

@@ -4,6 +4,7 @@
 
 #include "examples/exchange/book/invariant.h"
 #include "examples/exchange/risk-engine/cover.h"
+#include "examples/exchange/risk-engine/mirror.h"
 
 static bool is_killed(const risk_engine *engine, uint64_t client_id)
 {
@@ -25,6 +26,23 @@ static uint16_t refuse_amount(const risk_engine *engine, ledger_account account,
     return balance.available < amount ? EXCHANGE_INSUFFICIENT : EXCHANGE_DONE;
 }
 
+/* A position comes with its client's kill switch: so there is room for that, whoever else fills the table. */
+static bool has_room_for_position(const risk_engine *engine, uint64_t client_id)
+{
+    const bool is_known = exposures_find(engine->exposures, client_id, EXPOSURE_CLIENT) != NULL;
+    return exposures_room(engine->exposures) >= (is_known ? 1 : 2);
+}
+
+/* NULL: there is no room. */
+static const exposure *open_position(risk_engine *engine, uint64_t client_id, uint32_t symbol)
+{
+    const exposure *found = exposures_find(engine->exposures, client_id, symbol);
+    if (found != NULL || !has_room_for_position(engine, client_id))
+        return found;
+    (void)exposures_open(engine->exposures, client_id, EXPOSURE_CLIENT);
+    return exposures_open(engine->exposures, client_id, symbol);
+}
+
 /* ---- new orders ---- */
 
 static uint16_t refuse_shape(const risk_engine *engine, const exchange_new_order *wire)
@@ -41,9 +59,10 @@ static uint16_t refuse_shape(const risk_engine *engine, const exchange_new_order
 
 static uint16_t refuse_exposure(const risk_engine *engine, const held_order *order)
 {
-    const exposure *of = exposures_find(engine->exposures, order->order_id >> 40, order->symbol);
+    const uint64_t client_id = order->order_id >> 40;
+    const exposure *of = exposures_find(engine->exposures, client_id, order->symbol);
     if (of == NULL)
-        return exposures_have_room(engine->exposures) ? EXCHANGE_DONE : EXCHANGE_ACCOUNTS_FULL;
+        return has_room_for_position(engine, client_id) ? EXCHANGE_DONE : EXCHANGE_ACCOUNTS_FULL;
     return exposure_allows(of, order->side, order->remaining) ? EXCHANGE_DONE : EXCHANGE_OVER_LIMIT;
 }
 
@@ -61,11 +80,11 @@ static void open_order(risk_engine *engine, const held_order *order)
 {
     const ledger_refusal held =
         ledger_hold(engine->ledger, cover_account(engine, order), order->held);
-    const exposure *was = exposures_open(engine->exposures, order->order_id >> 40, order->symbol);
+    const exposure *was = open_position(engine, order->order_id >> 40, order->symbol);
     book_invariant(held == LEDGER_OK && was != NULL);
     exposure now = *was;
     now.open[order->side] += order->remaining;
-    exposures_change(engine->exposures, was, &now);
+    mirror_change(engine, was, &now);
     holds_add(engine->holds, order);
 }
 
@@ -221,7 +240,7 @@ static uint16_t kill(risk_engine *engine, const exchange_kill *wire)
         return EXCHANGE_ACCOUNTS_FULL;
     exposure now = *was;
     now.killed = wire->on;
-    exposures_change(engine->exposures, was, &now);
+    mirror_change(engine, was, &now);
     return EXCHANGE_DONE;
 }
 
@@ -233,13 +252,13 @@ static uint16_t limit(risk_engine *engine, const exchange_limit *wire)
         return EXCHANGE_BAD_COMMAND;
     if (symbol >= engine->pairs_count)
         return BOOK_UNKNOWN_SYMBOL;
-    const exposure *was = exposures_open(engine->exposures, client_id, symbol);
+    const exposure *was = open_position(engine, client_id, symbol);
     if (was == NULL)
         return EXCHANGE_ACCOUNTS_FULL;
     exposure now = *was;
     now.position_max = baton_le64_get(wire->position_max);
     now.size_max = baton_le64_get(wire->size_max);
-    exposures_change(engine->exposures, was, &now);
+    mirror_change(engine, was, &now);
     return EXCHANGE_DONE;
 }
 

@@ -1,6 +1,7 @@
 #include "examples/exchange/risk-engine/cover.h"
 
 #include "examples/exchange/book/invariant.h"
+#include "examples/exchange/risk-engine/mirror.h"
 
 risk_asset *risk_asset_of(risk_engine *engine, uint32_t asset_id)
 {
@@ -70,7 +71,7 @@ static void count_exposure(risk_engine *engine, const held_order *order, uint64_
     book_invariant(was != NULL && was->open[order->side] >= size_before);
     exposure now = *was;
     now.open[order->side] += size_after - size_before;
-    exposures_change(engine->exposures, was, &now);
+    mirror_change(engine, was, &now);
 }
 
 /* What it holds on with. */
@@ -90,6 +91,11 @@ static uint64_t held_on(risk_engine *engine, const held_order *order)
 
 void cover_update(risk_engine *engine, const held_order *order, held_order now)
 {
+    if (now.remaining >
+        now.size_max) { /* more than was ever asked for: what it would need, nobody has judged */
+        engine->strays++;
+        now.remaining = now.size_max;
+    }
     if (now.remaining == 0)
         now.replaces = 0;
     if (now.replaces == 0) {

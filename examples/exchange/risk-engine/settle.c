@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "examples/exchange/risk-engine/cover.h"
+#include "examples/exchange/risk-engine/mirror.h"
 
 static const held_order *find(const risk_engine *engine, const exchange_command *name)
 {
@@ -27,7 +28,7 @@ static void trade_one(risk_engine *engine, const exchange_command *name, uint64_
     const exposure *was = exposures_find(engine->exposures, order->order_id >> 40, order->symbol);
     exposure traded = *was;
     exposure_trade(&traded, order->side, size, cost);
-    exposures_change(engine->exposures, was, &traded);
+    mirror_change(engine, was, &traded);
     cover_update(engine, order, now);
 }
 
@@ -102,6 +103,7 @@ static void finish(risk_engine *engine, const exchange_report *report)
     if (order == NULL) /* it has traded in full, or nobody placed it here */
         return;
     held_order now = *order;
+    const uint64_t price = baton_le64_get(report->price);
     if (of_type == EXCHANGE_REPLACE && now.replaces > 0)
         now.replaces--;
     if (done)
@@ -109,8 +111,10 @@ static void finish(risk_engine *engine, const exchange_report *report)
             report->flags & EXCHANGE_REPORT_RESTS ? baton_le64_get(report->remaining) : 0;
     else if (of_type == EXCHANGE_NEW_ORDER)
         now.remaining = 0;
-    if (done && of_type == EXCHANGE_REPLACE)
-        now.price = baton_le64_get(report->price);
+    if (done && of_type == EXCHANGE_REPLACE && price <= now.price_max)
+        now.price = price;
+    else if (done && of_type == EXCHANGE_REPLACE)
+        engine->strays++; /* dearer than anything that was asked for */
     cover_update(engine, order, now);
 }
 

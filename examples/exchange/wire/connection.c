@@ -87,6 +87,27 @@ void connection_take(connection *own)
     own->in_begin += (uint32_t)sizeof(frame) + baton_le32_get(frame.body_bytes);
 }
 
+frame_verdict connection_each(connection *own, connection_taker taker, void *context)
+{
+    frame_verdict verdict = FRAME_NONE;
+    bool room = true;
+    while (room && own->fd >= 0 && !own->closing && !own->failed) {
+        uint16_t type;
+        const void *body;
+        uint32_t body_bytes;
+        verdict = connection_frame(own, &type, &body, &body_bytes);
+        if (verdict != FRAME_READY)
+            break;
+        room = taker(context, type, body, body_bytes);
+        if (room && own->fd >= 0)
+            connection_take(own);
+    }
+    own->held_back = !room;
+    if (own->ended && verdict == FRAME_NONE && !own->closing)
+        own->failed = true;
+    return verdict;
+}
+
 /* Room for bytes more at out_end. What is queued moves only when at least as much was sent since: a
  * slow reader must not make the engine copy all that waits for it at each of its reads. */
 static bool out_reserve(connection *own, uint64_t bytes)

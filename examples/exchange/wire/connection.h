@@ -51,6 +51,15 @@ frame_verdict connection_frame(connection *own, uint16_t *ret_type, const void *
                                uint32_t *ret_body_bytes);
 void connection_take(connection *own); /* drop the frame that connection_frame showed */
 
+/* True: the frame is dealt with. False: there is no room for it now. It may set closing or failed, or close the
+ * connection. */
+typedef bool (*connection_taker)(void *context, uint16_t type, const void *body,
+                                 uint32_t body_bytes);
+/* Show one frame after the other, and take it, until there is no whole one (FRAME_NONE) or no room for one
+ * (FRAME_READY: held_back is set, it is shown again). Once all is taken and the peer has ended, it has failed. What
+ * is no frame is left to the caller. */
+frame_verdict connection_each(connection *own, connection_taker taker, void *context);
+
 /* Of a connection that was just opened: what another process had read from it and queued for it. False: that
  * is more than there may be, or memory is short. */
 BATON_MUST_USE bool connection_restore(connection *own, const void *received,
