@@ -54,6 +54,6 @@ static void release(void *context, const baton_effect *effect) { /* durable: tel
 }
 int main(int argc, char **argv) {
     const baton_service counter = {"counter", "1.0.0", {1, 1}, &(baton_entry_type){1, 1}, 1, NULL, 0,
-                                   create, free, apply, digest, snapshot, restore, NULL, NULL, 0};
+                                   create, free, apply, digest, snapshot, restore, NULL, NULL, 0, NULL};
     return baton_main(argc, argv, &counter, &(baton_program){.start = start, .release = release}, NULL);
 }
