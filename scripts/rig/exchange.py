@@ -233,13 +233,14 @@ class Load:
 
 class Exchange:
     """pairs: BASE/QUOTE/UNIT of each symbol. without: services that are not to run, of BEHIND. programs, options: by the
-    service's name, what to run instead, and options besides."""
+    service's name, what to run instead, and options besides; lasting: those that are the same for as long as the data, and
+    for who replays them."""
 
     def __init__(self, processes, bin_dir, directory, io="auto", gateways=1, pairs=PAIRS, without=(), programs=None,
-                 options=None):
+                 options=None, lasting=None):
         self.processes, self.bin, self.directory = processes, pathlib.Path(bin_dir), pathlib.Path(directory)
         self.io, self.pairs = io, tuple(pairs)
-        self._options = options or {}
+        self._options, self._lasting = options or {}, lasting or {}
         self._programs = {"matching-engine": "matching-engine-1.1.0", **(programs or {})}
         self.directory.mkdir(parents=True, exist_ok=True)
         self._sockets = tempfile.mkdtemp(prefix="baton-exchange-", dir="/tmp")  # their paths are short
@@ -278,16 +279,15 @@ class Exchange:
     def _arguments(self, name):
         at = self.address
         own = {
-            "matching-engine": ["--listen", at("direct"), "--feed", at("reports"), "--risk", at("checked"),
-                                *self.matching_options()],
+            "matching-engine": ["--listen", at("direct"), "--feed", at("reports"), "--risk", at("checked")],
             "risk-engine": ["--listen", at("accounts"), "--feed", at("checked"), "--orders", at("commands"), "--matching",
-                            at("reports"), "--pairs", ",".join(self.pairs)],
+                            at("reports")],
             "order-service": ["--listen", at("orders"), "--feed", at("commands"), "--risk", at("checked"), "--matching",
                               at("reports")],
             "settlement": ["--db", self.database, "--from", at("reports")],
             "market-data": ["--dir", self.stream, "--from", at("reports"), "--listen", at("market"), "--multicast", self.group],
         }[name]
-        return own + self.options_of(name)
+        return own + self.state_options(name) + self.options_of(name)
 
     def _stateful(self, name, program=None, number=1):
         return BatonService(self, name, program or self._programs.get(name, name), self._arguments(name), number)
@@ -303,9 +303,14 @@ class Exchange:
     def service(self, name):
         return self.services[name]
 
-    def matching_options(self):
+    def state_options(self, name):
         """Those that its replay needs, too."""
-        return ["--outbox", ",".join(self._consumers), "--symbols", str(len(self.pairs))]
+        own = {"matching-engine": ["--outbox", ",".join(self._consumers), "--symbols", len(self.pairs)],
+               "risk-engine": ["--pairs", ",".join(self.pairs)]}.get(name, [])
+        return [str(option) for option in [*own, *self._lasting.get(name, ())]]
+
+    def matching_options(self):
+        return self.state_options("matching-engine")
 
     def start(self):
         """All, each when what it depends on is ready."""
