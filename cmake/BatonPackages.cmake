@@ -17,6 +17,7 @@ baton_package(GNUTLS gnutls) # between instances on two hosts
 baton_package(CRYPTO libcrypto) # the baton command only: checksums of exported snapshots
 baton_package(MICROHTTPD libmicrohttpd) # batond, and the gateway of examples/exchange
 baton_package(SQLITE sqlite3) # settlement of the reference exchange only
+baton_package(HIREDIS hiredis) # risk-mirror of the reference exchange only
 # In our programs only, never forced on a user of the library, and not under sanitizers: they bring their own malloc.
 baton_package(JEMALLOC jemalloc)
 if(BATON_TESTS)

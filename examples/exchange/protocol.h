@@ -1,20 +1,23 @@
-/* examples/exchange/protocol.h: the bytes between the matching engine and its
- * clients, version 1.
+/* examples/exchange/protocol.h: the bytes between all processes of the exchange, version 1: from clients to a
+ * gateway, from there to the order service, and between the services behind it. (Market data's packets:
+ * market-data/market_data.h.)
  *
- * A connection is a stream of frames in both directions: exchange_frame, then body_bytes of
- * body. The first frame of a client is HELLO; the engine answers WELCOME. Numbers are
- * little-endian, unknown types and non-zero padding are refused with an ERROR frame, after which
- * the engine closes that connection and no other. A connection carries any number of clients;
- * what concerns a client goes to the connection that last sent something in its name.
+ * A connection is a stream of frames in both directions: exchange_frame, then body_bytes of body. Who dials says
+ * HELLO first, and is answered WELCOME. Numbers are little-endian; unknown types and non-zero padding are refused
+ * with an ERROR frame, after which the server closes that connection and no other. A connection carries any number
+ * of clients; what concerns a client goes to the connection that last sent something in its name.
  *
- * Every command carries client id and client seq. The answer is one ACK, sent when the command
- * is durable. A command sent again (same client id and seq) is answered with the original ACK
- * and applied once, as long as it is among the client's last EXCHANGE_OUTCOMES_KEPT commands; an
- * older one is answered EXCHANGE_TOO_OLD and never applied. Seqs of a client go up; gaps are
- * allowed.
+ * Commands begin with exchange_command, client id and client seq, whichever process they are sent to: a gateway,
+ * the order service, or a matching engine that stands alone. The answer is one ACK, sent when the command is
+ * durable in every service that it goes through. A command sent again (same client id and seq) is answered with
+ * the original ACK and applied once, as long as it is among the client's last EXCHANGE_OUTCOMES_KEPT commands; an
+ * older one is answered EXCHANGE_TOO_OLD and never applied. Seqs of a client go up; gaps are allowed.
  *
- * A client that ends its side of a connection ends all of it: what has no ACK yet may or may not
- * have been taken in, and is to be sent again. So is what a drain or a crash cuts off. */
+ * Services are linked by effects (E6): SUBSCRIBE, EFFECT and CONFIRM, on the producer's feed socket. A command
+ * goes on as an effect with its own body, and comes back as REPORTs.
+ *
+ * A client that ends its side of a connection ends all of it: what has no ACK yet may or may not have been taken
+ * in, and is to be sent again. So is what a drain or a crash cuts off. */
 #pragma once
 
 #include <assert.h>
@@ -41,7 +44,8 @@ typedef enum {
     EXCHANGE_NEW_ORDER = 2, /* exchange_new_order */
     EXCHANGE_CANCEL = 3,    /* exchange_cancel */
     EXCHANGE_REDUCE = 4,    /* exchange_reduce */
-    EXCHANGE_CLOCK = 5,     /* exchange_clock; refused unless the engine runs with --ticks client */
+    EXCHANGE_CLOCK =
+        5, /* exchange_clock; refused unless the matching engine runs with --ticks client */
     EXCHANGE_SUBSCRIBE = 6, /* exchange_subscribe; on a feed socket, after HELLO */
     EXCHANGE_CONFIRM = 7,   /* exchange_key: the consumer has everything up to here, durably */
     EXCHANGE_SWITCH = 8,    /* exchange_switch: turn on what a version shipped dark */
@@ -55,7 +59,8 @@ typedef enum {
     EXCHANGE_LIMIT = 15,     /* exchange_limit */
     EXCHANGE_RECONCILE = 16, /* no body; to the risk engine itself */
     EXCHANGE_ACCOUNT = 17,   /* exchange_account; to the risk engine itself */
-    /* from the engine */
+    EXCHANGE_RESYNC = 18,    /* exchange_resync: of risk-mirror, on the risk engine's feed */
+    /* from a server */
     EXCHANGE_WELCOME = 64, /* exchange_welcome */
     EXCHANGE_ACK = 65,     /* exchange_ack */
     EXCHANGE_FILL = 66,    /* exchange_fill: to each side of a trade */
@@ -67,6 +72,8 @@ typedef enum {
     EXCHANGE_BARRIER_DONE = 73,  /* exchange_barrier: to BARRIER */
     EXCHANGE_ACCOUNT_STATE = 74, /* exchange_account_state, then what it counts: to ACCOUNT */
     EXCHANGE_RECONCILED = 75,    /* exchange_reconciled: to RECONCILE */
+    EXCHANGE_EXPOSURES =
+        76, /* exchange_exposures, then its items: an effect of the risk engine, for risk-mirror */
 } exchange_frame_type;
 
 typedef struct {
@@ -77,7 +84,7 @@ typedef struct {
 typedef struct {
     baton_le32 version;
     uint8_t zero[4];
-    baton_le64 epoch;            /* of the engine's journal */
+    baton_le64 epoch;            /* of the server's journal; 0: it has none */
     uint8_t service_version[32]; /* text, zero-filled */
 } exchange_welcome;
 
@@ -191,7 +198,7 @@ typedef enum {
     EXCHANGE_TOO_LATE =
         64, /* the order was there and has left the book (version 1.1.0, when switched on) */
     EXCHANGE_TOO_OLD = 65,      /* older than what is kept for resends: not applied */
-    EXCHANGE_CLIENTS_FULL = 66, /* the engine knows as many clients as it may: not applied */
+    EXCHANGE_CLIENTS_FULL = 66, /* it knows as many clients as it may: not applied */
     EXCHANGE_BAD_COMMAND = 67,  /* client id or client seq out of range: not applied */
     EXCHANGE_NOT_HERE =
         68, /* no such commands here (CLOCK, SWITCH while pinned; operators' at a door for clients): not applied */
@@ -210,7 +217,7 @@ typedef enum {
 
 typedef struct {
     exchange_command command;
-    baton_le64 seq;       /* the entry's number in the engine's journal; 0: not applied */
+    baton_le64 seq;       /* the entry's number in the journal of who answers; 0: not applied */
     baton_le64 filled;    /* NEW_ORDER: traded at once */
     baton_le64 remaining; /* NEW_ORDER: rests, or an IOC's cancelled rest. Else: rested before */
     baton_le16 outcome;   /* exchange_outcome */
@@ -247,6 +254,7 @@ typedef enum {
     EXCHANGE_MATCHING_ENGINE = 3,
     EXCHANGE_SETTLEMENT = 4,
     EXCHANGE_MARKET_DATA = 5,
+    EXCHANGE_RISK_MIRROR = 6,
 } exchange_member;
 
 /* Who wants effects says so once. What it has not confirmed comes first, word for word, in order; then
@@ -434,6 +442,47 @@ typedef struct {
     baton_le64 orders_count;
 } exchange_reconciled;
 
+/* ---- the risk engine's effects for risk-mirror ---- */
+
+/* What an entry changed; or a page of all that there is. */
+enum { /* exchange_exposures.flags */
+       EXCHANGE_EXPOSURES_PAGE = 1,
+       EXCHANGE_EXPOSURES_LAST = 2, /* nothing is behind this page */
+};
+typedef struct {
+    baton_le64 number; /* of this effect, from 1, without gaps: none can be missed unnoticed */
+    baton_le32 items_count;
+    baton_le32 first; /* a page: it has what stands at first..next-1 in the risk engine's list */
+    baton_le32 next;
+    uint8_t flags;
+    uint8_t zero[3];
+} exchange_exposures;
+
+#define EXCHANGE_NO_SYMBOL UINT32_MAX /* in place of a symbol: the client's kill switch */
+typedef struct {
+    baton_le64 client_id; /* 0: the kill switch of all */
+    baton_le32 symbol;
+    uint8_t killed_was;
+    uint8_t killed;
+    uint8_t zero[2];
+    /* As in exchange_exposure; before the entry, and after it. In a page the same twice. */
+    baton_le64 position_was;
+    baton_le64 position;
+    baton_le64 cash_was;
+    baton_le64 cash;
+    baton_le64 open_buy_was;
+    baton_le64 open_buy;
+    baton_le64 open_sell_was;
+    baton_le64 open_sell;
+} exchange_exposure_change;
+
+/* A page, please: an entry of the risk engine, so that the page stands among the changes where it belongs. first
+ * may be behind the end: then the page has the kill switch of all, and says how far effects are numbered. */
+typedef struct {
+    baton_le32 first;
+    uint8_t zero[4];
+} exchange_resync;
+
 static_assert(sizeof(exchange_frame) == 8, "exchange protocol v1");
 static_assert(sizeof(exchange_hello) == 8, "exchange protocol v1");
 static_assert(sizeof(exchange_welcome) == 48, "exchange protocol v1");
@@ -465,6 +514,9 @@ static_assert(sizeof(exchange_balance) == 24, "exchange protocol v1");
 static_assert(sizeof(exchange_exposure) == 56, "exchange protocol v1");
 static_assert(sizeof(exchange_account_state) == 24, "exchange protocol v1");
 static_assert(sizeof(exchange_reconciled) == 32, "exchange protocol v1");
+static_assert(sizeof(exchange_exposures) == 24, "exchange protocol v1");
+static_assert(sizeof(exchange_exposure_change) == 80, "exchange protocol v1");
+static_assert(sizeof(exchange_resync) == 8, "exchange protocol v1");
 
 /* The order id in the book: the pair that made the order. */
 static inline uint64_t exchange_order_id(uint64_t client_id, uint64_t client_seq)

@@ -24,9 +24,10 @@ def replace(client, seq, order_seq, price, size=0):
 
 
 class ExchangeCase(HandoverCase):
-    """Three services; self.pairs is the risk engine's --pairs."""
+    """Three services; self.pairs is the risk engine's --pairs, and self.risk_options is what else it is given."""
 
     pairs = f"{BASE}/{QUOTE}/1"
+    risk_options = ()
 
     def setUp(self):
         super().setUp()
@@ -43,7 +44,7 @@ class ExchangeCase(HandoverCase):
             "orders": ("--listen", at["orders"], "--feed", at["commands"], "--risk", at["checked"], "--matching",
                        at["reports"]),
             "risk": ("--listen", at["accounts"], "--feed", at["checked"], "--orders", at["commands"], "--matching",
-                     at["reports"], "--pairs", self.pairs),
+                     at["reports"], "--pairs", self.pairs, *self.risk_options),
             "matching": ("--listen", at["direct"], "--feed", at["reports"], "--risk", at["checked"], "--outbox",
                          "order-service,risk-engine"),
         }[name]

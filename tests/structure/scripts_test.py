@@ -22,7 +22,8 @@ ID = '#!/bin/sh\necho "$FAKE_UID"\n'
 SUDO = '#!/bin/sh\necho "sudo $1" >>"$FAKE/calls"\nexec "$@"\n'
 PACKAGES = ["gcc", "g++", "libc6-dev", "cmake", "ninja-build", "pkg-config", "python3", "openssl", "liburing-dev",
             "liblz4-dev", "libxxhash-dev", "libmsgpack-dev", "libjansson-dev", "libgnutls28-dev", "libssl-dev",
-            "libjemalloc-dev", "libcmocka-dev", "spin", "libmicrohttpd-dev", "libsqlite3-dev"]
+            "libjemalloc-dev", "libcmocka-dev", "spin", "libmicrohttpd-dev", "libsqlite3-dev", "libhiredis-dev",
+            "redis-tools"]
 
 
 class Fake(TestCase):

@@ -31,7 +31,7 @@ typedef struct {
     /* the producer */
     listener listening;
     connection peer;
-    uint32_t accepts, subscriptions, confirms;
+    uint32_t accepts, subscriptions, confirms, said;
     uint64_t confirmed;
 } stage;
 
@@ -93,6 +93,10 @@ static void hear(stage *own, uint16_t type, const void *body, uint32_t body_byte
         memcpy(&wish, body, sizeof(wish));
         assert_int_equal(baton_le16_get(wish.consumer), CONSUMER);
         own->subscriptions++;
+    } else if (type == EXCHANGE_RESYNC) {
+        assert_int_equal(body_bytes, sizeof(exchange_resync));
+        assert_true(own->subscriptions > 0);
+        own->said++;
     } else {
         exchange_key key;
         assert_int_equal(type, EXCHANGE_CONFIRM);
@@ -261,6 +265,28 @@ static void an_effect_for_another_consumer_is_never_taken(void **state)
     assert_int_equal(own->shown, 0);
 }
 
+static void what_the_consumer_says_itself_goes_out_while_it_is_live(void **state)
+{
+    stage *own = *state;
+    const exchange_resync wish = {.first = baton_le32_put(3)};
+    assert_false(link_say(&own->link, EXCHANGE_RESYNC, &wish, sizeof(wish)));
+    begin(own);
+    assert_true(link_say(&own->link, EXCHANGE_RESYNC, &wish, sizeof(wish)));
+    until(own, own->said == 1);
+}
+
+static void stopped_by_its_owner_it_dials_at_the_next_turn(void **state)
+{
+    stage *own = *state;
+    begin(own);
+    link_stop(&own->link);
+    assert_int_equal(own->link.state, LINK_IDLE);
+    connection_close(&own->peer);
+    link_turn(&own->link);
+    assert_int_equal(own->link.state, LINK_DIALING);
+    until(own, own->subscriptions == 2 && own->link.state == LINK_LIVE);
+}
+
 static void a_producer_that_breaks_the_protocol_is_left_and_dialed_again(void **state)
 {
     stage *own = *state;
@@ -286,6 +312,8 @@ int main(void)
         CASE(paused_it_takes_nothing_and_loses_nothing),
         CASE(an_effect_that_can_not_be_taken_stops_it_for_good),
         CASE(an_effect_for_another_consumer_is_never_taken),
+        CASE(what_the_consumer_says_itself_goes_out_while_it_is_live),
+        CASE(stopped_by_its_owner_it_dials_at_the_next_turn),
         CASE(a_producer_that_breaks_the_protocol_is_left_and_dialed_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -368,7 +368,7 @@ static void pairs_are_read_or_refused(void **state)
         "", "1", "1/2", "1/2/0", "1/1/1", "1/2/1,", "1/2/1;", "4294967296/2/1", "a/2/1", "1/2/1,3"};
     (void)state;
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
-        const char *const values[] = {wrong[i], "4", "8", "8"};
+        const char *const values[] = {wrong[i], "4", "8", "8", "none"};
         const baton_service_config config = {.values = values};
         baton_machine machine;
         baton_error error;

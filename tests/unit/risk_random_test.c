@@ -70,7 +70,8 @@ static void begin(exchange *own, uint64_t seed, const char *self_trade)
     const baton_service_config config = {.values = values};
     baton_error error;
     own->random = seed * UINT64_C(0x9e3779b97f4a7c15) | 1;
-    risk_begin(&own->risk, "1/3/100,2/3/7", "256", "64", "64");
+    const char *const risk_values[] = {"1/3/100,2/3/7", "256", "64", "64", "risk-mirror"};
+    risk_begin_with(&own->risk, risk_values);
     assert_int_equal(baton_machine_init(&own->matching, &matching_engine_service, &config, &error),
                      0);
     own->matching.on_effect = on_report;
@@ -84,13 +85,14 @@ static void end(exchange *own)
     free(own);
 }
 
-static void check(const exchange *own)
+static void check(exchange *own)
 {
     const uint64_t anomalies = reconcile_full(risk_state(&own->risk));
     if (anomalies != 0)
         printf("%llu anomalies, %llu of them strays\n", (unsigned long long)anomalies,
                (unsigned long long)risk_state(&own->risk)->strays);
     assert_int_equal(anomalies, 0);
+    risk_mirrored_expect(&own->risk.mirrored, risk_state(&own->risk));
 }
 
 static uint16_t send(exchange *own, uint16_t type, const void *body, size_t bytes)
@@ -340,7 +342,8 @@ static void carry(exchange *own)
     assert_int_equal(baton_snapshot_list_with(io, dir.path, &list, &count, &error), 0);
     assert_int_equal(baton_snapshot_reader_open(io, dir.path, &list[0], &reader, &error), 0);
 
-    risk_begin(&own->risk, old->values[0], old->values[1], old->values[2], old->values[3]);
+    risk_begin_with(&own->risk, old->values);
+    own->risk.mirrored = old->mirrored;
     memcpy(own->risk.key_seq, old->key_seq, sizeof(old->key_seq));
     own->risk.client_seq = old->client_seq;
     assert_int_equal(baton_machine_unpack(&own->risk.machine, reader, &error), 0);

@@ -13,6 +13,7 @@
 #include "engine/machine.h"
 #include "examples/exchange/risk-engine/reconcile.h"
 #include "examples/exchange/risk-engine/risk_engine.h"
+#include "tests/unit/risk_mirrored.h"
 
 enum { RISK_BASE = 1, RISK_QUOTE = 2, RISK_UNIT = 100, RISK_EFFECTS_MAX = 8 };
 
@@ -25,16 +26,21 @@ typedef struct {
 
 typedef struct {
     baton_machine machine;
-    const char *values[4]; /* pairs, orders-max, accounts-max, exposures-max */
+    const char *values[5]; /* pairs, orders-max, accounts-max, exposures-max, outbox */
     uint64_t key_seq[SOURCES_MAX + 1];
     uint64_t client_seq;    /* of the last command, whoever's */
     uint32_t effects_count; /* of the last entry */
     risk_effect effects[RISK_EFFECTS_MAX];
+    risk_mirrored mirrored; /* what risk-mirror was told */
 } risk_stage;
 
 static inline void risk_on_effect(void *context, const baton_effect *effect)
 {
     risk_stage *own = context;
+    if (effect->consumer == EXCHANGE_RISK_MIRROR) {
+        risk_mirrored_take(&own->mirrored, effect);
+        return;
+    }
     assert_true(own->effects_count < RISK_EFFECTS_MAX);
     risk_effect *seen = &own->effects[own->effects_count++];
     seen->type = effect->type;
@@ -43,15 +49,22 @@ static inline void risk_on_effect(void *context, const baton_effect *effect)
     memcpy(seen->payload, effect->payload, effect->payload_bytes);
 }
 
-static inline void risk_begin(risk_stage *own, const char *pairs, const char *orders_max,
-                              const char *accounts_max, const char *exposures_max)
+static inline void risk_begin_with(risk_stage *own, const char *const values[5])
 {
-    *own = (risk_stage){.values = {pairs, orders_max, accounts_max, exposures_max}};
+    *own = (risk_stage){.effects_count = 0};
+    memcpy(own->values, values, sizeof(own->values));
     const baton_service_config config = {.values = own->values};
     baton_error error;
     assert_int_equal(baton_machine_init(&own->machine, &risk_engine_service, &config, &error), 0);
     own->machine.on_effect = risk_on_effect;
     own->machine.on_effect_context = own;
+}
+
+static inline void risk_begin(risk_stage *own, const char *pairs, const char *orders_max,
+                              const char *accounts_max, const char *exposures_max)
+{
+    const char *const values[] = {pairs, orders_max, accounts_max, exposures_max, "none"};
+    risk_begin_with(own, values);
 }
 
 static inline const risk_engine *risk_state(const risk_stage *own)

@@ -5,6 +5,7 @@
 
 #include "examples/exchange/clients/commands.h"
 #include "examples/exchange/risk-engine/command.h"
+#include "examples/exchange/risk-engine/mirror.h"
 #include "examples/exchange/risk-engine/settle.h"
 
 /* The cut of this service is its state after this entry. The barrier follows all that went to the matching engine
@@ -45,10 +46,22 @@ static void take(risk_engine *engine, uint16_t source, uint16_t effect_type,
         settle_report(engine, payload);
 }
 
+static int apply_resync(risk_engine *engine, const baton_entry *entry, baton_effects *effects)
+{
+    exchange_resync wish;
+    if (!engine->mirrored || entry->payload_bytes != sizeof(wish))
+        return BATON_E_INVALID;
+    memcpy(&wish, entry->payload, sizeof(wish));
+    mirror_page(engine, baton_le32_get(wish.first), effects);
+    return 0;
+}
+
 int risk_engine_apply(void *state, const baton_entry *entry, baton_effects *effects)
 {
     risk_engine *engine = state;
     exchange_linked head;
+    if (entry->type == EXCHANGE_RESYNC)
+        return apply_resync(engine, entry, effects);
     if (entry->type != EXCHANGE_LINKED || entry->payload_bytes < sizeof(head))
         return BATON_E_INVALID;
     memcpy(&head, entry->payload, sizeof(head));
@@ -68,7 +81,9 @@ int risk_engine_apply(void *state, const baton_entry *entry, baton_effects *effe
         break;
     }
     sources_take(&engine->sources, source, &head.key);
+    mirror_begin(engine);
     take(engine, source, effect_type, entry, effects);
+    mirror_end(engine, effects);
     return 0;
 }
 

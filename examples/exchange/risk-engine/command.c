@@ -4,6 +4,7 @@
 
 #include "examples/exchange/book/invariant.h"
 #include "examples/exchange/risk-engine/cover.h"
+#include "examples/exchange/risk-engine/mirror.h"
 
 static bool is_killed(const risk_engine *engine, uint64_t client_id)
 {
@@ -65,7 +66,7 @@ static void open_order(risk_engine *engine, const held_order *order)
     book_invariant(held == LEDGER_OK && was != NULL);
     exposure now = *was;
     now.open[order->side] += order->remaining;
-    exposures_change(engine->exposures, was, &now);
+    mirror_change(engine, was, &now);
     holds_add(engine->holds, order);
 }
 
@@ -221,7 +222,7 @@ static uint16_t kill(risk_engine *engine, const exchange_kill *wire)
         return EXCHANGE_ACCOUNTS_FULL;
     exposure now = *was;
     now.killed = wire->on;
-    exposures_change(engine->exposures, was, &now);
+    mirror_change(engine, was, &now);
     return EXCHANGE_DONE;
 }
 
@@ -239,7 +240,7 @@ static uint16_t limit(risk_engine *engine, const exchange_limit *wire)
     exposure now = *was;
     now.position_max = baton_le64_get(wire->position_max);
     now.size_max = baton_le64_get(wire->size_max);
-    exposures_change(engine->exposures, was, &now);
+    mirror_change(engine, was, &now);
     return EXCHANGE_DONE;
 }
 

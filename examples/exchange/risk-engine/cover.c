@@ -1,6 +1,7 @@
 #include "examples/exchange/risk-engine/cover.h"
 
 #include "examples/exchange/book/invariant.h"
+#include "examples/exchange/risk-engine/mirror.h"
 
 risk_asset *risk_asset_of(risk_engine *engine, uint32_t asset_id)
 {
@@ -70,7 +71,7 @@ static void count_exposure(risk_engine *engine, const held_order *order, uint64_
     book_invariant(was != NULL && was->open[order->side] >= size_before);
     exposure now = *was;
     now.open[order->side] += size_after - size_before;
-    exposures_change(engine->exposures, was, &now);
+    mirror_change(engine, was, &now);
 }
 
 /* What it holds on with. */

@@ -2,13 +2,21 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "examples/exchange/book/memory.h"
 #include "examples/exchange/clients/rows.h"
 #include "examples/exchange/risk-engine/apply.h"
 #include "examples/exchange/risk-engine/cover.h"
 
-enum { OPTION_PAIRS, OPTION_ORDERS_MAX, OPTION_ACCOUNTS_MAX, OPTION_EXPOSURES_MAX, OPTIONS };
+enum {
+    OPTION_PAIRS,
+    OPTION_ORDERS_MAX,
+    OPTION_ACCOUNTS_MAX,
+    OPTION_EXPOSURES_MAX,
+    OPTION_OUTBOX,
+    OPTIONS
+};
 
 static const baton_service_option options[OPTIONS] = {
     [OPTION_PAIRS] = {"pairs", "1/2/1",
@@ -18,6 +26,8 @@ static const baton_service_option options[OPTIONS] = {
     [OPTION_ACCOUNTS_MAX] = {"accounts-max", "65536", "accounts: an asset of a client each"},
     [OPTION_EXPOSURES_MAX] = {"exposures-max", "65536",
                               "positions: a symbol of a client each, and kill switches"},
+    [OPTION_OUTBOX] = {"outbox", "none",
+                       "who else is told what changes, and confirms: risk-mirror, or none"},
 };
 
 /* ---- layout ---- */
@@ -50,6 +60,11 @@ static const baton_layout_field engine_fields[] = {
     BATON_FIELD(risk_engine, assets_count),
     BATON_STRUCT(risk_engine, pairs, pair_layout),
     BATON_STRUCT(risk_engine, assets, asset_layout),
+    BATON_FIELD(risk_engine, mirror_number),
+    BATON_FIELD(risk_engine, mirrored),
+    BATON_FIELD(risk_engine, killed_was),
+    BATON_FIELD(risk_engine, changes_count),
+    BATON_STRUCT(risk_engine, changes, exposure_layout),
 };
 static const baton_layout_type engine_layout = BATON_LAYOUT_TYPE(risk_engine, engine_fields);
 
@@ -131,6 +146,15 @@ static int parse_pairs(const char *text, risk_engine *engine, baton_error *error
     return 0;
 }
 
+static int parse_outbox(const char *text, uint32_t *ret_mirrored, baton_error *error)
+{
+    *ret_mirrored = strcmp(text, "risk-mirror") == 0;
+    if (*ret_mirrored || strcmp(text, "none") == 0)
+        return 0;
+    return baton_error_setf(error, BATON_E_INVALID, "--outbox", "choose risk-mirror or none",
+                            "'%s' is unknown", text);
+}
+
 /* ---- life ---- */
 
 static void destroy(void *state)
@@ -176,6 +200,8 @@ static int create(const baton_service_config *config, void **ret_state, baton_er
     if (r == 0)
         r = parse_count(config->values[OPTION_EXPOSURES_MAX], "--exposures-max", 1u << 26,
                         &exposures_max, error);
+    if (r == 0)
+        r = parse_outbox(config->values[OPTION_OUTBOX], &wish.mirrored, error);
     if (r < 0)
         return r;
     risk_engine *own = memory_new(config->arena, &engine_layout, 1);
@@ -224,6 +250,7 @@ static int digest(const void *state, uint32_t schema, baton_digest *ret_digest)
         baton_le64 barrier_under_way;
         baton_le64 killed;
         baton_le64 strays;
+        baton_le64 mirror_number;
     } parts = {.ledger = ledger_digest(own->ledger),
                .holds = holds_digest(own->holds),
                .exposures = exposures_digest(own->exposures),
@@ -233,7 +260,8 @@ static int digest(const void *state, uint32_t schema, baton_digest *ret_digest)
                .barrier_seq = baton_le64_put(own->barrier_seq),
                .barrier_under_way = baton_le64_put(own->barrier_under_way),
                .killed = baton_le64_put(own->killed),
-               .strays = baton_le64_put(own->strays)};
+               .strays = baton_le64_put(own->strays),
+               .mirror_number = baton_le64_put(own->mirror_number)};
     *ret_digest = baton_digest_of(&parts, sizeof(parts));
     return 0;
 }
@@ -245,7 +273,7 @@ enum {
     EXPOSURE_FIELDS = 9,
     ORDER_FIELDS = 11,
     ASSET_FIELDS = 2,
-    ENGINE_FIELDS = 5,
+    ENGINE_FIELDS = 6,
 };
 
 #define SECTION(title, fields)                                                                     \
@@ -289,7 +317,7 @@ static int snapshot(const void *state, uint32_t schema, baton_snapshot_writer *w
 {
     const risk_engine *own = state;
     const uint64_t rest[ENGINE_FIELDS] = {own->barrier_id, own->barrier_seq, own->barrier_under_way,
-                                          own->killed, own->strays};
+                                          own->killed,     own->strays,      own->mirror_number};
     (void)schema;
     baton_pack_section(writer, "assets");
     for (uint32_t i = 0; i < own->assets_count; i++)
@@ -418,10 +446,11 @@ static int restore(void *state, uint32_t schema, baton_snapshot_reader *reader)
     own->barrier_under_way = rest[2] != 0;
     own->killed = rest[3] != 0;
     own->strays = rest[4];
+    own->mirror_number = rest[5];
     return 0;
 }
 
-static const baton_entry_type entry_types[] = {{EXCHANGE_LINKED, 1}};
+static const baton_entry_type entry_types[] = {{EXCHANGE_LINKED, 1}, {EXCHANGE_RESYNC, 1}};
 
 const baton_service risk_engine_service = {
     .name = "risk-engine",

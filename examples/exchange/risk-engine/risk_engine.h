@@ -13,8 +13,13 @@ extern const baton_service risk_engine_service;
 
 /* All that changes the state comes over links: the one type of entry is EXCHANGE_LINKED, with a command, a report or
  * a barrier. A command that goes on to the matching engine is an effect of its own type and body, a barrier, too.
- * EXCHANGE_REPORT, to the order service, answers a command that was refused, or was the risk engine's own. */
-enum { RISK_SYMBOLS_MAX = 64, RISK_ASSETS_MAX = 2 * RISK_SYMBOLS_MAX };
+ * EXCHANGE_REPORT, to the order service, answers a command that was refused, or was the risk engine's own.
+ * With `--outbox risk-mirror` there is EXCHANGE_EXPOSURES (mirror.h), and entries EXCHANGE_RESYNC that ask for it. */
+enum {
+    RISK_SYMBOLS_MAX = 64,
+    RISK_ASSETS_MAX = 2 * RISK_SYMBOLS_MAX,
+    RISK_CHANGES_MAX = 104, /* exposures that one entry can change: the orders of one report */
+};
 
 typedef struct {
     uint64_t
@@ -38,6 +43,12 @@ typedef struct {
     uint32_t assets_count;
     ledger_pair pairs[RISK_SYMBOLS_MAX]; /* by symbol */
     risk_asset assets[RISK_ASSETS_MAX];  /* lowest id first */
+    uint64_t mirror_number;              /* of the last effect for risk-mirror */
+    uint32_t mirrored;                   /* 1: risk-mirror is told */
+    /* Of no meaning between entries: what this one has changed, as it was before. */
+    uint32_t killed_was;
+    uint32_t changes_count;
+    exposure changes[RISK_CHANGES_MAX];
 } risk_engine;
 
 /* For the inlets, by the producer: may it become an entry? 0, or a status. */

@@ -146,6 +146,30 @@ static bool take_question(void *owner, door_place *place, uint16_t type, const v
     return true;
 }
 
+/* ---- the feed ---- */
+
+/* risk-mirror asks for pages of all exposures. What there is no room for now is forgotten: it asks again. To keep it
+ * waiting would keep what it confirms behind it waiting, too, and only that makes room in its outbox. */
+static bool take_feed(void *owner, door_place *place, uint16_t type, const void *body,
+                      uint32_t body_bytes)
+{
+    server *own = owner;
+    if (type != EXCHANGE_RESYNC || place->consumer != EXCHANGE_RISK_MIRROR ||
+        body_bytes != sizeof(exchange_resync))
+        return wire_take_feed(owner, place, type, body, body_bytes);
+    int r = baton_engine_submit(own->engine, type, body, body_bytes, NULL);
+    if (r < 0)
+        baton_log(WARN, "risk_engine.no_page", BATON_LOG_TEXT("why", baton_status_text(r)));
+    return true;
+}
+
+static uint32_t feed_consumers(const server *own)
+{
+    const risk_engine *state = baton_engine_state(own->engine);
+    const uint32_t mirror = state->mirrored ? UINT32_C(1) << EXCHANGE_RISK_MIRROR : 0;
+    return UINT32_C(1) << EXCHANGE_MATCHING_ENGINE | UINT32_C(1) << EXCHANGE_ORDER_SERVICE | mirror;
+}
+
 /* ---- the program ---- */
 
 static const door_role roles[ROLES] = {
@@ -154,7 +178,7 @@ static const door_role roles[ROLES] = {
                    .take = take_question},
     [ROLE_FEED] = {.name = "feed",
                    .out_bytes_max = FEED_OUT_BYTES_MAX,
-                   .take = wire_take_feed,
+                   .take = take_feed,
                    .has_room = wire_feed_has_room},
 };
 
@@ -239,8 +263,7 @@ static int start(void *context, baton_engine *engine, const char *const *values,
         r = door_start(own->wire.door, &doors, error);
     if (r < 0)
         return r;
-    feed_start(&own->wire.feed, own->wire.door, engine,
-               UINT32_C(1) << EXCHANGE_MATCHING_ENGINE | UINT32_C(1) << EXCHANGE_ORDER_SERVICE);
+    feed_start(&own->wire.feed, own->wire.door, engine, feed_consumers(own));
     note_anomalies(own, reconcile_full(baton_engine_state(engine)));
     own->known = reconcile_kept(baton_engine_state(engine));
     baton_engine_tick_every(engine, TICK_INTERVAL_NS, on_tick, own);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "examples/exchange/risk-engine/cover.h"
+#include "examples/exchange/risk-engine/mirror.h"
 
 static const held_order *find(const risk_engine *engine, const exchange_command *name)
 {
@@ -27,7 +28,7 @@ static void trade_one(risk_engine *engine, const exchange_command *name, uint64_
     const exposure *was = exposures_find(engine->exposures, order->order_id >> 40, order->symbol);
     exposure traded = *was;
     exposure_trade(&traded, order->side, size, cost);
-    exposures_change(engine->exposures, was, &traded);
+    mirror_change(engine, was, &traded);
     cover_update(engine, order, now);
 }
 

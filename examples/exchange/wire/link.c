@@ -227,6 +227,14 @@ void link_confirm(wire_link *own, const exchange_key *key)
     own->confirm_due = true;
 }
 
+bool link_say(wire_link *own, uint16_t type, const void *body, uint32_t body_bytes)
+{
+    if (own->state != LINK_LIVE || !connection_has_room(&own->stream, body_bytes))
+        return false;
+    connection_queue(&own->stream, type, body, body_bytes, NULL, 0);
+    return true;
+}
+
 void link_pause(wire_link *own)
 {
     own->paused = true;
@@ -246,4 +254,5 @@ void link_stop(wire_link *own)
 {
     hang_up(own);
     own->state = LINK_IDLE;
+    own->dial_at_ns = 0; /* not when the WELCOME of before would have been late */
 }

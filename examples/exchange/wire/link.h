@@ -49,6 +49,8 @@ void link_start(wire_link *own, const link_options *options, wire_loop loop);
 void link_turn(wire_link *own);
 /* The consumer has everything up to here, and it is durable. One frame a turn at most tells it. */
 void link_confirm(wire_link *own, const exchange_key *key);
+/* A frame that the consumer has to say itself, behind SUBSCRIBE. False: not now. */
+BATON_MUST_USE bool link_say(wire_link *own, uint16_t type, const void *body, uint32_t body_bytes);
 /* Take nothing for now; and again. */
 void link_pause(wire_link *own);
 void link_resume(wire_link *own);
