@@ -12,6 +12,7 @@ import time
 from campaign import BACKENDS, PROBLEMS, Campaign, Rig
 from exchange import STATEFUL, Exchange
 from exchange_judge import judge_exchange
+from exchange_wire import DEPOSIT, WITHDRAW, kill_switch, limit
 from market import Listener
 
 CLIENTS = 24  # of each load
@@ -97,6 +98,20 @@ class ExchangeRun:
         self.found["kills"] += len(services)
         return services
 
+    def _operate(self):
+        """Of the operator: money in and out, kill switches and limits, sent and not waited for."""
+        exchange, chance = self.exchange, self.random
+        for _ in range(chance.randint(1, 12)):
+            client, what = chance.randint(1, 2 * CLIENTS), chance.random()
+            if what < 0.6:
+                exchange.begin_transfer(chance.choice((DEPOSIT, WITHDRAW)), client, chance.choice((1, 2, 3)),
+                                        chance.choice((1, 50, 10**6)))
+            elif what < 0.8:  # off more often than on: most clients go on
+                exchange.operator.take(lambda sender, seq: kill_switch(sender, seq, client, chance.random() < 0.3))
+            else:
+                exchange.operator.take(lambda sender, seq: limit(sender, seq, client, 0, chance.choice((0, 500)), 0))
+        exchange.operator.send()
+
     def _round_of_handover(self):
         exchange, chance = self.exchange, self.random
         name = chance.choice(STATEFUL)
@@ -115,9 +130,15 @@ class ExchangeRun:
         exchange, chance = self.exchange, self.random
         time.sleep(chance.uniform(0, PAUSE_S))
         self.found["under_load"] += any(load.running() for load in loads)
+        self._operate()
         if self.hands_over and chance.random() < HANDOVER:
             self._round_of_handover()
-            return
+        else:
+            self._round_of_kills()
+        exchange.finish_transfers()
+
+    def _round_of_kills(self):
+        exchange, chance = self.exchange, self.random
         names = chance.sample(sorted(exchange.services), 2 if chance.random() < TWO else 1)
         if not self.hands_over and chance.random() < SNAPSHOT:
             exchange.service(chance.choice(STATEFUL)).ask("snapshot")
