@@ -160,7 +160,7 @@ static void handles_drop(baton_sim *sim, const baton_sim_process *process, uint3
     for (uint32_t i = 0; i < SIM_HANDLES_MAX; i++) {
         sim_handle *handle = &sim->handles[i];
         if (handle->node == NULL || (!power && handle->process != process) ||
-            (power && machine != SIM_ALL_MACHINES && handle->node->machine != machine))
+            (power && !sim_disk_is_of(machine, handle->node)))
             continue;
         const bool late = !power && handle->locked && handle->held &&
                           sim_random_chance(&sim->random, sim->faults.late_lock);
@@ -223,7 +223,7 @@ static void cut_power(baton_sim *sim, uint32_t machine)
 {
     sim->counts.power_cuts++;
     for (baton_sim_process *process = sim->processes; process != NULL; process = process->next)
-        if (machine == SIM_ALL_MACHINES || process->root->machine == machine)
+        if (sim_disk_is_of(machine, process->root))
             end_process(sim, process, flight_cut);
     handles_drop(sim, NULL, machine);
     const sim_cut cut = (sim_cut)sim_random_below(&sim->random, SIM_CUTS);
@@ -231,7 +231,7 @@ static void cut_power(baton_sim *sim, uint32_t machine)
     sim_trace(sim, "power cut", words, 2);
     sim_disk_power_cut(&sim->disk, machine, cut);
     for (sim_node *node = sim->disk.nodes; node != NULL; node = node->next) {
-        if (node->shared_memory < 0 || (machine != SIM_ALL_MACHINES && node->machine != machine) ||
+        if (node->shared_memory < 0 || !sim_disk_is_of(machine, node) ||
             sim_random_below(&sim->random, 2) == 0)
             continue;
         close(node->shared_memory); /* a page that was never written back is zeros */

@@ -369,7 +369,7 @@ void sim_disk_truncate(sim_disk *disk, sim_node *node, uint64_t size)
     disk->units_used += node->file.units_allocated;
 }
 
-static bool is_of(uint32_t machine, const sim_node *node)
+bool sim_disk_is_of(uint32_t machine, const sim_node *node)
 {
     return machine == SIM_ALL_MACHINES || node->machine == machine;
 }
@@ -378,7 +378,7 @@ void sim_disk_power_cut(sim_disk *disk, uint32_t machine, sim_cut cut)
 {
     uint32_t left = 0; /* changes of other machines' names */
     for (uint32_t i = 0; i < disk->changes_count; i++) {
-        if (!is_of(machine, disk->changes[i].from.directory)) {
+        if (!sim_disk_is_of(machine, disk->changes[i].from.directory)) {
             disk->changes[left++] = disk->changes[i];
             continue;
         }
@@ -395,9 +395,9 @@ void sim_disk_power_cut(sim_disk *disk, uint32_t machine, sim_cut cut)
 
     disk->units_used = 0;
     for (sim_node *node = disk->nodes; node != NULL; node = node->next) {
-        if (is_of(machine, node) && !names_hold(&disk->now, node))
+        if (sim_disk_is_of(machine, node) && !names_hold(&disk->now, node))
             node_empty(node);
-        else if (is_of(machine, node))
+        else if (sim_disk_is_of(machine, node))
             sim_file_power_cut(&node->file, cut, disk->random);
         disk->units_used += node->file.units_allocated;
     }

@@ -83,4 +83,5 @@ void sim_disk_truncate(sim_disk *disk, sim_node *node, uint64_t size);
 void sim_disk_unref(sim_disk *disk, sim_node *node);
 
 #define SIM_ALL_MACHINES UINT32_MAX
+bool sim_disk_is_of(uint32_t machine, const sim_node *node); /* of that one, or of any */
 void sim_disk_power_cut(sim_disk *disk, uint32_t machine, sim_cut cut);

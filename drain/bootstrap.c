@@ -11,6 +11,7 @@
 #include <baton/log.h>
 
 #include "drain/bootstrap_private.h"
+#include "snapshot/names.h"
 
 static const char *const what_fetch = "fetch the active's snapshot";
 
@@ -361,9 +362,12 @@ void baton_fetching_close(baton_fetching *self)
 
 static int converse(baton_fetching *self, baton_digest *ret_root)
 {
-    char directory[4200];
-    snprintf(directory, sizeof(directory), "%s/snapshots", self->target->place->directory);
-    int r = baton_fetching_open(self);
+    char directory[BATON_SNAPSHOTS_PATH_BYTES];
+    int r = baton_snapshots_path(directory, sizeof(directory), self->target->place->directory);
+    if (r < 0)
+        return baton_error_set(self->error, r, what_fetch, NULL,
+                               "give the directory a shorter path");
+    r = baton_fetching_open(self);
     if (r == 0)
         r = fetch(self, directory, ret_root);
     baton_fetching_close(self);
@@ -395,7 +399,7 @@ int baton_bootstrap_fetch(const baton_follower_target *target, const char *activ
                           const baton_peer_snapshot *said, void (*pulse)(void *context),
                           void *context, baton_error *error)
 {
-    char from[4200], to[4200];
+    char from[BATON_SNAPSHOTS_PATH_BYTES], to[BATON_SNAPSHOTS_PATH_BYTES];
     baton_digest root, got;
     baton_fetching self;
     baton_fetching_init(&self, target, error);
@@ -404,11 +408,11 @@ int baton_bootstrap_fetch(const baton_follower_target *target, const char *activ
     self.is_beside = true;
     memcpy(root.bytes, said->root, sizeof(root.bytes));
     memcpy(self.wanted.root, said->root, sizeof(self.wanted.root));
-    snprintf(to, sizeof(to), "%s/snapshots", target->place->directory);
-    if (baton_kept_is_listed(to, root))
+    if (baton_snapshots_path(to, sizeof(to), target->place->directory) == 0 &&
+        baton_kept_is_listed(to, root))
         return 0;
-    snprintf(from, sizeof(from), "%s/snapshots", active_directory);
     if (active_directory[0] != '\0' && target->active.tcp.bytes == 0 &&
+        baton_snapshots_path(from, sizeof(from), active_directory) == 0 &&
         baton_kept_link(from, to, baton_le64_get(said->seq), baton_le64_get(said->epoch)) == 0 &&
         baton_kept_is_listed(to, root))
         return 0;

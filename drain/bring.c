@@ -12,6 +12,7 @@
 #include "drain/kept_snapshots.h"
 #include "drain/now.h"
 #include "snapshot/chain.h"
+#include "snapshot/names.h"
 
 #define PAUSE_NS 10000000
 
@@ -65,12 +66,12 @@ static int link_chain(const char *from, const char *to, const baton_snapshot_lis
 /* 1, 0; -ENOENT: the active has it no more, or this build can't read it. */
 static int link_one(const baton_bring *self, const char *to, const baton_wanted_snapshot *wanted)
 {
-    char from[4200];
+    char from[BATON_SNAPSHOTS_PATH_BYTES];
     baton_snapshot_listed *list = NULL;
     uint32_t count = 0;
-    if (self->active_directory[0] == '\0')
+    if (self->active_directory[0] == '\0' ||
+        baton_snapshots_path(from, sizeof(from), self->active_directory) < 0)
         return 0;
-    snprintf(from, sizeof(from), "%s/snapshots", self->active_directory);
     int r = baton_snapshot_list(from, &list, &count, NULL);
     if (r < 0)
         return 0;
@@ -108,9 +109,8 @@ static int bring_one(baton_bring *self, const char *to, const baton_wanted_snaps
 static void *bring_main(void *context)
 {
     baton_bring *self = context;
-    char to[4200];
-    int r = 0;
-    snprintf(to, sizeof(to), "%s/snapshots", self->target.place->directory);
+    char to[BATON_SNAPSHOTS_PATH_BYTES];
+    int r = baton_snapshots_path(to, sizeof(to), self->target.place->directory);
     for (uint32_t i = 0; r == 0 && i < self->wanted_count && !atomic_load(&self->stop); i++)
         r = bring_one(self, to, &self->wanted[i]);
     if (r == 0)

@@ -27,8 +27,8 @@ static void give_leave(baton_cutover *cutover, uint64_t peer_id)
 {
     uint64_t here = cutover->highest_header;
     int r = baton_highest_name(cutover->place->directory, &here);
-    const baton_peer_ack body = {
-        .position.epoch = baton_le64_put(here > cutover->epoch + 1 ? here : cutover->epoch + 1)};
+    const baton_peer_ack body = {.position.epoch =
+                                     baton_le64_put(baton_higher_epoch(here, cutover->epoch + 1))};
     if (r < 0)
         return; /* asked again when it asks again */
     baton_old_on_taken(&cutover->old);
@@ -177,8 +177,7 @@ static int begin_anew(baton_cutover *cutover, uint64_t there, const char *why_te
     if (!baton_engine_is_standby(cutover->engine)) /* it is after a promotion that has to wait */
         r = baton_engine_stand_by(cutover->engine, error);
     uint64_t epoch = cutover->epoch + 1; /* granted, and burnt by that */
-    epoch = there > epoch ? there : epoch;
-    epoch = here > epoch ? here : epoch;
+    epoch = baton_higher_epoch(epoch, baton_higher_epoch(there, here));
     if (cutover->forced_epoch > epoch)
         epoch = cutover->forced_epoch - 1;
     if (r == 0)

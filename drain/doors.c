@@ -8,6 +8,8 @@
 
 #include <baton/clock.h>
 
+#include "snapshot/names.h"
+
 const char *const baton_door_names[] = {"info", "replay", "verify", "digest", "snapshot", NULL};
 
 enum {
@@ -94,8 +96,8 @@ static int set_directory(baton_door_run *run, const char *directory, baton_error
 {
     run->directory = directory;
     const int a = snprintf(run->journal, sizeof(run->journal), "%s/journal", directory);
-    const int b = snprintf(run->snapshots, sizeof(run->snapshots), "%s/snapshots", directory);
-    if (a < 0 || b < 0 || (size_t)a >= sizeof(run->journal) || (size_t)b >= sizeof(run->snapshots))
+    const int r = baton_snapshots_path(run->snapshots, sizeof(run->snapshots), directory);
+    if (a < 0 || (size_t)a >= sizeof(run->journal) || r < 0)
         return baton_error_set(error, -ENAMETOOLONG, directory, NULL, "give a shorter path");
     return 0;
 }

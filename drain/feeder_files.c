@@ -85,16 +85,16 @@ static int open_files(feeder_peer *peer, const char *directory, const baton_snap
 int baton_feeder_files_open(feeder_peer *peer, const baton_peer_fetch *wanted,
                             baton_peer_snapshot *ret_body, baton_error *error)
 {
-    char directory[4096];
+    char directory[BATON_SNAPSHOTS_PATH_BYTES];
     const baton_feeder_options *options = &peer->feeder->options;
     baton_snapshot_listed *list = NULL;
     uint32_t count = 0;
     *ret_body = (baton_peer_snapshot){.seq = baton_le64_put(0)};
     baton_feeder_files_close(peer);
-    const int n = snprintf(directory, sizeof(directory), "%s/snapshots", options->place->directory);
-    if (n < 0 || (size_t)n >= sizeof(directory))
-        return baton_error_set(error, -ENAMETOOLONG, "send a snapshot", NULL, NULL);
-    int r = baton_snapshot_list(directory, &list, &count, error);
+    int r = baton_snapshots_path(directory, sizeof(directory), options->place->directory);
+    if (r < 0)
+        return baton_error_set(error, r, "send a snapshot", NULL, NULL);
+    r = baton_snapshot_list(directory, &list, &count, error);
     if (r < 0)
         return r;
     const baton_snapshot_listed *chosen = choose(options, wanted, list, count);

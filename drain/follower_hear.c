@@ -144,7 +144,7 @@ static void take_authority(baton_follower *follower, const baton_peer_ack *body)
     if (!follower->deciding || !baton_peer_channel_is_alive(&follower->channel) ||
         baton_highest_name(follower->target->place->directory, &here) < 0)
         return;
-    if (baton_new_on_leave(&follower->cutover, (here > theirs ? here : theirs) + 1))
+    if (baton_new_on_leave(&follower->cutover, baton_higher_epoch(here, theirs) + 1))
         baton_log(INFO, "handover.leave", BATON_LOG_TEXT("of", follower->active.directory),
                   BATON_LOG_NUMBER("epoch", follower->cutover.epoch));
 }

@@ -52,10 +52,11 @@ static void adopt(baton_follower *follower)
 
 static bool may_begin(const baton_follower *follower)
 {
-    return follower->following && follower->cutover.state == BATON_NEW_FOLLOWING &&
-           !follower->bring.runs && baton_engine_divergence(follower->engine) == NULL &&
-           baton_now_ns() >= follower->bring_at_ns &&
-           baton_now_ns() - follower->following_since_ns >= LOOK_NS;
+    if (!follower->following || follower->cutover.state != BATON_NEW_FOLLOWING ||
+        follower->bring.runs || baton_engine_divergence(follower->engine) != NULL)
+        return false;
+    const uint64_t now = baton_now_ns();
+    return now >= follower->bring_at_ns && now - follower->following_since_ns >= LOOK_NS;
 }
 
 static void begin(baton_follower *follower)

@@ -25,9 +25,9 @@ static const char *const what_copy = "copy a snapshot";
 typedef struct {
     baton_fetching talk;
     bool is_open;
-    const char *path; /* as it was given */
-    char from[4096];  /* the directory of snapshots there, or the file */
-    char own[4200];   /* this standby's snapshots/ */
+    const char *path;                     /* as it was given */
+    char from[4096];                      /* the directory of snapshots there, or the file */
+    char own[BATON_SNAPSHOTS_PATH_BYTES]; /* this standby's snapshots/ */
     baton_digest layout;
     baton_error passed; /* why the newest was passed over, and what to do */
     uint64_t passed_seq, passed_epoch;
@@ -323,9 +323,9 @@ static int refuse(const hydrating_from *self)
 static int find_source(hydrating_from *self, bool *ret_is_file)
 {
     struct stat there;
-    int n = snprintf(self->from, sizeof(self->from), "%s/snapshots", self->path);
-    if (n < 0 || (size_t)n >= sizeof(self->from))
-        return baton_error_set(self->error, -ENAMETOOLONG, "option --hydrate-from", NULL,
+    int r = baton_snapshots_path(self->from, sizeof(self->from), self->path);
+    if (r < 0)
+        return baton_error_set(self->error, r, "option --hydrate-from", NULL,
                                "give a shorter path");
     *ret_is_file = false;
     if (stat(self->from, &there) == 0 && S_ISDIR(there.st_mode))
@@ -345,10 +345,12 @@ int baton_hydrate_from(const baton_follower_target *target, const char *path,
     bool is_file = false;
     hydrating_from self = {.path = path, .error = error};
     baton_fetching_init(&self.talk, target, error);
-    snprintf(self.own, sizeof(self.own), "%s/snapshots", target->place->directory);
     if (target->service->layout != NULL)
         self.layout = baton_layout_digest(target->service->layout);
-    int r = find_source(&self, &is_file);
+    int r = baton_snapshots_path(self.own, sizeof(self.own), target->place->directory);
+    if (r < 0)
+        return baton_error_set(error, r, what_copy, NULL, "give the directory a shorter path");
+    r = find_source(&self, &is_file);
     if (r == 0)
         r = talk(&self); /* before anything is read: whoever does not fit is told so at once */
     if (r == 0)

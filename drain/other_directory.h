@@ -7,6 +7,11 @@
 
 #include <baton/journal.h>
 
+static inline uint64_t baton_higher_epoch(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
 /* The highest epoch in the names of segments in DIRECTORY/journal, whatever the files hold; 0: none. */
 BATON_MUST_USE int baton_highest_name(const char *directory, uint64_t *ret_epoch);
 /* Of those whose header is valid there and names no follower; what was found is flushed first (R9). */

@@ -204,7 +204,7 @@ static int decide(const char *directory, const char *partner, uint64_t *ret_epoc
                                 "start that one, and this one with --standby-of it",
                                 "the authority is %.150s, with epoch %llu", partner,
                                 (unsigned long long)other_header);
-    uint64_t epoch = own_name > other_name ? own_name : other_name;
+    uint64_t epoch = baton_higher_epoch(own_name, other_name);
     if (own_header + 1 > epoch) /* granted, and so burnt, whether a name stands there or not */
         epoch = own_header + 1;
     if (fenced_by > epoch)

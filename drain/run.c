@@ -181,9 +181,8 @@ static int start_following(service_run *run, baton_error *error)
     run->follower->promoted = promoted;
     run->follower->context = run;
     run->follower->seen_epoch =
-        run->partner.fenced_by > run->place.forced_epoch
-            ? run->partner.fenced_by
-            : run->place.forced_epoch; /* R12: nor is a lower one followed */
+        baton_higher_epoch(run->partner.fenced_by, /* R12: nor is a lower one followed */
+                           run->place.forced_epoch);
     baton_log(INFO, "service.standby", BATON_LOG_TEXT("of", run->target.active.text),
               BATON_LOG_TEXT("control", run->options->control_path),
               BATON_LOG_TEXT("nonce", run->instance.nonce));

@@ -10,11 +10,6 @@
 #define LOOK_NS   UINT64_C(20000000)
 #define SETTLE_NS UINT64_C(500000000) /* a connection that is made again is no wait yet */
 
-static uint64_t higher(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
-}
-
 static const baton_partner *other_of(const service_run *run)
 {
     static const uint8_t nowhere[BATON_PLACE_BYTES];
@@ -60,7 +55,8 @@ static uint64_t own_names(const service_run *run)
 static uint64_t heard_ns(const service_run *run)
 {
     uint64_t heard = run->cutover.engine != NULL ? run->cutover.peer_heard_ns : 0;
-    return run->follower != NULL ? higher(heard, run->follower->heard_ns) : heard;
+    return run->follower != NULL && run->follower->heard_ns > heard ? run->follower->heard_ns
+                                                                    : heard;
 }
 
 static json_t *describe_here(const service_run *run)
@@ -271,9 +267,10 @@ int baton_undecided_turn(service_run *run, baton_error *error)
             return r;
     }
     if (run->undecided && cutover->found && cutover->word) {
-        const uint64_t names = higher(own_names(run), cutover->word_names);
+        const uint64_t names = baton_higher_epoch(own_names(run), cutover->word_names);
         cutover->word = false;
-        (void)baton_new_on_leave(&run->follower->cutover, higher(names, cutover->epoch + 1) + 1);
+        (void)baton_new_on_leave(&run->follower->cutover,
+                                 baton_higher_epoch(names, cutover->epoch + 1) + 1);
     }
     look_again(run);
     if (baton_herald_get(run->herald, &news) && news.serves && news.epoch > cutover->highest_header)
@@ -372,12 +369,14 @@ static void fence_other(const service_run *run)
 static uint64_t forced_epoch(const service_run *run, const baton_engine_point *point)
 {
     const baton_cutover *cutover = &run->cutover;
-    uint64_t floor = higher(own_names(run), point->position.epoch);
-    floor = higher(floor, higher(run->partner.fenced_by, run->place.forced_epoch));
+    uint64_t floor = baton_higher_epoch(own_names(run), point->position.epoch);
+    floor = baton_higher_epoch(floor,
+                               baton_higher_epoch(run->partner.fenced_by, run->place.forced_epoch));
     if (cutover->engine != NULL)
-        floor = higher(floor, higher(cutover->epoch + 1, cutover->word_names));
+        floor =
+            baton_higher_epoch(floor, baton_higher_epoch(cutover->epoch + 1, cutover->word_names));
     if (run->follower != NULL)
-        floor = higher(floor, run->follower->seen_epoch);
+        floor = baton_higher_epoch(floor, run->follower->seen_epoch);
     return floor > BATON_PEER_EPOCH_MAX - BATON_EPOCH_FORCED ? 0 : floor + BATON_EPOCH_FORCED;
 }
 

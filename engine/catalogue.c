@@ -6,6 +6,7 @@
 
 #include "engine/hydrate.h"
 #include "snapshot/format.h"
+#include "snapshot/names.h"
 
 int baton_engine_paths_set(baton_engine_paths *paths, const char *directory, baton_error *error)
 {
@@ -18,8 +19,7 @@ int baton_engine_paths_set(baton_engine_paths *paths, const char *directory, bat
                                "use a shorter path");
     snprintf(paths->root, sizeof(paths->root), "%s", directory);
     snprintf(paths->journal, sizeof(paths->journal), "%s/journal", directory);
-    snprintf(paths->snapshots, sizeof(paths->snapshots), "%s/snapshots", directory);
-    return 0;
+    return baton_snapshots_path(paths->snapshots, sizeof(paths->snapshots), directory);
 }
 
 int baton_catalogue_read(const char *directory, baton_catalogue *ret_catalogue, baton_error *error)

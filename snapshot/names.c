@@ -1,6 +1,7 @@
 /* snapshot/names.c: see names.h. */
 #include "snapshot/names.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,6 +17,15 @@ static const char *const suffixes[] = {
     [BATON_NAME_IMPORT] = ".import.partial",
     [BATON_NAME_VERIFIED] = ".verified",
 };
+
+int baton_snapshots_path(char *ret_path, size_t path_bytes, const char *directory)
+{
+    const int n = snprintf(ret_path, path_bytes, "%s/snapshots", directory);
+    if (n >= 0 && (size_t)n < path_bytes)
+        return 0;
+    ret_path[0] = '\0';
+    return -ENAMETOOLONG;
+}
 
 int baton_snapshot_path(char path[BATON_SNAPSHOT_PATH_BYTES], const char *directory, uint64_t seq,
                         uint64_t epoch, baton_snapshot_name kind)

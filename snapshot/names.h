@@ -1,13 +1,18 @@
-/* snapshot/names.h: the names of a snapshot's files. */
+/* snapshot/names.h: the names of a snapshot's files, and of where they are. */
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <baton/status.h>
 
 #define BATON_SNAPSHOT_PATH_BYTES                                                                  \
     256u /* as baton_error.path and baton_snapshot_listed.manifest_path */
+
+#define BATON_SNAPSHOTS_PATH_BYTES (BATON_SNAPSHOT_PATH_BYTES + 16u)
+/* Where a service's data directory keeps its snapshots. -ENAMETOOLONG: ret_path is "". */
+BATON_MUST_USE int baton_snapshots_path(char *ret_path, size_t path_bytes, const char *directory);
 
 typedef enum {
     BATON_NAME_CHUNKS,

@@ -152,8 +152,7 @@ static void tell_status(batond_sidecar *sidecar, uint64_t now_ns)
 static void listen_for_drain(batond_sidecar *sidecar)
 {
     const char *phase = batond_watch_phase(&sidecar->watch);
-    if (phase[0] != '\0' && strcmp(phase, "hydrating") != 0 && strcmp(phase, "fetching") != 0 &&
-        sidecar->watch.instance != NULL)
+    if (phase[0] != '\0' && !batond_phase_is_starting(phase) && sidecar->watch.instance != NULL)
         batond_actions_listen(&sidecar->actions, sidecar->watch.instance,
                               strcmp(phase, "draining") == 0);
 }

@@ -35,9 +35,14 @@ static bool is_in(const batond_view *view, const char *phase)
     return strcmp(batond_view_phase(view), phase) == 0;
 }
 
+bool batond_phase_is_starting(const char *phase)
+{
+    return strcmp(phase, "hydrating") == 0 || strcmp(phase, "fetching") == 0;
+}
+
 static bool is_starting(const batond_view *view)
 {
-    return is_in(view, "hydrating") || is_in(view, "fetching");
+    return batond_phase_is_starting(batond_view_phase(view));
 }
 
 /* The word for a phase. None of those for trouble contains "healthy": people look for it. */

@@ -31,6 +31,8 @@ bool batond_view_is_ready(const batond_view *view);
 double batond_view_hydrate_progress(const batond_view *view);
 /* "running", ..., or "unknown", "silent", "absent" when it does not answer. */
 const char *batond_view_phase(const batond_view *view);
+/* Of a phase that a service itself tells: it has no state yet, and takes no words but `status`. */
+bool batond_phase_is_starting(const char *phase);
 /* One line of printable ASCII: "orders/1.6.0 pid=12 nonce=ab.."; "none" when none was seen. */
 #define BATOND_INSTANCE_TEXT_BYTES 256
 const char *batond_view_instance_text(const json_t *instance,

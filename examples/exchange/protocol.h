@@ -1,20 +1,23 @@
-/* examples/exchange/protocol.h: the bytes between the matching engine and its
- * clients, version 1.
+/* examples/exchange/protocol.h: the bytes between all processes of the exchange, version 1: from clients to a
+ * gateway, from there to the order service, and between the services behind it. (Market data's packets:
+ * market-data/market_data.h.)
  *
- * A connection is a stream of frames in both directions: exchange_frame, then body_bytes of
- * body. The first frame of a client is HELLO; the engine answers WELCOME. Numbers are
- * little-endian, unknown types and non-zero padding are refused with an ERROR frame, after which
- * the engine closes that connection and no other. A connection carries any number of clients;
- * what concerns a client goes to the connection that last sent something in its name.
+ * A connection is a stream of frames in both directions: exchange_frame, then body_bytes of body. Who dials says
+ * HELLO first, and is answered WELCOME. Numbers are little-endian; unknown types and non-zero padding are refused
+ * with an ERROR frame, after which the server closes that connection and no other. A connection carries any number
+ * of clients; what concerns a client goes to the connection that last sent something in its name.
  *
- * Every command carries client id and client seq. The answer is one ACK, sent when the command
- * is durable. A command sent again (same client id and seq) is answered with the original ACK
- * and applied once, as long as it is among the client's last EXCHANGE_OUTCOMES_KEPT commands; an
- * older one is answered EXCHANGE_TOO_OLD and never applied. Seqs of a client go up; gaps are
- * allowed.
+ * Commands begin with exchange_command, client id and client seq, whichever process they are sent to: a gateway,
+ * the order service, or a matching engine that stands alone. The answer is one ACK, sent when the command is
+ * durable in every service that it goes through. A command sent again (same client id and seq) is answered with
+ * the original ACK and applied once, as long as it is among the client's last EXCHANGE_OUTCOMES_KEPT commands; an
+ * older one is answered EXCHANGE_TOO_OLD and never applied. Seqs of a client go up; gaps are allowed.
  *
- * A client that ends its side of a connection ends all of it: what has no ACK yet may or may not
- * have been taken in, and is to be sent again. So is what a drain or a crash cuts off. */
+ * Services are linked by effects (E6): SUBSCRIBE, EFFECT and CONFIRM, on the producer's feed socket. A command
+ * goes on as an effect with its own body, and comes back as REPORTs.
+ *
+ * A client that ends its side of a connection ends all of it: what has no ACK yet may or may not have been taken
+ * in, and is to be sent again. So is what a drain or a crash cuts off. */
 #pragma once
 
 #include <assert.h>
@@ -41,7 +44,8 @@ typedef enum {
     EXCHANGE_NEW_ORDER = 2, /* exchange_new_order */
     EXCHANGE_CANCEL = 3,    /* exchange_cancel */
     EXCHANGE_REDUCE = 4,    /* exchange_reduce */
-    EXCHANGE_CLOCK = 5,     /* exchange_clock; refused unless the engine runs with --ticks client */
+    EXCHANGE_CLOCK =
+        5, /* exchange_clock; refused unless the matching engine runs with --ticks client */
     EXCHANGE_SUBSCRIBE = 6, /* exchange_subscribe; on a feed socket, after HELLO */
     EXCHANGE_CONFIRM = 7,   /* exchange_key: the consumer has everything up to here, durably */
     EXCHANGE_SWITCH = 8,    /* exchange_switch: turn on what a version shipped dark */
@@ -56,7 +60,7 @@ typedef enum {
     EXCHANGE_RECONCILE = 16, /* no body; to the risk engine itself */
     EXCHANGE_ACCOUNT = 17,   /* exchange_account; to the risk engine itself */
     EXCHANGE_RESYNC = 18,    /* exchange_resync: of risk-mirror, on the risk engine's feed */
-    /* from the engine */
+    /* from a server */
     EXCHANGE_WELCOME = 64, /* exchange_welcome */
     EXCHANGE_ACK = 65,     /* exchange_ack */
     EXCHANGE_FILL = 66,    /* exchange_fill: to each side of a trade */
@@ -80,7 +84,7 @@ typedef struct {
 typedef struct {
     baton_le32 version;
     uint8_t zero[4];
-    baton_le64 epoch;            /* of the engine's journal */
+    baton_le64 epoch;            /* of the server's journal; 0: it has none */
     uint8_t service_version[32]; /* text, zero-filled */
 } exchange_welcome;
 
@@ -194,7 +198,7 @@ typedef enum {
     EXCHANGE_TOO_LATE =
         64, /* the order was there and has left the book (version 1.1.0, when switched on) */
     EXCHANGE_TOO_OLD = 65,      /* older than what is kept for resends: not applied */
-    EXCHANGE_CLIENTS_FULL = 66, /* the engine knows as many clients as it may: not applied */
+    EXCHANGE_CLIENTS_FULL = 66, /* it knows as many clients as it may: not applied */
     EXCHANGE_BAD_COMMAND = 67,  /* client id or client seq out of range: not applied */
     EXCHANGE_NOT_HERE =
         68, /* no such commands here (CLOCK, SWITCH while pinned; operators' at a door for clients): not applied */
@@ -213,7 +217,7 @@ typedef enum {
 
 typedef struct {
     exchange_command command;
-    baton_le64 seq;       /* the entry's number in the engine's journal; 0: not applied */
+    baton_le64 seq;       /* the entry's number in the journal of who answers; 0: not applied */
     baton_le64 filled;    /* NEW_ORDER: traded at once */
     baton_le64 remaining; /* NEW_ORDER: rests, or an IOC's cancelled rest. Else: rested before */
     baton_le16 outcome;   /* exchange_outcome */

@@ -213,6 +213,12 @@ class Load:
         self.child = exchange.processes.start(
             [exchange.bin / "exchange-load", "--connect", f"unix:{path}", *options, "--acks-out", self.acks, "--json",
              self._json], self._log, self._log)
+        self.stopped = False
+
+    def stop(self):
+        """Send nothing more. What is open then may stay without an answer."""
+        self.stopped = True
+        self.child.send_signal(signal.SIGTERM)
 
     def running(self):
         return self.child.poll() is None

@@ -21,3 +21,6 @@ baton_script_test(snapshot_kill_campaign SCRIPT tests/e2e/snapshot_kill.py TIMEO
 baton_script_test(handover_disturbed SCRIPT tests/e2e/handover_campaign.py ARGS Disturbed TIMEOUT 300 NOSAN)
 baton_script_test(handover_in_a_row SCRIPT tests/e2e/handover_campaign.py ARGS InARow TIMEOUT 300 NOSAN)
 baton_script_test(handover_campaign SCRIPT tests/e2e/handover_campaign.py ARGS Campaign TIMEOUT 300 NOSAN)
+
+# The whole exchange, any one or two of its processes killed under load. The campaign itself: `scripts/campaign exchange`.
+baton_script_test(exchange_campaign SCRIPT tests/e2e/exchange_campaign_test.py TIMEOUT 300 NOSAN)

@@ -236,6 +236,27 @@ class Warm(PeerCase):
 class Between(PeerCase):
     """Everything is honest, and dies at the worst moment."""
 
+    def restart_to_die_in_its_grant(self):
+        self.assert_serves()
+        self.active.kill()
+        self.active = self.run_toy(self.data, env={"TOY_DIE_IN": "granted"})
+        self.wait_phase(self.active, "running")
+
+    def hand_over_through(self, pass_on):
+        """pass_on says what each gets of the other's messages; the active is killed while it hands over."""
+        path = self.socket_path("relay")
+        Relay(self, path, self.data / "handover.sock", pass_on)
+        self.new = self.run_toy(self.other, standby_of=path)
+        self.wait_level(self.new, self.data)
+        self.handover(self.data)
+        self.assertEqual(self.active.wait(), -9)
+
+    def assert_new_serves(self, epoch):
+        self.assertEqual(self.wait_phase(self.new, "running")["epoch"], epoch)
+        self.served = self.client()
+        self.assert_serves()
+        self.assert_one_journal(self.data, self.other)
+
     def test_the_grant_is_told_and_its_record_does_not_come(self):
         """M7 overtakes the record's batch, and the active dies between: the standby looks for itself (R5 b)."""
         self.assert_serves()
@@ -249,24 +270,13 @@ class Between(PeerCase):
                 self.active.send(9)
                 return [message]
             return [] if from_active and message.type == BATCH and state["answered"] else [message]
-        path = self.socket_path("relay")
-        Relay(self, path, self.data / "handover.sock", pass_on)
-        self.new = self.run_toy(self.other, standby_of=path)
-        super().wait_level(self.new, self.data)
-        self.handover(self.data)
-        self.assertEqual(self.active.wait(), -9)
+        self.hand_over_through(pass_on)
         self.assertTrue(state["granted"])
-        self.assertEqual(self.wait_phase(self.new, "running")["epoch"], 2)
-        self.served = self.client()
-        self.assert_serves()
-        self.assert_one_journal(self.data, self.other)
+        self.assert_new_serves(epoch=2)
 
     def test_the_record_of_a_term_without_a_batch_is_found_and_its_name_is_no_next_one(self):
         """The standby's last batch is of the term before: the name of the one that M4 ends is not of a later one (R5)."""
-        self.assert_serves()
-        self.active.kill()
-        self.active = self.run_toy(self.data, env={"TOY_DIE_IN": "granted"})
-        self.wait_phase(self.active, "running")
+        self.restart_to_die_in_its_grant()
         state = {"answered": False, "term": None}
 
         def pass_on(from_active, message):
@@ -275,25 +285,14 @@ class Between(PeerCase):
             if message.type == ANSWER:
                 state["answered"] = True
             return [] if from_active and state["answered"] else [message]
-        path = self.socket_path("relay")
-        Relay(self, path, self.data / "handover.sock", pass_on)
-        self.new = self.run_toy(self.other, standby_of=path)
-        super().wait_level(self.new, self.data)
-        self.handover(self.data)
-        self.assertEqual(self.active.wait(), -9)
+        self.hand_over_through(pass_on)
         self.assertEqual(state["term"], (2, 1))  # the term, and that of its last batch
-        self.assertEqual(self.wait_phase(self.new, "running")["epoch"], 3)
+        self.assert_new_serves(epoch=3)
         self.assertNotIn("handover.not_this_time", self.new.err())
-        self.served = self.client()
-        self.assert_serves()
-        self.assert_one_journal(self.data, self.other)
 
     def test_who_has_let_go_of_its_promise_gives_its_word(self):
         """A name above the record's term: the standby lets go. The next start finds the record, and removes that name (R5, M11)."""
-        self.assert_serves()
-        self.active.kill()
-        self.active = self.run_toy(self.data, env={"TOY_DIE_IN": "granted"})
-        self.wait_phase(self.active, "running")
+        self.restart_to_die_in_its_grant()
         self.served = self.client()
         self.assert_serves()
         state = {"answered": False}
@@ -305,24 +304,16 @@ class Between(PeerCase):
             if message.type == ANSWER:
                 burnt.write_bytes(bytes(8192))
             return [] if from_active and state["answered"] else [message]
-        path = self.socket_path("relay")
-        Relay(self, path, self.data / "handover.sock", pass_on)
-        self.new = self.run_toy(self.other, standby_of=path)
-        super().wait_level(self.new, self.data)
-        self.handover(self.data)
-        self.assertEqual(self.active.wait(), -9)
+        self.hand_over_through(pass_on)
         wait_until(lambda: "handover.not_this_time" in self.new.err(), "the standby to let go")
         self.active = self.run_toy(self.data)
         self.assertEqual(self.wait_phase(self.active, "running")["epoch"], 4)
         self.assertFalse(burnt.exists())
-        super().wait_level(self.new, self.data)
+        self.wait_level(self.new, self.data)
         self.served = self.client()
         self.assert_serves()
         self.handover(self.data, "--wait", check=0)  # the very process that the earlier record named
-        self.assertEqual(self.wait_phase(self.new, "running")["epoch"], 5)
-        self.served = self.client()
-        self.assert_serves()
-        self.assert_one_journal(self.data, self.other)
+        self.assert_new_serves(epoch=5)
 
 
 if __name__ == "__main__":

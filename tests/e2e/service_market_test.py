@@ -179,6 +179,22 @@ class Stream(MarketCase):
             self.assertEqual(wire.receive()[0], ERROR)
             self.assertEqual(wire.receive(), None)
 
+    def test_who_asks_for_everything_and_does_not_read_costs_nobody_else_the_journal(self):
+        self.engine_runs()
+        market, _ = self.market_runs(), self.settlement_runs()
+        load = self.load(8000, 8000)
+        self.assertEqual(load.wait(), 0, load.err())
+        self.wait_all_confirmed()
+        number, _ = self.market().snapshot()
+        market.kill()
+        market = self.market_runs()  # now all of it comes out of the journal
+        idle = len(os.listdir(f"/proc/{market.pid}/fd"))
+        for _ in range(60):
+            self.market().send(frame(REQUEST, struct.pack("<QQ", 1, 0)))
+        self.assertEqual([one[0] for one in self.market().request(number - 9, number)], list(range(number - 9, number + 1)))
+        readers = 16 * 6  # market-data/readers.h; and what a reader has open
+        self.assertLess(len(os.listdir(f"/proc/{market.pid}/fd")), idle + 61 + readers)
+
     def test_without_a_word_from_the_engine_the_next_number_is_still_told(self):
         market = self.market_runs()
         listener = Listener(self, self.group, self.market_path)

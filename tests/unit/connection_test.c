@@ -158,6 +158,74 @@ static void the_head_alone_decides_what_is_malformed(void **state)
     assert_int_equal(connection_frame(&own->stream, &type, &body, &body_bytes), FRAME_MALFORMED);
 }
 
+typedef struct {
+    connection *stream;
+    uint16_t types[8];
+    uint32_t count, room;
+    bool closes;
+} listener_of_frames;
+
+static bool take_one(void *context, uint16_t type, const void *body, uint32_t body_bytes)
+{
+    listener_of_frames *own = context;
+    (void)body;
+    assert_int_equal(body_bytes, 0);
+    if (own->count == own->room)
+        return false;
+    own->types[own->count++] = type;
+    if (own->closes)
+        connection_close(own->stream);
+    return true;
+}
+
+static void receive_frames(pair *own, uint16_t first, uint16_t last)
+{
+    for (uint16_t type = first; type <= last; type++) {
+        const exchange_frame frame = {.type = baton_le16_put(type)};
+        assert_int_equal(send(own->peer, &frame, sizeof(frame), 0), sizeof(frame));
+    }
+    connection_receive(&own->stream);
+}
+
+static void a_frame_that_has_no_room_is_shown_again_and_the_end_waits_for_it(void **state)
+{
+    pair *own = *state;
+    listener_of_frames to = {.stream = &own->stream, .room = 2};
+    receive_frames(own, 1, 3);
+    shutdown(own->peer, SHUT_WR);
+    connection_receive(&own->stream);
+    assert_int_equal(connection_each(&own->stream, take_one, &to), FRAME_READY);
+    assert_true(own->stream.held_back && own->stream.ended && !own->stream.failed);
+    to.room = 3;
+    assert_int_equal(connection_each(&own->stream, take_one, &to), FRAME_NONE);
+    assert_memory_equal(to.types, ((uint16_t[]){1, 2, 3}), 3 * sizeof(uint16_t));
+    assert_true(own->stream.failed && !own->stream.held_back);
+}
+
+static void nothing_is_taken_behind_a_frame_that_ends_the_connection(void **state)
+{
+    pair *own = *state;
+    listener_of_frames to = {.stream = &own->stream, .room = 8, .closes = true};
+    receive_frames(own, 1, 2);
+    connection_each(&own->stream, take_one, &to);
+    assert_int_equal(to.count, 1);
+    assert_int_equal(own->stream.fd, -1);
+}
+
+static void what_is_no_frame_is_left_to_who_asked(void **state)
+{
+    pair *own = *state;
+    listener_of_frames to = {.stream = &own->stream, .room = 8};
+    const exchange_frame wrong = {.zero = {1, 0}};
+    receive_frames(own, 1, 1);
+    assert_int_equal(send(own->peer, &wrong, sizeof(wrong), 0), sizeof(wrong));
+    shutdown(own->peer, SHUT_WR);
+    connection_receive(&own->stream);
+    assert_int_equal(connection_each(&own->stream, take_one, &to), FRAME_MALFORMED);
+    assert_int_equal(to.count, 1);
+    assert_true(own->stream.ended && !own->stream.failed);
+}
+
 static void a_sender_that_never_stops_fills_one_buffer(void **state)
 {
     pair *own = *state;
@@ -178,6 +246,9 @@ int main(void)
         CASE(nothing_is_queued_behind_an_error_frame),
         CASE(frames_come_whole_however_they_were_cut),
         CASE(the_head_alone_decides_what_is_malformed),
+        CASE(a_frame_that_has_no_room_is_shown_again_and_the_end_waits_for_it),
+        CASE(nothing_is_taken_behind_a_frame_that_ends_the_connection),
+        CASE(what_is_no_frame_is_left_to_who_asked),
         CASE(a_sender_that_never_stops_fills_one_buffer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

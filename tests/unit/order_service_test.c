@@ -384,6 +384,20 @@ static void the_oldest_of_the_finished_are_forgotten(void **state)
     assert_int_equal(cancel(own, 1, 6, 1), EXCHANGE_TOO_LATE);
 }
 
+/* So a snapshot is not loaded where more are kept: those before were forgotten, and a replay has them. */
+static void how_many_finished_ones_are_kept_is_in_the_digest(void **state)
+{
+    static const char *const values[] = {"6", "5", "4"};
+    stage *own = *state;
+    stage more = {0};
+    const baton_service_config config = {.values = values};
+    baton_error error;
+    assert_int_equal(baton_machine_init(&more.machine, &order_service, &config, &error), 0);
+    const baton_digest here = digest_of(own), there = digest_of(&more);
+    assert_false(baton_digest_equal(here, there));
+    baton_machine_fini(&more.machine);
+}
+
 static void a_report_that_comes_again_changes_nothing(void **state)
 {
     stage *own = *state;
@@ -474,6 +488,7 @@ int main(void)
         CASE(time_expires_an_order_and_its_owner_meeting_himself_cancels_it),
         CASE(what_could_do_nothing_goes_no_further),
         CASE(the_oldest_of_the_finished_are_forgotten),
+        CASE(how_many_finished_ones_are_kept_is_in_the_digest),
         CASE(a_report_that_comes_again_changes_nothing),
         CASE(what_only_a_foreign_journal_holds_stops_apply),
         CASE(a_client_has_as_many_unanswered_commands_as_outcomes_are_kept),

@@ -218,14 +218,33 @@ static void a_kill_switch_stops_new_orders_and_lets_cancels_through(void **state
     assert_int_equal(risk_place(own, ALICE, BOOK_BUY, 100, 1), EXCHANGE_PENDING);
 }
 
+static uint16_t limit(risk_stage *own, uint64_t client, uint64_t position_max, uint64_t size_max)
+{
+    const exchange_limit body = {.command = risk_name(99, ++own->client_seq),
+                                 .client_id = baton_le64_put(client),
+                                 .position_max = baton_le64_put(position_max),
+                                 .size_max = baton_le64_put(size_max)};
+    return risk_command(own, EXCHANGE_LIMIT, &body, sizeof(body));
+}
+
+static void who_may_trade_can_be_stopped_however_full_the_table_is(void **state)
+{
+    risk_stage *own = funded(state);
+    assert_int_equal(risk_place(own, ALICE, BOOK_BUY, 100, 1), EXCHANGE_PENDING);
+    for (uint64_t client = 2; client <= 4; client++)
+        assert_int_equal(limit(own, client, 1, 1), EXCHANGE_DONE);
+    assert_int_equal(exposures_room(risk_state(own)->exposures), 0);
+    assert_int_equal(limit(own, 5, 1, 1), EXCHANGE_ACCOUNTS_FULL);
+    assert_int_equal(kill(own, ALICE, 1), EXCHANGE_DONE);
+    assert_int_equal(risk_place(own, ALICE, BOOK_BUY, 100, 1), EXCHANGE_KILLED);
+    assert_int_equal(kill(own, BOB, 1), EXCHANGE_DONE);
+    assert_int_equal(risk_place(own, BOB, BOOK_SELL, 100, 1), EXCHANGE_KILLED);
+}
+
 static void a_position_stays_within_its_limit_whatever_trades(void **state)
 {
     risk_stage *own = funded(state);
-    const exchange_limit body = {.command = risk_name(99, ++own->client_seq),
-                                 .client_id = baton_le64_put(ALICE),
-                                 .position_max = baton_le64_put(50),
-                                 .size_max = baton_le64_put(40)};
-    assert_int_equal(risk_command(own, EXCHANGE_LIMIT, &body, sizeof(body)), EXCHANGE_DONE);
+    assert_int_equal(limit(own, ALICE, 50, 40), EXCHANGE_DONE);
     assert_int_equal(risk_place(own, ALICE, BOOK_BUY, 100, 41), EXCHANGE_OVER_LIMIT);
     assert_int_equal(risk_place(own, ALICE, BOOK_BUY, 100, 30), EXCHANGE_PENDING);
     const uint64_t first = own->client_seq;
@@ -281,12 +300,63 @@ static void what_is_not_where_it_belongs_is_seen(void **state)
     assert_int_equal(reconcile_full(engine), 1);
     assert_int_equal(ledger_hold(engine->ledger, (ledger_account){ALICE, RISK_QUOTE}, 1),
                      LEDGER_OK);
+    const exposure *was = exposures_find(engine->exposures, ALICE, 0);
+    const exposure before = *was;
+    exposure now = before;
+    now.position = 1;
+    exposures_change(engine->exposures, was, &now);
+    assert_int_equal(reconcile_full(engine), 1);
+    now.position = 0;
+    now.cash = -1;
+    exposures_change(engine->exposures, was, &now);
+    assert_int_equal(reconcile_full(engine), 1);
+    exposures_change(engine->exposures, was, &before);
+    assert_int_equal(reconcile_full(engine), 0);
     /* A trade of an order that never came through here. */
     const one_trade sold = sells(alice, 77, 350, 50, 50, 10);
     assert_int_equal(
         risk_hear(own, EXCHANGE_MATCHING_ENGINE, 1, 1, EXCHANGE_REPORT, &sold, sizeof(sold)), 0);
     assert_int_equal(reconcile_kept(engine), 1);
     risk_expect(own, ALICE, RISK_QUOTE, 600, 400);
+}
+
+static int hear_report(risk_stage *own, const void *report, size_t bytes)
+{
+    return risk_hear(own, EXCHANGE_MATCHING_ENGINE, 1, ++own->key_seq[EXCHANGE_MATCHING_ENGINE],
+                     EXCHANGE_REPORT, report, bytes);
+}
+
+/* A book that says what nobody asked for is an anomaly, and stops nothing: its report would come again, for ever. */
+static void a_report_of_more_than_was_asked_for_is_an_anomaly_and_no_end(void **state)
+{
+    risk_stage *own = funded(state);
+    assert_int_equal(risk_place(own, ALICE, BOOK_BUY, 100, 100), EXCHANGE_PENDING);
+    const uint64_t alice = own->client_seq;
+    assert_int_equal(risk_place(own, ALICE, BOOK_BUY, 100, 10), EXCHANGE_PENDING);
+    const uint64_t other = own->client_seq;
+    assert_int_equal(risk_replace(own, ALICE, other, 101, 0), EXCHANGE_PENDING);
+    const uint64_t replace = own->client_seq;
+    assert_int_equal(risk_place(own, BOB, BOOK_SELL, 100, 60), EXCHANGE_PENDING);
+    const one_trade sold = sells(alice, own->client_seq, 100, 50, UINT64_MAX - 3, 10);
+    assert_int_equal(hear_report(own, &sold, sizeof(sold)), 0);
+    assert_int_equal(reconcile_kept(risk_state(own)), 1);
+    assert_int_equal(holds_find(risk_state(own)->holds, exchange_order_id(ALICE, alice))->remaining,
+                     50);
+
+    exchange_report head = head_of(EXCHANGE_REDUCE, ALICE, 70, other);
+    head.flags |= EXCHANGE_REPORT_RESTS;
+    head.remaining = baton_le64_put(UINT64_MAX);
+    assert_int_equal(hear_report(own, &head, sizeof(head)), 0);
+    assert_int_equal(reconcile_kept(risk_state(own)), 2);
+
+    head = head_of(EXCHANGE_REPLACE, ALICE, replace, other);
+    head.flags |= EXCHANGE_REPORT_RESTS;
+    head.remaining = baton_le64_put(10);
+    head.price = baton_le64_put(102);
+    assert_int_equal(hear_report(own, &head, sizeof(head)), 0);
+    assert_int_equal(reconcile_kept(risk_state(own)), 3);
+    assert_int_equal(reconcile_full(risk_state(own)), 3); /* and nothing else is wrong */
+    risk_expect(own, ALICE, RISK_QUOTE, 890, 60);
 }
 
 static void a_barrier_goes_on_and_is_over_when_it_has_come_back(void **state)
@@ -355,9 +425,11 @@ int main(void)
         CASE(a_trade_moves_its_price_and_the_rest_of_the_hold_comes_back),
         CASE(a_replacement_is_held_for_from_when_it_goes_on_until_it_is_answered),
         CASE(a_kill_switch_stops_new_orders_and_lets_cancels_through),
+        CASE(who_may_trade_can_be_stopped_however_full_the_table_is),
         CASE(a_position_stays_within_its_limit_whatever_trades),
         CASE(money_comes_in_and_goes_out_by_transfers_only),
         CASE(what_is_not_where_it_belongs_is_seen),
+        CASE(a_report_of_more_than_was_asked_for_is_an_anomaly_and_no_end),
         CASE(a_barrier_goes_on_and_is_over_when_it_has_come_back),
         CASE(what_only_a_foreign_journal_holds_stops_apply),
         cmocka_unit_test(pairs_are_read_or_refused),

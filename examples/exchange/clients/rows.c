@@ -78,7 +78,7 @@ int rows_restore_outcomes(baton_snapshot_reader *reader, clients *table)
                                         .outcome = (uint16_t)fields[5],
                                         .of_type = (uint16_t)fields[6]};
         if (!clients_remember(table, fields[0], &outcome))
-            return BATON_E_FULL;
+            return BATON_E_FULL; /* more clients than --clients-max */
     }
     return r;
 }

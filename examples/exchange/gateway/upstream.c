@@ -94,8 +94,9 @@ static void take_error(upstream *own, const void *body, uint32_t body_bytes)
     own->pause_ns = PAUSE_MAX_NS;
 }
 
-static void take_frame(upstream *own, uint16_t type, const void *body, uint32_t body_bytes)
+static bool take_frame(void *context, uint16_t type, const void *body, uint32_t body_bytes)
 {
+    upstream *own = context;
     if (type == EXCHANGE_ERROR) {
         take_error(own, body, body_bytes);
     } else if (own->state == UPSTREAM_LIVE) {
@@ -109,24 +110,14 @@ static void take_frame(upstream *own, uint16_t type, const void *body, uint32_t 
     } else {
         own->stream.failed = true;
     }
+    return true;
 }
 
 static void intake(upstream *own)
 {
-    connection *stream = &own->stream;
-    frame_verdict verdict = FRAME_READY;
-    while (verdict == FRAME_READY && !stream->failed) {
-        uint16_t type;
-        const void *body;
-        uint32_t body_bytes;
-        verdict = connection_frame(stream, &type, &body, &body_bytes);
-        if (verdict != FRAME_READY)
-            break;
-        take_frame(own, type, body, body_bytes);
-        connection_take(stream);
-    }
-    if (verdict == FRAME_TOO_LARGE || verdict == FRAME_MALFORMED || stream->ended)
-        stream->failed = true;
+    const frame_verdict verdict = connection_each(&own->stream, take_frame, own);
+    if (verdict == FRAME_TOO_LARGE || verdict == FRAME_MALFORMED)
+        own->stream.failed = true;
 }
 
 static void settle(upstream *own)

@@ -1,317 +1,323 @@
+/* The life of a run: connections, what is due, storms, and the end. */
 #include "examples/exchange/load/run.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <time.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
-#include "examples/exchange/wire/address.h"
-#include "examples/exchange/wire/connection.h"
+#include <baton/clock.h>
+
+#include "examples/exchange/load/run_private.h"
 
 enum {
-    /* Below what the engine keeps of a client for resends, so that whatever is in doubt after a
-     * cut can be asked again. */
-    IN_FLIGHT_OF_CLIENT_MAX = EXCHANGE_OUTCOMES_KEPT - 4,
-    SEND_BUFFER_BYTES = 256 << 10, /* stop queueing while so much waits for the socket */
-    RECONNECT_EVERY_NS = 1000000,
-    PROGRESS_EVERY_NS = 200000000,
+    PROGRESS_EVERY_NS = 1000000000,
+    SLEEP_NS_MAX = 20000000,
     STOP_WITHIN_NS = 2000000000,
     SECOND_NS = 1000000000,
+    EVENTS_AT_ONCE = 64,
 };
-
-typedef struct {
-    const run_options *options;
-    run_result *result;
-    baton_error *error;
-    connection stream;
-    uint32_t next;        /* the next command to send for the first time */
-    uint32_t resend_next; /* after a reconnect: the next one to look at, up to `next` */
-    uint32_t first_open;  /* all before it are answered */
-    uint8_t *in_flight;   /* by client id */
-    uint64_t began_ns;
-    uint64_t last_answer_ns;
-    uint32_t last_answer_connection;
-    uint64_t last_progress_ns;
-    uint64_t stopping_since_ns;
-    uint64_t quiet_since_ns;
-    bool owed_before;
-} runner;
 
 static uint64_t now_ns(void)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * SECOND_NS + (uint64_t)now.tv_nsec;
+    return baton_clock_monotonic_ns(baton_clock_system());
 }
 
-static uint64_t client_of(const load_command *command)
+/* ---- connections ---- */
+
+static void note_made(runner *own, uint32_t lane_index, uint64_t now)
 {
-    return baton_le64_get(command->body.command.client_id);
+    run_lane *over = &own->list[lane_index];
+    const bool again = over->line.number != 0;
+    over->line.number = ++own->result->connections;
+    over->asked_ns = now;
+    over->again_open = 0;
+    own->lanes.list[lane_index].resend_next = own->lanes.list[lane_index].first_open;
+    own->lanes_down--;
+    if (again)
+        events_note(&own->result->events, now, EVENT_MADE, 1, NULL);
 }
 
-/* ---- sending ---- */
-
-static void queue_command(runner *own, uint32_t index)
+static void drop(runner *own, uint32_t lane_index, uint64_t now)
 {
-    const load_command *command = &own->options->commands[index];
-    connection_queue(&own->stream, command->type, command->body.bytes, command->body_bytes, NULL,
-                     0);
+    run_lane *over = &own->list[lane_index];
+    own->lanes_down += over->line.state == LINE_LIVE;
+    over->again_open = 0; /* whoever asks for a second answer loses it with the connection */
+    line_drop(&over->line, now);
 }
 
-static bool may_queue(const runner *own)
+static int lane_turn(runner *own, uint32_t lane_index, uint64_t now)
 {
-    return !own->stream.failed && own->stream.out_end - own->stream.out_begin < SEND_BUFFER_BYTES;
-}
-
-/* First what was in doubt, in its old order: the engine sees the same sequence as if nothing had
- * happened. */
-static void queue_due(runner *own, uint64_t now)
-{
-    while (own->resend_next < own->next && may_queue(own)) {
-        uint32_t index = own->resend_next++;
-        if (own->result->results[index].acked_ns != 0)
-            continue;
-        queue_command(own, index);
-        own->result->resent++;
+    line *over = &own->list[lane_index].line;
+    bool made;
+    int r = line_turn(over, own->epoll_fd, lane_index, now, &made);
+    if (r == BATON_E_INVALID)
+        return baton_error_setf(own->error, r, "connect", "correct --connect or --admin",
+                                "%s is not unix:PATH or tcp:HOST:PORT",
+                                over->to->addresses[over->address]);
+    if (r < 0)
+        return r;
+    if (made)
+        note_made(own, lane_index, now);
+    if (over->state != LINE_LIVE)
+        return 0;
+    run_send(own, lane_index, now);
+    connection_send(&over->stream);
+    r = over->slow && now >= over->read_at_ns ? run_receive(own, lane_index) : 0;
+    if (line_is_over(over)) {
+        events_note(&own->result->events, now, EVENT_LOST, 1, NULL);
+        drop(own, lane_index, now);
     }
-    while (own->resend_next == own->next && own->next < own->options->count && may_queue(own)) {
-        const load_command *command = &own->options->commands[own->next];
-        uint64_t due_ns = own->began_ns + command->intended_ns;
-        uint64_t client_id = client_of(command);
-        if (due_ns > now || own->stopping_since_ns != 0 ||
-            own->in_flight[client_id] >= IN_FLIGHT_OF_CLIENT_MAX)
-            return;
-        own->result->results[own->next].intended_ns = due_ns;
-        own->in_flight[client_id]++;
-        queue_command(own, own->next);
-        own->next++;
-        own->resend_next++;
-        own->result->sent++;
+    line_watch(over, own->epoll_fd, lane_index, now);
+    return r;
+}
+
+/* Deposits are answered: the flow begins, and nobody needs their connection any more. */
+static void begin_flow(runner *own, uint64_t now)
+{
+    own->result->began_ns = now;
+    own->phase_end = own->options->count;
+    if (own->lanes_count > own->lanes.lanes_count) {
+        drop(own, own->lanes.lanes_count, now);
+        own->lanes_count--;
+        own->lanes_down--;
     }
+    own->storm_at_ns = now + own->options->storm_every_ns;
 }
 
-/* ---- receiving ---- */
-
-static bool is_applied(uint16_t outcome)
+static int turn(runner *own, uint64_t now)
 {
-    return outcome != EXCHANGE_TOO_OLD && outcome != EXCHANGE_CLIENTS_FULL &&
-           outcome != EXCHANGE_BAD_COMMAND && outcome != EXCHANGE_NOT_HERE;
-}
-
-/* Across a handover the connection may stay: then a gap shows as silence only. */
-static void note_silence(runner *own, uint64_t now)
-{
-    run_result *result = own->result;
-    const command_result *oldest = &result->results[own->first_open];
-    const uint64_t owed_ns =
-        own->first_open < own->next && oldest->intended_ns != 0 ? oldest->intended_ns : now;
-    const uint64_t since_ns = owed_ns > own->last_answer_ns ? owed_ns : own->last_answer_ns;
-    if (now > since_ns && now - since_ns > result->silence_ns)
-        result->silence_ns = now - since_ns;
-}
-
-static void note_gap(runner *own, uint64_t now)
-{
-    run_result *result = own->result;
-    note_silence(own, now);
-    if (own->last_answer_connection != 0 && own->last_answer_connection != result->connections &&
-        now - own->last_answer_ns > result->gap_ns)
-        result->gap_ns = now - own->last_answer_ns;
-    own->last_answer_ns = now;
-    own->last_answer_connection = result->connections;
-}
-
-static void take_ack(runner *own, const exchange_ack *ack, uint64_t now)
-{
-    run_result *result = own->result;
-    uint64_t index = baton_le64_get(ack->command.client_seq) - 1;
-    const load_command *command = index < own->next ? &own->options->commands[index] : NULL;
-    if (!command || client_of(command) != baton_le64_get(ack->command.client_id) ||
-        command->type != baton_le16_get(ack->of_type)) {
-        result->conflicts++; /* an answer to what was never asked */
-        return;
+    uint64_t until_ns = now + SLEEP_NS_MAX;
+    for (uint32_t i = 0; i < own->lanes_count; i++) {
+        int r = lane_turn(own, i, now);
+        if (r < 0)
+            return r;
+        const uint64_t next_ns = run_next_ns(own, i);
+        until_ns = next_ns < until_ns ? next_ns : until_ns;
     }
-    command_result *known = &result->results[index];
-    command_result answer = *known;
-    answer.seq = baton_le64_get(ack->seq);
-    answer.filled = baton_le64_get(ack->filled);
-    answer.remaining = baton_le64_get(ack->remaining);
-    answer.outcome = baton_le16_get(ack->outcome);
-    note_gap(own, now);
-    if (known->acked_ns != 0) {
-        if (answer.seq != known->seq || answer.filled != known->filled ||
-            answer.remaining != known->remaining || answer.outcome != known->outcome)
-            result->conflicts++;
-        return;
-    }
-    answer.acked_ns = now;
-    answer.connection = result->connections;
-    *known = answer;
-    own->in_flight[client_of(command)]--;
-    result->acked++;
-    if (!is_applied(answer.outcome))
-        result->refused++;
-    baton_histogram_record(result->latency, now - known->intended_ns);
-    while (own->first_open < own->next && result->results[own->first_open].acked_ns != 0)
-        own->first_open++;
-}
-
-static int take_frame(runner *own, uint16_t type, const void *body, uint32_t body_bytes,
-                      uint64_t now)
-{
-    if (type == EXCHANGE_ACK && body_bytes == sizeof(exchange_ack)) {
-        take_ack(own, body, now);
-    } else if (type == EXCHANGE_FILL && body_bytes == sizeof(exchange_fill)) {
-        own->result->fills++;
-    } else if (type == EXCHANGE_ERROR && body_bytes == sizeof(exchange_error)) {
-        const exchange_error *said = body;
-        return baton_error_setf(own->error, BATON_E_REFUSED, "send commands",
-                                "check that engine and load are of the same version",
-                                "the engine said: %.*s", (int)sizeof(said->text),
-                                (const char *)said->text);
-    }
-    return 0; /* WELCOME and EXPIRED say nothing that the load needs */
-}
-
-static int receive(runner *own)
-{
-    uint16_t type;
-    const void *body;
-    uint32_t body_bytes;
-    connection_receive(&own->stream);
-    uint64_t now = now_ns();
-    frame_verdict verdict;
-    while ((verdict = connection_frame(&own->stream, &type, &body, &body_bytes)) == FRAME_READY) {
-        int r = take_frame(own, type, body, body_bytes, now);
-        connection_take(&own->stream);
+    struct epoll_event ready[EVENTS_AT_ONCE];
+    now = now_ns();
+    const uint64_t sleep_ns = until_ns > now ? until_ns - now : 0;
+    const struct timespec timeout = {.tv_sec = (time_t)(sleep_ns / SECOND_NS),
+                                     .tv_nsec = (long)(sleep_ns % SECOND_NS)};
+    const int count = epoll_pwait2(own->epoll_fd, ready, EVENTS_AT_ONCE, &timeout, NULL);
+    if (count < 0 && errno != EINTR)
+        return -errno;
+    for (int i = 0; i < count; i++) {
+        const uint32_t lane_index = (uint32_t)ready[i].data.u64;
+        const bool readable = (ready[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0;
+        int r = readable && own->list[lane_index].line.state == LINE_LIVE
+                    ? run_receive(own, lane_index)
+                    : 0;
         if (r < 0)
             return r;
     }
-    if (verdict != FRAME_NONE)
-        own->stream.failed = true;
     return 0;
 }
 
-/* ---- the connection ---- */
+/* ---- storms ---- */
 
-static int reconnect(runner *own)
+/* Some of our own connections end at once, wherever they are, and come back at once; strangers come with them. */
+static void storm(runner *own, uint64_t now)
 {
-    int fd;
-    int r = address_connect(own->options->address, &fd);
-    if (r == BATON_E_INVALID)
-        return baton_error_set(own->error, r, "connect",
-                               "the address is not unix:PATH or tcp:HOST:PORT",
-                               "correct --connect");
-    if (r < 0) /* nobody there, for now */
-        return poll(NULL, 0, RECONNECT_EVERY_NS / 1000000) < 0 && errno != EINTR ? -errno : 0;
-    if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0 ||
-        connection_open(&own->stream, fd, UINT64_C(1) << 30) < 0) {
-        close(fd);
-        return -ENOMEM;
-    }
-    exchange_hello hello = {.version = baton_le32_put(EXCHANGE_PROTOCOL_VERSION)};
-    connection_queue(&own->stream, EXCHANGE_HELLO, &hello, sizeof(hello), NULL, 0);
-    own->result->connections++;
-    own->resend_next = own->first_open;
+    const run_options *options = own->options;
+    const uint32_t count =
+        options->storm_count < options->connections ? options->storm_count : options->connections;
+    const uint32_t first = (uint32_t)(stream_random(&own->random) % options->connections);
+    for (uint32_t i = 0; i < count; i++)
+        if (own->list[(first + i) % options->connections].line.state == LINE_LIVE)
+            drop(own, (first + i) % options->connections, now);
+    visitors_come(&own->visitors, options->storm_count, now);
+    own->result->storms++;
+    events_note(&own->result->events, now, EVENT_STORM, count, NULL);
+    /* The mean is storm_every_ns. */
+    own->storm_at_ns =
+        now + options->storm_every_ns / 2 + stream_random(&own->random) % options->storm_every_ns;
+}
+
+static void storms_turn(runner *own, uint64_t now)
+{
+    if (own->options->storm_every_ns != 0 && own->phase_end == own->options->count &&
+        own->stopping_since_ns == 0 && now >= own->storm_at_ns)
+        storm(own, now);
+    visitors_turn(&own->visitors, now);
+}
+
+/* ---- the end ---- */
+
+static uint32_t again_open(const runner *own)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < own->lanes_count; i++)
+        count += own->list[i].again_open;
+    return count;
+}
+
+static bool is_over(runner *own, uint64_t now)
+{
+    const run_result *result = own->result;
+    if (*own->options->stop && own->stopping_since_ns == 0)
+        own->stopping_since_ns = now;
+    const bool stopping = own->stopping_since_ns != 0;
+    const uint32_t wanted = stopping ? result->sent : own->options->count;
+    return (own->answers.counts.acked == wanted && again_open(own) == 0) ||
+           (stopping && now - own->stopping_since_ns > STOP_WITHIN_NS);
+}
+
+/* Silence counts only while something is owed: a stream may have pauses of its own. */
+static int check_silence(runner *own, uint64_t now)
+{
+    const bool owed = own->answers.counts.acked < own->result->sent || own->lanes_down > 0;
+    if (!owed || owed != own->owed_before)
+        own->quiet_since_ns = now;
+    own->owed_before = owed;
+    if (own->last_answer_ns > own->quiet_since_ns)
+        own->quiet_since_ns = own->last_answer_ns;
+    if (now > own->quiet_since_ns && now - own->quiet_since_ns > own->options->give_up_ns)
+        return baton_error_set(own->error, BATON_E_TIMEOUT, "wait for an answer",
+                               "the engine gave none for too long",
+                               "see its log, or raise --give-up");
     return 0;
-}
-
-static uint64_t sleep_ns(const runner *own, uint64_t now)
-{
-    uint64_t sleep = PROGRESS_EVERY_NS;
-    if (own->next < own->options->count && own->resend_next == own->next) {
-        const load_command *command = &own->options->commands[own->next];
-        uint64_t due_ns = own->began_ns + command->intended_ns;
-        if (own->in_flight[client_of(command)] >= IN_FLIGHT_OF_CLIENT_MAX)
-            return sleep; /* an answer wakes it */
-        uint64_t until_ns = due_ns > now ? due_ns - now : 0;
-        sleep = until_ns < sleep ? until_ns : sleep;
-    }
-    return sleep;
-}
-
-static int turn(runner *own)
-{
-    uint64_t now = now_ns();
-    queue_due(own, now);
-    connection_send(&own->stream);
-    uint64_t sleep = sleep_ns(own, now);
-    struct pollfd poll_fd = {.fd = own->stream.fd, .events = POLLIN};
-    if (!connection_all_sent(&own->stream))
-        poll_fd.events |= POLLOUT;
-    struct timespec timeout = {.tv_sec = (time_t)(sleep / SECOND_NS),
-                               .tv_nsec = (long)(sleep % SECOND_NS)};
-    int ready = ppoll(&poll_fd, 1, &timeout, NULL);
-    if (ready < 0 && errno != EINTR)
-        return -errno;
-    int r = ready > 0 && poll_fd.revents & (POLLIN | POLLHUP | POLLERR) ? receive(own) : 0;
-    if (own->stream.failed || own->stream.ended)
-        connection_close(&own->stream);
-    return r;
 }
 
 static void print_progress(runner *own, uint64_t now, bool last)
 {
-    if (!own->options->progress || (!last && now - own->last_progress_ns < PROGRESS_EVERY_NS))
+    const run_progress how = own->options->progress;
+    if (how == PROGRESS_NONE || (!last && now - own->last_progress_ns < PROGRESS_EVERY_NS))
         return;
     own->last_progress_ns = now;
-    fprintf(stderr, "\r%5.1f s  sent %u  acked %u of %u  p99 %.2f ms  connections %u   %s",
-            (double)(now - own->began_ns) / SECOND_NS, own->result->sent, own->result->acked,
-            own->options->count, (double)baton_histogram_quantile(own->result->latency, 0.99) / 1e6,
-            own->result->connections, last ? "\n" : "");
+    const double seconds =
+        now > own->result->began_ns ? (double)(now - own->result->began_ns) / SECOND_NS : 0;
+    fprintf(stderr, "%s%5.1f s  sent %u  acked %u of %u  p99 %.2f ms  connections %u   %s",
+            how == PROGRESS_TERMINAL ? "\r" : "", seconds, own->result->sent,
+            own->answers.counts.acked, own->options->count,
+            (double)baton_histogram_quantile(own->result->latency, 0.99) / 1e6,
+            own->result->connections, last || how == PROGRESS_LINES ? "\n" : "");
 }
 
 static int drive(runner *own)
 {
-    const run_options *options = own->options;
-    own->began_ns = own->last_answer_ns = now_ns();
-    while (own->result->acked < options->count) {
-        uint64_t now = now_ns();
+    uint64_t now = now_ns();
+    own->result->began_ns = own->last_answer_ns = own->last_progress_ns = now;
+    own->phase_end = own->options->deposits_count;
+    if (own->phase_end == 0)
+        begin_flow(own, now);
+    while (!is_over(own, now)) {
         print_progress(own, now, false);
-        if (*options->stop && own->stopping_since_ns == 0)
-            own->stopping_since_ns = now;
-        if (own->stopping_since_ns != 0 && (own->result->acked == own->result->sent ||
-                                            now - own->stopping_since_ns > STOP_WITHIN_NS))
-            return 0;
-        /* Silence counts only while something is owed: a stream may have pauses of its own. */
-        bool owed = own->result->acked < own->result->sent || own->stream.fd < 0;
-        if (!owed || owed != own->owed_before)
-            own->quiet_since_ns = now;
-        own->owed_before = owed;
-        if (own->last_answer_ns > own->quiet_since_ns)
-            own->quiet_since_ns = own->last_answer_ns;
-        if (now > own->quiet_since_ns && now - own->quiet_since_ns > options->give_up_ns)
-            return baton_error_set(own->error, BATON_E_TIMEOUT, "wait for an answer",
-                                   "the engine gave none for too long",
-                                   "see its log, or raise --give-up");
-        int r = own->stream.fd < 0 ? reconnect(own) : turn(own);
+        marks_look(&own->marks, &own->result->events, (uint32_t)*own->options->marks, now);
+        int r = check_silence(own, now);
         if (r < 0)
             return r;
+        storms_turn(own, now);
+        r = turn(own, now);
+        if (r < 0)
+            return r;
+        now = now_ns();
+        if (own->phase_end != own->options->count && own->answers.counts.acked == own->phase_end)
+            begin_flow(own, now);
     }
     return 0;
 }
 
+/* ---- begin and end ---- */
+
+static int init_result(run_result *result, uint32_t count)
+{
+    *result = (run_result){.results = calloc(count + 1u, sizeof(*result->results))};
+    int r = result->results ? events_init(&result->events) : -ENOMEM;
+    if (r == 0)
+        r = baton_histogram_create(&result->latency);
+    if (r == 0)
+        r = baton_histogram_create(&result->slow_latency);
+    return r;
+}
+
+void run_result_fini(run_result *result)
+{
+    baton_histogram_destroy(result->latency);
+    baton_histogram_destroy(result->slow_latency);
+    events_fini(&result->events);
+    free(result->results);
+    *result = (run_result){0};
+}
+
+static void raise_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)!setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static int init(runner *own)
+{
+    const run_options *options = own->options;
+    const uint32_t apart = options->admin ? options->deposits_count : 0;
+    own->to = (line_addresses){options->addresses, options->addresses_count};
+    own->admin = (line_addresses){&options->admin, 1};
+    own->random = options->seed;
+    own->marks.path = options->mark_file;
+    visitors_init(&own->visitors, &own->to, options->seed + 1);
+    raise_descriptors();
+    int r = init_result(own->result, options->count);
+    if (r == 0)
+        r = lanes_init(&own->lanes, options->commands, options->count, options->connections, apart);
+    if (r < 0)
+        return r;
+    own->answers = (answers){.lanes = &own->lanes, .results = own->result->results};
+    own->lanes_count = own->lanes_down = options->connections + (apart > 0);
+    own->list = calloc(own->lanes_count, sizeof(*own->list));
+    own->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (!own->list || own->epoll_fd < 0)
+        return own->list ? -errno : -ENOMEM;
+    for (uint32_t i = 0; i < own->lanes_count; i++) {
+        line *over = &own->list[i].line;
+        line_init(over, i < options->connections ? &own->to : &own->admin, i);
+        over->slow = i < options->connections && options->connections - i <= options->slow_readers;
+        over->random = options->seed + i;
+    }
+    return 0;
+}
+
+static void fini(runner *own)
+{
+    for (uint32_t i = 0; own->list && i < own->lanes_count; i++)
+        connection_close(&own->list[i].line.stream);
+    visitors_end(&own->visitors);
+    if (own->epoll_fd >= 0)
+        close(own->epoll_fd);
+    lanes_fini(&own->lanes);
+    free(own->list);
+    free(own);
+}
+
 int load_run(const run_options *options, run_result *ret_result, baton_error *error)
 {
-    runner own = {.options = options, .result = ret_result, .error = error, .stream.fd = -1};
+    runner *own = calloc(1, sizeof(*own));
     *ret_result = (run_result){0};
-    ret_result->results = calloc(options->count + 1u, sizeof(*ret_result->results));
-    own.in_flight = calloc(EXCHANGE_CLIENT_ID_MAX + 1, sizeof(*own.in_flight));
-    int r = baton_histogram_create(&ret_result->latency);
-    if (r == 0 && (!ret_result->results || !own.in_flight))
-        r = -ENOMEM;
-    if (r == 0)
-        r = drive(&own);
+    int r = own ? 0 : -ENOMEM;
+    if (own) {
+        own->options = options;
+        own->result = ret_result;
+        own->error = error;
+        own->epoll_fd = -1;
+        r = init(own);
+        if (r == 0)
+            r = drive(own);
+        ret_result->counts = own->answers.counts;
+        if (own->list && ret_result->slow_latency) {
+            ret_result->elapsed_ns = now_ns() - ret_result->began_ns;
+            ret_result->sums = answers_add_up(&own->answers);
+            print_progress(own, now_ns(), true);
+        }
+        fini(own);
+    }
     if (r == -ENOMEM)
         baton_error_set(error, r, "run the load", "not enough memory", "ask for fewer --orders");
-    ret_result->elapsed_ns = now_ns() - own.began_ns;
-    if (ret_result->latency)
-        print_progress(&own, now_ns(), true);
-    connection_close(&own.stream);
-    free(own.in_flight);
+    else if (r < 0 && r > -4096 && error->what[0] == '\0')
+        baton_error_set(error, r, "run the load", NULL, "see the system's log");
     return r;
 }

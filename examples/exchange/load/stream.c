@@ -13,6 +13,10 @@ static uint16_t body_bytes_of(uint16_t type)
         return sizeof(exchange_cancel);
     case EXCHANGE_REDUCE:
         return sizeof(exchange_reduce);
+    case EXCHANGE_REPLACE:
+        return sizeof(exchange_replace);
+    case EXCHANGE_DEPOSIT:
+        return sizeof(exchange_transfer);
     default:
         return sizeof(exchange_clock);
     }
@@ -54,4 +58,40 @@ load_command *stream_append(stream_builder *builder, uint64_t intended_ns, uint1
                                     : due_ns + CLOCK_EVERY_NS;
     }
     return append_one(builder, intended_ns, type, client_id);
+}
+
+/* Recorded flow has two more clients: one for the book that it begins with, one that takes. */
+static uint32_t clients_of(const stream_options *options)
+{
+    return options->clients + (options->lobster ? 2 : 0);
+}
+
+uint32_t stream_deposits_count(const stream_options *options)
+{
+    return options->deposits.amount != 0 ? clients_of(options) * options->deposits.assets_count : 0;
+}
+
+bool stream_append_deposits(stream_builder *builder, const stream_options *options)
+{
+    const stream_deposits *wish = &options->deposits;
+    const uint32_t count = stream_deposits_count(options);
+    for (uint32_t i = 0; i < count; i++) {
+        const uint64_t client_id = options->clients_before + 1u + i / wish->assets_count;
+        const uint64_t due_ns = (uint64_t)(i / options->rate * 1e9);
+        load_command *made = append_one(builder, due_ns, EXCHANGE_DEPOSIT, client_id);
+        if (!made)
+            return false;
+        made->body.deposit.client_id = baton_le64_put(client_id);
+        made->body.deposit.amount = baton_le64_put(wish->amount);
+        made->body.deposit.asset = baton_le32_put(wish->assets[i % wish->assets_count]);
+    }
+    return true;
+}
+
+uint64_t stream_random(uint64_t *state)
+{
+    uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return z ^ (z >> 31);
 }

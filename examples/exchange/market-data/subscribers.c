@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "examples/exchange/market-data/packet.h"
+#include "examples/exchange/market-data/readers.h"
 
 enum {
     OUT_BYTES_MAX = 1 << 20,
@@ -24,28 +25,28 @@ typedef struct {
     uint64_t book_seq;
     uint64_t book_count;
     uint64_t book_told;
-    baton_reader *reader; /* for what is not in memory any more; NULL: none open */
 } wish;
 
 struct subscribers {
     subscribers_options options;
     door *door;
     uint32_t looked_at; /* one wish a turn: is its connection still there? */
+    readers readers;
     wish wishes[DOOR_CONNECTIONS_MAX];
 };
 
-static void forget(wish *own)
+static void forget(subscribers *own, wish *one)
 {
-    free(own->book);
-    baton_reader_close(own->reader);
-    *own = (wish){0};
+    free(one->book);
+    readers_give_back(&own->readers, one->connection);
+    *one = (wish){0};
 }
 
 static wish *wish_of(subscribers *own, const door_place *place)
 {
     wish *found = &own->wishes[place->stream.id % DOOR_CONNECTIONS_MAX];
     if (found->connection != place->stream.id)
-        forget(found);
+        forget(own, found);
     found->connection = place->stream.id;
     return found;
 }
@@ -60,7 +61,7 @@ static bool want_snapshot(subscribers *own, door_place *place)
     if (!books)
         return false;
     wish *mine = wish_of(own, place);
-    forget(mine);
+    forget(own, mine);
     mine->connection = place->stream.id;
     mine->book_seq = seq;
     mine->book_count = levels_list(books, NULL);
@@ -85,7 +86,7 @@ static void want_messages(subscribers *own, door_place *place, const market_requ
         return;
     }
     wish *mine = wish_of(own, place);
-    forget(mine);
+    forget(own, mine);
     mine->connection = place->stream.id;
     mine->next = from;
     mine->last = to != 0 ? to : UINT64_MAX;
@@ -131,19 +132,19 @@ static void tell_book(const subscribers *own, wish *mine, door_place *place)
     mine->book = NULL;
 }
 
-/* Out of the journal: a packet of what is there; an empty one when there is nothing yet. */
-static int packet_of_journal(const subscribers *own, wish *mine, uint64_t last, packet *ready)
+/* Out of the journal: a packet of what is there; an empty one when there is nothing yet, or no reader is free. */
+static int packet_of_journal(subscribers *own, const wish *mine, uint64_t last, packet *ready)
 {
-    const baton_reader_options options = {.from_seq = mine->next, .live = true};
+    baton_reader *reader;
     baton_entry entry;
     market_entry head;
     market_message message;
-    int r = 0;
     packet_begin(ready, stream_id(own->options.stream), mine->next);
-    if (!mine->reader)
-        r = baton_reader_open(stream_directory(own->options.stream), &options, &mine->reader, NULL);
-    while (r == 0 && ready->count < MESSAGES_PER_READ && ready->first + ready->count <= last) {
-        r = baton_reader_next(mine->reader, &entry, NULL);
+    int r = readers_get(&own->readers, mine->connection, stream_directory(own->options.stream),
+                        mine->next, &reader);
+    while (r == 0 && reader != NULL && ready->count < MESSAGES_PER_READ &&
+           ready->first + ready->count <= last) {
+        r = baton_reader_next(reader, &entry, NULL);
         if (r <= 0)
             return r;
         if (entry.seq != ready->first + ready->count)
@@ -156,13 +157,12 @@ static int packet_of_journal(const subscribers *own, wish *mine, uint64_t last, 
 }
 
 /* False: nothing for now. */
-static bool tell_packet(const subscribers *own, wish *mine, uint64_t last, door_place *place)
+static bool tell_packet(subscribers *own, wish *mine, uint64_t last, door_place *place)
 {
     packet ready;
     if (stream_recent(own->options.stream, mine->next)) {
         packet_of_recent(&ready, own->options.stream, mine->next, last);
-        baton_reader_close(mine->reader);
-        mine->reader = NULL;
+        readers_give_back(&own->readers, mine->connection);
     } else if (packet_of_journal(own, mine, last, &ready) < 0) {
         door_refuse(place, BATON_E_BROKEN, "the journal can't be read: see the log");
         return false;
@@ -191,7 +191,7 @@ static void has_room(void *owner, door_place *place)
             break;
     if (mine->next > mine->last) {
         place->behind = false;
-        forget(mine);
+        forget(own, mine);
     }
 }
 
@@ -232,7 +232,8 @@ void subscribers_close(subscribers *own)
     door_stop(own->door);
     door_destroy(own->door);
     for (uint32_t i = 0; i < DOOR_CONNECTIONS_MAX; i++)
-        forget(&own->wishes[i]);
+        forget(own, &own->wishes[i]);
+    readers_close(&own->readers);
     free(own);
 }
 
@@ -245,7 +246,7 @@ void subscribers_turn(subscribers *own)
 {
     wish *next = &own->wishes[own->looked_at++ % DOOR_CONNECTIONS_MAX];
     if (next->connection != 0 && door_named(own->door, next->connection) == NULL)
-        forget(next);
+        forget(own, next);
     door_tick(own->door);
     door_turn(own->door);
 }

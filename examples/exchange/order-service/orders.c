@@ -158,6 +158,11 @@ static void digest_remove(orders *own, const order_facts *order)
     baton_digest_remove(&own->digest, item, sizeof(item));
 }
 
+uint32_t orders_finished_max(const orders *own)
+{
+    return own->finished_max;
+}
+
 uint32_t orders_open_count(const orders *own)
 {
     return own->open_count;
@@ -275,9 +280,11 @@ uint32_t orders_page(const orders *own, uint32_t client_index, uint64_t after_se
     return count;
 }
 
+/* With finished_max: another one forgets at other moments, and what is forgotten is an answer. */
 baton_digest orders_digest(const orders *own)
 {
-    return own->digest;
+    const baton_le64 kept = baton_le64_put(own->finished_max);
+    return baton_digest_chain(own->digest, &kept, sizeof(kept));
 }
 
 int orders_visit(const orders *own, uint32_t clients_count,

@@ -52,6 +52,7 @@ typedef struct {
 BATON_MUST_USE int orders_create(const orders_options *options, orders **ret_orders);
 void orders_destroy(orders *own); /* NULL is fine */
 
+uint32_t orders_finished_max(const orders *own);
 uint32_t orders_open_count(const orders *own);
 bool orders_have_room(const orders *own);
 /* NULL: unknown, or forgotten. Valid until the next change. */
@@ -66,7 +67,7 @@ void orders_change(orders *own, uint32_t client_index, const order_facts *order,
 uint32_t orders_page(const orders *own, uint32_t client_index, uint64_t after_seq,
                      const order_facts **page, uint32_t max);
 
-/* O(1), over every field of every order, open or not. */
+/* O(1), over every field of every order, open or not, and finished_max. */
 baton_digest orders_digest(const orders *own);
 
 /* For snapshots: the open ones client by client, then the finished ones, oldest first. A non-zero return stops

@@ -91,6 +91,11 @@ static uint64_t held_on(risk_engine *engine, const held_order *order)
 
 void cover_update(risk_engine *engine, const held_order *order, held_order now)
 {
+    if (now.remaining >
+        now.size_max) { /* more than was ever asked for: what it would need, nobody has judged */
+        engine->strays++;
+        now.remaining = now.size_max;
+    }
     if (now.remaining == 0)
         now.replaces = 0;
     if (now.replaces == 0) {

@@ -103,6 +103,7 @@ static void finish(risk_engine *engine, const exchange_report *report)
     if (order == NULL) /* it has traded in full, or nobody placed it here */
         return;
     held_order now = *order;
+    const uint64_t price = baton_le64_get(report->price);
     if (of_type == EXCHANGE_REPLACE && now.replaces > 0)
         now.replaces--;
     if (done)
@@ -110,8 +111,10 @@ static void finish(risk_engine *engine, const exchange_report *report)
             report->flags & EXCHANGE_REPORT_RESTS ? baton_le64_get(report->remaining) : 0;
     else if (of_type == EXCHANGE_NEW_ORDER)
         now.remaining = 0;
-    if (done && of_type == EXCHANGE_REPLACE)
-        now.price = baton_le64_get(report->price);
+    if (done && of_type == EXCHANGE_REPLACE && price <= now.price_max)
+        now.price = price;
+    else if (done && of_type == EXCHANGE_REPLACE)
+        engine->strays++; /* dearer than anything that was asked for */
     cover_update(engine, order, now);
 }
 

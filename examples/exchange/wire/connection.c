@@ -32,13 +32,20 @@ void connection_close(connection *own)
 
 void connection_receive(connection *own)
 {
+    connection_receive_some(own, CONNECTION_IN_BYTES);
+}
+
+void connection_receive_some(connection *own, uint32_t bytes_max)
+{
     if (own->in_begin > 0) {
         memmove(own->in, own->in + own->in_begin, own->in_end - own->in_begin);
         own->in_end -= own->in_begin;
         own->in_begin = 0;
     }
-    while (own->in_end < CONNECTION_IN_BYTES) {
-        ssize_t got = recv(own->fd, own->in + own->in_end, CONNECTION_IN_BYTES - own->in_end, 0);
+    const uint32_t room = CONNECTION_IN_BYTES - own->in_end;
+    const uint32_t until = own->in_end + (bytes_max < room ? bytes_max : room);
+    while (own->in_end < until) {
+        ssize_t got = recv(own->fd, own->in + own->in_end, until - own->in_end, 0);
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
@@ -78,6 +85,27 @@ void connection_take(connection *own)
     exchange_frame frame;
     memcpy(&frame, own->in + own->in_begin, sizeof(frame));
     own->in_begin += (uint32_t)sizeof(frame) + baton_le32_get(frame.body_bytes);
+}
+
+frame_verdict connection_each(connection *own, connection_taker taker, void *context)
+{
+    frame_verdict verdict = FRAME_NONE;
+    bool room = true;
+    while (room && own->fd >= 0 && !own->closing && !own->failed) {
+        uint16_t type;
+        const void *body;
+        uint32_t body_bytes;
+        verdict = connection_frame(own, &type, &body, &body_bytes);
+        if (verdict != FRAME_READY)
+            break;
+        room = taker(context, type, body, body_bytes);
+        if (room && own->fd >= 0)
+            connection_take(own);
+    }
+    own->held_back = !room;
+    if (own->ended && verdict == FRAME_NONE && !own->closing)
+        own->failed = true;
+    return verdict;
 }
 
 /* Room for bytes more at out_end. What is queued moves only when at least as much was sent since: a

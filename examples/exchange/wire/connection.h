@@ -44,11 +44,21 @@ void connection_close(connection *own);
 /* Read what there is, as far as the buffer has room. Sets ended at the stream's end, failed at an
  * error. */
 void connection_receive(connection *own);
+void connection_receive_some(connection *own, uint32_t bytes_max); /* no more than that */
 typedef enum { FRAME_NONE, FRAME_READY, FRAME_TOO_LARGE, FRAME_MALFORMED } frame_verdict;
 /* The first whole frame in the buffer, not yet taken: *ret_body stays until connection_take. */
 frame_verdict connection_frame(connection *own, uint16_t *ret_type, const void **ret_body,
                                uint32_t *ret_body_bytes);
 void connection_take(connection *own); /* drop the frame that connection_frame showed */
+
+/* True: the frame is dealt with. False: there is no room for it now. It may set closing or failed, or close the
+ * connection. */
+typedef bool (*connection_taker)(void *context, uint16_t type, const void *body,
+                                 uint32_t body_bytes);
+/* Show one frame after the other, and take it, until there is no whole one (FRAME_NONE) or no room for one
+ * (FRAME_READY: held_back is set, it is shown again). Once all is taken and the peer has ended, it has failed. What
+ * is no frame is left to the caller. */
+frame_verdict connection_each(connection *own, connection_taker taker, void *context);
 
 /* Of a connection that was just opened: what another process had read from it and queued for it. False: that
  * is more than there may be, or memory is short. */

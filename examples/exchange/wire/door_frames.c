@@ -70,9 +70,10 @@ static void take_hello(door *own, door_place *place, const void *body, uint32_t 
     connection_queue(&place->stream, EXCHANGE_WELCOME, &welcome, sizeof(welcome), NULL, 0);
 }
 
-static bool take_frame(door *own, door_place *place, uint16_t type, const void *body,
-                       uint32_t body_bytes)
+static bool take_frame(void *context, uint16_t type, const void *body, uint32_t body_bytes)
 {
+    door_place *place = context;
+    door *own = place->owner;
     if (place->stream.greeted && type != EXCHANGE_HELLO)
         return own->options.roles[place->role].take(own->options.owner, place, type, body,
                                                     body_bytes);
@@ -88,25 +89,13 @@ static bool take_frame(door *own, door_place *place, uint16_t type, const void *
 void door_intake(door *own, door_place *place)
 {
     connection *stream = &place->stream;
-    bool room = true;
-    while (room && own->taking && !stream->closing && !stream->failed) {
-        uint16_t type;
-        const void *body;
-        uint32_t body_bytes;
-        frame_verdict verdict = connection_frame(stream, &type, &body, &body_bytes);
-        if (verdict == FRAME_NONE)
-            break;
-        if (verdict != FRAME_READY) {
-            door_refuse(place, verdict == FRAME_TOO_LARGE ? BATON_E_TOO_LARGE : BATON_E_INVALID,
-                        verdict == FRAME_TOO_LARGE ? "frame larger than 8192 bytes"
-                                                   : "malformed frame header");
-            break;
-        }
-        room = take_frame(own, place, type, body, body_bytes);
-        if (room)
-            connection_take(stream);
+    if (!own->taking) {
+        stream->failed |= stream->ended && !stream->closing;
+        return;
     }
-    stream->held_back = !room;
-    if (room && stream->ended && !stream->closing)
-        stream->failed = true;
+    const frame_verdict verdict = connection_each(stream, take_frame, place);
+    if (verdict == FRAME_TOO_LARGE)
+        door_refuse(place, BATON_E_TOO_LARGE, "frame larger than 8192 bytes");
+    else if (verdict == FRAME_MALFORMED)
+        door_refuse(place, BATON_E_INVALID, "malformed frame header");
 }

@@ -154,8 +154,9 @@ static bool take_effect(wire_link *own, const void *body, uint32_t body_bytes)
     return true;
 }
 
-static bool take_frame(wire_link *own, uint16_t type, const void *body, uint32_t body_bytes)
+static bool take_frame(void *context, uint16_t type, const void *body, uint32_t body_bytes)
 {
+    wire_link *own = context;
     if (type == EXCHANGE_EFFECT)
         return take_effect(own, body, body_bytes);
     if (type == EXCHANGE_WELCOME)
@@ -169,26 +170,11 @@ static bool take_frame(wire_link *own, uint16_t type, const void *body, uint32_t
 
 static void intake(wire_link *own)
 {
-    connection *stream = &own->stream;
-    bool room = true;
-    while (room && !own->paused && stream->fd >= 0 && !stream->failed) {
-        uint16_t type;
-        const void *body;
-        uint32_t body_bytes;
-        frame_verdict verdict = connection_frame(stream, &type, &body, &body_bytes);
-        if (verdict == FRAME_NONE)
-            break;
-        if (verdict != FRAME_READY) {
-            stream->failed = true;
-            break;
-        }
-        room = take_frame(own, type, body, body_bytes);
-        if (room && stream->fd >= 0)
-            connection_take(stream);
-    }
-    stream->held_back = !room;
-    if (room && !own->paused && stream->ended)
-        stream->failed = true;
+    if (own->paused)
+        return;
+    const frame_verdict verdict = connection_each(&own->stream, take_frame, own);
+    if (verdict == FRAME_TOO_LARGE || verdict == FRAME_MALFORMED)
+        own->stream.failed = true;
 }
 
 static void settle(wire_link *own)

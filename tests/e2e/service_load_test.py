@@ -1,0 +1,131 @@
+"""exchange-load by its real program: many connections that come and go, say things twice, read slowly and lose their gateway,
+against one matching engine and against the whole exchange. What its clients were told is judged from the journals."""
+import csv
+import json
+import os
+import subprocess
+
+import exchange_judge
+import judge
+import process
+from exchange import Exchange
+from handover_case import ENGINE_NEW, LOAD, HandoverCase
+from processes import Processes
+from workdir import main, seed, wait_until
+
+MIX = "replace=6,market=4,fok=3,post-only=5"
+
+
+class LoadCase(HandoverCase):
+    def setUp(self):
+        super().setUp()
+        self.seed = seed()
+
+    def finish(self, *options):
+        """A load's summary; its exit code must be 0, and each row of its clients' is kept."""
+        files = [self.root / name for name in ("load.json", "load.acks", "load.clients")]
+        child = self.spawn(LOAD, *options, "--seed", self.seed, "--json", files[0], "--acks-out", files[1],
+                           "--clients-out", files[2])
+        status = child.wait()
+        told = json.loads(files[0].read_text())
+        self.assertEqual(status, 0, (told, child.err()))
+        self.assertEqual((told["acked"], told["conflicts"]), (told["commands"], 0), told)
+        self.acks = judge.read_acks(files[1])
+        with open(files[2]) as file:
+            self.clients = [{key: int(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        return told
+
+
+class Engine(LoadCase):
+    """Against a matching engine alone."""
+
+    def engine_runs(self, symbols):
+        self.orders, feed = (f"unix:{self.socket_path(name)}" for name in ("orders", "feed"))
+        child = self.spawn(ENGINE_NEW, "run", "--dir", self.data, "--listen", self.orders, "--feed", feed, "--symbols", symbols)
+        child.directory = self.data
+        self.wait_phase(child, "running")
+        return child
+
+    def assert_all_is_in_the_journal_once(self, engine):
+        self.assertEqual(engine.terminate(), 0)
+        journaled = judge.journaled_commands(process.program("baton"), self.data / "journal")
+        self.assertEqual(judge.judge(self.acks, journaled), (0, 0))
+        self.assertEqual(len(journaled), len(self.acks))
+        self.assertEqual(judge.reordered(journaled), 0)
+
+    def test_fills_add_up_to_what_the_acks_say_client_by_client(self):
+        engine = self.engine_runs(3)
+        told = self.finish("--connect", self.orders, "--connections", 8, "--orders", 6000, "--rate", 6000, "--symbols", 3,
+                           "--mix", MIX)
+        self.assertEqual((told["connections"], told["fills_short"], told["fills_over"]), (8, 0, 0))
+        self.assertGreater(told["fills"], 1000)
+        self.assertEqual([row["filled_by_acks"] for row in self.clients], [row["taken_by_fills"] for row in self.clients])
+        self.assertEqual(sum(row["taken_by_fills"] for row in self.clients), sum(row["made_by_fills"] for row in self.clients))
+        self.assertEqual(sum(row["acked"] for row in self.clients), 6000)
+        self.assert_all_is_in_the_journal_once(engine)
+
+    def test_storms_and_resends_change_nothing_but_latency(self):
+        engine = self.engine_runs(2)
+        told = self.finish("--connect", self.orders, "--connections", 24, "--orders", 6000, "--rate", 4000, "--symbols", 2,
+                           "--mix", MIX, "--storm", 0.2, "--resend", 100, "--slow-readers", 3)
+        self.assertGreater(told["storms"], 3)
+        self.assertGreater(told["connections"], 24 * 3)
+        self.assertGreater(told["doubled_told"], 100)
+        self.assertGreater(told["slow_acked"], 100)
+        self.assertEqual(told["fills_over"], 0)
+        self.assert_all_is_in_the_journal_once(engine)
+
+    def test_what_does_not_go_together_is_refused_before_anything_is_sent(self):
+        for options in ((), ("--virtual-time", "--connections", 2), ("--slow-readers", 2), ("--mix", "cancel=100"),
+                        ("--storm", "0"), ("--resend", "1001"), ("--deposit", "0"), ("--deposit", "5:x"), ("--symbols", "0")):
+            connect = ("--connect", "unix:/nowhere") if options else ()
+            result = process.run(LOAD, *connect, *options)
+            self.assertEqual(result.status, 1, options)
+            self.assertIn("--help", result.stderr)
+
+
+class Gateways(LoadCase):
+    """Against the whole exchange, from an empty directory."""
+
+    def test_a_load_that_pays_in_goes_through_storms_and_loses_a_gateway(self):
+        processes = Processes()
+        self.addCleanup(processes.end_all)
+        exchange = Exchange(processes, os.environ["BATON_BIN"], self.root / "exchange", gateways=2,
+                            pairs=("1/2/1", "3/2/1"))
+        self.addCleanup(exchange.close)
+        exchange.start()
+        money = 10**12
+        load = exchange.load("load", [
+            "--connect", exchange.address("gateway.2"), "--connections", 10, "--admin", exchange.address("orders"),
+            "--deposit", f"{money}:1,2,3", "--clients", 20, "--orders", 3000, "--rate", 1500, "--symbols", 2, "--mix", MIX,
+            "--resend", 50, "--storm", 0.5, "--slow-readers", 1, "--seed", self.seed])
+        exchange.paid_in = {(client, asset): money for client in range(1, 21) for asset in (1, 2, 3)}
+        lost = exchange.service("gateway")
+        wait_until(lambda: lost.status()["connections"] >= 5, "clients to come")
+        orders = exchange.service("order-service")
+        wait_until(lambda: orders.status()["seq"] >= 1500, "the load to go on")
+        lost.kill()
+        load.child.wait()
+        lost.start()
+        told = load.finish()
+        self.assertEqual((told["commands"], told["fills_over"]), (3060, 0))
+        self.assertGreater(told["storms"], 1)
+        found = exchange_judge.judge_exchange(exchange, [load])
+        self.assertEqual(found["acked"], 3060)
+        self.assertGreater(found["trades"], 100)
+
+    def test_a_gateway_s_clients_may_not_pay_in(self):
+        processes = Processes()
+        self.addCleanup(processes.end_all)
+        exchange = Exchange(processes, os.environ["BATON_BIN"], self.root / "exchange")
+        self.addCleanup(exchange.close)
+        exchange.start()
+        done = subprocess.run([LOAD, "--connect", exchange.address("gateway"), "--deposit", "1000"], capture_output=True,
+                              text=True)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("--admin", done.stderr)
+        exchange.stop()
+
+
+if __name__ == "__main__":
+    main()
