@@ -28,6 +28,7 @@ class ExchangeCase(HandoverCase):
 
     pairs = f"{BASE}/{QUOTE}/1"
     risk_options = ()
+    outbox = "order-service,risk-engine"
 
     def setUp(self):
         super().setUp()
@@ -46,7 +47,7 @@ class ExchangeCase(HandoverCase):
             "risk": ("--listen", at["accounts"], "--feed", at["checked"], "--orders", at["commands"], "--matching",
                      at["reports"], "--pairs", self.pairs, *self.risk_options),
             "matching": ("--listen", at["direct"], "--feed", at["reports"], "--risk", at["checked"], "--outbox",
-                         "order-service,risk-engine"),
+                         self.outbox),
         }[name]
         child = self.spawn(self.programs[name], "run", "--dir", directory or self.directories[name], *options, *more)
         child.directory = directory or self.directories[name]
@@ -334,13 +335,16 @@ class Flow:
     def take(self, until):
         """Answers, until no more than that many are missing. Each is the same however often it comes."""
         while len(self.unanswered) > until:
-            kind, body = self.connection.receive()
-            if kind != ACK:
-                continue
+            self.take_one()
+
+    def take_one(self):
+        kind, body = self.connection.receive()
+        if kind == ACK:
             ack = Ack(body)
             name = (ack.client, ack.client_seq)
             self.case.assertEqual(self.answered.setdefault(name, ack.body[24:]), ack.body[24:], name)
             self.unanswered.pop(name, None)
+        return kind
 
     def again(self):
         """As clients do that have lost their connection."""
@@ -397,7 +401,7 @@ class Kills(ExchangeCase):
         self.expect_all_accounted_for(flow)
         for name, child in self.children.items():
             self.assertEqual(child.terminate(), 0)
-            outbox = ("--outbox", "order-service,risk-engine") if name == "matching" else ()
+            outbox = ("--outbox", self.outbox) if name == "matching" else ()
             pairs = ("--pairs", self.pairs) if name == "risk" else ()
             process.run(self.programs[name], "baton", "verify", self.directories[name], *outbox, *pairs, check=0)
 
