@@ -28,6 +28,7 @@ class ExchangeCase(HandoverCase):
 
     pairs = f"{BASE}/{QUOTE}/1"
     risk_options = ()
+    outbox = "order-service,risk-engine"
 
     def setUp(self):
         super().setUp()
@@ -46,7 +47,7 @@ class ExchangeCase(HandoverCase):
             "risk": ("--listen", at["accounts"], "--feed", at["checked"], "--orders", at["commands"], "--matching",
                      at["reports"], "--pairs", self.pairs, *self.risk_options),
             "matching": ("--listen", at["direct"], "--feed", at["reports"], "--risk", at["checked"], "--outbox",
-                         "order-service,risk-engine"),
+                         self.outbox),
         }[name]
         child = self.spawn(self.programs[name], "run", "--dir", directory or self.directories[name], *options, *more)
         child.directory = directory or self.directories[name]
@@ -267,6 +268,24 @@ class Money(ExchangeCase):
         self.assertEqual(client.ack(order(2, 5, price=10, size=1)).outcome, DONE)
         self.assertEqual(self.anomalies(), 0)
 
+    def test_data_is_not_used_with_other_options_than_it_was_made_with(self):
+        """An image has what those made: another price unit, say, would be passed over in silence."""
+        given = {"orders": (), "risk": ("--pairs", self.pairs), "matching": ("--outbox", "order-service,risk-engine")}
+        other = {"orders": [("--finished-max", 7)], "risk": [("--pairs", "1/2/100"), ("--pairs", self.pairs + ",3/2/1")],
+                 "matching": [("--outbox", "order-service"), ("--symbols", 2), ("--self-trade", "cancel-taking")]}
+        for name in self.programs:
+            self.children[name] = self.start(name, None, "--snapshot-form", "image")
+            self.wait_phase(self.children[name], "running")
+        client = self.client()
+        self.deposit(client, 1, QUOTE, 100)
+        self.assertEqual(client.ack(order(1, 1, price=10, size=1)).outcome, DONE)
+        for name, child in self.children.items():
+            self.assertEqual(child.terminate(), 0, child.err())
+            replay = (self.programs[name], "baton", "replay", self.directories[name], *given[name])
+            process.run(*replay, check=0)
+            for wrong in other[name]:
+                self.assertIn(wrong[0], process.run(*replay, *wrong, check=1).stderr)
+
     def test_a_barrier_goes_through_all_three_and_comes_back(self):
         self.start_all()
         client = self.client()
@@ -316,13 +335,16 @@ class Flow:
     def take(self, until):
         """Answers, until no more than that many are missing. Each is the same however often it comes."""
         while len(self.unanswered) > until:
-            kind, body = self.connection.receive()
-            if kind != ACK:
-                continue
+            self.take_one()
+
+    def take_one(self):
+        kind, body = self.connection.receive()
+        if kind == ACK:
             ack = Ack(body)
             name = (ack.client, ack.client_seq)
             self.case.assertEqual(self.answered.setdefault(name, ack.body[24:]), ack.body[24:], name)
             self.unanswered.pop(name, None)
+        return kind
 
     def again(self):
         """As clients do that have lost their connection."""
@@ -379,7 +401,7 @@ class Kills(ExchangeCase):
         self.expect_all_accounted_for(flow)
         for name, child in self.children.items():
             self.assertEqual(child.terminate(), 0)
-            outbox = ("--outbox", "order-service,risk-engine") if name == "matching" else ()
+            outbox = ("--outbox", self.outbox) if name == "matching" else ()
             pairs = ("--pairs", self.pairs) if name == "risk" else ()
             process.run(self.programs[name], "baton", "verify", self.directories[name], *outbox, *pairs, check=0)
 

@@ -101,6 +101,7 @@ frame_verdict connection_each(connection *own, connection_taker taker, void *con
         room = taker(context, type, body, body_bytes);
         if (room && own->fd >= 0)
             connection_take(own);
+        own->held_back = !room; /* the frames behind it come for the first time */
     }
     own->held_back = !room;
     if (own->ended && verdict == FRAME_NONE && !own->closing)

@@ -24,7 +24,7 @@ typedef struct {
     bool closing;      /* close once everything queued is sent */
     bool ended;        /* the peer sends nothing more: close when what it sent is taken */
     bool failed;       /* the peer is gone or broke a rule: close now */
-    bool held_back;    /* its next frame waits for room in the journal */
+    bool held_back;    /* its next frame was shown to its owner, and waits for room */
     uint32_t watched;  /* epoll events asked for */
     uint64_t accepted; /* number of the accept: older is smaller */
     uint8_t *in;       /* CONNECTION_IN_BYTES */
