@@ -38,16 +38,17 @@ typedef struct {
     link_state state;
     bool paused;
     bool confirm_due;
-    exchange_key confirm; /* the newest one to tell */
-    uint64_t dial_at_ns;  /* IDLE: when; DIALING: given up then. CLOCK_MONOTONIC */
-    uint64_t pause_ns;    /* until the next dial: 10 ms, doubling up to 100 ms */
+    exchange_key confirm;   /* the newest one to tell */
+    uint64_t confirm_at_ns; /* not before */
+    uint64_t dial_at_ns;    /* IDLE: when; DIALING: given up then. CLOCK_MONOTONIC */
+    uint64_t pause_ns;      /* until the next dial: 10 ms, doubling up to 100 ms */
 } wire_link;
 
 /* The first dial comes with the first turn. */
 void link_start(wire_link *own, const link_options *options, wire_loop loop);
 /* Once a turn of the loop, at least every 10 ms or so: dials, takes what waits, confirms and sends. */
 void link_turn(wire_link *own);
-/* The consumer has everything up to here, and it is durable. One frame a turn at most tells it. */
+/* The consumer has everything up to here, and it is durable. One frame in 5 ms at most tells it. */
 void link_confirm(wire_link *own, const exchange_key *key);
 /* A frame that the consumer has to say itself, behind SUBSCRIBE. False: not now. */
 BATON_MUST_USE bool link_say(wire_link *own, uint16_t type, const void *body, uint32_t body_bytes);
