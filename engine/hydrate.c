@@ -136,6 +136,15 @@ int baton_hydrate_load(const baton_hydrate_options *options, const baton_snapsho
                                                   : load_portable(options, listed, machine, error);
 }
 
+/* Another snapshot would not make them right. */
+static int check_options(const baton_machine *machine, baton_error *error)
+{
+    const baton_service *service = machine->service;
+    return service->check_options == NULL
+               ? 0
+               : service->check_options(machine->state, &machine->config, error);
+}
+
 static tried load(const baton_hydrate_options *options, const baton_snapshot_listed *listed,
                   baton_trust trust, baton_machine *machine, baton_hydrate_report *report,
                   baton_error *first, baton_error *error)
@@ -147,9 +156,12 @@ static tried load(const baton_hydrate_options *options, const baton_snapshot_lis
         r = baton_error_set(
             &why, BATON_E_UNTRUSTED, "trust a snapshot",
             "the journal does not name it, and its state is not the one handed over", NULL);
+    const bool is_good = r == 0;
+    if (is_good)
+        r = check_options(machine, &why);
     if (r == 0)
         return TRIED_LOADED;
-    if (is_fatal(r)) {
+    if (is_good || is_fatal(r)) {
         if (error != NULL)
             *error = why;
         return stop_here(error, listed);

@@ -255,7 +255,8 @@ static int compare_digest(const baton_machine *machine, const baton_snapshot_inf
     char is[BATON_DIGEST_TEXT_BYTES];
     char was[BATON_DIGEST_TEXT_BYTES];
     return baton_error_setf(
-        error, BATON_E_DIVERGED, what, "use the build that took it, or an older snapshot",
+        error, BATON_E_DIVERGED, what,
+        "use the build that took it, with the options that it had, or an older snapshot",
         "the loaded state has digest %s, the manifest says %s", baton_digest_text(digest, is),
         baton_digest_text(info->state_digest, was));
 }

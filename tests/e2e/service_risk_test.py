@@ -175,6 +175,24 @@ class Money(ExchangeCase):
         self.assertEqual(client.ack(order(2, 5, price=10, size=1)).outcome, DONE)
         self.assertEqual(self.anomalies(), 0)
 
+    def test_data_is_not_used_with_other_options_than_it_was_made_with(self):
+        """An image has what those made: another price unit, say, would be passed over in silence."""
+        given = {"orders": (), "risk": ("--pairs", self.pairs), "matching": ("--outbox", "order-service,risk-engine")}
+        other = {"orders": [("--finished-max", 7)], "risk": [("--pairs", "1/2/100"), ("--pairs", self.pairs + ",3/2/1")],
+                 "matching": [("--outbox", "order-service"), ("--symbols", 2), ("--self-trade", "cancel-taking")]}
+        for name in self.programs:
+            self.children[name] = self.start(name, None, "--snapshot-form", "image")
+            self.wait_phase(self.children[name], "running")
+        client = self.client()
+        self.deposit(client, 1, QUOTE, 100)
+        self.assertEqual(client.ack(order(1, 1, price=10, size=1)).outcome, DONE)
+        for name, child in self.children.items():
+            self.assertEqual(child.terminate(), 0, child.err())
+            replay = (self.programs[name], "baton", "replay", self.directories[name], *given[name])
+            process.run(*replay, check=0)
+            for wrong in other[name]:
+                self.assertIn(wrong[0], process.run(*replay, *wrong, check=1).stderr)
+
     def test_a_barrier_goes_through_all_three_and_comes_back(self):
         self.start_all()
         client = self.client()

@@ -218,14 +218,33 @@ static void a_kill_switch_stops_new_orders_and_lets_cancels_through(void **state
     assert_int_equal(risk_place(own, ALICE, BOOK_BUY, 100, 1), EXCHANGE_PENDING);
 }
 
+static uint16_t limit(risk_stage *own, uint64_t client, uint64_t position_max, uint64_t size_max)
+{
+    const exchange_limit body = {.command = risk_name(99, ++own->client_seq),
+                                 .client_id = baton_le64_put(client),
+                                 .position_max = baton_le64_put(position_max),
+                                 .size_max = baton_le64_put(size_max)};
+    return risk_command(own, EXCHANGE_LIMIT, &body, sizeof(body));
+}
+
+static void who_may_trade_can_be_stopped_however_full_the_table_is(void **state)
+{
+    risk_stage *own = funded(state);
+    assert_int_equal(risk_place(own, ALICE, BOOK_BUY, 100, 1), EXCHANGE_PENDING);
+    for (uint64_t client = 2; client <= 4; client++)
+        assert_int_equal(limit(own, client, 1, 1), EXCHANGE_DONE);
+    assert_int_equal(exposures_room(risk_state(own)->exposures), 0);
+    assert_int_equal(limit(own, 5, 1, 1), EXCHANGE_ACCOUNTS_FULL);
+    assert_int_equal(kill(own, ALICE, 1), EXCHANGE_DONE);
+    assert_int_equal(risk_place(own, ALICE, BOOK_BUY, 100, 1), EXCHANGE_KILLED);
+    assert_int_equal(kill(own, BOB, 1), EXCHANGE_DONE);
+    assert_int_equal(risk_place(own, BOB, BOOK_SELL, 100, 1), EXCHANGE_KILLED);
+}
+
 static void a_position_stays_within_its_limit_whatever_trades(void **state)
 {
     risk_stage *own = funded(state);
-    const exchange_limit body = {.command = risk_name(99, ++own->client_seq),
-                                 .client_id = baton_le64_put(ALICE),
-                                 .position_max = baton_le64_put(50),
-                                 .size_max = baton_le64_put(40)};
-    assert_int_equal(risk_command(own, EXCHANGE_LIMIT, &body, sizeof(body)), EXCHANGE_DONE);
+    assert_int_equal(limit(own, ALICE, 50, 40), EXCHANGE_DONE);
     assert_int_equal(risk_place(own, ALICE, BOOK_BUY, 100, 41), EXCHANGE_OVER_LIMIT);
     assert_int_equal(risk_place(own, ALICE, BOOK_BUY, 100, 30), EXCHANGE_PENDING);
     const uint64_t first = own->client_seq;
@@ -281,6 +300,18 @@ static void what_is_not_where_it_belongs_is_seen(void **state)
     assert_int_equal(reconcile_full(engine), 1);
     assert_int_equal(ledger_hold(engine->ledger, (ledger_account){ALICE, RISK_QUOTE}, 1),
                      LEDGER_OK);
+    const exposure *was = exposures_find(engine->exposures, ALICE, 0);
+    const exposure before = *was;
+    exposure now = before;
+    now.position = 1;
+    exposures_change(engine->exposures, was, &now);
+    assert_int_equal(reconcile_full(engine), 1);
+    now.position = 0;
+    now.cash = -1;
+    exposures_change(engine->exposures, was, &now);
+    assert_int_equal(reconcile_full(engine), 1);
+    exposures_change(engine->exposures, was, &before);
+    assert_int_equal(reconcile_full(engine), 0);
     /* A trade of an order that never came through here. */
     const one_trade sold = sells(alice, 77, 350, 50, 50, 10);
     assert_int_equal(
@@ -394,6 +425,7 @@ int main(void)
         CASE(a_trade_moves_its_price_and_the_rest_of_the_hold_comes_back),
         CASE(a_replacement_is_held_for_from_when_it_goes_on_until_it_is_answered),
         CASE(a_kill_switch_stops_new_orders_and_lets_cancels_through),
+        CASE(who_may_trade_can_be_stopped_however_full_the_table_is),
         CASE(a_position_stays_within_its_limit_whatever_trades),
         CASE(money_comes_in_and_goes_out_by_transfers_only),
         CASE(what_is_not_where_it_belongs_is_seen),

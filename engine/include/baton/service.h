@@ -110,6 +110,11 @@ typedef struct baton_service {
      * one that is missing, as one without rows. */
     const baton_section *sections;
     uint32_t sections_count;
+
+    /* May be NULL. Of a state that came out of a snapshot: is it one that these options make? An image
+     * brings along what create made of those of its time. 0; or BATON_E_INVALID with the option in
+     * error: then the start ends, whatever other snapshots there are. */
+    int (*check_options)(const void *state, const baton_service_config *config, baton_error *error);
 } baton_service;
 
 #ifdef __cplusplus

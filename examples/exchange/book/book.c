@@ -109,6 +109,11 @@ uint32_t book_symbols(const order_book *book)
     return book->levels.lists_count / 2;
 }
 
+book_self_trade book_self_trade_of(const order_book *book)
+{
+    return (book_self_trade)book->self_trade;
+}
+
 /* NULL: no such symbol. */
 static const price_list *list_at(const order_book *book, uint32_t symbol, book_side side)
 {

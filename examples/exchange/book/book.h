@@ -230,6 +230,7 @@ typedef struct {
 uint32_t book_levels(const order_book *book, uint32_t symbol, book_side side, book_level *levels,
                      uint32_t levels_max);
 uint32_t book_symbols(const order_book *book);
+book_self_trade book_self_trade_of(const order_book *book); /* as chosen when it was made */
 /* ret_order may be NULL. */
 bool book_find(const order_book *book, uint64_t order_id, book_resting *ret_order);
 /* The oldest order at this price; false when nothing rests there. */

@@ -179,6 +179,25 @@ static int parse_options(const baton_service_config *config, engine_options *ret
     return r;
 }
 
+/* What the reports, the trades and the digests depend on. */
+static int check_options(const void *state, const baton_service_config *config, baton_error *error)
+{
+    const matching_engine *engine = state;
+    engine_options chosen;
+    int r = parse_options(config, &chosen, error);
+    if (r < 0)
+        return r;
+    const char *wrong = chosen.consumers != engine->consumers               ? "--outbox"
+                        : chosen.book.symbols != book_symbols(engine->book) ? "--symbols"
+                        : chosen.book.self_trade != book_self_trade_of(engine->book)
+                            ? "--self-trade"
+                            : NULL;
+    return wrong == NULL ? 0
+                         : baton_error_set(error, BATON_E_INVALID, wrong,
+                                           "its data was made with another value",
+                                           "give that, as on every start of the same data");
+}
+
 static int create(const baton_service_config *config, void **ret_state, baton_error *error)
 {
     engine_options chosen;
@@ -257,4 +276,5 @@ const baton_service matching_engine_service = {
     .digest = digest,
     .snapshot = matching_engine_snapshot,
     .restore = matching_engine_restore,
+    .check_options = check_options,
 };

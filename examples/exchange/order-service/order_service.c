@@ -95,6 +95,20 @@ static int create(const baton_service_config *config, void **ret_state, baton_er
     return 0;
 }
 
+static int check_options(const void *state, const baton_service_config *config, baton_error *error)
+{
+    const order_service_state *own = state;
+    const uint32_t made_with = orders_finished_max(own->orders);
+    uint32_t finished_max;
+    int r = parse_count(config->values[OPTION_FINISHED_MAX], "--finished-max", 1u << 26,
+                        &finished_max, error);
+    if (r < 0 || finished_max == made_with)
+        return r;
+    return baton_error_setf(error, BATON_E_INVALID, "--finished-max",
+                            "give the number that its data was made with", "it was made with %u",
+                            made_with);
+}
+
 static int digest(const void *state, uint32_t schema, baton_digest *ret_digest)
 {
     const order_service_state *own = state;
@@ -243,4 +257,5 @@ const baton_service order_service = {
     .digest = digest,
     .snapshot = snapshot,
     .restore = restore,
+    .check_options = check_options,
 };

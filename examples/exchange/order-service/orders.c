@@ -158,6 +158,11 @@ static void digest_remove(orders *own, const order_facts *order)
     baton_digest_remove(&own->digest, item, sizeof(item));
 }
 
+uint32_t orders_finished_max(const orders *own)
+{
+    return own->finished_max;
+}
+
 uint32_t orders_open_count(const orders *own)
 {
     return own->open_count;

@@ -52,6 +52,7 @@ typedef struct {
 BATON_MUST_USE int orders_create(const orders_options *options, orders **ret_orders);
 void orders_destroy(orders *own); /* NULL is fine */
 
+uint32_t orders_finished_max(const orders *own);
 uint32_t orders_open_count(const orders *own);
 bool orders_have_room(const orders *own);
 /* NULL: unknown, or forgotten. Valid until the next change. */

@@ -26,6 +26,23 @@ static uint16_t refuse_amount(const risk_engine *engine, ledger_account account,
     return balance.available < amount ? EXCHANGE_INSUFFICIENT : EXCHANGE_DONE;
 }
 
+/* A position comes with its client's kill switch: so there is room for that, whoever else fills the table. */
+static bool has_room_for_position(const risk_engine *engine, uint64_t client_id)
+{
+    const bool is_known = exposures_find(engine->exposures, client_id, EXPOSURE_CLIENT) != NULL;
+    return exposures_room(engine->exposures) >= (is_known ? 1 : 2);
+}
+
+/* NULL: there is no room. */
+static const exposure *open_position(risk_engine *engine, uint64_t client_id, uint32_t symbol)
+{
+    const exposure *found = exposures_find(engine->exposures, client_id, symbol);
+    if (found != NULL || !has_room_for_position(engine, client_id))
+        return found;
+    (void)exposures_open(engine->exposures, client_id, EXPOSURE_CLIENT);
+    return exposures_open(engine->exposures, client_id, symbol);
+}
+
 /* ---- new orders ---- */
 
 static uint16_t refuse_shape(const risk_engine *engine, const exchange_new_order *wire)
@@ -42,9 +59,10 @@ static uint16_t refuse_shape(const risk_engine *engine, const exchange_new_order
 
 static uint16_t refuse_exposure(const risk_engine *engine, const held_order *order)
 {
-    const exposure *of = exposures_find(engine->exposures, order->order_id >> 40, order->symbol);
+    const uint64_t client_id = order->order_id >> 40;
+    const exposure *of = exposures_find(engine->exposures, client_id, order->symbol);
     if (of == NULL)
-        return exposures_have_room(engine->exposures) ? EXCHANGE_DONE : EXCHANGE_ACCOUNTS_FULL;
+        return has_room_for_position(engine, client_id) ? EXCHANGE_DONE : EXCHANGE_ACCOUNTS_FULL;
     return exposure_allows(of, order->side, order->remaining) ? EXCHANGE_DONE : EXCHANGE_OVER_LIMIT;
 }
 
@@ -62,7 +80,7 @@ static void open_order(risk_engine *engine, const held_order *order)
 {
     const ledger_refusal held =
         ledger_hold(engine->ledger, cover_account(engine, order), order->held);
-    const exposure *was = exposures_open(engine->exposures, order->order_id >> 40, order->symbol);
+    const exposure *was = open_position(engine, order->order_id >> 40, order->symbol);
     book_invariant(held == LEDGER_OK && was != NULL);
     exposure now = *was;
     now.open[order->side] += order->remaining;
@@ -234,7 +252,7 @@ static uint16_t limit(risk_engine *engine, const exchange_limit *wire)
         return EXCHANGE_BAD_COMMAND;
     if (symbol >= engine->pairs_count)
         return BOOK_UNKNOWN_SYMBOL;
-    const exposure *was = exposures_open(engine->exposures, client_id, symbol);
+    const exposure *was = open_position(engine, client_id, symbol);
     if (was == NULL)
         return EXCHANGE_ACCOUNTS_FULL;
     exposure now = *was;

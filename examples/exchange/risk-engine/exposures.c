@@ -72,9 +72,9 @@ uint32_t exposures_count(const exposures *own)
     return own->count;
 }
 
-bool exposures_have_room(const exposures *own)
+uint32_t exposures_room(const exposures *own)
 {
-    return own->count < own->max;
+    return own->max - own->count;
 }
 
 const exposure *exposures_at(const exposures *own, uint32_t index)
@@ -146,6 +146,16 @@ void exposures_change(exposures *own, const exposure *was, const exposure *now)
 baton_digest exposures_digest(const exposures *own)
 {
     return own->digest;
+}
+
+baton_digest exposures_digest_recomputed(const exposures *own)
+{
+    baton_digest digest = {{0}};
+    for (uint32_t i = 0; i < own->count; i++) {
+        const digest_item item = item_of(&own->list[i]);
+        baton_digest_add(&digest, &item, sizeof(item));
+    }
+    return digest;
 }
 
 bool exposures_restore(exposures *own, const exposure *one)

@@ -33,7 +33,7 @@ BATON_MUST_USE int exposures_create(uint32_t exposures_max, baton_arena *arena,
 void exposures_destroy(exposures *own); /* NULL is fine */
 
 uint32_t exposures_count(const exposures *own);
-bool exposures_have_room(const exposures *own);
+uint32_t exposures_room(const exposures *own); /* how many more there may be */
 /* In the order in which they came. They never leave. */
 const exposure *exposures_at(const exposures *own, uint32_t index);
 /* NULL: there is none. Valid until the next change. */
@@ -45,6 +45,7 @@ void exposures_change(exposures *own, const exposure *was, const exposure *now);
 
 /* O(1), over every field of all. */
 baton_digest exposures_digest(const exposures *own);
+baton_digest exposures_digest_recomputed(const exposures *own);
 /* False: it is there already, or there is no room. */
 bool exposures_restore(exposures *own, const exposure *one);
 

@@ -61,6 +61,31 @@ static void subtract_exposures(sums *own)
     }
 }
 
+typedef struct {
+    __int128 position, cash;
+    bool is_bounded; /* one of them stands at its bound: what it is no sum can tell */
+} symbol_sums;
+
+/* What one has bought, another has sold, for the same money. */
+static uint64_t count_symbols_that_do_not_balance(const exposures *all)
+{
+    symbol_sums by_symbol[RISK_SYMBOLS_MAX] = {0};
+    uint64_t found = 0;
+    for (uint32_t i = 0; i < exposures_count(all); i++) {
+        const exposure *one = exposures_at(all, i);
+        if (one->symbol == EXPOSURE_CLIENT)
+            continue;
+        symbol_sums *of = &by_symbol[one->symbol];
+        of->position += one->position;
+        of->cash += one->cash;
+        of->is_bounded |= one->position == INT64_MAX || one->position == INT64_MIN ||
+                          one->cash == INT64_MAX || one->cash == INT64_MIN;
+    }
+    for (uint32_t i = 0; i < RISK_SYMBOLS_MAX; i++)
+        found += !by_symbol[i].is_bounded && (by_symbol[i].position != 0 || by_symbol[i].cash != 0);
+    return found;
+}
+
 uint64_t reconcile_full(const risk_engine *engine)
 {
     sums all = {.engine = engine, .anomalies = reconcile_kept(engine)};
@@ -73,9 +98,12 @@ uint64_t reconcile_full(const risk_engine *engine)
             all.anomalies++;
     all.anomalies += all.held != 0;
     all.anomalies += all.open != 0;
+    all.anomalies += count_symbols_that_do_not_balance(engine->exposures);
     all.anomalies += !baton_digest_equal(ledger_digest(engine->ledger),
                                          ledger_digest_recomputed(engine->ledger));
     all.anomalies +=
         !baton_digest_equal(holds_digest(engine->holds), holds_digest_recomputed(engine->holds));
+    all.anomalies += !baton_digest_equal(exposures_digest(engine->exposures),
+                                         exposures_digest_recomputed(engine->exposures));
     return all.anomalies;
 }

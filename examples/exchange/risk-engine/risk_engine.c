@@ -24,8 +24,9 @@ static const baton_service_option options[OPTIONS] = {
                       "is for; commas between"},
     [OPTION_ORDERS_MAX] = {"orders-max", "262144", "open orders; more are refused"},
     [OPTION_ACCOUNTS_MAX] = {"accounts-max", "65536", "accounts: an asset of a client each"},
-    [OPTION_EXPOSURES_MAX] = {"exposures-max", "65536",
-                              "positions: a symbol of a client each, and kill switches"},
+    [OPTION_EXPOSURES_MAX] =
+        {"exposures-max", "65536",
+         "positions: a symbol of a client each, and one more for its kill switch"},
     [OPTION_OUTBOX] = {"outbox", "none",
                        "who else is told what changes, and confirms: risk-mirror, or none"},
 };
@@ -215,6 +216,26 @@ static int create(const baton_service_config *config, void **ret_state, baton_er
     }
     *ret_state = own;
     return 0;
+}
+
+/* An image knows those of its time, by which everything in it was held and paid. */
+static int check_options(const void *state, const baton_service_config *config, baton_error *error)
+{
+    const risk_engine *own = state;
+    risk_engine wish = {0};
+    int r = parse_pairs(config->values[OPTION_PAIRS], &wish, error);
+    if (r < 0)
+        return r;
+    bool same = wish.pairs_count == own->pairs_count;
+    for (uint32_t i = 0; i < wish.pairs_count && same; i++)
+        same = wish.pairs[i].base_asset_id == own->pairs[i].base_asset_id &&
+               wish.pairs[i].quote_asset_id == own->pairs[i].quote_asset_id &&
+               wish.pairs[i].size_unit == own->pairs[i].size_unit;
+    return same ? 0
+                : baton_error_setf(error, BATON_E_INVALID, "--pairs",
+                                   "give the pairs that its data was made with",
+                                   "'%s' are others, or not all %u", config->values[OPTION_PAIRS],
+                                   own->pairs_count);
 }
 
 /* ---- digest ---- */
@@ -469,4 +490,5 @@ const baton_service risk_engine_service = {
     .digest = digest,
     .snapshot = snapshot,
     .restore = restore,
+    .check_options = check_options,
 };
