@@ -144,3 +144,18 @@ double baton_histogram_mean(const baton_histogram *histogram)
 {
     return histogram->count > 0 ? (double)histogram->sum / (double)histogram->count : 0.0;
 }
+
+bool baton_histogram_next(const baton_histogram *histogram, uint32_t *cursor, uint64_t *ret_value,
+                          uint64_t *ret_count)
+{
+    while (*cursor < BUCKETS_COUNT) {
+        const uint32_t index = (*cursor)++;
+        if (histogram->buckets[index] == 0)
+            continue;
+        const uint64_t top = bucket_top(index);
+        *ret_value = top < histogram->max ? top : histogram->max;
+        *ret_count = histogram->buckets[index];
+        return true;
+    }
+    return false;
+}

@@ -1,6 +1,7 @@
 #include "bench/exchange_flow.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "examples/exchange/book/book.h"
 
@@ -133,4 +134,14 @@ flow_command *flow_make(uint64_t seed, uint64_t count)
     book_destroy(own->book);
     free(own);
     return commands;
+}
+
+uint32_t flow_link(const flow_command *command, uint64_t nth, flow_linked *ret_linked)
+{
+    ret_linked->head =
+        (exchange_linked){.key = {.epoch = baton_le64_put(1), .seq = baton_le64_put(nth)},
+                          .source = baton_le16_put(EXCHANGE_RISK_ENGINE),
+                          .effect_type = baton_le16_put(command->type)};
+    memcpy(ret_linked->body, &command->body, sizeof(ret_linked->body));
+    return (uint32_t)sizeof(ret_linked->head) + command->bytes;
 }

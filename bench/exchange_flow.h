@@ -22,3 +22,10 @@ enum { FLOW_FILL = 1000, FLOW_CLIENTS = 1000 };
 
 /* The first FLOW_FILL only fill the book. malloc'ed; NULL: no memory. */
 flow_command *flow_make(uint64_t seed, uint64_t count);
+
+/* The same as the risk engine's nth effect (from 1): what the matching engine journals of it. Returns its bytes. */
+typedef struct {
+    exchange_linked head;
+    uint8_t body[sizeof(((flow_command *)0)->body)];
+} flow_linked;
+uint32_t flow_link(const flow_command *command, uint64_t nth, flow_linked *ret_linked);

@@ -2,12 +2,12 @@
  * as its clients see it; following, and what it costs; ways back, and a cold start. */
 #include <errno.h>
 #include <getopt.h>
-#include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "bench/handover_bench.h"
+#include "bench/spawn.h"
 
 #define SHARE_MEMORY 0.25 /* of what is free, for one of the two states */
 #define TIMES_DISK   6    /* of a state, with images and journals beside it */
@@ -245,16 +245,6 @@ static int parse_options(int argc, char **argv, hand_options *options)
     return r == 0 && optind == argc && options->directory != NULL ? 0 : -EINVAL;
 }
 
-static void find_programs(hand_options *options)
-{
-    char path[HAND_PATH_BYTES];
-    const ssize_t bytes = readlink("/proc/self/exe", path, sizeof(path) - 1);
-    if (bytes <= 0)
-        hand_die("find the other programs", strerror(errno));
-    path[bytes] = '\0';
-    snprintf(options->programs, sizeof(options->programs), "%s", dirname(path));
-}
-
 int main(int argc, char **argv)
 {
     hand_options options;
@@ -264,7 +254,8 @@ int main(int argc, char **argv)
     }
     if (bench_check_empty(options.directory) < 0)
         return 1;
-    find_programs(&options);
+    if (bench_own_folder(options.programs, sizeof(options.programs)) < 0)
+        hand_die("find the other programs", strerror(errno));
     const bool to_stdout = options.json != NULL && strcmp(options.json, "-") == 0;
     FILE *json = to_stdout ? stdout : options.json != NULL ? fopen(options.json, "we") : NULL;
     if (options.json != NULL && json == NULL)

@@ -5,12 +5,12 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "bench/handover_bench.h"
+#include "bench/spawn.h"
 #include "drain/control_call.h"
 
 /* What is resident, as fill() leaves it: seen from 64 MiB to 4 GiB. A client's struct is larger, but has
@@ -39,27 +39,13 @@ static void within(int64_t deadline_ns, const char *what)
 
 /* ---- processes ---- */
 
-/* stderr goes to the end of log; ready_fd, if any, is kept as descriptor 3. */
 static pid_t spawn(const hand_run *run, const char *program, const char *const *arguments,
                    const char *log, int ready_fd)
 {
-    char path[HAND_PATH_BYTES + 64];
-    snprintf(path, sizeof(path), "%s/%s", run->options->programs, program);
-    const pid_t parent = getpid();
-    const pid_t pid = fork();
+    const pid_t pid = bench_spawn(run->options->programs, program, arguments, log, ready_fd);
     if (pid < 0)
-        hand_die("start a process", strerror(errno));
-    if (pid > 0)
-        return pid;
-    const int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0644);
-    const int nothing = open("/dev/null", O_RDWR);
-    if (fd < 0 || nothing < 0 || dup2(nothing, 0) < 0 || dup2(fd, 1) < 0 || dup2(fd, 2) < 0 ||
-        (ready_fd >= 0 && dup2(ready_fd, 3) < 0))
-        _exit(127);
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() == parent)
-        execv(path, (char *const *)(void *)(uintptr_t)arguments);
-    _exit(127);
+        hand_die("start a process", strerror(-pid));
+    return pid;
 }
 
 static void reap(pid_t pid, bool must_be_well, const char *what)

@@ -5,6 +5,7 @@ enum { RAW_ENTRY_BYTES = 256, RAW_ENTRY_STEP = 272 }; /* as they stand in a batc
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +38,7 @@ struct raw_device {
     uint32_t queued;
     struct io_uring ring;
     bool ring_ready;
+    bool watching; /* another descriptor's poll is in the ring */
     raw_pool *pool;
 };
 
@@ -227,12 +229,21 @@ int raw_submit(raw_device *raw, uint32_t write_bytes, uint64_t tag)
     return 0;
 }
 
+void raw_watch(raw_device *raw, int fd)
+{
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&raw->ring);
+    io_uring_prep_poll_add(sqe, fd, POLLIN);
+    io_uring_sqe_set_data64(sqe, RAW_READABLE);
+    raw->watching = true;
+}
+
 static int ring_turn(raw_device *raw, uint64_t timeout_ns)
 {
+    const bool idle = raw_in_flight(raw) == 0 && !raw->watching;
     struct io_uring *ring = &raw->ring;
     struct io_uring_cqe *cqe = NULL;
     int r = 0;
-    if (timeout_ns == 0 || raw_in_flight(raw) == 0 || io_uring_cq_ready(ring) > 0) {
+    if (timeout_ns == 0 || idle || io_uring_cq_ready(ring) > 0) {
         if (io_uring_sq_ready(ring) > 0)
             r = io_uring_submit(ring);
     } else if (raw->options.spins) {
@@ -278,6 +289,12 @@ static int ring_reap(raw_device *raw, uint64_t *ret_tag)
         int r = io_uring_peek_cqe(&raw->ring, &cqe);
         if (r < 0)
             return r;
+        if (cqe->user_data == RAW_READABLE) {
+            io_uring_cqe_seen(&raw->ring, cqe);
+            raw->watching = false;
+            *ret_tag = RAW_READABLE;
+            return 1;
+        }
         uint32_t slot = (uint32_t)(cqe->user_data >> 1);
         bool last = (cqe->user_data & 1) != 0;
         bool is_flush = last && raw->options.flush_after;

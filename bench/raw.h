@@ -47,6 +47,9 @@ int raw_submit(raw_device *raw, uint32_t write_bytes, uint64_t tag);
 int raw_turn(raw_device *raw, uint64_t timeout_ns);
 /* A finished write: 1 and its tag; 0: none; or -errno when it failed. */
 int raw_reap(raw_device *raw, uint64_t *ret_tag);
+/* With io_uring: raw_turn also sleeps for fd, until it can be read, once; raw_reap gives RAW_READABLE for it. */
+#define RAW_READABLE UINT64_MAX
+void raw_watch(raw_device *raw, int fd);
 /* The next write goes to the beginning of the file. */
 void raw_rewind(raw_device *raw);
 uint32_t raw_in_flight(const raw_device *raw);

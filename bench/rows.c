@@ -118,6 +118,8 @@ static const struct {
     {"cold_start", "value", "uring", NULL, 3000},
     {"apply", "entries_per_s", NULL, NULL, 4e6},
     {"apply", "p99", NULL, NULL, 1000},
+    {"durable", "entries_per_s", "uring", NULL, 1e6},
+    {"whole_exchange_5k", "p50", "uring", "raw (3 bare processes)", 1.5},
     {"replay_hour", "entries_per_s", NULL, NULL, 3e6},
     {"orders", "lost", "uring", NULL, 0},
     {"orders", "doubled", "uring", NULL, 0},

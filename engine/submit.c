@@ -41,8 +41,8 @@ static void poison(baton_engine *engine, int r, const baton_entry *entry)
     engine->failed = r;
 }
 
-int baton_engine_submit(baton_engine *engine, uint16_t type, const void *payload,
-                        uint32_t payload_bytes, uint64_t *ret_seq)
+static int submit(baton_engine *engine, uint16_t type, const void *payload, uint32_t payload_bytes,
+                  bool unhurried, uint64_t *ret_seq)
 {
     int r = check_intake(engine, type, payload_bytes);
     if (r < 0)
@@ -53,6 +53,8 @@ int baton_engine_submit(baton_engine *engine, uint16_t type, const void *payload
         engine->no_space = r < 0;
     if (r < 0)
         return r;
+    if (unhurried)
+        baton_journal_unhurried(engine->journal);
     engine->unpolled = true;
 
     engine->applying = true;
@@ -67,6 +69,18 @@ int baton_engine_submit(baton_engine *engine, uint16_t type, const void *payload
     if (entry.seq - engine->checkpoint_seq >= engine->checkpoint_every)
         baton_engine_checkpoint(engine);
     return 0;
+}
+
+int baton_engine_submit(baton_engine *engine, uint16_t type, const void *payload,
+                        uint32_t payload_bytes, uint64_t *ret_seq)
+{
+    return submit(engine, type, payload, payload_bytes, false, ret_seq);
+}
+
+int baton_engine_submit_unhurried(baton_engine *engine, uint16_t type, const void *payload,
+                                  uint32_t payload_bytes, uint64_t *ret_seq)
+{
+    return submit(engine, type, payload, payload_bytes, true, ret_seq);
 }
 
 int baton_engine_confirm(baton_engine *engine, uint32_t consumer, uint64_t epoch, uint64_t seq,
@@ -89,6 +103,7 @@ int baton_engine_confirm(baton_engine *engine, uint32_t consumer, uint64_t epoch
     r = baton_engine_append_record(engine, BATON_RECORD_CONFIRM, &wire, sizeof(wire));
     if (r < 0)
         return r;
+    baton_journal_unhurried(engine->journal);
     baton_outbox_confirm(&engine->machine.outbox, consumer, key);
     return 0;
 }

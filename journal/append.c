@@ -174,6 +174,12 @@ int baton_journal_append_record(baton_journal *journal, baton_record_kind kind, 
     return 0;
 }
 
+void baton_journal_unhurried(baton_journal *journal)
+{
+    if (!journal_open_empty(journal) && journal->open_followed == 0)
+        journal->open_unhurried++;
+}
+
 const baton_facts *baton_journal_facts(const baton_journal *journal)
 {
     return &journal->facts;

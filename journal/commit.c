@@ -93,6 +93,7 @@ static void place_slot(baton_journal *journal, uint32_t bytes, uint32_t batches_
     journal->open_used = sizeof(baton_batch_header);
     journal->open_entries = 0;
     journal->open_records = 0;
+    journal->open_unhurried = 0;
     journal->open_followed = 0;
     journal->open_handover = false;
     journal->slots_in_flight++;

@@ -77,9 +77,9 @@ int journal_turn(baton_journal *journal)
         return 0;
 
     journal_acknowledge(journal);
-    if (!journal_open_empty(journal) && !journal->claimed && journal_slot_free(journal))
-        journal_commit_open(journal);
     uint64_t now_ns = baton_clock_monotonic_ns(journal->clock);
+    if (journal_open_due(journal, now_ns) && journal_slot_free(journal))
+        journal_commit_open(journal);
     journal_segments_act(journal, now_ns);
     journal_ballast_act(journal, now_ns);
     if (!journal->broken)
@@ -126,11 +126,13 @@ uint64_t baton_journal_poll_within_ns(const baton_journal *journal)
 {
     if (journal->broken || journal->epoch == 0)
         return UINT64_MAX;
-    if (!journal_open_empty(journal) && !journal->claimed && journal_slot_free(journal))
-        return 0;
-
     uint64_t now_ns = baton_clock_monotonic_ns(journal->clock);
     uint64_t due_ns = UINT64_MAX;
+    if (!journal_open_empty(journal) && !journal->claimed && journal_slot_free(journal)) {
+        if (journal_open_due(journal, now_ns))
+            return 0;
+        due_ns = journal->open_since_ns + BATON_UNHURRIED_NS;
+    }
     if (journal->tail_unproven && quiet(journal) && !journal_handed_over(journal) &&
         journal_mark_fits(journal, 0) && !journal_flush_busy(journal))
         due_ns = journal->idle_since_ns + journal->idle_mark_ns;
@@ -160,6 +162,7 @@ int baton_journal_wait(baton_journal *journal, uint64_t seq, uint64_t timeout_ns
     if (journal->epoch == 0 || journal->claimed || seq > journal->last_seq)
         return BATON_E_INVALID;
     uint64_t end_ns = deadline_ns(journal, timeout_ns);
+    journal->open_unhurried = 0;
     for (;;) {
         int r = journal_turn(journal);
         if (r < 0)
@@ -188,6 +191,7 @@ int baton_journal_flush(baton_journal *journal)
         journal->epoch != 0 || journal->following; /* which may have got nothing yet */
     if (!begun || journal->claimed)
         return BATON_E_INVALID;
+    journal->open_unhurried = 0;
     for (;;) {
         int r = journal_turn(journal);
         if (r < 0)

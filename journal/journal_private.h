@@ -243,7 +243,8 @@ struct baton_journal {
     uint64_t open_since_ns; /* its first entry or record; good while it is not empty */
     uint32_t open_entries;
     uint32_t open_records;
-    bool open_handover; /* a handover record is among them */
+    uint32_t open_unhurried; /* of both: those that may share the write of a later one */
+    bool open_handover;      /* a handover record is among them */
     uint64_t last_seq;
     uint64_t last_time_ns;
     uint64_t time_read_ns; /* the clock's last reading for an entry */
@@ -322,6 +323,15 @@ static inline bool journal_segment_fits(const journal_segment *segment, uint64_t
 static inline bool journal_open_empty(const baton_journal *journal)
 {
     return journal->open_used == sizeof(baton_batch_header);
+}
+/* Is there something to write, and is it to be written now? */
+static inline bool journal_open_due(const baton_journal *journal, uint64_t now_ns)
+{
+    if (journal_open_empty(journal) || journal->claimed)
+        return false;
+    return journal->open_followed > 0 || journal->sealed ||
+           journal->open_unhurried < journal->open_entries + journal->open_records ||
+           now_ns - journal->open_since_ns >= BATON_UNHURRIED_NS;
 }
 static inline bool journal_slot_free(const baton_journal *journal)
 {

@@ -53,7 +53,8 @@ static void release(void *context, const baton_effect *effect) { /* durable: tel
     (void)context, (void)!write(STDOUT_FILENO, effect->payload, effect->payload_bytes);
 }
 int main(int argc, char **argv) {
-    const baton_service counter = {"counter", "1.0.0", {1, 1}, &(baton_entry_type){1, 1}, 1, NULL, 0,
-                                   create, free, apply, digest, snapshot, restore, NULL, NULL, 0};
+    const baton_service counter = {.name = "counter", .version = "1.0.0", .schema = {1, 1},
+        .entry_types = &(baton_entry_type){1, 1}, .entry_types_count = 1, .create = create,
+        .destroy = free, .apply = apply, .digest = digest, .snapshot = snapshot, .restore = restore};
     return baton_main(argc, argv, &counter, &(baton_program){.start = start, .release = release}, NULL);
 }

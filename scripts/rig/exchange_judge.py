@@ -13,7 +13,8 @@ import subprocess
 import judge
 from campaign import Wrong
 from exchange import STATEFUL, wait_until
-from exchange_wire import (BUY, DONE, LINKED, MATCHING_ENGINE, NOBODY, ORDER_SERVICE, REPORT, RISK_ENGINE, SELL, Account, Wire, open_orders, reconcile)
+from exchange_wire import (BARRIER, BUY, DONE, LINKED, MATCHING_ENGINE, NOBODY, ORDER_SERVICE, REPORT, RISK_ENGINE,
+                           SELL, Account, Wire, open_orders, reconcile)
 from market import MarketWire, books_of_messages, tops_of_books, trades_of_messages
 
 LINKS = ((ORDER_SERVICE, RISK_ENGINE), (RISK_ENGINE, MATCHING_ENGINE), (RISK_ENGINE, ORDER_SERVICE),
@@ -23,7 +24,7 @@ LAST, RESTS = 1, 2  # exchange_report.flags
 TRADES, GONE = 1, 2  # exchange_report.items
 LINKED_HEAD = struct.Struct("<QQI4xHH4x")
 ACK_EFFECT = struct.Struct("<QQQQQHH4x")
-COMMANDS = range(2, 18)
+COMMANDS = set(range(2, 18)) - {BARRIER}
 
 
 class Report:

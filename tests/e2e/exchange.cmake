@@ -10,3 +10,7 @@ baton_script_test(exchange_full_disk SCRIPT tests/e2e/exchange_full_test.py TIME
 # exchange-load against a matching engine, and against all.
 baton_script_test(service_load SCRIPT tests/e2e/service_load_test.py ARGS Engine NOTSAN)
 baton_script_test(service_load_whole SCRIPT tests/e2e/service_load_test.py ARGS Gateways NOTSAN)
+# A consistent cut of the three services, and their handovers under load.
+baton_script_test(exchange_cut_restore SCRIPT tests/e2e/exchange_cut.py ARGS Restore NOTSAN)
+baton_script_test(exchange_cut_faults SCRIPT tests/e2e/exchange_cut.py ARGS Faults NOTSAN)
+baton_script_test(exchange_cut_handover SCRIPT tests/e2e/exchange_cut.py ARGS Handover NOTSAN)

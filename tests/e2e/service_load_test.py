@@ -3,7 +3,9 @@ against one matching engine and against the whole exchange. What its clients wer
 import csv
 import json
 import os
+import signal
 import subprocess
+import xml.etree.ElementTree
 
 import exchange_judge
 import judge
@@ -24,8 +26,10 @@ class LoadCase(HandoverCase):
     def finish(self, *options):
         """A load's summary; its exit code must be 0, and each row of its clients' is kept."""
         files = [self.root / name for name in ("load.json", "load.acks", "load.clients")]
+        self.hgrm, self.csv, self.svg = (self.root / f"load.{kind}" for kind in ("hgrm", "csv", "svg"))
         child = self.spawn(LOAD, *options, "--seed", self.seed, "--json", files[0], "--acks-out", files[1],
-                           "--clients-out", files[2])
+                           "--clients-out", files[2], "--hgrm", self.hgrm, "--timeline", self.csv, "--timeline-svg", self.svg)
+        self.during(child)
         status = child.wait()
         told = json.loads(files[0].read_text())
         self.assertEqual(status, 0, (told, child.err()))
@@ -34,6 +38,13 @@ class LoadCase(HandoverCase):
         with open(files[2]) as file:
             self.clients = [{key: int(value) for key, value in row.items()} for row in csv.DictReader(file)]
         return told
+
+    def during(self, load):
+        """What happens while it runs."""
+
+    def timeline(self):
+        with open(self.csv) as file:
+            return list(csv.DictReader(file))
 
 
 class Engine(LoadCase):
@@ -61,6 +72,25 @@ class Engine(LoadCase):
         self.assertEqual(sum(row["taken_by_fills"] for row in self.clients), sum(row["made_by_fills"] for row in self.clients))
         self.assertEqual(sum(row["acked"] for row in self.clients), 6000)
         self.assert_all_is_in_the_journal_once(engine)
+        self.assert_percentiles_are_those_of_the_rows()
+
+    def assert_percentiles_are_those_of_the_rows(self):
+        """The .hgrm, and the timeline, against what each command's row says."""
+        latencies = sorted(row["acked_ns"] - row["intended_ns"] for row in self.acks)
+        levels = []
+        for line in self.hgrm.read_text().splitlines()[2:]:
+            if line.startswith("#"):
+                continue
+            value, level, count = (float(word) for word in line.split()[:3])
+            exact = latencies[int(count) - 1] / 1000
+            self.assertAlmostEqual(value, exact, delta=exact / 1000 + 0.002)
+            self.assertGreaterEqual(count / len(latencies), level)
+            levels.append(level)
+        self.assertEqual((levels[0], levels[-1], levels), (0, 1, sorted(levels)))
+        rows = self.timeline()
+        for name in ("due", "sent", "acked"):
+            self.assertEqual(sum(int(row[name]) for row in rows), len(latencies))
+        self.assertEqual(max(float(row["max_us"]) for row in rows if row["max_us"]), round(latencies[-1] / 1000, 1))
 
     def test_storms_and_resends_change_nothing_but_latency(self):
         engine = self.engine_runs(2)
@@ -72,6 +102,30 @@ class Engine(LoadCase):
         self.assertGreater(told["slow_acked"], 100)
         self.assertEqual(told["fills_over"], 0)
         self.assert_all_is_in_the_journal_once(engine)
+
+    def test_marks_stand_in_the_timeline_where_they_were_made(self):
+        engine, marks = self.engine_runs(1), self.root / "marks"
+
+        def during(load):
+            def a_second_passes():
+                lines = load.err().count("\n")
+                wait_until(lambda: load.err().count("\n") > lines, "the next line of progress")
+            for text in ("one, with a comma", "two & more"):
+                with open(marks, "a") as file:
+                    file.write(f"{text}\n")
+                a_second_passes()
+            load.send(signal.SIGUSR1)
+            a_second_passes()
+            engine.send(signal.SIGCONT)
+        self.during = during
+        engine.send(signal.SIGSTOP)  # so the load does not end before all this is done
+        self.finish("--connect", self.orders, "--orders", 500, "--rate", 1000, "--mark-file", marks, "--progress")
+        found = {text: float(row["start_s"]) for row in self.timeline() for text in row["events"].split("; ") if text}
+        self.assertEqual(set(found), {"mark one, with a comma", "mark two & more", "mark signal 1"})
+        self.assertLess(found["mark one, with a comma"], found["mark two & more"])
+        picture = xml.etree.ElementTree.parse(self.svg).getroot()
+        texts = {text for text in picture.itertext()}
+        self.assertLess({"one, with a comma", "two & more", "signal 1", "p50", "p99", "latency (log)", "seconds"}, texts)
 
     def test_what_does_not_go_together_is_refused_before_anything_is_sent(self):
         for options in ((), ("--virtual-time", "--connections", 2), ("--slow-readers", 2), ("--mix", "cancel=100"),

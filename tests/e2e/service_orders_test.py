@@ -93,6 +93,19 @@ class Life(OrdersCase):
         self.assertEqual(sorted(client.ack().client_seq for _ in range(10)), list(range(1, 11)))
         self.assertEqual([struct.unpack_from("<Q", body, 8)[0] for _, body in self.stage.taken], list(range(1, 11)))
 
+    def test_a_command_that_waits_does_not_draw_its_clients_answers_to_where_it_came_from(self):
+        self.service_runs("--pending-max", "1")
+        before, now = self.client(), self.client()
+        before.send(order(1, 1), order(1, 2))  # the second one waits
+        self.stage.wait_taken(1)
+        now.send(order(1, 1))
+        for _ in range(3):  # turns in which it is shown again
+            self.states(now, 1)
+        for number in (1, 2):
+            self.stage.rest(*self.stage.taken[number - 1])
+            self.assertEqual(now.ack().client_seq, number)
+            self.stage.wait_taken(2)
+
 
 class Links(OrdersCase):
     def flow(self, client, first, last, number=1):

@@ -40,6 +40,31 @@ static void effects_wait_until_their_entry_is_durable(void **unused)
     io_fault_free(fault);
 }
 
+/* However it is written: applied at once, released when it is durable, in its order. */
+static void an_unhurried_entry_is_released_too(void **unused)
+{
+    (void)unused;
+    engine_fixture f;
+    engine_fixture_make(&f, "release_unhurried");
+    engine_fixture_open(&f, &toy_service_v1);
+    for (uint64_t n = 1; n <= 50; n++) {
+        const toy_add add = engine_stream_entry(n);
+        const bool hurried = n % 8 == 0;
+        int r = hurried ? baton_engine_submit(f.engine, TOY_ADD, &add, sizeof(add), NULL)
+                        : baton_engine_submit_unhurried(f.engine, TOY_ADD, &add, sizeof(add), NULL);
+        assert_int_equal(r, 0);
+        assert_int_equal(baton_engine_applied_seq(f.engine), n);
+        if (hurried)
+            engine_fixture_turn(&f);
+    }
+    engine_fixture_settle(&f); /* nothing hurried comes behind the last ones */
+    assert_int_equal(baton_engine_released_seq(f.engine), 50);
+    assert_int_equal(f.durable_broken_count, 0);
+    assert_int_equal(f.seen[f.seen_count - 1].seq, 50);
+    engine_fixture_close(&f);
+    engine_fixture_remove(&f);
+}
+
 static void check_order(const engine_fixture *f, uint64_t first_seq, uint64_t last_seq)
 {
     uint64_t seq = first_seq - 1;
@@ -317,6 +342,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(effects_wait_until_their_entry_is_durable),
+        cmocka_unit_test(an_unhurried_entry_is_released_too),
         cmocka_unit_test(effects_come_in_order_whatever_order_the_writes_end_in),
         cmocka_unit_test(both_backends_release_everything),
         cmocka_unit_test(what_is_wrong_is_refused_and_nothing_happened),

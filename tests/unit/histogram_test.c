@@ -153,6 +153,33 @@ static void merging_equals_recording_into_one(void **state)
     baton_histogram_destroy(parts[1]);
 }
 
+/* What it walks over is all that was recorded, each value in its place among the sorted ones. */
+static void walking_shows_every_value_once_in_order(void **state)
+{
+    baton_histogram *histogram = *state;
+    enum { COUNT = 5000 };
+    uint64_t sorted[COUNT], random = SEED, value = 0, count = 0;
+    uint32_t cursor = 0, seen = 0;
+    assert_false(baton_histogram_next(histogram, &cursor, &value, &count));
+    for (uint32_t i = 0; i < COUNT; i++) {
+        sorted[i] = random_next(&random) >> (random_next(&random) % 60 + 1);
+        baton_histogram_record(histogram, sorted[i]);
+    }
+    qsort(sorted, COUNT, sizeof(sorted[0]), by_value);
+    cursor = 0;
+    for (uint64_t before = 0; baton_histogram_next(histogram, &cursor, &value, &count);
+         before = value) {
+        assert_true(count > 0 && seen + count <= COUNT);
+        assert_true(seen == 0 || value > before);
+        assert_true(seen == 0 || sorted[seen] > before);
+        seen += (uint32_t)count;
+        assert_true(sorted[seen - 1] <= value);
+        assert_true((double)(value - sorted[seen - 1]) <= (double)value / 1000);
+    }
+    assert_int_equal(seen, COUNT);
+    assert_int_equal(value, baton_histogram_max(histogram));
+}
+
 static void reset_makes_it_empty(void **state)
 {
     baton_histogram *histogram = *state;
@@ -173,6 +200,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_empty_one_says_zero, create, destroy),
         cmocka_unit_test_setup_teardown(values_past_the_range_count_as_its_end, create, destroy),
         cmocka_unit_test_setup_teardown(merging_equals_recording_into_one, create, destroy),
+        cmocka_unit_test_setup_teardown(walking_shows_every_value_once_in_order, create, destroy),
         cmocka_unit_test_setup_teardown(reset_makes_it_empty, create, destroy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

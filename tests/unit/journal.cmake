@@ -1,5 +1,5 @@
 # The journal's writer. Its reader: journal_read.cmake.
-foreach(name journal journal_ack journal_fault journal_epoch journal_full journal_spare journal_hint journal_retire journal_archive journal_metrics journal_same_bytes)
+foreach(name journal journal_ack journal_fault journal_epoch journal_full journal_spare journal_hint journal_retire journal_archive journal_metrics journal_same_bytes journal_unhurried)
     if(EXISTS "${CMAKE_CURRENT_LIST_DIR}/${name}_test.c")
         baton_test(${name}_test
             SOURCES unit/${name}_test.c unit/journal_fixture.c

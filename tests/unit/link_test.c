@@ -13,6 +13,8 @@
 
 #include <cmocka.h>
 
+#include <baton/clock.h>
+
 #include "examples/exchange/wire/address.h"
 #include "examples/exchange/wire/link.h"
 #include "examples/exchange/wire/plain_loop.h"
@@ -178,6 +180,23 @@ static void effects_come_in_order_and_the_newest_key_is_confirmed(void **state)
     assert_int_equal(own->subscriptions, 1);
 }
 
+/* Each would be a record in the producer's journal. Counted by the clock, not by turns: a slow machine tells more. */
+static void keys_are_told_once_in_five_milliseconds_at_most(void **state)
+{
+    stage *own = *state;
+    const uint64_t begin_ns = baton_clock_monotonic_ns(baton_clock_system());
+    begin(own);
+    send_effects(own, 1, 100);
+    until(own, own->taken_count == 100);
+    for (uint64_t seq = 1; seq <= 100; seq++) {
+        confirm(own, seq);
+        turn(own);
+    }
+    until(own, own->confirmed == 100);
+    const uint64_t took_ns = baton_clock_monotonic_ns(baton_clock_system()) - begin_ns;
+    assert_true(own->confirms <= took_ns / 5000000 + 1);
+}
+
 static void what_there_is_no_room_for_waits_and_comes_once(void **state)
 {
     stage *own = *state;
@@ -307,6 +326,7 @@ int main(void)
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         CASE(effects_come_in_order_and_the_newest_key_is_confirmed),
+        CASE(keys_are_told_once_in_five_milliseconds_at_most),
         CASE(what_there_is_no_room_for_waits_and_comes_once),
         CASE(it_dials_again_and_again_and_subscribes_each_time),
         CASE(it_waits_for_a_producer_that_is_not_there_yet),

@@ -20,6 +20,7 @@ baton_test(service_market_stream_test SOURCES unit/market_stream_test.c
     MODULES journal base LIBRARIES exchange_market_data)
 baton_test(service_load_stream_test SOURCES unit/load_stream_test.c MODULES base LIBRARIES exchange_stream)
 baton_test(service_load_answers_test SOURCES unit/load_answers_test.c MODULES base LIBRARIES exchange_load_run)
+baton_test(service_load_timeline_test SOURCES unit/load_timeline_test.c MODULES base LIBRARIES exchange_load_run)
 # The same program twice: generated flow always, recorded flow where there is some.
 baton_test(service_twin_test SOURCES unit/restore_twin_test.c unit/exchange_machine.c
     MODULES engine snapshot journal base LIBRARIES exchange_engine_1.1.0 exchange_stream)

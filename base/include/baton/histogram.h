@@ -3,6 +3,7 @@
  * per histogram; merge into a third one to combine threads. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <baton/status.h>
 
@@ -27,6 +28,11 @@ uint64_t baton_histogram_min(const baton_histogram *histogram); /* exact; 0 when
 uint64_t baton_histogram_max(const baton_histogram *histogram); /* exact; 0 when empty */
 double baton_histogram_mean(
     const baton_histogram *histogram); /* exact up to double rounding; 0 when empty */
+/* What was recorded, lowest first, one bucket after the other: *cursor begins at 0 and is the function's own. *ret_value
+ * is the highest value that falls into the bucket, but never above the maximum; *ret_count, how many did: 1 or more.
+ * False: there are no more, and nothing is set. */
+bool baton_histogram_next(const baton_histogram *histogram, uint32_t *cursor, uint64_t *ret_value,
+                          uint64_t *ret_count);
 
 #ifdef __cplusplus
 }

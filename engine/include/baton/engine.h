@@ -24,6 +24,12 @@ typedef struct baton_engine baton_engine;
 BATON_MUST_USE int baton_engine_submit(baton_engine *engine, uint16_t type, const void *payload,
                                        uint32_t payload_bytes, uint64_t *ret_seq);
 
+/* The same for an entry whose effects nobody waits for: it may share the write of a later one, for at most
+ * BATON_UNHURRIED_NS (baton/journal.h). It is applied at once, and its effects leave when it is durable. */
+BATON_MUST_USE int baton_engine_submit_unhurried(baton_engine *engine, uint16_t type,
+                                                 const void *payload, uint32_t payload_bytes,
+                                                 uint64_t *ret_seq);
+
 const void *baton_engine_state(
     const baton_engine *engine); /* the service's; read only: apply alone changes it */
 uint64_t baton_engine_applied_seq(const baton_engine *engine);

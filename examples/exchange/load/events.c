@@ -61,7 +61,7 @@ void marks_look(marks *own, events *to, uint32_t signals, uint64_t now_ns)
 {
     while (own->signals_seen != signals) {
         char text[EVENT_TEXT_BYTES];
-        snprintf(text, sizeof(text), "mark %u", ++own->signals_seen);
+        snprintf(text, sizeof(text), "signal %u", ++own->signals_seen);
         events_note(to, now_ns, EVENT_MARK, 1, text);
     }
     if (!own->path || now_ns < own->look_at_ns)

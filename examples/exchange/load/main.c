@@ -2,8 +2,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "examples/exchange/load/hgrm.h"
 #include "examples/exchange/load/options.h"
 #include "examples/exchange/load/report.h"
+#include "examples/exchange/load/timeline.h"
 
 static volatile sig_atomic_t stop_requested;
 static volatile sig_atomic_t marks_requested;
@@ -37,6 +39,31 @@ static int say(int r, const char *path)
     return r;
 }
 
+/* A picture has no room for more. */
+enum { SVG_ROWS_MAX = 1000 };
+
+static int write_timelines(const load_options *options, const run_result *result)
+{
+    const uint32_t count = options->run.count;
+    timeline of;
+    int bad = 0;
+    if (options->timeline_csv) {
+        int r = timeline_make(&of, result, count, options->timeline_window_ns, TIMELINE_ROWS_MAX);
+        if (r == 0)
+            r = timeline_write_csv(options->timeline_csv, &of, &result->events);
+        bad |= say(r, options->timeline_csv);
+        timeline_fini(&of);
+    }
+    if (options->timeline_svg) {
+        int r = timeline_make(&of, result, count, options->timeline_window_ns, SVG_ROWS_MAX);
+        if (r == 0)
+            r = timeline_write_svg(options->timeline_svg, &of, &result->events);
+        bad |= say(r, options->timeline_svg);
+        timeline_fini(&of);
+    }
+    return bad;
+}
+
 static int write_results(const load_options *options, const run_result *result)
 {
     const load_command *commands = options->run.commands;
@@ -47,6 +74,11 @@ static int write_results(const load_options *options, const run_result *result)
     if (options->clients_out)
         bad |= say(report_clients(options->clients_out, commands, count, result),
                    options->clients_out);
+    if (options->hgrm)
+        bad |= say(hgrm_write(options->hgrm, result->latency), options->hgrm);
+    bad |= write_timelines(options, result);
+    if (options->run.progress != PROGRESS_NONE)
+        hgrm_print_table(stderr, result->latency, result->slow_latency);
     bad |= say(report_summary(options->json, count, result),
                options->json ? options->json : "the summary");
     return bad;

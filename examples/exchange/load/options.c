@@ -60,6 +60,13 @@ static const char usage[] =
     "ended\n"
     "  --clients-out FILE    one CSV row a client: commands, and what it traded by ACKs and by "
     "FILLs\n"
+    "  --hgrm FILE           the latencies as HdrHistogram prints them, in microseconds\n"
+    "  --timeline FILE       CSV: in each window how many were due, sent and acked, and p50, p99 "
+    "and max of\n"
+    "                        those that were due; connections lost and made, storms, marks\n"
+    "  --timeline-svg FILE   the same as a picture\n"
+    "  --timeline-window SECONDS  (default 0.1)\n"
+    "  --mark-file FILE      each line that somebody appends to it is a mark; so is SIGUSR1\n"
     "  --json FILE           the summary as one JSON object; - for standard output\n"
     "  --progress            a line a second, also when standard error is no terminal\n"
     "  --give-up SECONDS     end when there is no answer for so long (default 60)\n"
@@ -75,7 +82,9 @@ static const char usage[] =
     "  exchange-load --connect tcp:127.0.0.1:7441 --connect tcp:127.0.0.1:7443 --connections 50 "
     "\\\n"
     "      --admin unix:/run/orders.sock --deposit 1000000000000 --storm 10 --resend 20 "
-    "--slow-readers 2\n";
+    "--slow-readers 2\n"
+    "  exchange-load --connect unix:/run/me.sock --hgrm load.hgrm --timeline-svg load.svg "
+    "--mark-file marks\n";
 
 static bool parse_uint(const char *text, uint64_t max, uint64_t *ret_value)
 {
@@ -185,6 +194,11 @@ enum {
     OPTION_ACKS_OUT,
     OPTION_CLIENTS_OUT,
     OPTION_JSON,
+    OPTION_HGRM,
+    OPTION_TIMELINE,
+    OPTION_TIMELINE_SVG,
+    OPTION_TIMELINE_WINDOW,
+    OPTION_MARK_FILE,
     OPTION_PROGRESS,
     OPTION_GIVE_UP,
     OPTION_HELP,
@@ -216,13 +230,18 @@ static const struct option known[] = {
     {"acks-out", required_argument, NULL, OPTION_ACKS_OUT},
     {"clients-out", required_argument, NULL, OPTION_CLIENTS_OUT},
     {"json", required_argument, NULL, OPTION_JSON},
+    {"hgrm", required_argument, NULL, OPTION_HGRM},
+    {"timeline", required_argument, NULL, OPTION_TIMELINE},
+    {"timeline-svg", required_argument, NULL, OPTION_TIMELINE_SVG},
+    {"timeline-window", required_argument, NULL, OPTION_TIMELINE_WINDOW},
+    {"mark-file", required_argument, NULL, OPTION_MARK_FILE},
     {"progress", no_argument, NULL, OPTION_PROGRESS},
     {"give-up", required_argument, NULL, OPTION_GIVE_UP},
     {"help", no_argument, NULL, OPTION_HELP},
     {NULL, 0, NULL, 0},
 };
 
-/* The switch is three functions, so that each fits a screen: *ret_known says whether it was one of these. */
+/* The switch is four functions, so that each fits a screen: *ret_known says whether it was one of these. */
 static bool take_stream_option(int option, const char *value, load_options *options,
                                bool *ret_known)
 {
@@ -291,11 +310,12 @@ static bool take_recorded_option(int option, const char *value, stream_options *
     }
 }
 
-static bool take_run_option(int option, const char *value, load_options *options)
+static bool take_run_option(int option, const char *value, load_options *options, bool *ret_known)
 {
     run_options *run = &options->run;
     uint64_t number = 0;
     bool good;
+    *ret_known = true;
     switch (option) {
     case OPTION_CONNECT:
         return add_address(options, value);
@@ -318,9 +338,15 @@ static bool take_run_option(int option, const char *value, load_options *options
         return parse_seconds(value, &run->ask_again_ns);
     case OPTION_GIVE_UP:
         return parse_seconds(value, &run->give_up_ns);
-    case OPTION_PROGRESS:
-        run->progress = PROGRESS_LINES;
+    default:
+        *ret_known = false;
         return true;
+    }
+}
+
+static bool take_report_option(int option, const char *value, load_options *options)
+{
+    switch (option) {
     case OPTION_ACKS_OUT:
         options->acks_out = value;
         return true;
@@ -329,6 +355,23 @@ static bool take_run_option(int option, const char *value, load_options *options
         return true;
     case OPTION_JSON:
         options->json = value;
+        return true;
+    case OPTION_HGRM:
+        options->hgrm = value;
+        return true;
+    case OPTION_TIMELINE:
+        options->timeline_csv = value;
+        return true;
+    case OPTION_TIMELINE_SVG:
+        options->timeline_svg = value;
+        return true;
+    case OPTION_TIMELINE_WINDOW:
+        return parse_seconds(value, &options->timeline_window_ns);
+    case OPTION_MARK_FILE:
+        options->run.mark_file = value;
+        return true;
+    case OPTION_PROGRESS:
+        options->run.progress = PROGRESS_LINES;
         return true;
     default: /* getopt has said what is wrong */
         return false;
@@ -342,7 +385,9 @@ static bool take_option(int option, const char *value, load_options *options)
     if (!is_known)
         good = take_recorded_option(option, value, &options->stream, &is_known);
     if (!is_known)
-        good = take_run_option(option, value, options);
+        good = take_run_option(option, value, options, &is_known);
+    if (!is_known)
+        good = take_report_option(option, value, options);
     if (!good && value)
         fprintf(stderr, "baton: '%s': out of its range: see --help\n", value);
     return good;
@@ -373,6 +418,7 @@ int options_parse(int argc, char **argv, load_options *ret_options)
                 .seed = 1,
                 .give_up_ns = UINT64_C(60000000000),
                 .progress = isatty(STDERR_FILENO) == 1 ? PROGRESS_TERMINAL : PROGRESS_NONE}};
+    ret_options->timeline_window_ns = 100000000;
     ret_options->run.addresses = ret_options->addresses;
     for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         if (option == OPTION_HELP) {

@@ -11,6 +11,10 @@ typedef struct {
     const char *acks_out;
     const char *clients_out;
     const char *json;
+    const char *hgrm;
+    const char *timeline_csv;
+    const char *timeline_svg;
+    uint64_t timeline_window_ns;
 } load_options;
 
 /* 0: run; 1: --help is answered; BATON_E_INVALID: it has been said on stderr. */

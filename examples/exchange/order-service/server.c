@@ -72,6 +72,7 @@ static int start_inlet(server *own, server_inlet which, const char *name, uint16
                                 .judge = judge,
                                 .check = order_service_linked,
                                 .submitted = server_relay,
+                                .unhurried = true,
                                 .holds = holds,
                                 .owner = own};
     int r = inlet_start(&own->inlets[which], &wish, own->engine);

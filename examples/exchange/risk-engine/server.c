@@ -242,6 +242,7 @@ static int start_inlets(server *own, const char *const *values)
     wish.address = values[OPTION_MATCHING];
     wish.source = EXCHANGE_MATCHING_ENGINE;
     wish.check = check_report;
+    wish.unhurried = true;
     return r < 0 ? r : start_inlet(own, INLET_MATCHING, &wish);
 }
 

@@ -44,8 +44,9 @@ void connection_receive_some(connection *own, uint32_t bytes_max)
     }
     const uint32_t room = CONNECTION_IN_BYTES - own->in_end;
     const uint32_t until = own->in_end + (bytes_max < room ? bytes_max : room);
-    while (own->in_end < until) {
-        ssize_t got = recv(own->fd, own->in + own->in_end, until - own->in_end, 0);
+    for (bool drained = false; !drained && own->in_end < until;) {
+        const uint32_t wanted = until - own->in_end;
+        ssize_t got = recv(own->fd, own->in + own->in_end, wanted, 0);
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
@@ -56,6 +57,7 @@ void connection_receive_some(connection *own, uint32_t bytes_max)
             return;
         }
         own->in_end += (uint32_t)got;
+        drained = (uint32_t)got < wanted; /* what comes later makes it readable again */
     }
 }
 
@@ -101,6 +103,7 @@ frame_verdict connection_each(connection *own, connection_taker taker, void *con
         room = taker(context, type, body, body_bytes);
         if (room && own->fd >= 0)
             connection_take(own);
+        own->held_back = !room; /* the frames behind it come for the first time */
     }
     own->held_back = !room;
     if (own->ended && verdict == FRAME_NONE && !own->closing)

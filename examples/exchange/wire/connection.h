@@ -24,7 +24,7 @@ typedef struct {
     bool closing;      /* close once everything queued is sent */
     bool ended;        /* the peer sends nothing more: close when what it sent is taken */
     bool failed;       /* the peer is gone or broke a rule: close now */
-    bool held_back;    /* its next frame waits for room in the journal */
+    bool held_back;    /* its next frame was shown to its owner, and waits for room */
     uint32_t watched;  /* epoll events asked for */
     uint64_t accepted; /* number of the accept: older is smaller */
     uint8_t *in;       /* CONNECTION_IN_BYTES */
@@ -42,7 +42,7 @@ BATON_MUST_USE int connection_open(connection *own, int fd, uint64_t out_max);
 void connection_close(connection *own);
 
 /* Read what there is, as far as the buffer has room. Sets ended at the stream's end, failed at an
- * error. */
+ * error; either may come with the next call only, when the socket is readable again. */
 void connection_receive(connection *own);
 void connection_receive_some(connection *own, uint32_t bytes_max); /* no more than that */
 typedef enum { FRAME_NONE, FRAME_READY, FRAME_TOO_LARGE, FRAME_MALFORMED } frame_verdict;

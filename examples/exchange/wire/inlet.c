@@ -48,8 +48,11 @@ static link_verdict submit(inlet *own, const exchange_effect *effect, const void
                                payload_bytes);
     if (r < 0)
         return never(own, r);
-    r = baton_engine_submit(own->engine, EXCHANGE_LINKED, own->entry,
-                            (uint32_t)sizeof(head) + payload_bytes, &seq);
+    r = own->options.unhurried
+            ? baton_engine_submit_unhurried(own->engine, EXCHANGE_LINKED, own->entry,
+                                            (uint32_t)sizeof(head) + payload_bytes, &seq)
+            : baton_engine_submit(own->engine, EXCHANGE_LINKED, own->entry,
+                                  (uint32_t)sizeof(head) + payload_bytes, &seq);
     if (r == BATON_E_UNKNOWN_TYPE || r == BATON_E_SCHEMA || r == BATON_E_TOO_LARGE)
         return never(own, r);
     if (r < 0)

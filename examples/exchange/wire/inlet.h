@@ -25,6 +25,7 @@ typedef struct {
     /* Has just become an entry, which is applied, and is not durable yet; NULL: nobody wants to know. */
     void (*submitted)(void *owner, uint16_t effect_type, const void *payload,
                       uint32_t payload_bytes);
+    bool unhurried; /* nobody waits for what becomes of it: baton_engine_submit_unhurried */
     /* Nothing is confirmed to this source now (a consistent cut is under way); NULL: never. */
     bool (*holds)(const void *state, uint16_t source);
     void *owner;

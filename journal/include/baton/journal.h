@@ -143,6 +143,11 @@ BATON_MUST_USE int baton_journal_claim(baton_journal *journal, uint32_t payload_
 BATON_MUST_USE int baton_journal_commit(baton_journal *journal, uint16_t type,
                                         uint32_t payload_bytes, baton_entry *ret_entry);
 
+/* Nobody waits for the entry that was just appended: it may share the write of a later one, for at most
+ * BATON_UNHURRIED_NS. A wait, a flush and a seal end that. */
+#define BATON_UNHURRIED_NS UINT64_C(1000000)
+void baton_journal_unhurried(baton_journal *journal);
+
 /* One turn: take in finished writes, acknowledge in order, submit the next batch, marks, the
  * next segment. Never blocks. Call it after appending and whenever the fd is readable. 0 or
  * BATON_E_BROKEN. */
