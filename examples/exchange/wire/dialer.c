@@ -10,7 +10,11 @@
 
 #include "examples/exchange/wire/address.h"
 
-enum { PAUSE_FIRST_NS = 10000000, PAUSE_MAX_NS = 1000000000 };
+enum {
+    PAUSE_FIRST_NS = 10000000,
+    PAUSE_MAX_NS = 100000000, /* what one waits in vain for a start that is over */
+    PAUSE_REFUSED_NS = 1000000000,
+};
 #define WELCOME_WAIT_NS UINT64_C(5000000000)
 
 static uint64_t now_ns(void)
@@ -113,7 +117,7 @@ static void take_error(dialer *own, const void *body, uint32_t body_bytes)
     error.text[sizeof(error.text) - 1] = 0;
     baton_log(WARN, "link.refused", BATON_LOG_TEXT("to", own->options.name),
               BATON_LOG_TEXT("why", (const char *)error.text));
-    own->pause_ns = PAUSE_MAX_NS;
+    own->pause_ns = PAUSE_REFUSED_NS;
     if (own->options.refused != NULL)
         own->options.refused(own->options.owner, -(int)baton_le32_get(error.status),
                              (const char *)error.text);

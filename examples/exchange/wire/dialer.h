@@ -36,7 +36,7 @@ typedef struct {
     dialer_state state;
     bool paused;
     uint64_t dial_at_ns; /* IDLE: when; DIALING: given up then. CLOCK_MONOTONIC */
-    uint64_t pause_ns;   /* until the next dial: 10 ms, doubling up to 1 s (W3) */
+    uint64_t pause_ns;   /* until the next dial: 10 ms, doubling up to 100 ms (W3) */
     uint64_t lives;      /* how often it became LIVE */
 } dialer;
 
