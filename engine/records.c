@@ -143,13 +143,18 @@ int baton_engine_unseal(baton_engine *engine, baton_error *error)
                                "whoever it grants to goes on");
     engine->sealed = false;
     baton_journal_unseal(engine->journal);
+    baton_engine_confirm_now(engine);
     return 0;
 }
 
 bool baton_engine_all_released(const baton_engine *engine)
 {
-    return engine->standby.following ||
-           (engine->released_seq == engine->machine.seq && engine->machine.held.count == 0);
+    if (engine->standby.following)
+        return true;
+    const bool records_are_durable = baton_journal_durable_position(engine->journal).batch >=
+                                     baton_journal_queued_batch(engine->journal);
+    return engine->released_seq == engine->machine.seq && engine->machine.held.count == 0 &&
+           (records_are_durable || engine->failed != 0);
 }
 
 static int check_handover(const baton_engine *engine, const char *what, baton_error *error)
