@@ -159,14 +159,18 @@ class BatonService(Service):
         return [self.exchange.bin / self.program, "run", "--dir", self.directory, "--control", self.control, "--io", self.io,
                 *self.arguments, *self.more, *follow]
 
-    def follow(self, active):
+    def follow(self, active, wait=True):
         """Start as the standby of another one; returns when it has all that is durable there."""
         self._active = active.directory
         self.start(wait=False)
         self._active = None
-        self.wait_for(lambda: self._is_level(active), f"to be level with {active.directory}")
+        if wait:
+            self.wait_level(active)
 
-    def _is_level(self, active):
+    def wait_level(self, active):
+        self.wait_for(lambda: self.is_level(active), f"to be level with {active.directory}")
+
+    def is_level(self, active):
         here, there = self.ask("status"), active.status()
         return (here and here["phase"] == "following" and here["follow"]["connected"]
                 and any(f["nonce"] == here["instance"]["nonce"] and f["following"]
@@ -203,14 +207,14 @@ class BatonService(Service):
 
 
 class Load:
-    """exchange-load, and what it told at its end."""
+    """exchange-load, and what it told at its end. progress: a file for what it tells meanwhile."""
 
-    def __init__(self, exchange, name, options, path):
+    def __init__(self, exchange, name, options, path, progress=None):
         self.acks, self._json = exchange.directory / f"{name}.acks", exchange.directory / f"{name}.json"
         self._log = exchange.directory / f"{name}.log"
         self.child = exchange.processes.start(
             [exchange.bin / "exchange-load", "--connect", f"unix:{path}", *options, "--acks-out", self.acks, "--json",
-             self._json], self._log, self._log)
+             self._json], self._log, progress or self._log)
         self.stopped = False
 
     def stop(self):
@@ -307,9 +311,6 @@ class Exchange:
                "risk-engine": ["--pairs", ",".join(self.pairs)]}.get(name, [])
         return [str(option) for option in [*own, *self._lasting.get(name, ())]]
 
-    def matching_options(self):
-        return self.state_options("matching-engine")
-
     def start(self):
         """All, each when what it depends on is ready."""
         for service in self.services.values():
@@ -332,28 +333,35 @@ class Exchange:
 
     # ---- handover ----
 
+    def fresh(self, name, program=None):
+        """One more instance of one of STATEFUL, in a fresh directory, not started. Who never serves is no term."""
+        active = self.service(name)
+        instance = self._stateful(name, program or active.program, len(self.terms[name]) + 1)
+        instance.io = active.io
+        return instance
+
     def standby(self, name, program=None):
         """A standby of one of STATEFUL in a fresh directory, level with it."""
-        active = self.service(name)
-        standby = self._stateful(name, program or active.program, len(self.terms[name]) + 1)
+        standby = self.fresh(name, program)
         self.terms[name].append(standby)
-        standby.io = active.io
-        standby.follow(active)
+        standby.follow(self.service(name))
         return standby
 
-    def cut_over(self, name, standby, max_gap="30s"):
-        """The standby becomes the service. What `baton service handover` has said."""
+    def cut_over(self, name, standby, max_gap="30s", stays=False):
+        """The standby becomes the service. What `baton service handover` has said. stays: the old one runs with
+        --after-handover standby."""
         active = self.service(name)
         end = time.monotonic() + DEADLINE_S
         while True:
-            done = subprocess.run([self.bin / "baton", "service", "handover", active.control, "--wait", "--max-gap", max_gap,
-                                   "-o", "json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            done = subprocess.run([self.bin / "baton", "service", "handover", active.control, "--max-gap", max_gap, "-o",
+                                   "json", *([] if stays else ["--wait"])], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
             if done.returncode == 0:
                 break
             # A busy machine: who is too far behind for this try is asked again when he has come nearer.
             if "ms passed in step" not in done.stderr or time.monotonic() > end:
                 raise Failed(f"hand over {name}: {done.stderr.strip()}: see {active.log}")
-        active.wait_end()
+        if not stays:
+            active.wait_end()
         self.services[name] = standby
         return json.loads(done.stdout)["handover"]
 
@@ -390,10 +398,10 @@ class Exchange:
                 self.paid_in[client, asset] = self.paid_in.get((client, asset), 0) + amount
         return list(outcomes.values())
 
-    def load(self, name, options, gateway=1):
+    def load(self, name, options, gateway=1, progress=None):
         """Commands of many clients through a gateway; gateway=0: straight to the order service."""
         door = "orders" if gateway == 0 else self.gateways[gateway - 1].name
-        return Load(self, name, options, self.path(door))
+        return Load(self, name, options, self.path(door), progress)
 
 
 def _free_port():

@@ -227,7 +227,7 @@ class Handover(WholeCase):
     @staticmethod
     def data_options(exchange, name):
         return {"order-service": [], "risk-engine": ["--pairs", ",".join(exchange.pairs)],
-                "matching-engine": exchange.matching_options()}[name]
+                "matching-engine": exchange.state_options("matching-engine")}[name]
 
     def state_at(self, exchange, term, part):
         """What a directory's own program says that its state was."""
