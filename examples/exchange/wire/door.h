@@ -77,6 +77,8 @@ BATON_MUST_USE int door_start(door *own, const door_start_options *options, bato
 const char *door_address(const door *own, uint32_t role); /* in use; "" */
 /* Once a turn of the loop: takes up what was held back, sends, and closes what is over. */
 void door_turn(door *own);
+/* Sends on that connection ahead of the turn, if it is still there. */
+void door_send(door *own, uint64_t connection_id);
 /* Now and then, 10 ms or so: after a shortage of descriptors it listens again. */
 void door_tick(door *own);
 /* No more comes in; what is to be sent still leaves with door_turn. */
