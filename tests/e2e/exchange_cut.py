@@ -238,19 +238,14 @@ class Handover(WholeCase):
         words = []
         for name in NAMES.values():
             service = exchange.service(name)
-            words += ["--", service.command()[0], service.directory, *self.data_options(exchange, name)]
+            words += ["--", service.command()[0], service.directory, *exchange.state_options(name)]
         return process.run(CUT, "take", "--orders", exchange.address("orders"), "--out", exchange.directory / "cut", "-o", "json",
                            *words[1:], check=0).json()["services"]
-
-    @staticmethod
-    def data_options(exchange, name):
-        return {"order-service": [], "risk-engine": ["--pairs", ",".join(exchange.pairs)],
-                "matching-engine": exchange.state_options("matching-engine")}[name]
 
     def state_at(self, exchange, term, part):
         """What a directory's own program says that its state was."""
         return process.run(term.command()[0], "baton", "digest", term.directory, "--to", part["seq"], "--digest-schema",
-                           part["schema"], *self.data_options(exchange, part["service"]), check=0).stdout.strip()
+                           part["schema"], *exchange.state_options(part["service"]), check=0).stdout.strip()
 
     @staticmethod
     def wait_more(exchange):
