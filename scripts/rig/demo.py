@@ -24,8 +24,8 @@ def parse(arguments):
     parser.add_argument("--io", choices=["auto", "uring", "threads"], default="auto")
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--work", help=argparse.SUPPRESS)
-    parser.add_argument("--orders", type=int, help=argparse.SUPPRESS)  # the tests have fewer
-    parser.add_argument("--rate", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--rate", type=int, help=argparse.SUPPRESS)  # the tests have fewer orders, and steps sooner
+    parser.add_argument("--pace", type=float, help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
 
@@ -43,10 +43,9 @@ def run(options):
     root.mkdir(parents=True, exist_ok=True)
     keep = options.keep
     work = pathlib.Path(tempfile.mkdtemp(prefix="demo-", dir=root))
-    sockets = pathlib.Path(tempfile.mkdtemp(prefix="baton-demo-", dir="/tmp"))  # a socket's path is short
     try:
         with Processes() as processes:
-            result = demo_summary.summarize(Demo(options, work, sockets, processes).run(), options)
+            result = demo_summary.summarize(Demo(options, work, processes).run(), options)
         if options.json:
             write_json(result, options.json)
         if options.json != "-":
@@ -60,7 +59,6 @@ def run(options):
         keep = True
         raise
     finally:
-        shutil.rmtree(sockets, ignore_errors=True)
         if keep:
             print(f"files kept in {work}", file=sys.stderr)
         else:

@@ -1,4 +1,5 @@
-"""What scripts/demo performs: a matching engine under load, and four changes of the process that serves."""
+"""What scripts/demo performs: the whole exchange under load, and what becomes of its services meanwhile."""
+import json
 import random
 import re
 import subprocess
@@ -7,20 +8,27 @@ import time
 
 import flow
 import judge
-from pair import Instance, Load
-from processes import Engine, Failed
+from exchange import STATEFUL, Exchange
+from exchange_judge import NAMES, ORDER_SERVICE, Verdict, Wrong, ask_all, judge_summaries, require
+from market import Listener
+from processes import Failed
 
 OLD, NEW, BAD = "matching-engine-1.0.0", "matching-engine-1.1.0", "matching-engine-1.2.0"
-QUICK = {"orders": 70000, "rate": 10000, "messages": 24000}
-FULL = {"orders": 300000, "rate": 15000, "messages": 0}
-DATA_SECONDS = {True: 8, False: 25}  # how long recorded flow takes, quick or not
-# Of the commands, when each step begins: somewhere between, by the seed.
-UPGRADE, REFUSED, ROLLBACK, SIGTERM = (0.15, 0.22), (0.38, 0.45), (0.58, 0.66), (0.78, 0.86)
-ORDERS_TO_DIFFER = 2000  # 1.2.0 decides by the clock about once in 64
+MATCHING = "matching-engine"
+QUICK = {"rate": 2000, "pace": 0.5, "messages": 40000}
+FULL = {"rate": 2500, "pace": 4, "messages": 0}
+LOAD_S = 300  # so much is made beforehand; the load is ended when the steps are done
+DATA_SECONDS = {True: 22, False: 60}  # how long recorded flow takes, quick or not
+ENTRIES_OF_ORDER = 1.8  # in the journal of the order service, about: only the moments of the steps depend on it
+ORDERS_TO_DIFFER = 1500  # 1.2.0 decides by the clock about once in 64
+CLIENTS = 64
+CONNECTIONS = 8
+RICH, POOR = {1: 10**9, 2: 10**15}, {1: 40, 2: 10**8}  # the poor have some orders refused
+PACKETS_LOST = 0.02  # of the market data, on purpose
 DIFFERENCE = re.compile(r"^baton: [^:]+: (entries \d+ to \d+: .*? digest is \w+ now, it was \w+)", re.MULTILINE)
 BUDGET_S = 60
 # The writer's checkpoints would find 1.2.0 out before anyone asks for a handover: here the handover may do it.
-ENGINE_OPTIONS = ["--ticks", "client", "--checkpoint-every", 100000000]
+ENGINE_OPTIONS = ["--checkpoint-every", 100000000]
 
 
 def version(program):
@@ -28,118 +36,79 @@ def version(program):
 
 
 class Demo:
-    def __init__(self, options, work, sockets, processes):
-        self.options, self.work, self.sockets, self.processes = options, work, sockets, processes
-        self.bin = options.bin
+    def __init__(self, options, work, processes):
+        self.options, self.work, self.processes = options, work, processes
         self.random = random.Random(options.seed)
-        self.live = sys.stderr.isatty()
         self.steps = []
-        size = dict(QUICK if options.quick else FULL)
-        size["orders"], size["rate"] = options.orders or size["orders"], options.rate or size["rate"]
-        self.load_options = (flow.recorded(options.data, DATA_SECONDS[options.quick],
-                                           size["messages"]) if options.data else
-                             ["--orders", size["orders"], "--rate", size["rate"], "--seed", options.seed])
-        # About how many: only the moments of the steps depend on it.
-        self.commands = int(0.9 * (size["messages"] or 90000)) if options.data else size["orders"]
+        size = QUICK if options.quick else FULL
+        self.rate, self.pace = options.rate or size["rate"], options.pace or size["pace"]
+        self.flow = (flow.recorded(options.data, DATA_SECONDS[options.quick], size["messages"]) if options.data else
+                     ["--orders", int(self.rate * LOAD_S), "--rate", self.rate])
+        self.exchange = Exchange(processes, options.bin, work, io=options.io, programs={MATCHING: OLD},
+                                 options={MATCHING: ENGINE_OPTIONS})
 
-    def say(self, text):
-        if self.live:
-            print("\r\x1b[K" + text, file=sys.stderr, flush=True)
+    @staticmethod
+    def say(text):
+        print(("\r\x1b[K" if sys.stderr.isatty() else "") + text, file=sys.stderr, flush=True)
 
-    def instance(self, program, name, standby_of=None, *options):
-        return Instance(self.processes, self.bin / program, self.work / name, self.sockets, self.work / f"{name}.log",
-                        ["--io", self.options.io, *ENGINE_OPTIONS, *options], standby_of)
+    # ---- the load ----
 
-    def cold(self, program, name, sockets):
-        """A start that everyone waits for."""
-        return Engine(self.processes, self.bin / program, self.work / name, sockets, self.work / f"{name}.log",
-                      ["--io", self.options.io, *ENGINE_OPTIONS])
+    def pay_in(self):
+        """Recorded flow has two clients more; nobody in it is refused anything."""
+        self.exchange.deposit({client: POOR if client % 8 == 0 and not self.options.data else RICH
+                               for client in range(1, CLIENTS + 3)})
 
-    def start_load(self, sockets, run):
-        return Load(self.processes, self.bin / "exchange-load", sockets, self.work, run, self.load_options,
-                    progress=sys.stderr.buffer if self.live else None)
+    def start_load(self):
+        return self.exchange.load("load", [*self.flow, "--clients", CLIENTS, "--connections", CONNECTIONS, "--resend", 5,
+                                           "--seed", self.options.seed],
+                                  progress=sys.stderr.buffer if sys.stderr.isatty() else None)
 
-    def finish_load(self, load, run):
-        summary = load.finish()
-        if load.child.returncode != 0:
-            raise Failed(f"run the load: it ended with {load.child.returncode}: see {self.work}/{run}.json and .log")
-        return summary
+    def entries(self):
+        return self.exchange.service("order-service").status()["seq"]
 
-    # ---- waiting ----
-
-    def wait_for(self, instance, what, holds):
-        """Until holds(its status); only a hang is bounded."""
+    def wait_orders(self, count, over=lambda: False):
+        """About so many more, or the load is over, or what is asked for."""
+        until = self.entries() + count * ENTRIES_OF_ORDER
         end = time.monotonic() + BUDGET_S
-        while True:
-            status = instance.status()
-            if status and holds(status):
-                return status
-            if not instance.running():
-                code = instance.child.wait()
-                raise Failed(f"wait for {what}: {instance.program} ended with {code}: see {instance.log}")
+        while self.load.running() and self.entries() < until and not over():
             if time.monotonic() > end:
-                raise Failed(f"wait for {what}: not within {BUDGET_S} s: see {instance.log}")
+                raise Failed(f"wait for orders: not {count:.0f} within {BUDGET_S} s: see the logs in {self.work}")
             time.sleep(0.005)
 
-    def wait_share(self, active, share):
-        """Until about that share of all commands has come, or the load is over."""
-        seq = self.random.uniform(*share) * self.commands
-        return self.wait_for(active, "orders", lambda status: status["seq"] >= seq or not self.load.running())
-
-    def wait_followed(self, active, standby):
-        self.wait_for(standby, "a standby", lambda status: status["phase"] == "following")
-        nonce = standby.status()["instance"]["nonce"]
-        self.wait_for(active, "a standby", lambda status: any(
-            one["nonce"] == nonce and one["following"] for one in status["followers"]))
-        return nonce
+    def wait_moment(self):
+        """Between two steps: somewhere, by the seed."""
+        self.wait_orders(self.rate * self.pace * self.random.uniform(0.6, 1.4))
 
     # ---- the steps ----
 
-    def note(self, name, from_version, to_version, outcome, began_ns, ended_ns, **more):
-        self.steps.append({"step": name, "from": from_version, "to": to_version, "outcome": outcome,
+    def note(self, name, service, old, new, outcome, began_ns, ended_ns, **more):
+        self.steps.append({"step": name, "service": service, "from": old, "to": new, "outcome": outcome,
                            "began_ns": began_ns, "ended_ns": ended_ns, "under_load": self.load.running(), **more})
 
-    def hand_over(self, name, active, standby, nonce):
-        """Asks for it as `baton service handover` does."""
+    def hand_over(self, name, service, standby, stays=False):
+        """As `baton service handover` does; the standby is level."""
+        active = self.exchange.service(service)
+        old, new = (one.status()["instance"]["version"] for one in (active, standby))
         began_ns = time.monotonic_ns()
-        answer = active.ask("handover", to=nonce)
-        ended_ns = time.monotonic_ns()
-        if answer is None:
-            raise Failed(f"{name}: {active.program} hung up: see {active.log}")
-        if not answer["ok"]:
-            raise Failed(f"{name}: refused: {answer['error']['why']}")
-        status = self.wait_for(standby, f"{standby.program} to serve", lambda status: status["phase"] == "running")
-        self.note(name, version(active.program), version(standby.program), "done", began_ns, ended_ns,
-                  handover_ms=answer["handover"]["gap_ms"], seq=answer["handover"]["seq"], epoch=status["epoch"])
+        told = self.exchange.cut_over(service, standby, stays=stays)
+        self.note(name, service, old, new, "done", began_ns, time.monotonic_ns(), handover_ms=told["gap_ms"], seq=told["seq"],
+                  connections_passed=told["connections"]["passed"], epoch=standby.status()["epoch"])
 
-    def upgrade(self, first):
-        self.say(f"seed {self.options.seed}: load on {OLD}; {NEW} follows it")
-        second = self.instance(NEW, "b", first.directory)
-        nonce = self.wait_followed(first, second)
-        self.wait_share(first, UPGRADE)
+    def upgrade(self):
+        """The old one becomes the new one's standby."""
+        self.say("1.1.0 of the matching engine follows 1.0.0")
+        first, second = self.exchange.service(MATCHING), self.exchange.standby(MATCHING, NEW)
+        self.wait_moment()
         self.say("handover to 1.1.0")
-        self.hand_over("upgrade", first, second, nonce)
-        return second
-
-    def wait_differing(self, active, third):
-        """Until it has come to another state for sure, or has found that out, and ended."""
-        def over():
-            return not third.running() or not self.load.running()
-
-        status = self.wait_for(active, "a standby", lambda status: over() or any(
-            one["directory"] == str(third.directory) and one["following"] for one in status["followers"]))
-        seq = max(self.random.uniform(*REFUSED) * self.commands, status["seq"] + ORDERS_TO_DIFFER)
-        self.wait_for(active, "orders", lambda status: over() or status["seq"] >= seq)
-        if third.running() and not self.load.running():
-            raise Failed("upgrade to 1.2.0: the orders were over before it had come to another state: this machine is "
-                         "too busy: run the demo again, without --quick")
+        self.hand_over("upgrade", MATCHING, second, stays=True)
+        return first, second
 
     def refusal(self, active, third):
         """By digests: the active's words, which was asked; or the third one's, which compares what each batch and
         checkpoint tells. Another refusal is of a busy machine: it is asked again."""
         end = time.monotonic() + BUDGET_S
         while third.running():
-            status = third.status()
+            status = third.ask("status")
             answer = active.ask("handover", to=status["instance"]["nonce"]) if status else {"ok": False}
             if answer is None:
                 raise Failed(f"refused upgrade: {active.program} hung up: see {active.log}")
@@ -158,81 +127,151 @@ class Demo:
 
     def refused_upgrade(self, active):
         """From a snapshot on, the third one applies what the active takes, and comes to other states."""
-        self.say(f"{NEW} serves; {BAD} follows it")
+        self.say("1.2.0, which has a mistake planted, follows 1.1.0")
         if not active.ask("snapshot")["ok"]:
             raise Failed(f"take a snapshot: see {active.log}")
-        third = self.instance(BAD, "c", active.directory)
-        self.wait_differing(active, third)
+        third = self.exchange.fresh(MATCHING, BAD)
+        third.follow(active, wait=False)
+        third.wait_for(lambda: DIFFERENCE.search(third.said()) or third.is_level(active), "to be level")
+        self.wait_orders(ORDERS_TO_DIFFER, over=lambda: not third.running())
         self.say("handover to 1.2.0, which has come to other states")
         began_ns = time.monotonic_ns()
         why = self.refusal(active, third)
-        self.note("refused upgrade", version(active.program), version(BAD), "refused", began_ns, time.monotonic_ns(),
+        self.note("refused upgrade", MATCHING, version(active.program), version(BAD), "refused", began_ns, time.monotonic_ns(),
                   why=why)
-        self.wait_for(active, f"{NEW} to serve on", lambda status: status["phase"] == "running")
         self.say(f"refused: {why}")
         third.kill()
 
-    def roll_back(self, active, first):
-        nonce = self.wait_followed(active, first)
-        self.wait_share(active, ROLLBACK)
-        self.say("rollback: handover to 1.0.0, which has followed all the time")
-        self.hand_over("rollback", active, first, nonce)
-        self.steps[-1]["orders_of_new_version"] = self.steps[-1]["seq"] - self.steps[0]["seq"]
-        if active.wait("the rollback") != 0:
-            raise Failed(f"rollback: {active.program} ended with {active.child.returncode}: see {active.log}")
+    def replace(self, service):
+        self.say(f"a fresh instance of the {service} follows the one that serves")
+        standby = self.exchange.standby(service)
+        self.wait_moment()
+        self.say(f"handover to it: {service}")
+        self.hand_over("replacement", service, standby)
 
-    def restart(self, active):
-        """No standby: the next one starts from the files when the old one is gone."""
-        self.wait_share(active, SIGTERM)
-        self.say("SIGTERM, and 1.1.0 starts from the files")
+    def kill(self):
+        self.wait_moment()
+        service = self.exchange.service(self.random.choice(sorted(self.exchange.services)))
+        self.say(f"kill -9: {service.name}")
         began_ns = time.monotonic_ns()
-        active.terminate()
+        service.restart()
+        ended_ns = time.monotonic_ns()
+        self.note("kill", service.name, None, None, "done", began_ns, ended_ns, ready_ms=(ended_ns - began_ns) / 1e6)
+
+    def cut(self):
+        """One barrier goes through all three; the states at it are written out of the journals, beside the services."""
+        self.wait_moment()
+        self.say("a consistent cut of order service, risk engine and matching engine")
+        words = []
+        for name in NAMES.values():
+            words += ["--", *self.data(name)]
+        began_ns = time.monotonic_ns()
+        done = subprocess.run([self.options.bin / "exchange-cut", "take", "--orders", self.exchange.address("orders"), "--out",
+                               self.work / "cut", "-o", "json", *words[1:]], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True)
+        if done.returncode != 0:
+            raise Failed(f"take a consistent cut: {done.stderr.strip()}")
+        ended_ns = time.monotonic_ns()
+        self.note("cut", "all three", None, None, "done", began_ns, ended_ns, cut_ms=(ended_ns - began_ns) / 1e6,
+                  entries={part["service"]: part["seq"] for part in json.loads(done.stdout)["services"]})
+
+    def roll_back(self, first, second):
+        self.wait_moment()
+        self.say("handover back to 1.0.0, which has followed all the time")
+        first.wait_level(second)
+        self.hand_over("rollback", MATCHING, first)
+        self.steps[-1]["orders_of_new_version"] = self.steps[-1]["seq"] - self.steps[0]["seq"]
+
+    def restart(self):
+        """No standby: the next ones start from the files when the old ones are gone."""
+        self.wait_moment()
+        self.say("SIGTERM to order service, risk engine and matching engine; all start again from their files, 1.1.0 again")
+        services = [self.exchange.service(name) for name in STATEFUL]
+        began_ns = time.monotonic_ns()
+        for service in reversed(services):
+            service.terminate()
         gone_ns = time.monotonic_ns()
-        engine = self.cold(NEW, "a", self.sockets)
-        self.note("restart", version(OLD), version(NEW), "done", began_ns, engine.ready_ns,
-                  drain_ms=round((gone_ns - began_ns) / 1e6, 3), seq=engine.ready["seq"],
-                  hydrate_ms=round((engine.ready_ns - engine.started_ns) / 1e6, 3), epoch=engine.status()["epoch"])
-        return engine
+        services[0].program, services[0].more = NEW, []
+        for service in services:
+            service.start(wait=False)
+        for service in services:
+            service.wait_ready()
+        ready_ns = time.monotonic_ns()
+        status = services[0].status()
+        self.note("restart", "all three", version(OLD), version(NEW), "done", began_ns, ready_ns,
+                  drain_ms=round((gone_ns - began_ns) / 1e6, 3), hydrate_ms=round((ready_ns - gone_ns) / 1e6, 3),
+                  seq=status["seq"], epoch=status["epoch"])
 
     def perform(self):
-        first = self.instance(OLD, "a", None, "--after-handover", "standby")
-        self.wait_for(first, "the first start", lambda status: status["phase"] == "running")
-        self.load = self.start_load(self.sockets, "load")
-        second = self.upgrade(first)
+        self.say(f"seed {self.options.seed}: gateway, order service, risk engine, matching engine, settlement, market data")
+        self.exchange.service(MATCHING).more = ["--after-handover", "standby"]
+        self.exchange.start()
+        self.pay_in()
+        self.load = self.start_load()
+        self.wait_moment()
+        first, second = self.upgrade()
         self.refused_upgrade(second)
-        self.roll_back(second, first)
-        last = self.restart(first)
-        summary = self.finish_load(self.load, "load")
-        last.terminate()
-        return summary
-
-    def uninterrupted(self):
-        self.say(f"the same input on {OLD}, uninterrupted, for comparison")
-        sockets = self.sockets / "plain"
-        sockets.mkdir()
-        engine = self.cold(OLD, "plain", sockets)
-        self.finish_load(self.start_load(sockets, "plain"), "plain")
-        engine.terminate()
+        for service in ("order-service", "risk-engine"):
+            self.replace(service)
+        self.kill()
+        self.cut()
+        self.roll_back(first, second)
+        self.restart()
+        self.wait_moment()
+        self.load.stop()
 
     # ---- the judge ----
 
-    def one_writer(self):
-        """What `baton journal verify` says of the two directories."""
-        verified = subprocess.run([self.bin / "baton", "journal", "verify", self.work / "b", self.work / "a"],
-                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        (self.work / "verify.log").write_text(verified.stdout)
-        return verified.returncode == 0
+    def data(self, name):
+        """A service's program, its directory, and the options that its data needs."""
+        service = self.exchange.service(name)
+        return [self.options.bin / service.program, service.directory, *self.exchange.state_options(name)]
+
+    def look_at_cut(self):
+        """Each part is whole, and the state that its service's journal, by now, comes to at that entry."""
+        done = subprocess.run([self.options.bin / "exchange-cut", "verify", self.work / "cut", "--load", "-o", "json"],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        require(done.returncode == 0, done.stderr.strip())
+        for part in json.loads(done.stdout)["services"]:
+            program, directory, *more = self.data(part["service"])
+            told = subprocess.run([program, "baton", "digest", directory, "--to", str(part["seq"]), "--digest-schema",
+                                   str(part["schema"]), *more], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+            require(told == part["state_digest"], f"{part['service']} at entry {part['seq']}: {part['state_digest']} in the "
+                                                  f"cut, {told} by its journal")
+
+    def digests(self, name):
+        """Of a service's state and effects: as its processes left them, one after another; and of one that nobody
+        disturbs, which applies the same entries from the first on."""
+        program, directory, *more = self.data(name)
+        left = judge.digest(program, directory, more)
+        replayed = judge.replay(self.options.bin / OLD if name == MATCHING else program, directory, options=more)
+        return {"state": left["state_digest"], "state_uninterrupted": replayed["state_digest"],
+                "effect": left["effect_digest"], "effect_uninterrupted": replayed["effect_digest"]}
+
+    @staticmethod
+    def wrong(look):
+        """What is wrong with it, or None."""
+        try:
+            look()
+        except Wrong as wrong:
+            return str(wrong)
+        return None
+
+    def judged(self, answers, summary):
+        self.say("comparing journals, states, effects, money, trades, market data")
+        verdict = Verdict(self.exchange, [self.load], answers)
+        sent = verdict.journals[ORDER_SERVICE].sent()
+        lost, doubled = judge.judge(verdict.acks, sent)
+        parts = {"clients": lambda: judge_summaries([self.load], [summary]), **verdict.parts(), "cut": self.look_at_cut}
+        return {"acks": verdict.acks, "lost": lost + summary["unacked"], "doubled": doubled + summary["conflicts"],
+                "reordered": judge.reordered(sent), "wrong": {name: self.wrong(look) for name, look in parts.items()},
+                "digests": {name: self.digests(name) for name in NAMES.values()}, **verdict.size()}
 
     def run(self):
-        load = self.perform()
-        self.uninterrupted()
-        self.say("comparing journals, states, effects")
-        acks = judge.read_acks(self.work / "load.acks")
-        journaled = judge.journaled_commands(self.bin / "baton", self.work / "a" / "journal")
-        lost, doubled = judge.judge(acks, journaled)
-        replayed = {run: judge.replay(self.bin / NEW, self.work / run, self.work / f"{run}.effects")
-                    for run in ("a", "plain")}
-        return {"load": load, "steps": self.steps, "acks": acks, "lost": lost + load["unacked"],
-                "doubled": doubled + load["conflicts"], "reordered": judge.reordered(journaled),
-                "ours": replayed["a"], "plain": replayed["plain"], "one_writer": self.one_writer(),
-                "effects_equal": judge.same_effects(self.work / "a.effects", self.work / "plain.effects")}
+        with self.exchange as exchange:
+            with Listener(exchange.group, exchange.path("market"), PACKETS_LOST, self.options.seed) as listener:
+                self.perform()
+                answers, (summary,) = ask_all(exchange, [self.load], listener)
+            exchange.stop()
+            return {"load": summary, "steps": self.steps, "packets_lost": listener.lost, "gaps_asked": listener.asked,
+                    **self.judged(answers, summary)}

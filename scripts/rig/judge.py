@@ -77,7 +77,7 @@ def same_effects(one, other):
                 return False
 
 
-def digest(engine, directory):
+def digest(engine, directory, options=()):
     """Of its state and its effects at its end, over schema 1's fields, from its newest snapshot or from entry 1."""
-    command = [engine, "baton", "replay", directory, "--digest-schema", "1", "-o", "json"]
+    command = [engine, "baton", "replay", directory, "--digest-schema", "1", "-o", "json", *options]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)

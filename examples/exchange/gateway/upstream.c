@@ -12,7 +12,8 @@
 
 enum {
     PAUSE_FIRST_NS = 10000000,
-    PAUSE_MAX_NS = 1000000000,
+    PAUSE_MAX_NS = 100000000, /* what one waits in vain for a start that is over */
+    PAUSE_REFUSED_NS = 1000000000,
     OUT_BYTES_MAX = 1 << 20,
     OUT_BYTES_ENOUGH = 256 << 10, /* what is more waits in the queue of the sessions */
 };
@@ -91,7 +92,7 @@ static void take_error(upstream *own, const void *body, uint32_t body_bytes)
     error.text[sizeof(error.text) - 1] = 0;
     baton_log(ERROR, "upstream.refused", BATON_LOG_TEXT("address", own->options.address),
               BATON_LOG_TEXT("why", (const char *)error.text));
-    own->pause_ns = PAUSE_MAX_NS;
+    own->pause_ns = PAUSE_REFUSED_NS;
 }
 
 static bool take_frame(void *context, uint16_t type, const void *body, uint32_t body_bytes)

@@ -27,7 +27,7 @@ typedef struct {
     connection stream;
     upstream_state state;
     uint64_t dial_at_ns; /* DOWN: when; DIALING: given up then. CLOCK_MONOTONIC */
-    uint64_t pause_ns;   /* until the next dial: 10 ms, doubling up to 1 s */
+    uint64_t pause_ns;   /* until the next dial: 10 ms, doubling up to 100 ms */
     uint64_t lives;      /* how often it became LIVE */
 } upstream;
 

@@ -15,7 +15,7 @@
 enum {
     PROGRESS_EVERY_NS = 1000000000,
     SLEEP_NS_MAX = 20000000,
-    STOP_WITHIN_NS = 2000000000,
+    STOP_SILENCE_NS = 5000000000,
     SECOND_NS = 1000000000,
     EVENTS_AT_ONCE = 64,
 };
@@ -162,8 +162,10 @@ static bool is_over(runner *own, uint64_t now)
         own->stopping_since_ns = now;
     const bool stopping = own->stopping_since_ns != 0;
     const uint32_t wanted = stopping ? result->sent : own->options->count;
+    const uint64_t since_ns =
+        own->stopping_since_ns > own->last_answer_ns ? own->stopping_since_ns : own->last_answer_ns;
     return (own->answers.counts.acked == wanted && again_open(own) == 0) ||
-           (stopping && now - own->stopping_since_ns > STOP_WITHIN_NS);
+           (stopping && now > since_ns && now - since_ns > STOP_SILENCE_NS);
 }
 
 /* Silence counts only while something is owed: a stream may have pauses of its own. */

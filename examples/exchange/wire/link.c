@@ -12,7 +12,8 @@
 
 enum {
     PAUSE_FIRST_NS = 10000000,
-    PAUSE_MAX_NS = 1000000000,
+    PAUSE_MAX_NS = 100000000, /* what one waits in vain for a start that is over */
+    PAUSE_REFUSED_NS = 1000000000,
     OUT_BYTES_MAX = 1 << 16, /* HELLO, SUBSCRIBE and CONFIRMs */
 };
 #define WELCOME_WAIT_NS  UINT64_C(5000000000)
@@ -125,7 +126,7 @@ static void take_error(wire_link *own, const void *body, uint32_t body_bytes)
               BATON_LOG_TEXT("why", (const char *)error.text));
     if (status == BATON_E_INVALID || status == BATON_E_NEWER_FORMAT)
         stop_for_good(own, (const char *)error.text);
-    own->pause_ns = PAUSE_MAX_NS;
+    own->pause_ns = PAUSE_REFUSED_NS;
     own->stream.failed = own->state != LINK_STOPPED;
 }
 

@@ -41,7 +41,7 @@ typedef struct {
     exchange_key confirm;   /* the newest one to tell */
     uint64_t confirm_at_ns; /* not before */
     uint64_t dial_at_ns;    /* IDLE: when; DIALING: given up then. CLOCK_MONOTONIC */
-    uint64_t pause_ns;      /* until the next dial: 10 ms, doubling up to 1 s */
+    uint64_t pause_ns;      /* until the next dial: 10 ms, doubling up to 100 ms */
 } wire_link;
 
 /* The first dial comes with the first turn. */
