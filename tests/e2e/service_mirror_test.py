@@ -286,6 +286,25 @@ class Wrong(MirrorCase):
         self.trade(client, 5, 1)
         self.assert_equal_everywhere()
 
+    def test_trading_does_not_wait_for_a_mirror_that_is_too_far_behind(self):
+        self.risk_options = ("--outbox", "risk-mirror", "--mirror-behind-max", "40")
+        client = self.begin()
+        self.start_mirror()
+        self.trade(client, 1, 3)
+        self.assert_equal_everywhere()
+        self.mirror.kill()
+        self.trade(client, 4, 5)
+        self.children["risk"].kill()
+        self.start("risk")  # which finds out how far behind it is
+        self.trade(client, 9, 30)
+        self.children["risk"].wait_for("risk_engine.mirror_let_go", "stderr")
+        wait_until(lambda: self.unconfirmed() < 80, "most of it to be let go of")
+        self.start_mirror()
+        self.assertEqual(self.mirror.wait(), 1)
+        self.assertIn("risk_mirror.gap", self.mirror.err())
+        self.start_mirror("--resync")
+        self.assert_equal_everywhere()
+
     def test_a_risk_engine_that_has_lost_what_it_had_released_is_named(self):
         client = self.begin()
         self.assertEqual(self.children["risk"].terminate(), 0)
