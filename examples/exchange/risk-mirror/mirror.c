@@ -185,7 +185,7 @@ static void wait_for_redis(mirror *own)
             WARN, "risk_mirror.waits", BATON_LOG_TEXT("why", store_why(own->store)),
             BATON_LOG_TEXT("todo",
                            "see after Redis; nothing is lost meanwhile, and it goes on by "
-                           "itself. When the risk engine's outbox is full, that takes nothing in"));
+                           "itself, unless the risk engine lets go of it (--mirror-behind-max)"));
     own->waits_said = true;
     own->up = false;
     link_stop(&own->link);
