@@ -143,6 +143,7 @@ int baton_engine_unseal(baton_engine *engine, baton_error *error)
                                "whoever it grants to goes on");
     engine->sealed = false;
     baton_journal_unseal(engine->journal);
+    baton_engine_confirm_now(engine);
     return 0;
 }
 

@@ -8,10 +8,11 @@ import struct
 import exchange_judge
 import process
 from cli_case import flip
-from exchange_stage import ORDERS, QUERY, barrier
+from exchange_case import BASE, QUOTE, ExchangeCase, Flow
+from exchange_stage import barrier
 from exchange_whole_test import WholeCase
+from exchange_wire import ORDERS, QUERY
 from service_client import DONE, cancel, frame
-from service_risk_test import BASE, QUOTE, ExchangeCase, Flow
 from workdir import main, wait_until
 
 CUT, SETTLEMENT = process.program("exchange-cut"), process.program("settlement")
@@ -182,6 +183,23 @@ class Faults(CutCase):
         flow.take(0)
         self.assertEqual(self.anomalies(), 0)
 
+    def test_a_cut_is_taken_though_the_order_service_is_handed_over_while_the_barrier_is_under_way(self):
+        flow = self.begin()
+        old, risk = self.children["orders"], self.directories["risk"]
+        self.children["matching"].send(signal.SIGSTOP)
+        words, before = self.parts(), self.status_of(risk)["durable_seq"]
+        taking = self.spawn(CUT, "take", "--orders", self.paths["orders"], "--out", self.root / "cut", *words)
+        wait_until(lambda: self.status_of(risk)["durable_seq"] > before, "the barrier to be under way")
+        new = self.start("orders", self.other, "--standby-of", old.directory)
+        self.wait_level(new, old.directory)
+        self.handover(old.directory, "--wait", "--max-gap", "30s", check=0)
+        self.assertEqual(old.wait(), 0)
+        self.children["matching"].send(signal.SIGCONT)
+        self.assertEqual(taking.wait(), 0, taking.err())
+        flow.send(20)
+        flow.take(0)
+        self.run_cut("verify", self.root / "cut")
+
     def refuse(self, result, text):
         self.assertEqual(result.status, 1, result)
         self.assertIn(text, result.stderr)
@@ -220,19 +238,14 @@ class Handover(WholeCase):
         words = []
         for name in NAMES.values():
             service = exchange.service(name)
-            words += ["--", service.command()[0], service.directory, *self.data_options(exchange, name)]
+            words += ["--", service.command()[0], service.directory, *exchange.state_options(name)]
         return process.run(CUT, "take", "--orders", exchange.address("orders"), "--out", exchange.directory / "cut", "-o", "json",
                            *words[1:], check=0).json()["services"]
-
-    @staticmethod
-    def data_options(exchange, name):
-        return {"order-service": [], "risk-engine": ["--pairs", ",".join(exchange.pairs)],
-                "matching-engine": exchange.state_options("matching-engine")}[name]
 
     def state_at(self, exchange, term, part):
         """What a directory's own program says that its state was."""
         return process.run(term.command()[0], "baton", "digest", term.directory, "--to", part["seq"], "--digest-schema",
-                           part["schema"], *self.data_options(exchange, part["service"]), check=0).stdout.strip()
+                           part["schema"], *exchange.state_options(part["service"]), check=0).stdout.strip()
 
     @staticmethod
     def wait_more(exchange):

@@ -57,7 +57,7 @@ bool server_take_command(void *owner, door_place *place, uint16_t type, const vo
         return true;
     }
     uint64_t client_id = baton_le64_get(command.client_id);
-    door_route_to(own->wire.door, client_id, place);
+    door_route_first(own->wire.door, client_id, place);
     if (type == EXCHANGE_CLOCK && !own->client_time) {
         answer_refused(place, &command, type, EXCHANGE_NOT_HERE);
         return true;

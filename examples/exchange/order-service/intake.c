@@ -61,7 +61,7 @@ static bool take_order_command(server *own, door_place *place, uint16_t type, co
     const order_service_state *state = baton_engine_state(own->engine);
     const uint64_t client_id = baton_le64_get(command.client_id);
     client_outcome outcome;
-    door_route_to(own->wire.door, client_id, place);
+    door_route_first(own->wire.door, client_id, place);
     switch (
         clients_judge(state->clients, client_id, baton_le64_get(command.client_seq), &outcome)) {
     case CLIENT_NEW_COMMAND:

@@ -229,6 +229,10 @@ static int check_options(const void *state, const baton_service_config *config, 
         r = parse_outbox(config->values[OPTION_OUTBOX], &wish.mirrored, error);
     if (r < 0)
         return r;
+    if (wish.mirrored != own->mirrored)
+        return baton_error_setf(error, BATON_E_INVALID, "--outbox",
+                                "give the one that its data was made with", "'%s' is another",
+                                config->values[OPTION_OUTBOX]);
     bool same = wish.pairs_count == own->pairs_count;
     for (uint32_t i = 0; i < wish.pairs_count && same; i++)
         same = wish.pairs[i].base_asset_id == own->pairs[i].base_asset_id &&

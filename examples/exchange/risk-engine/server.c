@@ -6,11 +6,20 @@
 
 #include <baton/log.h>
 
+#include "examples/exchange/risk-engine/mirror_feed.h"
 #include "examples/exchange/risk-engine/reconcile.h"
 #include "examples/exchange/wire/engine_loop.h"
 #include "examples/exchange/wire/service.h"
 
-enum { OPTION_LISTEN, OPTION_FEED, OPTION_ORDERS, OPTION_MATCHING, OPTION_PORT_FILE, OPTIONS };
+enum {
+    OPTION_LISTEN,
+    OPTION_FEED,
+    OPTION_ORDERS,
+    OPTION_MATCHING,
+    OPTION_PORT_FILE,
+    OPTION_MIRROR_BEHIND_MAX,
+    OPTIONS
+};
 enum { TICK_INTERVAL_NS = 10000000 };
 typedef enum { ROLE_RISK, ROLE_FEED, ROLES } server_role;
 typedef enum { INLET_ORDERS, INLET_MATCHING, INLETS } server_inlet;
@@ -19,6 +28,7 @@ struct server {
     wire_service wire; /* first: wire/service.h */
     baton_engine *engine;
     inlet inlets[INLETS];
+    mirror_feed mirror;
     uint64_t anomalies; /* of the last reconciliation */
     uint64_t known;     /* of what is kept, at the last tick */
     baton_metric *anomalies_metric;
@@ -34,6 +44,10 @@ static const baton_service_option options[OPTIONS] = {
     [OPTION_MATCHING] = {"matching", "", "the matching engine's feed; empty: none"},
     [OPTION_PORT_FILE] = {"port-file", "",
                           "write the actual addresses here, one a line: accounts, feed"},
+    [OPTION_MIRROR_BEHIND_MAX] =
+        {"mirror-behind-max", "200000",
+         "entries; a risk-mirror that is further behind is let go of rather than fill the outbox; "
+         "0: never"},
 };
 
 /* ---- questions ---- */
@@ -154,6 +168,15 @@ static bool take_feed(void *owner, door_place *place, uint16_t type, const void 
                       uint32_t body_bytes)
 {
     server *own = owner;
+    exchange_key key;
+    if (type == EXCHANGE_CONFIRM && place->consumer == EXCHANGE_RISK_MIRROR &&
+        body_bytes == sizeof(key)) {
+        memcpy(&key, body, sizeof(key));
+        const bool taken = wire_take_feed(owner, place, type, body, body_bytes);
+        if (taken)
+            mirror_feed_confirmed(&own->mirror, &key);
+        return taken;
+    }
     if (type != EXCHANGE_RESYNC || place->consumer != EXCHANGE_RISK_MIRROR ||
         body_bytes != sizeof(exchange_resync))
         return wire_take_feed(owner, place, type, body, body_bytes);
@@ -189,6 +212,7 @@ static void on_tick(void *context)
     server *own = context;
     const uint64_t known = reconcile_kept(baton_engine_state(own->engine));
     door_tick(own->wire.door);
+    mirror_feed_tick(&own->mirror);
     if (known > own->known)
         note_anomalies(own, known);
     own->known = known;
@@ -246,6 +270,18 @@ static int start_inlets(server *own, const char *const *values)
     return r < 0 ? r : start_inlet(own, INLET_MATCHING, &wish);
 }
 
+static int start_mirror(server *own, const char *text, baton_error *error)
+{
+    char *end;
+    errno = 0;
+    const unsigned long entries = strtoul(text, &end, 10);
+    if (errno != 0 || *end != '\0' || text[0] < '0' || text[0] > '9')
+        return baton_error_setf(error, BATON_E_INVALID, "--mirror-behind-max",
+                                "give a whole number", "'%s' is none", text);
+    const risk_engine *state = baton_engine_state(own->engine);
+    return state->mirrored ? mirror_feed_start(&own->mirror, own->engine, entries) : 0;
+}
+
 static int start(void *context, baton_engine *engine, const char *const *values, baton_error *error)
 {
     server *own = context;
@@ -258,6 +294,8 @@ static int start(void *context, baton_engine *engine, const char *const *values,
     int r =
         baton_metrics_gauge(baton_engine_metrics(engine), "exchange_reconciliation_anomalies", NULL,
                             "Units that are not where they must be: 0.", &own->anomalies_metric);
+    if (r == 0)
+        r = start_mirror(own, values[OPTION_MIRROR_BEHIND_MAX], error);
     if (r == 0)
         r = start_inlets(own, values);
     if (r == 0)
@@ -277,6 +315,8 @@ static int start(void *context, baton_engine *engine, const char *const *values,
 static void release(void *context, const baton_effect *effect)
 {
     server *own = context;
+    if (effect->consumer == EXCHANGE_RISK_MIRROR)
+        mirror_feed_told(&own->mirror, effect);
     feed_release(&own->wire.feed, effect); /* all have a consumer */
 }
 

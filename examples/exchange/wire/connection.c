@@ -167,7 +167,8 @@ void connection_queue(connection *own, uint16_t type, const void *body, uint32_t
     }
     uint8_t *place = own->out + own->out_end;
     memcpy(place, &frame, sizeof(frame));
-    memcpy(place + sizeof(frame), body, body_bytes);
+    if (body_bytes > 0)
+        memcpy(place + sizeof(frame), body, body_bytes);
     if (more_bytes > 0)
         memcpy(place + sizeof(frame) + body_bytes, more, more_bytes);
     own->out_end += sizeof(frame) + body_bytes + more_bytes;

@@ -67,7 +67,7 @@ BATON_MUST_USE bool connection_restore(connection *own, const void *received,
                                        uint32_t unsent_bytes);
 /* Would a frame with so much body fit now? */
 bool connection_has_room(const connection *own, uint32_t body_bytes);
-/* Queue a frame of one or two pieces (the second may be NULL). Sets failed when out_max would be
+/* Queue a frame of one or two pieces (each may be NULL, with 0 bytes). Sets failed when out_max would be
  * passed. */
 void connection_queue(connection *own, uint16_t type, const void *body, uint32_t body_bytes,
                       const void *more, uint32_t more_bytes);

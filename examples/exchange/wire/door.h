@@ -93,6 +93,8 @@ void door_refuse(door_place *place, int status, const char *text);
 door_place *door_named(door *own, uint64_t connection_id);
 /* The connection that a client's answers go to; NULL: none. */
 connection *door_route(door *own, uint64_t client_id);
-/* From here on that is this one, unless the frame in hand is one that was held back and comes again: then it was
- * said when it came. client_id is 1..EXCHANGE_CLIENT_ID_MAX. */
+/* From here on that is this one. client_id is 1..EXCHANGE_CLIENT_ID_MAX. */
 void door_route_to(door *own, uint64_t client_id, door_place *place);
+/* The same, for a frame that may have to wait, each time that it is shown: but not again while its client has a
+ * connection, which may be a newer one. */
+void door_route_first(door *own, uint64_t client_id, door_place *place);

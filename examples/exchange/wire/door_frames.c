@@ -20,8 +20,6 @@ connection *door_route(door *own, uint64_t client_id)
 
 void door_route_to(door *own, uint64_t client_id, door_place *place)
 {
-    if (place->stream.held_back)
-        return; /* it was routed when it came; its client may have come elsewhere since */
     client_route *route = &own->routes[client_id];
     door_place *before = door_named(own, route->connection);
     if (before == place)
@@ -40,6 +38,12 @@ void door_route_to(door *own, uint64_t client_id, door_place *place)
         own->routes[route->next].previous = (uint32_t)client_id;
     place->first_client = (uint32_t)client_id;
     place->clients_count++;
+}
+
+void door_route_first(door *own, uint64_t client_id, door_place *place)
+{
+    if (!place->stream.held_back || door_route(own, client_id) == NULL)
+        door_route_to(own, client_id, place);
 }
 
 void door_refuse(door_place *place, int status, const char *text)
