@@ -181,7 +181,8 @@ struct baton_engine {
     bool released_some; /* or a record proven, since the program's last turn: it must not sleep
                            before the next one */
     bool sealed;
-    uint64_t tick_interval_ns; /* 0: none */
+    baton_effect_key confirm_later[BATON_CONSUMERS_MAX]; /* while sealed; consumer n at n - 1 */
+    uint64_t tick_interval_ns;                           /* 0: none */
     uint64_t tick_next_ns;
     void (*tick)(void *context);
     void *tick_context;
@@ -207,6 +208,9 @@ struct baton_engine {
     bool poisoned; /* apply failed: the entry must not reach the disk */
     baton_error failure;
 };
+
+/* submit.c: what consumers have confirmed while the engine was sealed, now that it is not. */
+void baton_engine_confirm_now(baton_engine *engine);
 
 /* standby.c */
 /* In place of a term: at the end of an open. */

@@ -143,13 +143,25 @@ int baton_engine_unseal(baton_engine *engine, baton_error *error)
                                "whoever it grants to goes on");
     engine->sealed = false;
     baton_journal_unseal(engine->journal);
+    baton_engine_confirm_now(engine);
     return 0;
+}
+
+/* Records have no effects, and may wait for a write to share: an instance that is compared at a handover must have
+ * no batch to come. */
+static bool all_submitted(const baton_engine *engine)
+{
+    baton_digest chain;
+    return baton_journal_follow_end(engine->journal, &chain).batch ==
+           baton_journal_queued_batch(engine->journal);
 }
 
 bool baton_engine_all_released(const baton_engine *engine)
 {
-    return engine->standby.following ||
-           (engine->released_seq == engine->machine.seq && engine->machine.held.count == 0);
+    if (engine->standby.following)
+        return true;
+    return engine->released_seq == engine->machine.seq && engine->machine.held.count == 0 &&
+           (engine->handover_queued || all_submitted(engine));
 }
 
 static int check_handover(const baton_engine *engine, const char *what, baton_error *error)

@@ -83,6 +83,22 @@ int baton_engine_submit_unhurried(baton_engine *engine, uint16_t type, const voi
     return submit(engine, type, payload, payload_bytes, true, ret_seq);
 }
 
+static int journal_confirm(baton_engine *engine, uint32_t consumer, baton_effect_key key)
+{
+    const baton_confirm_wire wire = {
+        .epoch = baton_le64_put(key.epoch),
+        .seq = baton_le64_put(key.seq),
+        .index = baton_le32_put(key.index),
+        .consumer = baton_le32_put(consumer),
+    };
+    int r = baton_engine_append_record(engine, BATON_RECORD_CONFIRM, &wire, sizeof(wire));
+    if (r < 0)
+        return r;
+    baton_journal_unhurried(engine->journal);
+    baton_outbox_confirm(&engine->machine.outbox, consumer, key);
+    return 0;
+}
+
 int baton_engine_confirm(baton_engine *engine, uint32_t consumer, uint64_t epoch, uint64_t seq,
                          uint32_t index)
 {
@@ -94,18 +110,24 @@ int baton_engine_confirm(baton_engine *engine, uint32_t consumer, uint64_t epoch
     int r = baton_outbox_check(&engine->machine.outbox, consumer, key);
     if (r <= 0)
         return r;
-    const baton_confirm_wire wire = {
-        .epoch = baton_le64_put(epoch),
-        .seq = baton_le64_put(seq),
-        .index = baton_le32_put(index),
-        .consumer = baton_le32_put(consumer),
-    };
-    r = baton_engine_append_record(engine, BATON_RECORD_CONFIRM, &wire, sizeof(wire));
-    if (r < 0)
-        return r;
-    baton_journal_unhurried(engine->journal);
-    baton_outbox_confirm(&engine->machine.outbox, consumer, key);
-    return 0;
+    /* What two instances compare at a handover is the journal's last batch: none comes behind it. */
+    if (engine->sealed) {
+        if (baton_engine_granted(engine))
+            return BATON_E_SEALED;
+        engine->confirm_later[consumer - 1] = key;
+        return 0;
+    }
+    return journal_confirm(engine, consumer, key);
+}
+
+void baton_engine_confirm_now(baton_engine *engine)
+{
+    for (uint32_t i = 0; i < BATON_CONSUMERS_MAX; i++) {
+        const baton_effect_key key = engine->confirm_later[i];
+        engine->confirm_later[i] = (baton_effect_key){0};
+        if (key.epoch != 0 && baton_outbox_check(&engine->machine.outbox, i + 1, key) > 0)
+            (void)!journal_confirm(engine, i + 1, key); /* else the next one says it */
+    }
 }
 
 int baton_engine_resend(baton_engine *engine, uint32_t consumer,

@@ -95,8 +95,8 @@ typedef struct {
     baton_le64 client_seq;
 } exchange_command;
 
-/* Symbols count from 0. An order is LIMIT or MARKET (book_order_type); a MARKET order is IOC, FOK or
- * FOK_BUDGET. Its price is the worst that it accepts; 0 with a sell: none. */
+/* Symbols count from 0. An order is LIMIT or MARKET (book_order_type); a MARKET order is IOC or FOK.
+ * Its price is the worst that it accepts; 0 with a sell: none. */
 enum {                                      /* exchange_new_order.flags, exchange_replace.flags */
        EXCHANGE_POST_ONLY = BOOK_POST_ONLY, /* refused rather than trade at once */
        EXCHANGE_ORDER_FLAGS_KNOWN = BOOK_POST_ONLY,

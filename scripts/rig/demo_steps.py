@@ -232,7 +232,7 @@ class Demo:
     def data(self, name):
         """A service's program, its directory, and the options that its data needs."""
         service = self.exchange.service(name)
-        return [self.options.bin / service.program, service.directory, *self.exchange.replay_options(name)]
+        return [self.options.bin / service.program, service.directory, *self.exchange.state_options(name)]
 
     def look_at_cut(self):
         """Each part is whole, and the state that its service's journal, by now, comes to at that entry."""

@@ -24,15 +24,13 @@ import subprocess
 import tempfile
 import time
 
-from exchange_wire import ACK, DEPOSIT, DONE, WITHDRAW, Wire, transfer
+from exchange_wire import DEPOSIT, DONE, WITHDRAW, Operator, transfer
 from processes import Failed
 
 POLL_S = 0.005
 DEADLINE_S = 120  # only bounds a hang
 STATEFUL = ("matching-engine", "risk-engine", "order-service")
 BEHIND = ("settlement", "market-data")
-OPERATOR = (1 << 24) - 1  # the client id of the operator's own commands
-IN_FLIGHT = 50  # of them at once; a client may have 64
 PAIRS = ("1/2/1",)
 
 
@@ -237,13 +235,14 @@ class Load:
 
 class Exchange:
     """pairs: BASE/QUOTE/UNIT of each symbol. without: services that are not to run, of BEHIND. programs, options: by the
-    service's name, what to run instead, and options besides."""
+    service's name, what to run instead, and options besides; lasting: those that are the same for as long as the data, and
+    for who replays them."""
 
     def __init__(self, processes, bin_dir, directory, io="auto", gateways=1, pairs=PAIRS, without=(), programs=None,
-                 options=None):
+                 options=None, lasting=None):
         self.processes, self.bin, self.directory = processes, pathlib.Path(bin_dir), pathlib.Path(directory)
         self.io, self.pairs = io, tuple(pairs)
-        self._options = options or {}
+        self._options, self._lasting = options or {}, lasting or {}
         self._programs = {"matching-engine": "matching-engine-1.1.0", **(programs or {})}
         self.directory.mkdir(parents=True, exist_ok=True)
         self._sockets = tempfile.mkdtemp(prefix="baton-exchange-", dir="/tmp")  # their paths are short
@@ -251,7 +250,7 @@ class Exchange:
         self.group = f"239.{host.randrange(1, 255)}.{host.randrange(1, 255)}.{host.randrange(1, 255)}:{_free_port()}"
         self._consumers = [name for name in ("order-service", "risk-engine", *BEHIND) if name not in without]
         self.paid_in = {}  # (client, asset): deposits less withdrawals
-        self._operator_seq = 0
+        self.operator, self._transfers = Operator(self.path("orders")), {}
         self.terms = {name: [self._stateful(name)] for name in STATEFUL}  # each service's instances, one after another
         self.services = {name: terms[-1] for name, terms in self.terms.items()}
         for name in BEHIND:
@@ -282,16 +281,15 @@ class Exchange:
     def _arguments(self, name):
         at = self.address
         own = {
-            "matching-engine": ["--listen", at("direct"), "--feed", at("reports"), "--risk", at("checked"),
-                                *self.matching_options()],
+            "matching-engine": ["--listen", at("direct"), "--feed", at("reports"), "--risk", at("checked")],
             "risk-engine": ["--listen", at("accounts"), "--feed", at("checked"), "--orders", at("commands"), "--matching",
-                            at("reports"), "--pairs", ",".join(self.pairs)],
+                            at("reports")],
             "order-service": ["--listen", at("orders"), "--feed", at("commands"), "--risk", at("checked"), "--matching",
                               at("reports")],
             "settlement": ["--db", self.database, "--from", at("reports")],
             "market-data": ["--dir", self.stream, "--from", at("reports"), "--listen", at("market"), "--multicast", self.group],
         }[name]
-        return own + self.options_of(name)
+        return own + self.state_options(name) + self.options_of(name)
 
     def _stateful(self, name, program=None, number=1):
         return BatonService(self, name, program or self._programs.get(name, name), self._arguments(name), number)
@@ -307,12 +305,11 @@ class Exchange:
     def service(self, name):
         return self.services[name]
 
-    def matching_options(self):
+    def state_options(self, name):
         """Those that its replay needs, too."""
-        return ["--outbox", ",".join(self._consumers), "--symbols", str(len(self.pairs))]
-
-    def replay_options(self, name):
-        return {"matching-engine": self.matching_options(), "risk-engine": ["--pairs", ",".join(self.pairs)]}.get(name, [])
+        own = {"matching-engine": ["--outbox", ",".join(self._consumers), "--symbols", len(self.pairs)],
+               "risk-engine": ["--pairs", ",".join(self.pairs)]}.get(name, [])
+        return [str(option) for option in [*own, *self._lasting.get(name, ())]]
 
     def start(self):
         """All, each when what it depends on is ready."""
@@ -381,20 +378,25 @@ class Exchange:
         self._transfer(WITHDRAW, amounts)
 
     def _transfer(self, kind, amounts):
-        rows = [(client, asset, amount) for client, of in amounts.items() for asset, amount in of.items()]
-        with Wire(self.path("orders")) as wire:
-            for begin in range(0, len(rows), IN_FLIGHT):
-                part = rows[begin:begin + IN_FLIGHT]
-                wire.send(*[transfer(kind, OPERATOR, self._operator_seq + n, *row) for n, row in enumerate(part, 1)])
-                self._operator_seq += len(part)
-                for _ in part:
-                    body = wire.receive_of(ACK)
-                    outcome = int.from_bytes(body[40:42], "little")
-                    if outcome != DONE:
-                        raise Failed(f"move money: the outcome is {outcome}")
-                for client, asset, amount in part:
-                    signed = amount if kind == DEPOSIT else -amount
-                    self.paid_in[client, asset] = self.paid_in.get((client, asset), 0) + signed
+        for client, of in amounts.items():
+            for asset, amount in of.items():
+                self.begin_transfer(kind, client, asset, amount)
+        outcomes = self.finish_transfers()
+        if any(outcome != DONE for outcome in outcomes):
+            raise Failed(f"move money: the outcomes are {sorted(set(outcomes))}")
+
+    def begin_transfer(self, kind, client, asset, amount):
+        seq = self.operator.take(lambda sender, seq: transfer(kind, sender, seq, client, asset, amount))
+        self._transfers[seq] = (client, asset, amount if kind == DEPOSIT else -amount)
+
+    def finish_transfers(self):
+        """All the operator's open commands have their answers: the outcomes."""
+        outcomes = self.operator.finish()
+        for seq, outcome in outcomes.items():
+            client, asset, amount = self._transfers.pop(seq, (0, 0, 0))
+            if client and outcome == DONE:
+                self.paid_in[client, asset] = self.paid_in.get((client, asset), 0) + amount
+        return list(outcomes.values())
 
     def load(self, name, options, gateway=1, progress=None):
         """Commands of many clients through a gateway; gateway=0: straight to the order service."""

@@ -1,8 +1,9 @@
 """What `scripts/campaign exchange` runs after the build, and the tests in small: see there for the options.
 
-A run is one exchange of nine processes, two loads among them, and a listener that loses packets of the stream. A round is one
-kill under load: SIGKILL of one or two of the services at the same moment, some of them once more in their start. When the
-loads have ended the exchange is judged: what each client was told, each link, each trade and each unit of money."""
+A run is one exchange of eight processes, two loads before them, and a listener that loses packets of the stream. A round is one
+kill under load: SIGKILL of one or two of the services at the same moment, some of them once more in their start; or a handover
+of one of them, often while another one is down. When the loads have ended the exchange is judged: what each client was told,
+each link, each trade and each unit of money."""
 import random
 import shutil
 import sys
@@ -11,6 +12,7 @@ import time
 from campaign import BACKENDS, PROBLEMS, Campaign, Rig
 from exchange import STATEFUL, Exchange
 from exchange_judge import judge_exchange
+from exchange_wire import DEPOSIT, WITHDRAW, kill_switch, limit
 from market import Listener
 
 CLIENTS = 24  # of each load
@@ -21,9 +23,14 @@ MOMENT_S = 0.15  # at most, from a start to the kill in it
 TWO = 0.4  # of the rounds: two at once
 AGAIN = 0.2  # of the restarts: killed once more, in the start
 SNAPSHOT = 0.2  # of the rounds: one of the services takes a snapshot before, so that its start begins there
-RICH, POOR = {1: 10**9, 2: 10**15}, {1: 60, 2: 2 * 10**8}  # the poor have some orders refused
+# A standby of a service that has snapshots begins there, and the judge wants each journal from entry 1: so of the runs, so many
+# have handovers, and no snapshots; of their rounds, so many are one; of these, in so many somebody else is down meanwhile.
+HANDOVERS, HANDOVER, ALONE = 0.4, 0.35, 0.5
+RICH, POOR = {1: 10**9, 2: 10**15, 3: 10**9}, {1: 60, 2: 2 * 10**8, 3: 60}  # the poor have some orders refused
 POOR_SHARE = 0.2
-PAIRS = ("1/2/1",)
+PAIRS = ("1/2/1", "3/2/1")
+OLD, NEW = "matching-engine-1.0.0", "matching-engine-1.1.0"
+MIX = "cancel=24,reduce=8,replace=14,ioc=8,market=5,fok=4,post-only=5"
 
 
 class ExchangeRun:
@@ -33,22 +40,34 @@ class ExchangeRun:
         self.rig, self.seed, self.rounds, self.report = rig, seed, rounds, report
         self.random = random.Random(seed)
         self.directory = rig.work / f"exchange-{seed}"
-        self.found = {"seed": seed, "kills": 0, "under_load": 0, "in_start": 0, "snapshots": 0}
+        self.found = {"seed": seed, "kills": 0, "under_load": 0, "in_start": 0, "snapshots": 0, "handovers": 0}
+        self.hands_over = self.random.random() < HANDOVERS
         self.exchange = None
 
     def _options(self):
         """The same for all processes of a service."""
         chance = self.random
-        stateful = {name: ["--snapshot-every", chance.choice((0, 700)), "--checkpoint-every", chance.choice((200, 10000)),
-                           "--segment-size", chance.choice(("1MiB", "64MiB"))] for name in STATEFUL}
-        stateful["order-service"] += ["--pending-max", chance.choice((100, 4096))]
+        stateful = {name: ["--snapshot-every", 0 if self.hands_over else chance.choice((0, 700)), "--checkpoint-every",
+                           chance.choice((200, 10000)), "--segment-size", chance.choice(("1MiB", "64MiB")), "--outbox-size",
+                           chance.choice(("512KiB", "64MiB"))] for name in STATEFUL}
+        # What is under way fits any outbox: else three full ones in a ring could wait for each other.
+        stateful["order-service"] += ["--pending-max", chance.choice((100, 400))]
         return {**stateful, "gateway": ["--open-max", chance.choice((200, 65536))]}
 
+    def _lasting(self):
+        return {"matching-engine": ["--self-trade", self.random.choice(("allow", "cancel-resting", "cancel-taking"))]}
+
     def _load(self, number):
+        chance = self.random
         orders = max(200, int(RATE * (ROUND_S * self.rounds + PAUSE_S)))
-        return self.exchange.load(f"load-{number}", [
-            "--orders", orders, "--rate", RATE, "--clients", CLIENTS, "--first-client", 1 + (number - 1) * CLIENTS,
-            "--seed", self.seed * 2 + number], gateway=number)
+        options = ["--orders", orders, "--rate", RATE, "--clients", CLIENTS, "--first-client", 1 + (number - 1) * CLIENTS,
+                   "--seed", self.seed * 2 + number, "--symbols", len(PAIRS), "--mix", MIX, "--connections",
+                   chance.choice((1, 3)), "--resend", chance.choice((0, 20)), "--ask-again", 5]
+        if chance.random() < 0.3:
+            options += ["--storm", 0.6]
+        if chance.random() < 0.5:  # it goes to the other gateway when its own is away
+            options += ["--connect", self.exchange.address(self.exchange.gateways[2 - number].name)]
+        return self.exchange.load(f"load-{number}", options, gateway=number)
 
     def _start(self, service, wait=True):
         if service.name in STATEFUL:
@@ -70,28 +89,70 @@ class ExchangeRun:
         for service in services:
             service.wait_ready()
 
-    def _round(self, loads):
-        exchange, chance = self.exchange, self.random
-        names = chance.sample(sorted(exchange.services), 2 if chance.random() < TWO else 1)
-        time.sleep(chance.uniform(0, PAUSE_S))
-        if chance.random() < SNAPSHOT:
-            exchange.service(chance.choice(STATEFUL)).ask("snapshot")
-            self.found["snapshots"] += 1
-        services = [exchange.service(name) for name in names]
-        self.found["under_load"] += any(load.running() for load in loads)
+    def _kill(self, names):
+        services = [self.exchange.service(name) for name in names]
         for service in services:
             service.child.kill()
         for service in services:
             service.child.wait()
+        self.found["kills"] += len(services)
+        return services
+
+    def _operate(self):
+        """Of the operator: money in and out, kill switches and limits, sent and not waited for."""
+        exchange, chance = self.exchange, self.random
+        for _ in range(chance.randint(1, 12)):
+            client, what = chance.randint(1, 2 * CLIENTS), chance.random()
+            if what < 0.6:
+                exchange.begin_transfer(chance.choice((DEPOSIT, WITHDRAW)), client, chance.choice((1, 2, 3)),
+                                        chance.choice((1, 50, 10**6)))
+            elif what < 0.8:  # off more often than on: most clients go on
+                exchange.operator.take(lambda sender, seq: kill_switch(sender, seq, client, chance.random() < 0.3))
+            else:
+                exchange.operator.take(lambda sender, seq: limit(sender, seq, client, 0, chance.choice((0, 500)), 0))
+        exchange.operator.send()
+
+    def _round_of_handover(self):
+        exchange, chance = self.exchange, self.random
+        name = chance.choice(STATEFUL)
+        alone = chance.random() < ALONE
+        others = [] if alone else [chance.choice(sorted(set(exchange.services) - {name}))]
+        standby = exchange.standby(name, NEW if name == "matching-engine" else None)
+        killed = self._kill(others)
+        if killed and chance.random() < 0.5:
+            time.sleep(chance.uniform(0, MOMENT_S))
+        gap_ms = exchange.cut_over(name, standby)["gap_ms"]
+        self._start_again(killed)
+        self.found["handovers"] += 1
+        self.report(f"seed {self.seed}  handed over {name}{' without ' if others else ''}{''.join(others)}: {gap_ms:.0f} ms")
+
+    def _round(self, loads):
+        exchange, chance = self.exchange, self.random
+        time.sleep(chance.uniform(0, PAUSE_S))
+        self.found["under_load"] += any(load.running() for load in loads)
+        self._operate()
+        if self.hands_over and chance.random() < HANDOVER:
+            self._round_of_handover()
+        else:
+            self._round_of_kills()
+        exchange.finish_transfers()
+
+    def _round_of_kills(self):
+        exchange, chance = self.exchange, self.random
+        names = chance.sample(sorted(exchange.services), 2 if chance.random() < TWO else 1)
+        if not self.hands_over and chance.random() < SNAPSHOT:
+            exchange.service(chance.choice(STATEFUL)).ask("snapshot")
+            self.found["snapshots"] += 1
+        services = self._kill(names)
         began = time.monotonic()
         self._start_again(services)
-        self.found["kills"] += len(services)
         self.report(f"seed {self.seed}  killed {' and '.join(names)}: ready in {(time.monotonic() - began) * 1e3:.0f} ms")
 
     def execute(self):
         rig = self.rig
         with Exchange(rig.processes, rig.bin, self.directory, io=rig.backends[0], gateways=2, pairs=PAIRS,
-                      options=self._options()) as self.exchange:
+                      programs={"matching-engine": self.random.choice((OLD, NEW))},
+                      options=self._options(), lasting=self._lasting()) as self.exchange:
             for service in self.exchange.services.values():
                 self._start(service)
             self.exchange.deposit({client: POOR if self.random.random() < POOR_SHARE else RICH
@@ -116,9 +177,9 @@ class ExchangeCampaign(Campaign):
         return self.conclude(runs, good)
 
     def tell(self, found):
-        self.say(f"seed {found['seed']}: {found['kills']} kills ({found['in_start']} more in the start), {found['acked']} "
-                 f"acked, {found['resent']} resent, {found['trades']} trades, {found['messages']} messages, "
-                 f"{found['gaps_asked']} gaps asked for: good  {self.progress()}")
+        self.say(f"seed {found['seed']}: {found['kills']} kills ({found['in_start']} more in the start), "
+                 f"{found['handovers']} handovers, {found['acked']} acked, {found['resent']} resent, {found['trades']} "
+                 f"trades, {found['messages']} messages, {found['gaps_asked']} gaps asked for: good  {self.progress()}")
 
     def run(self, rig):
         """All rounds, in runs; ends at the first wrong one. Returns (runs, is all good)."""

@@ -142,7 +142,7 @@ class Journal:
         found = collections.defaultdict(list)
         done = subprocess.run(
             [self.exchange.bin / service.program, "baton", "replay", service.directory, "--from-start", "--effects", "-",
-             *self.exchange.replay_options(self.name)], check=True, stdout=subprocess.PIPE)
+             *self.exchange.state_options(self.name)], check=True, stdout=subprocess.PIPE)
         for line in done.stdout.splitlines():
             effect = json.loads(line) if line.startswith(b"{") else {}
             if "payload_hex" in effect:
@@ -193,7 +193,8 @@ class Verdict:
 
     def parts(self):
         """What is looked at, by name; each raises Wrong."""
-        return {"journals": self._verify, "links": self._links, "acks": self._acks, "orders": self._orders,
+        return {"journals": self._verify, "links": self._links, "acks": self._acks, "fills": self._fills,
+                "orders": self._orders,
                 "money": self._money, "settlement": self._settlement, "market data": self._market}
 
     def judge(self):
@@ -245,6 +246,17 @@ class Verdict:
             told = (row["seq"], row["type"], row["outcome"], row["filled"], row["remaining"])
             known = (commands.get(name), *outcomes.get(name, ()))
             require(told == known, f"command {name}: the client was told {told}, the journals say {known}")
+
+    def _fills(self):
+        """A FILL may be missing (its bytes died with a process), but never tell of what did not trade."""
+        traded = collections.Counter()
+        for (_, _, size, _, _), (*maker, taker, taker_seq) in zip(self.books.trades, self.books.parties):
+            traded["made", *maker] += size
+            traded["taken", taker, taker_seq] += size
+        for row in self.acks:
+            for side in ("made", "taken"):
+                name = (side, row["client"], row["client_seq"])
+                require(row[side] <= traded[name], f"order {name[1:]}: fills tell of {row[side]} {side}, traded {traded[name]}")
 
     def _orders(self):
         same(self.answers.orders, {name: tuple(order) for name, order in self.books.orders.items()},

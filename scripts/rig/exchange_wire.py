@@ -1,6 +1,7 @@
 """One connection to a service of the exchange, as an operator's script wants it: it asks, and waits for the answer.
 
 The bytes: examples/exchange/protocol.h."""
+import contextlib
 import socket
 import struct
 
@@ -77,6 +78,50 @@ class Wire:
 def transfer(kind, sender, seq, client, asset, amount):
     """kind: DEPOSIT or WITHDRAW."""
     return frame(kind, struct.pack("<QQQQI4x", sender, seq, client, amount, asset))
+
+
+def kill_switch(sender, seq, client, on):
+    """client 0: of all."""
+    return frame(KILL, struct.pack("<QQQB7x", sender, seq, client, on))
+
+
+def limit(sender, seq, client, symbol, position_max, size_max):
+    """0: no limit."""
+    return frame(LIMIT, struct.pack("<QQQI4xQQ", sender, seq, client, symbol, position_max, size_max))
+
+
+class Operator:
+    """Commands of one client, the operator, straight to the order service: each is sent until it has its answer."""
+    client = (1 << 24) - 1
+    _in_flight = 50  # a client may have 64
+
+    def __init__(self, path):
+        self._path, self._seq, self._open = path, 0, {}
+
+    def take(self, make):
+        """make(client, seq): the frame. Its seq."""
+        self._seq += 1
+        self._open[self._seq] = make(self.client, self._seq)
+        return self._seq
+
+    def send(self):
+        """What is open, once; nobody waits for the answers."""
+        with contextlib.suppress(OSError), Wire(self._path) as wire:
+            wire.send(*self._open.values())
+
+    def finish(self):
+        """{seq: outcome} of all that was open."""
+        outcomes = {}
+        with Wire(self._path) as wire:
+            while self._open:
+                part = [self._open[seq] for seq in sorted(self._open)[:self._in_flight]]
+                wire.send(*part)
+                while part:
+                    _, seq, _, _, _, outcome, _ = struct.unpack("<QQQQQHH4x", wire.receive_of(ACK))
+                    if self._open.pop(seq, None):
+                        part.pop()
+                        outcomes[seq] = outcome
+        return outcomes
 
 
 class Account:

@@ -182,6 +182,23 @@ class Faults(CutCase):
         flow.take(0)
         self.assertEqual(self.anomalies(), 0)
 
+    def test_a_cut_is_taken_though_the_order_service_is_handed_over_while_the_barrier_is_under_way(self):
+        flow = self.begin()
+        old, risk = self.children["orders"], self.directories["risk"]
+        self.children["matching"].send(signal.SIGSTOP)
+        words, before = self.parts(), self.status_of(risk)["durable_seq"]
+        taking = self.spawn(CUT, "take", "--orders", self.paths["orders"], "--out", self.root / "cut", *words)
+        wait_until(lambda: self.status_of(risk)["durable_seq"] > before, "the barrier to be under way")
+        new = self.start("orders", self.other, "--standby-of", old.directory)
+        self.wait_level(new, old.directory)
+        self.handover(old.directory, "--wait", "--max-gap", "30s", check=0)
+        self.assertEqual(old.wait(), 0)
+        self.children["matching"].send(signal.SIGCONT)
+        self.assertEqual(taking.wait(), 0, taking.err())
+        flow.send(20)
+        flow.take(0)
+        self.run_cut("verify", self.root / "cut")
+
     def refuse(self, result, text):
         self.assertEqual(result.status, 1, result)
         self.assertIn(text, result.stderr)
@@ -227,7 +244,7 @@ class Handover(WholeCase):
     @staticmethod
     def data_options(exchange, name):
         return {"order-service": [], "risk-engine": ["--pairs", ",".join(exchange.pairs)],
-                "matching-engine": exchange.matching_options()}[name]
+                "matching-engine": exchange.state_options("matching-engine")}[name]
 
     def state_at(self, exchange, term, part):
         """What a directory's own program says that its state was."""

@@ -1,222 +1,27 @@
-"""A client of the market data stream as a test wants one, and what the matching engine's own journal says of trades and books.
+"""What the matching engine's own journal says of trades and books, and a listener to market data that ends with its test.
 
-The bytes: examples/exchange/market-data/market_data.h."""
+The client of the stream is scripts/rig/market.py."""
 import json
-import random
-import socket
-import struct
-import threading
 
+import market
 import process
-from exchange_stage import REPORT, TRADES, Wire
-from service_client import MARKET_DATA, WELCOME, frame, hello
-from workdir import DEADLINE_S, connect_unix
-
-SNAPSHOT, REQUEST, PACKET, BOOK = 48, 49, 112, 113
-LEVEL, TRADE, TOP = 1, 2, 3
-BODIES = {LEVEL: struct.Struct("<IIqQB7x"), TRADE: struct.Struct("<QqQIB3x"), TOP: struct.Struct("<I4xqQqQ")}
+from exchange_judge import Books, Report
+from exchange_wire import MARKET_DATA, REPORT
 
 
-def messages_of(packet):
-    """stream, [(number, type, body)], the number that comes next."""
-    stream, first, count, version = struct.unpack_from("<QQHH4x", packet)
-    assert version == 1
-    found, at = [], 24
-    for number in range(first, first + count):
-        kind, size = struct.unpack_from("<HH4x", packet, at)
-        found.append((number, kind, packet[at + 8:at + 8 + size]))
-        at += 8 + size
-    assert at == len(packet), (at, len(packet))
-    return stream, found, first + count
-
-
-class MarketWire(Wire):
-    """By TCP, or here by a Unix socket."""
-
-    def __init__(self, path):
-        stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            connect_unix(stream, path)
-        except OSError:
-            stream.close()
-            raise
-        super().__init__(stream)
-        self.send(hello())
-        got = self.receive()
-        if got is None:
-            raise ConnectionError("it ended at once")
-        assert got[0] == WELCOME, got
-
-    def close(self):
-        self.socket.close()
-
-    def packet(self):
-        got = self.receive()
-        if got is None:
-            raise ConnectionError("it ended")
-        assert got[0] == PACKET, got
-        return messages_of(got[1])
-
-    def request(self, first, last):
-        """The messages of a gap."""
-        self.send(frame(REQUEST, struct.pack("<QQ", first, last)))
-        found = []
-        while len(found) < last - first + 1:
-            found += self.packet()[1]
-        return found
-
-    def snapshot(self):
-        """(number, {(symbol, side, price): (size, orders)})"""
-        self.send(frame(SNAPSHOT))
-        books, more = {}, 1
-        while more:
-            kind, body = self.receive()
-            assert kind == BOOK, kind
-            _, number, count, more = struct.unpack_from("<QQII", body)
-            for n in range(count):
-                take_level(books, body[24 + 32 * n:56 + 32 * n])
-        return number, books
-
-
-def take_level(books, body):
-    symbol, orders, price, size, side = BODIES[LEVEL].unpack(body)
-    books.pop((symbol, side, price), None)
-    if orders:
-        books[(symbol, side, price)] = (size, orders)
-
-
-class Listener:
-    """Hears the group, loses packets on purpose, and asks for every number that it misses. What a number says never changes."""
-
-    def __init__(self, case, group, path, lose=0.0, seed=0):
-        self.path, self.lose, self.random = path, lose, random.Random(seed)
-        self.known, self.next, self.whole = {}, 1, 1  # all below `whole` is known, all below `next` was told of
-        self.lost = self.asked = 0
-        self.streams, self.wrong, self.ended = set(), [], False
-        host, port = group.split(":")
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.bind((host, int(port)))
-        self.socket.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP,
-                               socket.inet_aton(host) + socket.inet_aton("127.0.0.1"))
-        self.socket.settimeout(0.05)
-        self.wire = None
-        self.thread = threading.Thread(target=self._hear, daemon=True)
-        self.thread.start()
+class Listener(market.Listener):
+    def __init__(self, case, *arguments, **options):
+        super().__init__(*arguments, **options)
         case.addCleanup(self.close)
 
-    def close(self):
-        self.ended = True
-        self.thread.join(DEADLINE_S)
-        self.socket.close()
-        if self.wire:
-            self.wire.close()
 
-    def messages(self):
-        return [self.known[number] for number in range(1, self.whole)]
-
-    def _hear(self):
-        while not self.ended:
-            try:
-                packet = self.socket.recv(2048)
-            except TimeoutError:
-                packet = None
-            if packet and self.random.random() < self.lose:
-                self.lost += 1
-            elif packet:
-                self._take(*messages_of(packet))
-            self._fill()
-
-    def _take(self, stream, found, next_number):
-        self.streams.add(stream)
-        for number, *message in found:
-            if self.known.setdefault(number, message) != message:
-                self.wrong.append((number, self.known[number], message))
-        self.next = max(self.next, next_number)
-        while self.whole in self.known:
-            self.whole += 1
-
-    def _fill(self):
-        while self.whole < self.next and not self.ended:
-            last = self.whole
-            while last + 1 < self.next and last + 1 not in self.known:
-                last += 1
-            try:
-                self.wire = self.wire or MarketWire(self.path)
-                self._take(next(iter(self.streams)), self.wire.request(self.whole, last), last + 1)
-                self.asked += 1
-            except OSError:  # it is away: later again
-                if self.wire:
-                    self.wire.close()
-                self.wire = None
-                return
-
-
-def trades_of_messages(messages):
-    """(trade id, price, size, symbol, taker's side)"""
-    return [BODIES[TRADE].unpack(body) for kind, body in messages if kind == TRADE]
-
-
-def books_of_messages(messages):
-    """As told by levels; and the tops must be true all the while."""
-    books, tops = {}, {}
-    for kind, body in messages:
-        if kind == LEVEL:
-            take_level(books, body)
-        elif kind == TOP:
-            symbol, *rest = BODIES[TOP].unpack(body)
-            tops[symbol] = tuple(rest)
-    return books, tops
-
-
-def tops_of_books(books):
-    tops = {}
-    for symbol in {key[0] for key in books}:
-        bids = [price for of, side, price in books if (of, side) == (symbol, 0)]
-        asks = [price for of, side, price in books if (of, side) == (symbol, 1)]
-        bid, ask = max(bids, default=0), min(asks, default=0)
-        tops[symbol] = (bid, books.get((symbol, 0, bid), (0,))[0] if bids else 0, ask,
-                        books.get((symbol, 1, ask), (0,))[0] if asks else 0)
-    return tops
-
-
-class Replayed:
-    """The reports of a matching engine's journal, replayed from its first entry: an order book of single orders."""
+class Replayed(Books):
+    """The reports of a matching engine's journal, replayed from its first entry."""
 
     def __init__(self, program, directory, *options):
-        self.trades, self.parties, self.orders = [], [], {}
+        super().__init__()
         lines = process.run(program, "baton", "replay", directory, "--from-start", "--effects", "-", *options, check=0)
         for line in lines.stdout.splitlines():
             effect = json.loads(line) if line.startswith("{") else {}
             if effect.get("type") == REPORT and effect["consumer"] == MARKET_DATA:
-                self._take(bytes.fromhex(effect["payload_hex"]))
-
-    def _take(self, report):
-        (client, _, order_seq, price, _, _, remaining, _, before, symbol, count, outcome, _, side, _, flags,
-         items) = struct.unpack_from("<QQQqQQQqQIIHHBBBB", report)
-        for n in range(count):
-            if items == TRADES:
-                number, *parties, at, size, left, _, taker_side = struct.unpack_from("<QQQQQqQQQB", report, 88 + 80 * n)
-                self.trades.append((number, at, size, symbol, taker_side))
-                self.parties.append(tuple(parties))
-                self._rests(tuple(parties[:2]), left)
-            else:
-                self.orders.pop(struct.unpack_from("<QQ", report, 88 + 40 * n))
-        if not flags & 1 or outcome != 0 or items == 2 and not order_seq:
-            return
-        if before:
-            self.orders.pop((client, order_seq))
-        if flags & 2:
-            self.orders[(client, order_seq)] = [symbol, side, price, remaining]
-
-    def _rests(self, name, left):
-        self.orders[name][3] = left
-        if not left:
-            del self.orders[name]
-
-    def books(self):
-        books = {}
-        for symbol, side, price, remaining in self.orders.values():
-            size, count = books.get((symbol, side, price), (0, 0))
-            books[(symbol, side, price)] = (size + remaining, count + 1)
-        return books
+                self.take(Report(bytes.fromhex(effect["payload_hex"])))

@@ -20,7 +20,8 @@ baton_script_test(service_risk_money SCRIPT tests/e2e/service_risk_test.py ARGS 
 baton_script_test(service_risk_kills SCRIPT tests/e2e/service_risk_test.py ARGS Kills TIMEOUT 300)
 # Its mirror in a real Redis (skipped where there is no redis-server).
 baton_script_test(service_mirror_once SCRIPT tests/e2e/service_mirror_test.py ARGS Once NOTSAN)
-baton_script_test(service_mirror_versions SCRIPT tests/e2e/service_mirror_test.py ARGS Versions NOTSAN)
+baton_script_test(service_mirror_beside SCRIPT tests/e2e/service_mirror_test.py ARGS Beside NOSAN)
+baton_script_test(service_mirror_versions SCRIPT tests/e2e/service_mirror_test.py ARGS Versions NOSAN)
 baton_script_test(service_mirror_wrong SCRIPT tests/e2e/service_mirror_test.py ARGS Wrong NOTSAN)
 # The gateway, before an order service by hand, and before the real ones behind it.
 baton_script_test(service_gateway SCRIPT tests/e2e/service_gateway_test.py ARGS Sessions Life)

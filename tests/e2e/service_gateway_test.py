@@ -183,6 +183,20 @@ class Sessions(Gateways, TestCase):
         self.orders.say(ack(1, 1))
         self.orders.wait_taken(*[(1, n) for n in range(65, 71)])
 
+    def test_a_first_command_that_has_to_wait_for_room_goes_on_when_there_is_some(self):
+        gateway = self.gateway(self.path, "--open-max", "1")
+        first, waiting = self.client_of(gateway), self.client_of(gateway)
+        first.send(order(1, 1))
+        self.orders.wait_taken((1, 1))
+        waiting.send(order(2, 1), order(2, 2))
+        self.assertEqual(self.health(gateway)["open"], 1)
+        self.orders.say(ack(1, 1))
+        for number in (1, 2):
+            self.orders.wait_taken((2, number))
+            self.orders.say(ack(2, number))
+            self.assertEqual(waiting.ack().client_seq, number)
+        self.assertEqual(self.count(gateway, "given_up_total"), 0)
+
     def test_what_has_no_answer_is_asked_again_and_forgotten_when_its_client_is_gone(self):
         gateway = self.gateway(self.path, "--ask-again", "0.1")
         client = self.client_of(gateway)

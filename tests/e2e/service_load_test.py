@@ -1,19 +1,25 @@
 """exchange-load by its real program: many connections that come and go, say things twice, read slowly and lose their gateway,
 against one matching engine and against the whole exchange. What its clients were told is judged from the journals."""
+import collections
 import csv
 import json
 import os
 import signal
+import socket
+import struct
 import subprocess
+import threading
 import xml.etree.ElementTree
 
 import exchange_judge
 import judge
 import process
 from exchange import Exchange
+from exchange_stage import Wire
 from handover_case import ENGINE_NEW, LOAD, HandoverCase
 from processes import Processes
-from workdir import main, seed, wait_until
+from service_client import ACK, DONE, FILL, HELLO, NEW_ORDER, WELCOME, frame
+from workdir import DEADLINE_S, main, seed, wait_until
 
 MIX = "replace=6,market=4,fok=3,post-only=5"
 
@@ -138,6 +144,99 @@ class Engine(LoadCase):
             self.assertIn("--help", result.stderr)
 
 
+class ByHand:
+    """A server that answers each command as it is told: answer(number of the connection, client, seq, type, copies so
+    far), which returns frames, or None to end the connection."""
+
+    def __init__(self, case, answer):
+        self.answer, self.copies, self.connections = answer, collections.Counter(), 0
+        self.path = case.socket_path(f"server{id(self)}")
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.listener.bind(self.path)
+        self.listener.listen(8)
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+        self.thread.start()
+        case.addCleanup(self.close)
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.thread.join(DEADLINE_S)
+        self.listener.close()
+
+    def _serve(self):
+        while True:
+            try:
+                stream, _ = self.listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            wire = Wire(stream)
+            while (got := wire.receive()) is not None and self._take(wire, *got):
+                pass
+            stream.close()
+
+    def _take(self, wire, kind, body):
+        if kind == HELLO:
+            wire.send(frame(WELCOME, struct.pack("<IIQ32s", 1, 0, 1, b"by hand")))
+            return True
+        client, seq = struct.unpack_from("<QQ", body)
+        frames = self.answer(self.connections, client, seq, kind, self.copies[seq])
+        self.copies[seq] += 1
+        wire.send(*(frames or ()))
+        return frames is not None
+
+
+def ack(client, seq, kind, entry=None, filled=0):
+    return frame(ACK, struct.pack("<QQQQQHH4x", client, seq, seq if entry is None else entry, filled, 0, DONE, kind))
+
+
+class Wrong(LoadCase):
+    """Before a server that does what none may: the load says so. And one that does what any may: it goes on."""
+
+    def against(self, answer, *options):
+        self.server = ByHand(self, answer)
+        result = process.run(LOAD, "--connect", f"unix:{self.server.path}", "--orders", 200, "--rate", 2000, "--seed",
+                             self.seed, *options)
+        told = json.loads(result.stdout)
+        self.assertEqual((told["sent"], told["acked"]), (200, 200))
+        return result.status, told
+
+    def test_a_command_that_is_applied_twice_is_a_conflict(self):
+        status, told = self.against(lambda _, client, seq, kind, copies: [ack(client, seq, kind, entry=seq + 1000 * copies)],
+                                    "--resend", 1000)
+        self.assertEqual(status, 1)
+        self.assertEqual(told["doubled"], 200)
+        self.assertGreater(told["conflicts"], 100)  # it does not wait for all second answers
+
+    def test_an_order_that_trades_more_than_its_ack_says_is_found(self):
+        for excess in (0, 1):
+            orders = []
+
+            def answer(_, client, seq, kind, copies):
+                if kind != NEW_ORDER:
+                    return [ack(client, seq, kind)]
+                orders.append(seq)
+                size = 5 + (excess if len(orders) == 7 else 0)
+                fill = struct.pack("<QQQqQQBB6x", client, seq, seq, 100, size, 0, 1, 0)
+                return [frame(FILL, fill), ack(client, seq, kind, filled=5)]
+            status, told = self.against(answer)
+            self.assertEqual((status, told["fills"], told["fills_over"], told["fills_short"]),
+                             (excess, len(orders), excess, 0))
+
+    def test_an_answer_that_went_to_nobody_is_asked_for_again(self):
+        status, told = self.against(lambda _, client, seq, kind, copies: [ack(client, seq, kind)] if seq != 50 or copies
+                                    else [], "--ask-again", "0.2")
+        self.assertEqual((status, told["conflicts"], told["connections"]), (0, 0, 1))
+        self.assertGreaterEqual(told["asked_again"], 1)
+
+    def test_a_slow_reader_that_is_dropped_comes_again_and_asks_again(self):
+        status, told = self.against(lambda connection, client, seq, kind, copies: [ack(client, seq, kind)]
+                                    if connection > 3 or seq < 60 * connection else None, "--slow-readers", 1)
+        self.assertEqual((status, told["conflicts"], told["connections"]), (0, 0, 4))
+        self.assertGreaterEqual(told["resent"], 3)
+        self.assertEqual((told["slow_acked"], told["p50_us"]), (200, 0))
+
+
 class Gateways(LoadCase):
     """Against the whole exchange, from an empty directory."""
 
@@ -152,7 +251,7 @@ class Gateways(LoadCase):
         load = exchange.load("load", [
             "--connect", exchange.address("gateway.2"), "--connections", 10, "--admin", exchange.address("orders"),
             "--deposit", f"{money}:1,2,3", "--clients", 20, "--orders", 3000, "--rate", 1500, "--symbols", 2, "--mix", MIX,
-            "--resend", 50, "--storm", 0.5, "--slow-readers", 1, "--seed", self.seed])
+            "--resend", 50, "--storm", 0.5, "--slow-readers", 2, "--seed", self.seed])
         exchange.paid_in = {(client, asset): money for client in range(1, 21) for asset in (1, 2, 3)}
         lost = exchange.service("gateway")
         wait_until(lambda: lost.status()["connections"] >= 5, "clients to come")

@@ -143,6 +143,32 @@ class Once(MirrorCase):
         self.assertIsNone(self.redis.ask("GET", "v1:kill_switch:2"))
 
 
+class Beside(MirrorCase):
+    def test_across_a_handover_of_the_risk_engine_nothing_is_missed_and_nothing_doubled(self):
+        self.begin().close()
+        flow = Flow(self, workdir.seed(), self.CLIENTS)
+        self.start_mirror()
+        flow.send(40)
+        new = self.start("risk", self.other, "--standby-of", self.directories["risk"])
+        self.wait_level(new, self.directories["risk"])
+        flow.send(60)
+        self.handover(self.directories["risk"], "--wait", "--max-gap", "30s", check=0)
+        self.assertEqual(self.children["risk"].wait(), 0)
+        self.children["risk"], self.directories["risk"] = new, self.other
+        flow.send(40)
+        flow.take(0)
+        self.assert_equal_everywhere()
+
+    def test_two_mirrors_of_one_version_do_not_count_twice(self):
+        client = self.begin()
+        mirrors = [self.start_mirror(), self.start_mirror()]
+        for number in range(1, 31):
+            self.trade(client, number, 1)
+        self.assert_equal_everywhere()
+        for child in mirrors:
+            self.assertEqual(child.terminate(), 0, child.err())
+
+
 class Versions(MirrorCase):
     def test_a_new_key_version_becomes_whole_and_goes_alone(self):
         client = self.begin()

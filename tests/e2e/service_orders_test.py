@@ -125,6 +125,8 @@ class Life(OrdersCase):
             page, more = self.states(client, 5, after_seq=seqs[-1] if seqs else 0)
             seqs += [one[0] for one in page]
         self.assertEqual(seqs, [n for n in range(1, count + 1) if n != 7])
+        for after, first in ((6, [8]), (7, [8]), (8, [9]), (count - 1, [count]), (count, []), (2**63, [])):
+            self.assertEqual([one[0] for one in self.states(client, 5, after_seq=after)[0]][:1], first)
 
     def test_when_too_much_is_under_way_clients_wait_and_go_on_later(self):
         self.service_runs("--pending-max", "4")

@@ -271,7 +271,8 @@ class Money(ExchangeCase):
     def test_data_is_not_used_with_other_options_than_it_was_made_with(self):
         """An image has what those made: another price unit, say, would be passed over in silence."""
         given = {"orders": (), "risk": ("--pairs", self.pairs), "matching": ("--outbox", "order-service,risk-engine")}
-        other = {"orders": [("--finished-max", 7)], "risk": [("--pairs", "1/2/100"), ("--pairs", self.pairs + ",3/2/1")],
+        other = {"orders": [("--finished-max", 7)],
+                 "risk": [("--pairs", "1/2/100"), ("--pairs", self.pairs + ",3/2/1"), ("--outbox", "risk-mirror")],
                  "matching": [("--outbox", "order-service"), ("--symbols", 2), ("--self-trade", "cancel-taking")]}
         for name in self.programs:
             self.children[name] = self.start(name, None, "--snapshot-form", "image")

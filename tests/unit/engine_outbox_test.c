@@ -289,9 +289,39 @@ static void a_visit_may_confirm_and_submit(void **unused)
     engine_fixture_remove(&f);
 }
 
+/* Two instances compare the last batch of the journal (H2): a confirmation puts none behind it. */
+static void a_confirmation_waits_while_intake_is_stopped(void **unused)
+{
+    (void)unused;
+    engine_fixture f;
+    engine_fixture_make(&f, "outbox_sealed");
+    engine_fixture_open(&f, &toy_service_v1);
+    engine_fixture_submit_stream(&f, 1, 100);
+    engine_fixture_settle(&f);
+    const resent all = all_of(&f, CONSUMER);
+    assert_int_equal(confirm(&f, &all.keys[1]), 0);
+    baton_engine_seal(f.engine);
+    assert_false(baton_engine_all_released(f.engine)); /* its record is not durable yet */
+    while (!baton_engine_all_released(f.engine))
+        assert_int_equal(baton_engine_turn(f.engine, 10000000, NULL), 0);
+    assert_int_equal(confirm(&f, &all.keys[5]), 0);
+    assert_true(baton_engine_all_released(f.engine)); /* nothing was queued */
+    assert_int_equal(all_of(&f, CONSUMER).count, all.count - 2);
+
+    assert_int_equal(baton_engine_unseal(f.engine, NULL), 0); /* it serves on */
+    assert_int_equal(all_of(&f, CONSUMER).count, all.count - 6);
+    engine_fixture_settle(&f);
+    engine_fixture_close(&f);
+    engine_fixture_open(&f, &toy_service_v1);
+    assert_int_equal(all_of(&f, CONSUMER).count, all.count - 6);
+    engine_fixture_close(&f);
+    engine_fixture_remove(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_confirmation_waits_while_intake_is_stopped),
         cmocka_unit_test(unconfirmed_effects_are_resent_in_order_until_confirmed),
         cmocka_unit_test(what_was_never_released_can_not_be_confirmed),
         cmocka_unit_test(a_restart_resends_exactly_what_was_unconfirmed),

@@ -65,6 +65,31 @@ static void an_unhurried_entry_is_released_too(void **unused)
     engine_fixture_remove(&f);
 }
 
+/* Or a handover compares a state of before the record with a journal that has it. */
+static void nothing_is_all_released_while_a_record_waits_for_its_write(void **unused)
+{
+    (void)unused;
+    engine_fixture f;
+    engine_fixture_make(&f, "release_record");
+    engine_fixture_open(&f, &toy_service_v1);
+    assert_int_equal(engine_fixture_burst(&f, 2, 10, 1), 0);
+    engine_fixture_settle(&f);
+    assert_true(baton_engine_all_released(f.engine));
+    assert_int_equal(baton_engine_confirm(f.engine, 1, f.seen[0].epoch, f.seen[0].seq, 0), 0);
+    baton_engine_seal(f.engine);
+    assert_false(baton_engine_all_released(f.engine));
+
+    baton_engine_point before, after;
+    engine_fixture_settle(&f);
+    assert_int_equal(baton_engine_digests(f.engine, 0, &before, &f.error), 0);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(baton_engine_turn(f.engine, 0, &f.error), 0);
+    assert_int_equal(baton_engine_digests(f.engine, 0, &after, &f.error), 0);
+    assert_true(after.position.batch <= before.position.batch + 1); /* a mark, at most */
+    engine_fixture_close(&f);
+    engine_fixture_remove(&f);
+}
+
 static void check_order(const engine_fixture *f, uint64_t first_seq, uint64_t last_seq)
 {
     uint64_t seq = first_seq - 1;
@@ -343,6 +368,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(effects_wait_until_their_entry_is_durable),
         cmocka_unit_test(an_unhurried_entry_is_released_too),
+        cmocka_unit_test(nothing_is_all_released_while_a_record_waits_for_its_write),
         cmocka_unit_test(effects_come_in_order_whatever_order_the_writes_end_in),
         cmocka_unit_test(both_backends_release_everything),
         cmocka_unit_test(what_is_wrong_is_refused_and_nothing_happened),

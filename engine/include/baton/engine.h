@@ -42,7 +42,8 @@ baton_metrics *baton_engine_metrics(const baton_engine *engine);
 
 /* The consumer has everything up to this key. Journaled; trims the outbox now and in every
  * replay (E6). BATON_E_INVALID: never released to it. BATON_E_FULL, BATON_E_NO_SPACE (a full
- * disk): confirm again later. At or below an earlier confirmation: 0, nothing happens. BATON_E_STANDBY,
+ * disk): confirm again later. At or below an earlier confirmation: 0, nothing happens. 0 while intake is stopped
+ * for a drain or a handover, too: journaled if this one serves on, else the effects are resent. BATON_E_STANDBY,
  * BATON_E_SEALED (handed over): confirm to the active. */
 BATON_MUST_USE int baton_engine_confirm(baton_engine *engine, uint32_t consumer, uint64_t epoch,
                                         uint64_t seq, uint32_t index);

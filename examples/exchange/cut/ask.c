@@ -10,7 +10,7 @@
 #include "examples/exchange/wire/address.h"
 #include "examples/exchange/wire/connection.h"
 
-enum { OUT_BYTES_MAX = 4096, PAUSE_MS = 50 };
+enum { OUT_BYTES_MAX = 1 << 16, PAUSE_MS = 50, AGAIN_MS = 1000 };
 
 typedef struct {
     uint16_t type;
@@ -56,13 +56,19 @@ static int look(connection *stream, const question *ask, baton_error *error)
     return verdict == FRAME_NONE && !stream->failed && !stream->ended ? 0 : -ECONNRESET;
 }
 
+/* Asked again from time to time: a service that was handed over has the connection, and does not know who waits. */
 static int talk(connection *stream, const question *ask, uint64_t until_ms, baton_error *error)
 {
     const exchange_hello hello = {.version = baton_le32_put(EXCHANGE_PROTOCOL_VERSION)};
     connection_queue(stream, EXCHANGE_HELLO, &hello, sizeof(hello), NULL, 0);
     connection_queue(stream, ask->type, ask->body, ask->body_bytes, NULL, 0);
+    uint64_t again_ms = now_ms() + AGAIN_MS;
     int r = 0;
     while (r == 0 && now_ms() < until_ms) {
+        if (now_ms() >= again_ms && connection_all_sent(stream)) {
+            connection_queue(stream, ask->type, ask->body, ask->body_bytes, NULL, 0);
+            again_ms = now_ms() + AGAIN_MS;
+        }
         const short wanted = (short)(POLLIN | (connection_all_sent(stream) ? 0 : POLLOUT));
         struct pollfd ready = {.fd = stream->fd, .events = wanted};
         if (poll(&ready, 1, PAUSE_MS) < 0 && errno != EINTR)

@@ -15,7 +15,7 @@ enum {
     RATE_TOP = 462,
     RATE_BOTTOM = 580,
     MARK_TEXT_GAP = 13, /* closer ones would be written over each other */
-    MARK_ROWS = 2,      /* of texts above the picture; one more for those of storms */
+    MARK_ROWS = 3,      /* of texts above the picture; one more for those of storms */
 };
 
 typedef struct {

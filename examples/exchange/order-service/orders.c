@@ -269,12 +269,24 @@ void orders_change(orders *own, uint32_t client_index, const order_facts *order,
     digest_add(own, &now);
 }
 
+/* Of a list of open orders the first to look at: behind the one that a page ended with, while that is open itself, so
+ * that page after page is one walk. */
+static uint32_t begin_after(const orders *own, uint32_t first, uint64_t after_seq)
+{
+    if (first == 0 || after_seq == 0 || after_seq > EXCHANGE_CLIENT_SEQ_MAX)
+        return first;
+    const uint64_t client_id = slot_at(own, first)->facts.order_id >> 40;
+    const uint32_t after = find_name(own, exchange_order_id(client_id, after_seq));
+    return after != 0 && !order_is_over(&slot_at(own, after)->facts) ? slot_at(own, after)->next
+                                                                     : first;
+}
+
 uint32_t orders_page(const orders *own, uint32_t client_index, uint64_t after_seq,
                      const order_facts **page, uint32_t max)
 {
     uint32_t count = 0;
-    for (uint32_t name = own->lists[client_index].first; name != 0 && count < max;
-         name = slot_at(own, name)->next)
+    uint32_t name = begin_after(own, own->lists[client_index].first, after_seq);
+    for (; name != 0 && count < max; name = slot_at(own, name)->next)
         if ((slot_at(own, name)->facts.order_id & EXCHANGE_CLIENT_SEQ_MAX) > after_seq)
             page[count++] = &slot_at(own, name)->facts;
     return count;

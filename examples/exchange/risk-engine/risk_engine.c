@@ -221,9 +221,12 @@ static int create(const baton_service_config *config, void **ret_state, baton_er
 /* An image knows those of its time, by which everything in it was held and paid. */
 static int check_options(const void *state, const baton_service_config *config, baton_error *error)
 {
+    static const char todo[] = "give that, as on every start of the same data";
     const risk_engine *own = state;
     risk_engine wish = {0};
     int r = parse_pairs(config->values[OPTION_PAIRS], &wish, error);
+    if (r == 0)
+        r = parse_outbox(config->values[OPTION_OUTBOX], &wish.mirrored, error);
     if (r < 0)
         return r;
     bool same = wish.pairs_count == own->pairs_count;
@@ -231,11 +234,14 @@ static int check_options(const void *state, const baton_service_config *config, 
         same = wish.pairs[i].base_asset_id == own->pairs[i].base_asset_id &&
                wish.pairs[i].quote_asset_id == own->pairs[i].quote_asset_id &&
                wish.pairs[i].size_unit == own->pairs[i].size_unit;
-    return same ? 0
-                : baton_error_setf(error, BATON_E_INVALID, "--pairs",
-                                   "give the pairs that its data was made with",
-                                   "'%s' are others, or not all %u", config->values[OPTION_PAIRS],
-                                   own->pairs_count);
+    if (!same)
+        return baton_error_setf(error, BATON_E_INVALID, "--pairs", todo,
+                                "its data was made with others, %u of them", own->pairs_count);
+    if (wish.mirrored != own->mirrored)
+        return baton_error_setf(error, BATON_E_INVALID, "--outbox", todo,
+                                "its data was made with %s",
+                                own->mirrored ? "risk-mirror" : "none");
+    return 0;
 }
 
 /* ---- digest ---- */

@@ -39,6 +39,7 @@ typedef struct {
     bool closed; /* no more into this one */
     bool took;   /* since the last round */
     bool known;  /* something came again: it is confirmed again */
+    bool gap;    /* what comes next does not follow it */
     /* pages */
     bool live;         /* the link was, at the last turn */
     bool asks;         /* there is something to ask for */
@@ -124,10 +125,10 @@ static link_verdict take_new(mirror *own, const exchange_key *key, const void *p
         return fail(own, "an effect that tells of no exposures");
     memcpy(&head, payload, sizeof(head));
     const uint64_t number = baton_le64_get(head.number);
-    if (own->taken.there ? number != own->taken.number + 1 : !begins(own, number))
-        return make_anew(own, "risk_mirror.gap",
-                         "the risk engine's effects go on behind those that Redis has: it "
-                         "confirmed them to another mirror, or Redis has lost them");
+    if (own->taken.there ? number != own->taken.number + 1 : !begins(own, number)) {
+        own->gap = own->closed = true;
+        return LINK_NO_ROOM;
+    }
     if (own->taken.number == own->committed.number)
         own->mode = own->taken.whole ? STORE_ADD : STORE_SET;
     if (!store_add(own->store, payload, payload_bytes))
@@ -173,6 +174,8 @@ static void begin_again(mirror *own)
     own->taken = own->committed;
     own->closed = false;
     own->took = false;
+    own->known = false;
+    own->gap = false;
 }
 
 static void wait_for_redis(mirror *own)
@@ -264,6 +267,23 @@ static void come_up(mirror *own)
     own->waits_said = false;
 }
 
+/* What was put is in. Another mirror may have gone on since the position was loaded. */
+static void judge_gap(mirror *own)
+{
+    store_position found;
+    if (!look(own, &found))
+        return;
+    if (found.number == own->committed.number) {
+        (void)make_anew(own, "risk_mirror.gap",
+                        "the risk engine's effects go on behind those that Redis has: it "
+                        "confirmed them to another mirror, or Redis has lost them");
+        return;
+    }
+    own->up = false;
+    link_stop(&own->link);
+    begin_again(own);
+}
+
 static void flush(mirror *own)
 {
     uint64_t keys = 0;
@@ -344,6 +364,8 @@ static int turn(mirror *own)
         return r < 0 ? r : BATON_E_REFUSED;
     if (own->up && !own->flush_due)
         put(own);
+    if (own->up && !own->flush_due && !own->failed && own->gap)
+        judge_gap(own);
     if (own->up && !own->flush_due && !own->failed) {
         ask(own, now);
         link_turn(&own->link);

@@ -345,7 +345,12 @@ static store_verdict judge_update(store *own, const redisReply *reply)
     snprintf(own->why, sizeof(own->why), "%s", reply->str);
     if (strcmp(reply->str, "DONE") == 0)
         return STORE_DONE;
-    return strncmp(reply->str, "HELD", 4) == 0 ? STORE_HELD : STORE_DIVERGED;
+    if (strncmp(reply->str, "HELD", 4) != 0)
+        return STORE_DIVERGED;
+    snprintf(own->why, sizeof(own->why),
+             "another mirror writes %s, or a script came late: it is %s", own->position_key,
+             reply->str);
+    return STORE_HELD;
 }
 
 store_verdict store_put(store *own, const store_position *from, const store_position *to,

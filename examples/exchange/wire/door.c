@@ -287,6 +287,13 @@ uint32_t door_connections(const door *own)
     return count;
 }
 
+void door_send(door *own, uint64_t connection_id)
+{
+    door_place *place = own->given ? NULL : door_named(own, connection_id);
+    if (place != NULL)
+        connection_send(&place->stream);
+}
+
 void door_turn(door *own)
 {
     uint64_t out_bytes = 0;

@@ -77,6 +77,8 @@ BATON_MUST_USE int door_start(door *own, const door_start_options *options, bato
 const char *door_address(const door *own, uint32_t role); /* in use; "" */
 /* Once a turn of the loop: takes up what was held back, sends, and closes what is over. */
 void door_turn(door *own);
+/* Sends on that connection ahead of the turn, if it is still there. */
+void door_send(door *own, uint64_t connection_id);
 /* Now and then, 10 ms or so: after a shortage of descriptors it listens again. */
 void door_tick(door *own);
 /* No more comes in; what is to be sent still leaves with door_turn. */
@@ -91,6 +93,6 @@ void door_refuse(door_place *place, int status, const char *text);
 door_place *door_named(door *own, uint64_t connection_id);
 /* The connection that a client's answers go to; NULL: none. */
 connection *door_route(door *own, uint64_t client_id);
-/* From here on that is this one, unless the frame in hand is one that was held back and comes again: then it was
- * said when it came. client_id is 1..EXCHANGE_CLIENT_ID_MAX. */
+/* From here on that is this one, unless the frame in hand is one that was held back and comes again, and the client
+ * has a connection already: that is the newer word. client_id is 1..EXCHANGE_CLIENT_ID_MAX. */
 void door_route_to(door *own, uint64_t client_id, door_place *place);

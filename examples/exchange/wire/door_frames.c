@@ -20,12 +20,10 @@ connection *door_route(door *own, uint64_t client_id)
 
 void door_route_to(door *own, uint64_t client_id, door_place *place)
 {
-    if (place->stream.held_back)
-        return; /* it was routed when it came; its client may have come elsewhere since */
     client_route *route = &own->routes[client_id];
     door_place *before = door_named(own, route->connection);
-    if (before == place)
-        return;
+    if (before == place || (before != NULL && place->stream.held_back))
+        return; /* what was held back came before: its client may have come elsewhere since */
     if (before != NULL) {
         if (route->next != 0)
             own->routes[route->next].previous = route->previous;

@@ -35,6 +35,12 @@ void feed_release(feed *own, const baton_effect *effect)
         place->behind = send_effect(place, effect) != 0;
 }
 
+void feed_send(const feed *own)
+{
+    for (uint32_t left = own->consumers; left != 0; left &= left - 1)
+        door_send(own->door, own->subscribers[__builtin_ctz(left)]);
+}
+
 void feed_has_room(feed *own, door_place *place)
 {
     own->subscribers[place->consumer] = place->stream.id; /* a predecessor's, too */

@@ -22,6 +22,9 @@ typedef struct {
 void feed_start(feed *own, door *at, baton_engine *engine, uint32_t consumers);
 /* From release, with every effect that has a consumer. */
 void feed_release(feed *own, const baton_effect *effect);
+/* Once a turn, before the door's: what was released leaves, the lowest consumer's first. The order service has the lowest
+ * number: its clients wait, and a wake-up of anybody else costs them time. */
+void feed_send(const feed *own);
 /* The role's take and has_room. */
 bool feed_take(feed *own, door_place *place, uint16_t type, const void *body, uint32_t body_bytes);
 void feed_has_room(feed *own, door_place *place);

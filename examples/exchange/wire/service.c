@@ -31,6 +31,7 @@ void wire_turn(void *context)
     wire_service *own = context;
     for (uint32_t i = 0; i < own->inlets_count; i++)
         inlet_turn(own->inlets[i]);
+    feed_send(&own->feed);
     door_turn(own->door);
 }
 
