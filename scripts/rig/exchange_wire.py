@@ -130,7 +130,9 @@ class Account:
     def __init__(self, wire, client):
         wire.send(frame(ACCOUNT, struct.pack("<Q", client)))
         body = wire.receive_of(ACCOUNT_STATE)
-        _, balances, exposures, self.killed, self.all_killed = struct.unpack_from("<QIIBB6x", body)
+        of, balances, exposures, self.killed, self.all_killed = struct.unpack_from("<QIIBB6x", body)
+        if (of, len(body)) != (client, 24 + 24 * balances + 56 * exposures):
+            raise ValueError(f"asked for client {client}, told of {of} in {len(body)} bytes")
         rows = (struct.unpack_from("<I4xQQ", body, 24 + 24 * n) for n in range(balances))
         self.balances = {asset: (available, held) for asset, available, held in rows}
         rows = (struct.unpack_from("<I4xqqQQQQ", body, 24 + 24 * balances + 56 * n) for n in range(exposures))

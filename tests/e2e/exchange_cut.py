@@ -8,10 +8,11 @@ import struct
 import exchange_judge
 import process
 from cli_case import flip
-from exchange_stage import ORDERS, QUERY, barrier
+from exchange_case import BASE, QUOTE, ExchangeCase, Flow
+from exchange_stage import barrier
 from exchange_whole_test import WholeCase
+from exchange_wire import ORDERS, QUERY
 from service_client import DONE, cancel, frame
-from service_risk_test import BASE, QUOTE, ExchangeCase, Flow
 from workdir import main, wait_until
 
 CUT, SETTLEMENT = process.program("exchange-cut"), process.program("settlement")

@@ -6,15 +6,14 @@ import socket
 import struct
 import threading
 
-from service_client import (CANCEL, CONFIRM, EFFECT, ERROR, HELLO, MATCHING_ENGINE, NEW_ORDER, ORDER_SERVICE, REDUCE,
-                            RISK_ENGINE, SUBSCRIBE, WELCOME, frame, hello, subscription)
+from exchange_wire import (BARRIER, CANCEL, CONFIRM, EFFECT, ERROR, HELLO, KILL, LIMIT, MATCHING_ENGINE, NEW_ORDER,
+                           ORDER_SERVICE, REDUCE, REPLACE, REPORT, RISK_ENGINE, SUBSCRIBE, WELCOME, frame)
+from service_client import hello, subscription
 from workdir import DEADLINE_S, connect_unix, wait_until
 
-DEPOSIT, WITHDRAW, KILL, LIMIT = range(12, 16)
 ADMIN = 1000  # the client id that operators' commands come from
 KEY = struct.Struct("<QQI4x")
 BARRIER_BODY = struct.Struct("<QQQQ")  # id, and which entry it is in the order service, risk and matching engine
-REPLACE, QUERY, BARRIER, REPORT, ORDERS, BARRIER_DONE = 9, 10, 11, 70, 72, 73
 LAST, RESTS = 1, 3  # flags of a report
 TRADES, GONE = 1, 2
 
@@ -29,10 +28,6 @@ def report(command, of_type, outcome=0, order_seq=None, price=100, size=10, fill
 
 def trade(number, maker, taker, size, maker_remaining=0, taker_remaining=0, price=100, taker_side=1):
     return struct.pack("<QQQQQqQQQB7x", number, *maker, *taker, price, size, maker_remaining, taker_remaining, taker_side)
-
-
-def transfer(kind, seq, client, asset, amount):
-    return frame(kind, struct.pack("<QQQQI4x", ADMIN, seq, client, amount, asset))
 
 
 def kill_switch(seq, client, on):
@@ -88,16 +83,11 @@ class Wire:
             pass
 
 
-class Producer:
-    """Serves one consumer: what it has not confirmed, then what is new. Keys are (epoch, seq, 0)."""
+class Server:
+    """A service by hand, on a Unix socket: it talks with one that comes after the other."""
 
-    def __init__(self, case, path, consumer=ORDER_SERVICE):
-        self.path, self.consumer = path, consumer
-        self.lock = threading.Lock()
-        self.epoch, self.seq = 1, 0
-        self.kept, self.confirmed = [], []
-        self.subscriptions = 0
-        self.wire = None
+    def __init__(self, case, path):
+        self.path, self._last = path, None
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.listener.bind(path)
         self.listener.listen(8)
@@ -106,11 +96,40 @@ class Producer:
         case.addCleanup(self.close)
 
     def close(self):
-        self.listener.close() if self.listener.fileno() < 0 else self.listener.shutdown(socket.SHUT_RDWR)
-        if self.wire:
-            self.wire.hang_up()
+        if self.listener.fileno() < 0:
+            return
+        self.listener.shutdown(socket.SHUT_RDWR)
+        if self._last:
+            self._last.hang_up()
         self.thread.join(DEADLINE_S)
         self.listener.close()
+
+    def talk(self, wire):
+        """Until the other side has gone."""
+        raise NotImplementedError
+
+    def _serve(self):
+        while True:
+            try:
+                stream, _ = self.listener.accept()
+            except OSError:
+                return
+            self._last = Wire(stream)
+            self.talk(self._last)
+            stream.close()
+
+
+class Producer(Server):
+    """Serves one consumer: what it has not confirmed, then what is new. Keys are (epoch, seq, 0)."""
+
+    def __init__(self, case, path, consumer=ORDER_SERVICE):
+        self.consumer = consumer
+        self.lock = threading.Lock()
+        self.epoch, self.seq = 1, 0
+        self.kept, self.confirmed = [], []
+        self.subscriptions = 0
+        self.wire = None
+        super().__init__(case, path)
 
     def emit(self, kind, payload):
         with self.lock:
@@ -130,16 +149,7 @@ class Producer:
             if self.wire:
                 self.wire.hang_up()
 
-    def _serve(self):
-        while True:
-            try:
-                stream, _ = self.listener.accept()
-            except OSError:
-                return
-            self._talk(Wire(stream))
-            stream.close()
-
-    def _talk(self, wire):
+    def talk(self, wire):
         while (got := wire.receive()) is not None:
             kind, body = got
             if kind == HELLO:

@@ -21,12 +21,14 @@ class HandoverCase(ServiceCase):
         super().setUp()
         self.other = self.root / "other"
 
-    def run_toy(self, directory, *options, program=TOY, standby_of=None, env=None):
+    def run_program(self, program, directory, *options, standby_of=None, env=None):
         follow = ("--standby-of", standby_of) if standby_of else ()
-        child = self.spawn(program, "run", "--dir", directory, "--listen", self.listen, *follow, *options,
-                           env=env or {})
+        child = self.spawn(program, "run", "--dir", directory, *follow, *options, env=env or {})
         child.directory = directory
         return child
+
+    def run_toy(self, directory, *options, program=TOY, **how):
+        return self.run_program(program, directory, "--listen", self.listen, *options, **how)
 
     def standby(self, directory=None, of=None, *options, program=TOY_NEXT, env=None):
         """Started, and level with the active."""
@@ -45,6 +47,10 @@ class HandoverCase(ServiceCase):
             status = self.status_of(child.directory)
             return status if status and status["phase"] == phase else None
         return wait_until(there, f"phase {phase} of {child.directory}")
+
+    def wait_running(self, child):
+        self.wait_phase(child, "running")
+        return child
 
     def wait_level(self, child, of):
         def level():

@@ -7,23 +7,17 @@ import socket
 import struct
 
 import process
+from exchange_wire import (ACK, BUY, CANCEL, CLOCK, CONFIRM, DONE, EFFECT, ERROR, EXPIRED, FILL, HELLO, MARKET_DATA,
+                           MATCHING_ENGINE, NEW_ORDER, ORDER_SERVICE, REDUCE, REPLACE, REPORT, RISK_ENGINE, SELL, SETTLEMENT,
+                           SUBSCRIBE, SWITCH, WELCOME, frame)
 from workdir import DEADLINE_S, TestCase
 
-HELLO, NEW_ORDER, CANCEL, REDUCE, CLOCK, SUBSCRIBE, CONFIRM, SWITCH, REPLACE = range(1, 10)
-WELCOME, ACK, FILL, EXPIRED, ERROR = range(64, 69)
-REPORT, EFFECT = 70, 71
-ORDER_SERVICE, RISK_ENGINE, MATCHING_ENGINE, SETTLEMENT, MARKET_DATA = range(1, 6)
-BUY, SELL = 0, 1
 GTC, GTD, IOC = 0, 1, 2
-DONE, UNKNOWN_ORDER, BAD_SIZE, TOO_LATE, TOO_OLD, CLIENTS_FULL, BAD_COMMAND, NOT_HERE = 0, 2, 3, 64, 65, 66, 67, 68
+UNKNOWN_ORDER, BAD_SIZE, TOO_LATE, TOO_OLD, CLIENTS_FULL, BAD_COMMAND, NOT_HERE = 2, 3, 64, 65, 66, 67, 68
 BODY_BYTES_MAX = 8192
 OUTCOMES_KEPT = 64
 
 OLD, NEW = process.program("matching-engine-1.0.0"), process.program("matching-engine-1.1.0")
-
-
-def frame(kind, body=b""):
-    return struct.pack("<IHH", len(body), kind, 0) + body
 
 
 def hello(version=1):
@@ -36,6 +30,10 @@ def order(client, seq, price=100, size=10, side=BUY, time_in_force=GTC, expire_n
 
 def cancel(client, seq, order_seq):
     return frame(CANCEL, struct.pack("<QQQI4x", client, seq, order_seq, 0))
+
+
+def replace(client, seq, order_seq, price, size=0):
+    return frame(REPLACE, struct.pack("<QQQIB3xqQ", client, seq, order_seq, 0, 0, price, size))
 
 
 def clock(client, seq, now_ns):
@@ -183,3 +181,11 @@ class ServiceCase(TestCase):
 
     def client(self, engine, greet=True):
         return Client(self, engine.listen, greet)
+
+
+__all__ = ["ACK", "BAD_COMMAND", "BAD_SIZE", "BODY_BYTES_MAX", "BUY", "CANCEL", "CLIENTS_FULL", "CLOCK", "CONFIRM", "DONE",
+           "EFFECT", "ERROR", "EXPIRED", "FILL", "GTC", "GTD", "HELLO", "IOC", "MARKET_DATA", "MATCHING_ENGINE", "NEW",
+           "NEW_ORDER", "NOT_HERE", "OLD", "ORDER_SERVICE", "OUTCOMES_KEPT", "REDUCE", "REPLACE", "REPORT", "RISK_ENGINE",
+           "SELL", "SETTLEMENT", "SUBSCRIBE", "SWITCH", "TOO_LATE", "TOO_OLD", "UNKNOWN_ORDER", "WELCOME", "Ack", "Client",
+           "Ended", "ServiceCase", "cancel", "clock", "frame", "hello", "order", "replace", "subscription", "switch",
+           "trades_of"]

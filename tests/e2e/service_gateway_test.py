@@ -5,14 +5,14 @@ import json
 import os
 import socket
 import struct
-import threading
 
 import process
-import service_orders_test as orders
-from exchange_stage import ADMIN, BARRIER, DEPOSIT, ORDERS, QUERY, WITHDRAW, Wire, kill_switch, limit, transfer
+from exchange_case import ORDERS_PROGRAM, MatchingCase, OrdersCase
+from exchange_stage import ADMIN, Server, Wire, barrier, kill_switch, limit
+from exchange_wire import DEPOSIT, ORDERS, QUERY, WITHDRAW, transfer
 from handover_case import LOAD
-from service_client import (ACK, BAD_COMMAND, CLIENTS_FULL, DONE, ERROR, FILL, HELLO, NEW_ORDER, NOT_HERE, WELCOME, Ack, Client, Ended,
-                            clock, frame, order, switch)
+from service_client import (ACK, BAD_COMMAND, CLIENTS_FULL, DONE, ERROR, FILL, HELLO, NEW_ORDER, NOT_HERE, WELCOME, Ack,
+                            Client, Ended, clock, frame, order, switch)
 from workdir import DEADLINE_S, TestCase, connect_unix, main, wait_until
 
 GATEWAY = process.program("gateway")
@@ -26,25 +26,12 @@ def fill(client, seq, trade_id, taker=0):
     return frame(FILL, struct.pack("<QQQqQQBB6x", client, seq, trade_id, 100, 1, 9, taker, 0))
 
 
-class Orders:
+class Orders(Server):
     """An order service by hand: it keeps what comes, and says what it is told to say."""
 
     def __init__(self, case, path):
         self.taken, self.lives, self.wire = [], 0, None
-        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.listener.bind(path)
-        self.listener.listen(8)
-        self.thread = threading.Thread(target=self._serve, daemon=True)
-        self.thread.start()
-        case.addCleanup(self.close)
-
-    def close(self):
-        if self.listener.fileno() < 0:
-            return
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.hang_up()
-        self.thread.join(DEADLINE_S)
-        self.listener.close()
+        super().__init__(case, path)
 
     def hang_up(self):
         if self.wire:
@@ -60,20 +47,14 @@ class Orders:
         assert [struct.unpack_from("<QQ", body) for _, body in taken] == list(expected), taken
         return taken
 
-    def _serve(self):
-        while True:
-            try:
-                stream, _ = self.listener.accept()
-            except OSError:
-                return
-            self.wire = wire = Wire(stream)
-            while (got := wire.receive()) is not None:
-                if got[0] == HELLO:
-                    self.lives += 1
-                    wire.send(frame(WELCOME, struct.pack("<IIQ32s", 1, 0, self.lives, b"by hand")))
-                else:
-                    self.taken.append(got)
-            stream.close()
+    def talk(self, wire):
+        self.wire = wire
+        while (got := wire.receive()) is not None:
+            if got[0] == HELLO:
+                self.lives += 1
+                wire.send(frame(WELCOME, struct.pack("<IIQ32s", 1, 0, self.lives, b"by hand")))
+            else:
+                self.taken.append(got)
 
 
 class Gateways:
@@ -243,7 +224,7 @@ class Sessions(Gateways, TestCase):
     def test_operators_commands_come_in_at_their_own_door_and_orders_do_not(self):
         gateway = self.gateway(self.path)
         client, operator = self.client_of(gateway), self.operator_of(gateway)
-        commands = (transfer(DEPOSIT, 1, 1, 2, 100), transfer(WITHDRAW, 2, 1, 2, 50), kill_switch(3, 0, 1), limit(4, 1, 10, 10),
+        commands = (transfer(DEPOSIT, ADMIN, 1, 1, 2, 100), transfer(WITHDRAW, ADMIN, 2, 1, 2, 50), kill_switch(3, 0, 1), limit(4, 1, 10, 10),
                     switch(ADMIN, 5, 1), clock(ADMIN, 6, 1))
         for command in commands:
             refused = client.ack(command)
@@ -260,14 +241,13 @@ class Sessions(Gateways, TestCase):
         self.orders.say(frame(ORDERS, struct.pack("<QQQII", 1, 0, 0, 0, 0)))
         operator.receive_of(ORDERS)
         self.assertEqual(self.count(gateway, "not_here_total"), 7)
-        barrier = self.operator_of(gateway)
-        barrier.send(frame(BARRIER, struct.pack("<Q", 1)))
-        self.assertIn("the order service itself", barrier.error()[1])
+        operator.send(barrier(1))
+        self.assertIn("the order service itself", operator.error()[1])
 
     def test_without_an_operators_door_nobody_moves_money(self):
         gateway = self.gateway(self.path, "--admin", "")
         self.assertFalse(os.path.exists(gateway.admin))
-        self.assertEqual(self.client_of(gateway).ack(transfer(DEPOSIT, 1, 1, 2, 100)).outcome, NOT_HERE)
+        self.assertEqual(self.client_of(gateway).ack(transfer(DEPOSIT, ADMIN, 1, 1, 2, 100)).outcome, NOT_HERE)
         self.assertEqual(self.orders.taken, [])
 
     def test_another_user_is_no_operator(self):
@@ -281,7 +261,7 @@ class Sessions(Gateways, TestCase):
             kind, body = Wire(stranger).receive()
         self.assertEqual(kind, ERROR)
         self.assertIn(b"not a user that may operate this process", body)
-        self.operator_of(gateway).send(transfer(DEPOSIT, 1, 1, 2, 100))
+        self.operator_of(gateway).send(transfer(DEPOSIT, ADMIN, 1, 1, 2, 100))
         self.orders.wait_taken((ADMIN, 1))
 
     def connect_as(self, user, stream, path):
@@ -424,7 +404,7 @@ class LoadCase(Gateways):
         return told
 
 
-class Handover(LoadCase, orders.OrdersCase):
+class Handover(LoadCase, OrdersCase):
     def test_a_handover_of_the_order_service_is_latency_only(self):
         self.stage.answer = self.stage.rest
         old = self.service_runs()
@@ -440,7 +420,7 @@ class Handover(LoadCase, orders.OrdersCase):
         self.assertEqual(self.health(gateway)["upstream"]["connected_count"], 1)
 
 
-class Faults(LoadCase, orders.MatchingCase):
+class Faults(LoadCase, MatchingCase):
     def test_whoever_is_killed_every_order_is_acked_exactly_once(self):
         count = 2000
         service = self.service_runs()
@@ -467,7 +447,7 @@ class Faults(LoadCase, orders.MatchingCase):
         self.assertGreater(told["resent"], 50)
         self.assertEqual(self.health(second)["open"], 0)
         self.assertEqual(service.terminate(), 0)
-        process.run(orders.PROGRAM, "baton", "verify", self.data, check=0)
+        process.run(ORDERS_PROGRAM, "baton", "verify", self.data, check=0)
         self.assertEqual(second.terminate(), 0)
 
 

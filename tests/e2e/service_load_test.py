@@ -58,10 +58,8 @@ class Engine(LoadCase):
 
     def engine_runs(self, symbols):
         self.orders, feed = (f"unix:{self.socket_path(name)}" for name in ("orders", "feed"))
-        child = self.spawn(ENGINE_NEW, "run", "--dir", self.data, "--listen", self.orders, "--feed", feed, "--symbols", symbols)
-        child.directory = self.data
-        self.wait_phase(child, "running")
-        return child
+        return self.wait_running(self.run_program(ENGINE_NEW, self.data, "--listen", self.orders, "--feed", feed, "--symbols",
+                                                  symbols))
 
     def assert_all_is_in_the_journal_once(self, engine):
         self.assertEqual(engine.terminate(), 0)

@@ -28,16 +28,11 @@ class MarketCase(HandoverCase):
         self.group = f"239.{host.randrange(1, 255)}.{host.randrange(1, 255)}.{host.randrange(1, 255)}:{free_port()}"
 
     def run_engine(self, directory=None, *options, program=ENGINE_OLD, standby_of=None):
-        follow = ("--standby-of", standby_of) if standby_of else ()
-        child = self.spawn(program, "run", "--dir", directory or self.data, "--listen", f"unix:{self.orders}", "--feed",
-                           f"unix:{self.feed}", *OUTBOX, *follow, *options)
-        child.directory = directory or self.data
-        return child
+        return self.run_program(program, directory or self.data, "--listen", f"unix:{self.orders}", "--feed",
+                                f"unix:{self.feed}", *OUTBOX, *options, standby_of=standby_of)
 
     def engine_runs(self, *options, **more):
-        child = self.run_engine(None, *options, **more)
-        self.wait_phase(child, "running")
-        return child
+        return self.wait_running(self.run_engine(None, *options, **more))
 
     def market_runs(self):
         child = self.spawn(MARKET, "--dir", self.stream, "--from", f"unix:{self.feed}", "--listen",

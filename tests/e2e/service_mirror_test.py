@@ -2,14 +2,14 @@
 whoever is killed; one key version goes and the other stays."""
 import shutil
 import signal
-import struct
 
 import process
 import workdir
+from exchange_case import BASE, QUOTE, ExchangeCase, Flow
+from exchange_stage import kill_switch
 from handover_case import stopped
 from redis_server import RedisServer
 from service_client import DONE, SELL, order
-from service_risk_test import ACCOUNT, ACCOUNT_STATE, BASE, QUOTE, ExchangeCase, Flow, kill_switch
 from workdir import main, wait_until
 
 MIRROR = process.program("risk-mirror")
@@ -54,14 +54,9 @@ class MirrorCase(ExchangeCase):
 
     def in_risk_engine(self, number):
         """{symbol: (position, cash, open to buy, open to sell)}, what is zero left out."""
-        body = self.ask(ACCOUNT, struct.pack("<Q", number), ACCOUNT_STATE)
-        _, balances, exposures, killed, all_killed = struct.unpack_from("<QIIBB6x", body)
-        found = {}
-        for n in range(exposures):
-            symbol, *numbers = struct.unpack_from("<I4xqqQQ", body, 24 + 24 * balances + 56 * n)
-            if any(numbers):
-                found[symbol] = tuple(numbers)
-        return found, (killed, all_killed)
+        of = self.account_of(number)
+        found = {symbol: tuple(numbers[:4]) for symbol, numbers in of.exposures.items() if any(numbers[:4])}
+        return found, (of.killed, of.all_killed)
 
     def in_redis(self, number, version="v1"):
         exposure, pnl = (self.redis.hash(f"{version}:{what}:{number}") for what in ("exposure", "pnl"))

@@ -2,61 +2,15 @@
 import struct
 
 import process
-from exchange_stage import (BARRIER, BARRIER_BODY, BARRIER_DONE, LAST, ORDERS, QUERY, REPORT, RESTS, TRADES, Passing, Stage,
-                            barrier, report, trade)
-from handover_case import ENGINE_NEW, HandoverCase
-from service_client import (ACK, CANCEL, DONE, FILL, NEW_ORDER, TOO_LATE, UNKNOWN_ORDER, Client, frame, order)
+from exchange_case import ORDERS_PROGRAM, MatchingCase, OrdersCase
+from exchange_stage import BARRIER_BODY, LAST, RESTS, TRADES, barrier, report, trade
+from exchange_wire import BARRIER, BARRIER_DONE
+from handover_case import ENGINE_NEW
+from service_client import ACK, DONE, FILL, NEW_ORDER, REPORT, TOO_LATE, UNKNOWN_ORDER, cancel, order
 from workdir import main, wait_until
 
-PROGRAM = process.program("order-service")
 NEW, ACKNOWLEDGED, PARTLY_FILLED, FILLED, CANCELLED, REJECTED = range(1, 7)
 NO_MONEY = 80
-
-
-def cancel(client, seq, order_seq):
-    return frame(CANCEL, struct.pack("<QQQI4x", client, seq, order_seq, 0))
-
-
-class OrdersCase(HandoverCase):
-    def setUp(self):
-        super().setUp()
-        self.orders, self.feed = self.socket_path("orders"), self.socket_path("feed")
-        self.stage = Stage(self, self.feed)
-
-    def run_service(self, directory=None, *options, standby_of=None):
-        follow = ("--standby-of", standby_of) if standby_of else ()
-        child = self.spawn(PROGRAM, "run", "--dir", directory or self.data, "--listen", f"unix:{self.orders}", "--feed",
-                           f"unix:{self.feed}", *self.stage.options(), *follow, *options)
-        child.directory = directory or self.data
-        return child
-
-    def service_runs(self, *options):
-        child = self.run_service(None, *options)
-        self.wait_phase(child, "running")
-        return child
-
-    def client(self):
-        return Client(self, f"unix:{self.orders}")
-
-    def ack_from(self, client, seq):
-        """The first ACK of this command or a later one: then all before it have been taken, too. An older one may come
-        twice: as the answer to a resend, and with its report."""
-        while True:
-            ack = client.ack()
-            self.assertEqual(ack.outcome, DONE)
-            if ack.client_seq >= seq:
-                return ack.client_seq
-
-    def states(self, client, number, order_seq=0, after_seq=0):
-        """(seq, status, filled, remaining) of each, and whether there are more."""
-        client.send(frame(QUERY, struct.pack("<QQQ", number, order_seq, after_seq)))
-        body = client.receive_of(ORDERS)
-        count, more = struct.unpack_from("<II", body, 24)
-        self.assertEqual(len(body), 32 + 72 * count)
-        found = [struct.unpack_from("<QQqQQQQIBBBBB7x", body, 32 + 72 * n) for n in range(count)]
-        for one in found:
-            self.assertEqual(one[0], number)
-        return [(one[1], one[8], one[4], one[5]) for one in found], more
 
 
 class Life(OrdersCase):
@@ -184,7 +138,7 @@ class Links(OrdersCase):
         self.wait_all_confirmed()
         self.assertEqual([one[0] for one in self.states(client, 1)[0]], list(range(1, count + 1)))
         self.assertEqual(service.terminate(), 0)
-        process.run(PROGRAM, "baton", "verify", self.data, check=0)
+        process.run(ORDERS_PROGRAM, "baton", "verify", self.data, check=0)
         self.service_runs()
         self.assertEqual(len(self.states(self.client(), 1)[0]), count)
 
@@ -255,30 +209,6 @@ class Links(OrdersCase):
         self.assertEqual(asker.receive_of(BARRIER_DONE), done)
 
 
-class MatchingCase(OrdersCase):
-    """Before the real matching engine; the risk engine between the two is a stage that lets everything through."""
-
-    def setUp(self):
-        HandoverCase.setUp(self)
-        self.orders, self.feed, self.reports = map(self.socket_path, ("orders", "feed", "reports"))
-        self.direct = self.socket_path("direct")
-        self.passing = Passing(self, self.feed)
-
-    def run_service(self, directory=None, *options, standby_of=None):
-        child = self.spawn(PROGRAM, "run", "--dir", self.data, "--listen", f"unix:{self.orders}", "--feed",
-                           f"unix:{self.feed}", "--matching", f"unix:{self.reports}", *options)
-        child.directory = self.data
-        return child
-
-    def engine_runs(self):
-        child = self.spawn(ENGINE_NEW, "run", "--dir", self.other, "--listen", f"unix:{self.direct}", "--feed",
-                           f"unix:{self.reports}", "--risk", f"unix:{self.passing.producer.path}", "--outbox",
-                           "order-service")
-        child.directory = self.other
-        self.wait_phase(child, "running")
-        return child
-
-
 class Matching(MatchingCase):
     def test_orders_trade_and_their_states_say_so(self):
         self.service_runs()
@@ -316,7 +246,7 @@ class Matching(MatchingCase):
         self.assertEqual(self.states(taker, 2, 1), ([(1, PARTLY_FILLED, count, 5)], 0))
         for child in (service, engine):
             self.assertEqual(child.terminate(), 0)
-        process.run(PROGRAM, "baton", "verify", self.data, check=0)
+        process.run(ORDERS_PROGRAM, "baton", "verify", self.data, check=0)
         process.run(ENGINE_NEW, "baton", "verify", self.other, "--outbox", "order-service", check=0)
 
     def test_a_barrier_comes_back_behind_all_that_was_sent_before_it(self):

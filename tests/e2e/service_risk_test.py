@@ -1,109 +1,16 @@
 """The order service, the risk engine and the matching engine by their real programs: money is held, moves and comes back,
 to the unit, whoever of them is killed."""
-import random
 import re
-import struct
-import unittest
 
 import process
 import workdir
-from exchange_stage import (BARRIER_BODY, BARRIER_DONE, DEPOSIT, ORDERS, QUERY, REPLACE, WITHDRAW, barrier, kill_switch,
-                            limit, transfer)
-from handover_case import ENGINE_NEW, HandoverCase
-from service_client import (ACK, BUY, CANCEL, DONE, GTC, IOC, SELL, Ack, Client, Ended, cancel, frame, order)
+from exchange_case import BASE, QUOTE, ExchangeCase, Flow
+from exchange_stage import ADMIN, BARRIER_BODY, barrier, kill_switch, limit
+from exchange_wire import BARRIER_DONE, WITHDRAW, transfer
+from service_client import ACK, BUY, DONE, GTC, IOC, SELL, cancel, order, replace
 from workdir import main, wait_until
 
-ORDER_SERVICE, RISK_ENGINE = process.program("order-service"), process.program("risk-engine")
-RECONCILE, ACCOUNT, ACCOUNT_STATE, RECONCILED = 16, 17, 74, 75
 INSUFFICIENT, UNKNOWN_ACCOUNT, KILLED, OVER_LIMIT = 80, 81, 84, 85
-BASE, QUOTE = 1, 2
-
-
-def replace(client, seq, order_seq, price, size=0):
-    return frame(REPLACE, struct.pack("<QQQIB3xqQ", client, seq, order_seq, 0, 0, price, size))
-
-
-class ExchangeCase(HandoverCase):
-    """Three services; self.pairs is the risk engine's --pairs, and self.risk_options is what else it is given."""
-
-    pairs = f"{BASE}/{QUOTE}/1"
-    risk_options = ()
-    outbox = "order-service,risk-engine"
-
-    def setUp(self):
-        super().setUp()
-        self.paths = {name: f"unix:{self.socket_path(name)}" for name in
-                      ("orders", "commands", "accounts", "checked", "direct", "reports")}
-        self.programs = {"orders": ORDER_SERVICE, "risk": RISK_ENGINE, "matching": ENGINE_NEW}
-        self.directories = {name: self.root / name for name in self.programs}
-        self.children = {}
-        self.admin_seq = 0
-
-    def start(self, name, directory=None, *more):
-        at = self.paths
-        options = {
-            "orders": ("--listen", at["orders"], "--feed", at["commands"], "--risk", at["checked"], "--matching",
-                       at["reports"]),
-            "risk": ("--listen", at["accounts"], "--feed", at["checked"], "--orders", at["commands"], "--matching",
-                     at["reports"], "--pairs", self.pairs, *self.risk_options),
-            "matching": ("--listen", at["direct"], "--feed", at["reports"], "--risk", at["checked"], "--outbox",
-                         self.outbox),
-        }[name]
-        child = self.spawn(self.programs[name], "run", "--dir", directory or self.directories[name], *options, *more)
-        child.directory = directory or self.directories[name]
-        if not more:
-            self.children[name] = child
-            self.wait_phase(child, "running")
-        return child
-
-    def start_all(self):
-        for name in self.programs:
-            self.start(name)
-
-    def client(self):
-        return Client(self, self.paths["orders"])
-
-    def admin(self, client, make, *arguments):
-        self.admin_seq += 1
-        return client.ack(make(self.admin_seq, *arguments)).outcome
-
-    def deposit(self, client, account, asset, amount):
-        self.assertEqual(self.admin(client, lambda seq: transfer(DEPOSIT, seq, account, asset, amount)), DONE)
-
-    def ask(self, kind, body, answer):
-        asker = Client(self, self.paths["accounts"])
-        asker.send(frame(kind, body))
-        got = asker.receive_of(answer)
-        asker.close()
-        return got
-
-    def account(self, number):
-        """{asset: (available, held)}, and the exposure in symbol 0 or None."""
-        body = self.ask(ACCOUNT, struct.pack("<Q", number), ACCOUNT_STATE)
-        client, balances, exposures, _, _ = struct.unpack_from("<QIIBB6x", body)
-        self.assertEqual((client, len(body)), (number, 24 + 24 * balances + 56 * exposures))
-        money = [struct.unpack_from("<I4xQQ", body, 24 + 24 * n) for n in range(balances)]
-        exposure = struct.unpack_from("<I4xqqQQQQ", body, 24 + 24 * balances)[1:5] if exposures else None
-        return {asset: (available, held) for asset, available, held in money}, exposure
-
-    def wait_account(self, number, expected):
-        """The risk engine may be behind the order service."""
-        wait_until(lambda: self.account(number)[0] == expected, f"{number} to have {expected}")
-
-    def anomalies(self):
-        return struct.unpack("<QQQQ", self.ask(RECONCILE, b"", RECONCILED))[1]
-
-    def open_orders(self, client, number):
-        """[(seq, price, size, filled, side)]"""
-        found, more = [], 1
-        while more:
-            client.send(frame(QUERY, struct.pack("<QQQ", number, 0, found[-1][0] if found else 0)))
-            body = client.receive_of(ORDERS)
-            count, more = struct.unpack_from("<II", body, 24)
-            for n in range(count):
-                _, seq, price, size, filled, _, _, _, _, side = struct.unpack_from("<QQqQQQQIBB", body, 32 + 72 * n)
-                found.append((seq, price, size, filled, side))
-        return found
 
 
 class Feature(ExchangeCase):
@@ -242,8 +149,8 @@ class Money(ExchangeCase):
         self.assertEqual(self.account(1)[1], (5, -500, 15, 0))
         self.assertEqual(client.ack(cancel(1, 5, 2)).outcome, DONE)
         self.wait_account(1, {BASE: (5, 0), QUOTE: (1500, 0)})
-        self.assertEqual(self.admin(client, lambda seq: transfer(WITHDRAW, seq, 1, QUOTE, 1501)), INSUFFICIENT)
-        self.assertEqual(self.admin(client, lambda seq: transfer(WITHDRAW, seq, 1, QUOTE, 1500)), DONE)
+        self.assertEqual(self.admin(client, lambda seq: transfer(WITHDRAW, ADMIN, seq, 1, QUOTE, 1501)), INSUFFICIENT)
+        self.assertEqual(self.admin(client, lambda seq: transfer(WITHDRAW, ADMIN, seq, 1, QUOTE, 1500)), DONE)
         self.assertEqual(self.anomalies(), 0)
         self.assertIn("risk_engine.reconciled", self.children["risk"].err())
 
@@ -302,56 +209,6 @@ class Money(ExchangeCase):
         self.assertEqual((number, in_matching), (1, 21))
         self.assertGreaterEqual(min(in_orders, in_risk), 22)
         self.assertGreaterEqual(acked, 20)
-
-
-class Flow:
-    """Random commands of some clients over one connection; each is sent until it has its answer."""
-
-    def __init__(self, case, seed, clients):
-        self.case, self.random, self.clients = case, random.Random(seed), clients
-        self.unanswered, self.answered = {}, {}
-        self.seqs = dict.fromkeys(clients, 0)
-        self.connection = case.client()
-
-    def command(self, client):
-        self.seqs[client] += 1
-        seq, about = self.seqs[client], self.random.randint(max(1, self.seqs[client] - 12), self.seqs[client])
-        kind = self.random.random()
-        if kind < 0.65:
-            return order(client, seq, price=self.random.randint(95, 105), size=self.random.randint(1, 20),
-                         side=self.random.choice((BUY, SELL)), time_in_force=self.random.choice((GTC, GTC, GTC, IOC)))
-        if kind < 0.8:
-            return cancel(client, seq, about)
-        return replace(client, seq, about, self.random.randint(95, 105), self.random.randint(0, 25))
-
-    def send(self, count):
-        frames = []
-        for _ in range(count):
-            client = self.random.choice(self.clients)
-            made = self.command(client)
-            self.unanswered[client, self.seqs[client]] = made
-            frames.append(made)
-        self.connection.send(*frames)
-
-    def take(self, until):
-        """Answers, until no more than that many are missing. Each is the same however often it comes."""
-        while len(self.unanswered) > until:
-            self.take_one()
-
-    def take_one(self):
-        kind, body = self.connection.receive()
-        if kind == ACK:
-            ack = Ack(body)
-            name = (ack.client, ack.client_seq)
-            self.case.assertEqual(self.answered.setdefault(name, ack.body[24:]), ack.body[24:], name)
-            self.unanswered.pop(name, None)
-        return kind
-
-    def again(self):
-        """As clients do that have lost their connection."""
-        self.connection.close()
-        self.connection = self.case.client()
-        self.connection.send(*[self.unanswered[name] for name in sorted(self.unanswered)])
 
 
 class Kills(ExchangeCase):

@@ -156,7 +156,7 @@ static void send_effects(stage *own, uint64_t first, uint64_t last)
 
 static void begin(stage *own)
 {
-    until(own, own->subscriptions > 0 && own->link.state == LINK_LIVE);
+    until(own, own->subscriptions > 0 && link_is_live(&own->link));
 }
 
 static void confirm(stage *own, uint64_t seq)
@@ -204,7 +204,8 @@ static void what_there_is_no_room_for_waits_and_comes_once(void **state)
     own->room = 10;
     send_effects(own, 1, 4000); /* more than its buffer holds: the rest waits with the producer */
     until(own, own->taken_count == 10 && own->shown > 12);
-    assert_true(own->link.stream.in_end - own->link.stream.in_begin <= CONNECTION_IN_BYTES);
+    assert_true(own->link.dialer.stream.in_end - own->link.dialer.stream.in_begin <=
+                CONNECTION_IN_BYTES);
     own->room = 90;
     until(own, own->taken_count == 100);
     own->room = TAKEN_MAX;
@@ -217,7 +218,7 @@ static void it_dials_again_and_again_and_subscribes_each_time(void **state)
 {
     stage *own = *state;
     for (uint32_t round = 1; round <= 4; round++) {
-        until(own, own->subscriptions == round && own->link.state == LINK_LIVE);
+        until(own, own->subscriptions == round && link_is_live(&own->link));
         send_effects(own, round, round);
         until(own, own->taken_count == round);
         if (round == 2) { /* in the midst of a frame */
@@ -226,7 +227,7 @@ static void it_dials_again_and_again_and_subscribes_each_time(void **state)
             connection_send(&own->peer);
         }
         connection_close(&own->peer);
-        until(own, own->link.state != LINK_LIVE);
+        until(own, !link_is_live(&own->link));
     }
 }
 
@@ -237,14 +238,14 @@ static void it_waits_for_a_producer_that_is_not_there_yet(void **state)
     baton_error error;
     memcpy(address, own->listening.text, sizeof(address));
     listener_close(&own->listening);
-    own->link.options.address = address;
+    own->link.dialer.options.address = address;
     for (int i = 0; i < 50; i++) {
         assert_int_equal(plain_loop_turn(own->loop, 1), 0);
         link_turn(&own->link);
     }
-    assert_int_not_equal(own->link.state, LINK_LIVE);
+    assert_false(link_is_live(&own->link));
     assert_int_equal(listener_open("tcp:127.0.0.1:0", &own->listening, &error), 0);
-    own->link.options.address = own->listening.text;
+    own->link.dialer.options.address = own->listening.text;
     begin(own);
 }
 
@@ -268,11 +269,11 @@ static void an_effect_that_can_not_be_taken_stops_it_for_good(void **state)
     begin(own);
     own->verdict = LINK_STOP;
     send_effects(own, 1, 2);
-    until(own, own->link.state == LINK_STOPPED);
+    until(own, link_is_stopped(&own->link));
     assert_int_equal(own->shown, 1);
     for (int i = 0; i < 50; i++)
         link_turn(&own->link);
-    assert_int_equal(own->link.state, LINK_STOPPED);
+    assert_true(link_is_stopped(&own->link));
 }
 
 static void an_effect_for_another_consumer_is_never_taken(void **state)
@@ -280,7 +281,7 @@ static void an_effect_for_another_consumer_is_never_taken(void **state)
     stage *own = *state;
     begin(own);
     send_effect_to(own, 1, CONSUMER + 1);
-    until(own, own->link.state == LINK_STOPPED);
+    until(own, link_is_stopped(&own->link));
     assert_int_equal(own->shown, 0);
 }
 
@@ -299,11 +300,11 @@ static void stopped_by_its_owner_it_dials_at_the_next_turn(void **state)
     stage *own = *state;
     begin(own);
     link_stop(&own->link);
-    assert_int_equal(own->link.state, LINK_IDLE);
+    assert_int_equal(own->link.dialer.state, DIALER_IDLE);
     connection_close(&own->peer);
     link_turn(&own->link);
-    assert_int_equal(own->link.state, LINK_DIALING);
-    until(own, own->subscriptions == 2 && own->link.state == LINK_LIVE);
+    assert_int_equal(own->link.dialer.state, DIALER_DIALING);
+    until(own, own->subscriptions == 2 && link_is_live(&own->link));
 }
 
 static void a_producer_that_breaks_the_protocol_is_left_and_dialed_again(void **state)
@@ -312,11 +313,11 @@ static void a_producer_that_breaks_the_protocol_is_left_and_dialed_again(void **
     const uint8_t garbage[16] = {0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4};
     begin(own);
     connection_queue(&own->peer, EXCHANGE_ACK, garbage, sizeof(garbage), NULL, 0);
-    until(own, own->link.state != LINK_LIVE);
+    until(own, !link_is_live(&own->link));
     connection_close(&own->peer);
-    until(own, own->subscriptions == 2 && own->link.state == LINK_LIVE);
+    until(own, own->subscriptions == 2 && link_is_live(&own->link));
     assert_int_equal(send(own->peer.fd, garbage, sizeof(garbage), 0), sizeof(garbage));
-    until(own, own->link.state != LINK_LIVE);
+    until(own, !link_is_live(&own->link));
     assert_int_equal(own->shown, 0);
 }
 

@@ -167,7 +167,7 @@ void gateway_turn(gateway *own)
     forward_overdue(own, now_ns);
     upstream_turn(&own->upstream);
     const gateway_view view = gateway_look(own);
-    baton_metric_set(own->upstream_up, own->upstream.state == UPSTREAM_LIVE);
+    baton_metric_set(own->upstream_up, own->upstream.dialer.state == DIALER_LIVE);
     baton_metric_set(own->open, view.open);
     baton_metric_set(own->clients, view.clients);
     baton_metric_set(own->connections, view.connections);
@@ -188,7 +188,7 @@ gateway_view gateway_look(const gateway *own)
 {
     return (gateway_view){.upstream = upstream_state_name(&own->upstream),
                           .stopping = own->stopping,
-                          .upstream_lives = own->upstream.lives,
+                          .upstream_lives = own->upstream.dialer.lives,
                           .connections = door_connections(own->door),
                           .clients = sessions_count(own->sessions),
                           .open = sessions_open(own->sessions)};

@@ -1,16 +1,8 @@
-/* examples/exchange/gateway/upstream.h: the gateway's one connection to the order service: dials as often as need be,
- * says HELLO, hands over what comes.
- *
- *   DOWN -- time to dial --> DIALING -- WELCOME --> LIVE
- *    ^                          |                    |
- *    +---- the connection is over, or no WELCOME ----+
- */
+/* examples/exchange/gateway/upstream.h: the gateway's one connection to the order service (wire/dialer.h): what comes is
+ * handed over, and what is to be sent is held back while much waits for its socket. */
 #pragma once
 
-#include "examples/exchange/wire/connection.h"
-#include "examples/exchange/wire/loop.h"
-
-typedef enum { UPSTREAM_DOWN, UPSTREAM_DIALING, UPSTREAM_LIVE } upstream_state;
+#include "examples/exchange/wire/dialer.h"
 
 typedef struct {
     const char *address; /* as in address.h; stays the caller's */
@@ -23,12 +15,7 @@ typedef struct {
 
 typedef struct {
     upstream_options options;
-    wire_loop loop;
-    connection stream;
-    upstream_state state;
-    uint64_t dial_at_ns; /* DOWN: when; DIALING: given up then. CLOCK_MONOTONIC */
-    uint64_t pause_ns;   /* until the next dial: 10 ms, doubling up to 100 ms */
-    uint64_t lives;      /* how often it became LIVE */
+    dialer dialer;
 } upstream;
 
 /* The first dial comes with the first turn. */
@@ -39,4 +26,4 @@ void upstream_turn(upstream *own);
 bool upstream_has_room(const upstream *own);
 void upstream_queue(upstream *own, uint16_t type, const void *body, uint32_t body_bytes);
 void upstream_stop(upstream *own);
-const char *upstream_state_name(const upstream *own);
+const char *upstream_state_name(const upstream *own); /* "live", "dialing", "down" */

@@ -117,7 +117,7 @@ static int turn(market *own)
     link_turn(&own->link);
     multicast_turn(&own->multicast, own->stream, baton_clock_monotonic_ns(baton_clock_system()));
     subscribers_turn(own->subscribers);
-    return own->link.state == LINK_STOPPED ? BATON_E_REFUSED : 0;
+    return link_is_stopped(&own->link) ? BATON_E_REFUSED : 0;
 }
 
 static int serve(market *own, baton_error *error)

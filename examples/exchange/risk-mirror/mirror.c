@@ -334,9 +334,9 @@ static void put(mirror *own)
 /* Whoever answers now may be another than before. */
 static void ask(mirror *own, uint64_t now)
 {
-    if (own->link.state == LINK_LIVE && !own->live)
+    if (link_is_live(&own->link) && !own->live)
         begin_asking(own);
-    own->live = own->link.state == LINK_LIVE;
+    own->live = link_is_live(&own->link);
     const exchange_resync wish = {.first = baton_le32_put(own->ask_next)};
     if (own->asks && now >= own->ask_at_ns &&
         link_say(&own->link, EXCHANGE_RESYNC, &wish, sizeof(wish)))
@@ -370,7 +370,7 @@ static int turn(mirror *own)
         ask(own, now);
         link_turn(&own->link);
     }
-    return own->failed || own->link.state == LINK_STOPPED ? BATON_E_REFUSED : 0;
+    return own->failed || link_is_stopped(&own->link) ? BATON_E_REFUSED : 0;
 }
 
 int mirror_run(const mirror_options *options, const volatile sig_atomic_t *stop, baton_error *error)

@@ -142,7 +142,7 @@ static int turn(settlement *own)
         r = commit(own, now_ns);
     if (r == 0 && now_ns >= own->again_at_ns)
         link_turn(&own->link);
-    return r == 0 && own->link.state == LINK_STOPPED ? BATON_E_REFUSED : r;
+    return r == 0 && link_is_stopped(&own->link) ? BATON_E_REFUSED : r;
 }
 
 static int run(const char *db, const char *from, baton_error *error)

@@ -145,5 +145,5 @@ void inlet_turn(inlet *own)
 {
     confirm_released(own);
     link_turn(&own->link);
-    baton_metric_set(own->up, own->link.state == LINK_LIVE);
+    baton_metric_set(own->up, link_is_live(&own->link));
 }

@@ -1,17 +1,10 @@
-/* examples/exchange/wire/link.h: the consumer's side of a link (E6): dials the producer's feed, as often as
- * need be, says HELLO and SUBSCRIBE, hands over one effect after the other, and confirms. What the consumer
- * can't take now waits: first here (64 KiB), then in the socket, then in the producer's outbox. In a Baton
- * service an inlet.h stands behind it.
- *
- *   IDLE -- time to dial --> DIALING -- WELCOME --> LIVE
- *     ^                         |                    |
- *     +---- the connection is over, or no WELCOME ---+
- *   any -- the owner says LINK_STOP, or the producer refuses --> STOPPED, for good
- */
+/* examples/exchange/wire/link.h: the consumer's side of a link (E6): dials the producer's feed (dialer.h), as often
+ * as need be, SUBSCRIBEs, hands over one effect after the other, and confirms. What the consumer can't take now
+ * waits: first here (64 KiB), then in the socket, then in the producer's outbox. It stops for good when the owner
+ * says LINK_STOP, or the producer refuses what it is. In a Baton service an inlet.h stands behind it. */
 #pragma once
 
-#include "examples/exchange/wire/connection.h"
-#include "examples/exchange/wire/loop.h"
+#include "examples/exchange/wire/dialer.h"
 
 typedef enum {
     LINK_TAKEN,   /* or known already */
@@ -29,20 +22,23 @@ typedef struct {
     void *owner;
 } link_options;
 
-typedef enum { LINK_IDLE, LINK_DIALING, LINK_LIVE, LINK_STOPPED } link_state;
-
 typedef struct {
     link_options options;
-    wire_loop loop;
-    connection stream;
-    link_state state;
-    bool paused;
+    dialer dialer;
     bool confirm_due;
     exchange_key confirm;   /* the newest one to tell */
     uint64_t confirm_at_ns; /* not before */
-    uint64_t dial_at_ns;    /* IDLE: when; DIALING: given up then. CLOCK_MONOTONIC */
-    uint64_t pause_ns;      /* until the next dial: 10 ms, doubling up to 100 ms */
 } wire_link;
+
+static inline bool link_is_live(const wire_link *own)
+{
+    return own->dialer.state == DIALER_LIVE;
+}
+
+static inline bool link_is_stopped(const wire_link *own)
+{
+    return own->dialer.state == DIALER_STOPPED;
+}
 
 /* The first dial comes with the first turn. */
 void link_start(wire_link *own, const link_options *options, wire_loop loop);
