@@ -20,6 +20,7 @@ def parse(arguments):
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--data")
     parser.add_argument("--json")
+    parser.add_argument("--timeline")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--io", choices=["auto", "uring", "threads"], default="auto")
     parser.add_argument("--keep", action="store_true")

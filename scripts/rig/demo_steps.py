@@ -15,7 +15,7 @@ from processes import Failed
 
 OLD, NEW, BAD = "matching-engine-1.0.0", "matching-engine-1.1.0", "matching-engine-1.2.0"
 MATCHING = "matching-engine"
-QUICK = {"rate": 2000, "pace": 0.5, "messages": 40000}
+QUICK = {"rate": 2000, "pace": 0.7, "messages": 40000}
 FULL = {"rate": 2500, "pace": 4, "messages": 0}
 LOAD_S = 300  # so much is made beforehand; the load is ended when the steps are done
 DATA_SECONDS = {True: 22, False: 60}  # how long recorded flow takes, quick or not
@@ -35,11 +35,15 @@ def version(program):
     return program.rpartition("-")[2]
 
 
+def name_of(service):
+    return service.replace("-", " ")
+
+
 class Demo:
     def __init__(self, options, work, processes):
         self.options, self.work, self.processes = options, work, processes
         self.random = random.Random(options.seed)
-        self.steps = []
+        self.steps, self.marks = [], work / "marks"
         size = QUICK if options.quick else FULL
         self.rate, self.pace = options.rate or size["rate"], options.pace or size["pace"]
         self.flow = (flow.recorded(options.data, DATA_SECONDS[options.quick], size["messages"]) if options.data else
@@ -51,6 +55,14 @@ class Demo:
     def say(text):
         print(("\r\x1b[K" if sys.stderr.isatty() else "") + text, file=sys.stderr, flush=True)
 
+    def begin(self, text, mark):
+        """The moment of a step: said, and marked in the timeline, in a word."""
+        number = len(self.steps) + 1
+        self.say(f"{number}  {text}")
+        with open(self.marks, "a") as marks:
+            marks.write(f"{number} {mark}\n")
+        return time.monotonic_ns()
+
     # ---- the load ----
 
     def pay_in(self):
@@ -59,8 +71,10 @@ class Demo:
                                for client in range(1, CLIENTS + 3)})
 
     def start_load(self):
+        self.marks.touch()
+        timeline = ["--timeline-svg", self.options.timeline, "--mark-file", self.marks] if self.options.timeline else []
         return self.exchange.load("load", [*self.flow, "--clients", CLIENTS, "--connections", CONNECTIONS, "--resend", 5,
-                                           "--seed", self.options.seed],
+                                           "--seed", self.options.seed, *timeline],
                                   progress=sys.stderr.buffer if sys.stderr.isatty() else None)
 
     def entries(self):
@@ -85,22 +99,21 @@ class Demo:
         self.steps.append({"step": name, "service": service, "from": old, "to": new, "outcome": outcome,
                            "began_ns": began_ns, "ended_ns": ended_ns, "under_load": self.load.running(), **more})
 
-    def hand_over(self, name, service, standby, stays=False):
+    def hand_over(self, name, text, mark, service, standby, stays=False):
         """As `baton service handover` does; the standby is level."""
         active = self.exchange.service(service)
         old, new = (one.status()["instance"]["version"] for one in (active, standby))
-        began_ns = time.monotonic_ns()
+        began_ns = self.begin(text, mark)
         told = self.exchange.cut_over(service, standby, stays=stays)
         self.note(name, service, old, new, "done", began_ns, time.monotonic_ns(), handover_ms=told["gap_ms"], seq=told["seq"],
                   connections_passed=told["connections"]["passed"], epoch=standby.status()["epoch"])
 
     def upgrade(self):
         """The old one becomes the new one's standby."""
-        self.say("1.1.0 of the matching engine follows 1.0.0")
+        self.say("   matching engine 1.1.0 follows 1.0.0")
         first, second = self.exchange.service(MATCHING), self.exchange.standby(MATCHING, NEW)
         self.wait_moment()
-        self.say("handover to 1.1.0")
-        self.hand_over("upgrade", MATCHING, second, stays=True)
+        self.hand_over("upgrade", "matching engine: handover to 1.1.0", "1.1.0", MATCHING, second, stays=True)
         return first, second
 
     def refusal(self, active, third):
@@ -127,33 +140,30 @@ class Demo:
 
     def refused_upgrade(self, active):
         """From a snapshot on, the third one applies what the active takes, and comes to other states."""
-        self.say("1.2.0, which has a mistake planted, follows 1.1.0")
+        self.say("   matching engine 1.2.0, which has a mistake planted, follows 1.1.0")
         if not active.ask("snapshot")["ok"]:
             raise Failed(f"take a snapshot: see {active.log}")
         third = self.exchange.fresh(MATCHING, BAD)
         third.follow(active, wait=False)
         third.wait_for(lambda: DIFFERENCE.search(third.said()) or third.is_level(active), "to be level")
         self.wait_orders(ORDERS_TO_DIFFER, over=lambda: not third.running())
-        self.say("handover to 1.2.0, which has come to other states")
-        began_ns = time.monotonic_ns()
+        began_ns = self.begin("matching engine: no handover to 1.2.0", "no 1.2.0")
         why = self.refusal(active, third)
         self.note("refused upgrade", MATCHING, version(active.program), version(BAD), "refused", began_ns, time.monotonic_ns(),
                   why=why)
-        self.say(f"refused: {why}")
+        self.say(f"   refused: {why}")
         third.kill()
 
     def replace(self, service):
-        self.say(f"a fresh instance of the {service} follows the one that serves")
+        self.say(f"   a fresh {name_of(service)} follows the one that serves")
         standby = self.exchange.standby(service)
         self.wait_moment()
-        self.say(f"handover to it: {service}")
-        self.hand_over("replacement", service, standby)
+        self.hand_over("replacement", f"{name_of(service)}: handover", name_of(service), service, standby)
 
     def kill(self):
         self.wait_moment()
         service = self.exchange.service(self.random.choice(sorted(self.exchange.services)))
-        self.say(f"kill -9: {service.name}")
-        began_ns = time.monotonic_ns()
+        began_ns = self.begin(f"{name_of(service.name)}: kill -9", "kill -9")
         service.restart()
         ended_ns = time.monotonic_ns()
         self.note("kill", service.name, None, None, "done", began_ns, ended_ns, ready_ms=(ended_ns - began_ns) / 1e6)
@@ -161,11 +171,10 @@ class Demo:
     def cut(self):
         """One barrier goes through all three; the states at it are written out of the journals, beside the services."""
         self.wait_moment()
-        self.say("a consistent cut of order service, risk engine and matching engine")
         words = []
         for name in NAMES.values():
             words += ["--", *self.data(name)]
-        began_ns = time.monotonic_ns()
+        began_ns = self.begin("a consistent cut of all three", "cut")
         done = subprocess.run([self.options.bin / "exchange-cut", "take", "--orders", self.exchange.address("orders"), "--out",
                                self.work / "cut", "-o", "json", *words[1:]], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                               text=True)
@@ -177,17 +186,15 @@ class Demo:
 
     def roll_back(self, first, second):
         self.wait_moment()
-        self.say("handover back to 1.0.0, which has followed all the time")
         first.wait_level(second)
-        self.hand_over("rollback", MATCHING, first)
+        self.hand_over("rollback", "matching engine: handover back to 1.0.0", "1.0.0", MATCHING, first)
         self.steps[-1]["orders_of_new_version"] = self.steps[-1]["seq"] - self.steps[0]["seq"]
 
     def restart(self):
         """No standby: the next ones start from the files when the old ones are gone."""
         self.wait_moment()
-        self.say("SIGTERM to order service, risk engine and matching engine; all start again from their files, 1.1.0 again")
         services = [self.exchange.service(name) for name in STATEFUL]
-        began_ns = time.monotonic_ns()
+        began_ns = self.begin("all three: SIGTERM, and a start from their files", "SIGTERM")
         for service in reversed(services):
             service.terminate()
         gone_ns = time.monotonic_ns()
@@ -258,7 +265,7 @@ class Demo:
         return None
 
     def judged(self, answers, summary):
-        self.say("comparing journals, states, effects, money, trades, market data")
+        self.say("   comparing journals, states, effects, money, trades, market data")
         verdict = Verdict(self.exchange, [self.load], answers)
         sent = verdict.journals[ORDER_SERVICE].sent()
         lost, doubled = judge.judge(verdict.acks, sent)

@@ -9,9 +9,10 @@ from workdir import SOURCE, TestCase, main, seed
 NUMBERS = ("orders_sent", "orders_acked", "lost", "doubled", "reordered", "drain_ms", "hydrate_ms", "gap_ms")
 SMALL = ("--quick", "--rate", 1000, "--pace", 0.2)
 MATCHING = "matching-engine"
+# But for the kill, whose service the seed draws.
 STEPS = [("upgrade", MATCHING, "1.0.0", "1.1.0", "done"), ("refused upgrade", MATCHING, "1.1.0", "1.2.0", "refused"),
          ("replacement", "order-service", "1.0.0", "1.0.0", "done"), ("replacement", "risk-engine", "1.0.0", "1.0.0", "done"),
-         ("kill", None, None, None, "done"), ("cut", "all three", None, None, "done"),
+         ("cut", "all three", None, None, "done"),
          ("rollback", MATCHING, "1.1.0", "1.0.0", "done"), ("restart", "all three", "1.0.0", "1.1.0", "done")]
 # Says of one order that it was acked with another entry than it was.
 LYING_LOAD = """#!{python}
@@ -40,7 +41,8 @@ class Demo(TestCase):
                 "--work", self.work, "--seed", self.seed, *options]
 
     def test_quick_loses_nothing_and_says_so_in_one_json_object(self):
-        result = process.run(*self.command(*SMALL, "--json", "-"), timeout=280, check=0)
+        timeline = self.workdir("out") / "timeline.svg"
+        result = process.run(*self.command(*SMALL, "--json", "-", "--timeline", timeline), timeout=280, check=0)
         self.assertEqual(len(result.stdout.splitlines()), 1)
         summary = result.json()
         for name in NUMBERS:
@@ -54,14 +56,16 @@ class Demo(TestCase):
         self.assertEqual((summary["lost"], summary["doubled"], summary["reordered"]), (0, 0, 0))
         self.assertEqual((summary["digests_equal"], summary["effects_equal"], summary["one_writer"]), (True, True, True))
         self.assertEqual((summary["good"], summary["wrong"]), (True, {}))
-        for step, expected in zip(summary["steps"], STEPS, strict=True):
-            found = [step[key] for key in ("step", "service", "from", "to", "outcome")]
-            self.assertEqual(found[2:] if step["step"] == "kill" else found, list(expected[2:] if step["step"] == "kill" else expected))
+        steps = summary["steps"]
+        self.assertEqual([tuple(step[key] for key in ("step", "service", "from", "to", "outcome")) for step in steps],
+                         [*STEPS[:4], ("kill", steps[4]["service"], None, None, "done"), *STEPS[4:]])
+        for step in steps:
             self.assertTrue(step["under_load"])
             self.assertGreater(step["gap_ms"], 0)
         self.assertRegex(summary["steps"][1]["why"],
                          r"the two differ after entry \d+, in the|entries \d+ to \d+: .* digest is \w+ now, it was")
         self.assertGreater(summary["steps"][6]["orders_of_new_version"], 0)
+        self.assertIn("SIGTERM", timeline.read_text())
         self.assertEqual(list(self.work.iterdir()), [])
 
     def test_an_answer_that_no_journal_knows_fails_it_and_its_files_are_kept(self):
