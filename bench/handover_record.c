@@ -22,7 +22,7 @@ static bool read_line(FILE *file, hand_record *record, hand_ack *ret_ack)
 {
     unsigned client, client_seq, outcome;
     uint64_t due_ns, acked_ns, seq;
-    const int n = fscanf(file, "%u,%u,%*u,%" SCNu64 ",%" SCNu64 ",%*u,%u,%" SCNu64 ",%*u,%*u\n",
+    const int n = fscanf(file, "%u,%u,%*u,%" SCNu64 ",%" SCNu64 ",%*u,%u,%" SCNu64 ",%*[^\n]\n",
                          &client, &client_seq, &due_ns, &acked_ns, &outcome, &seq);
     if (n != 6)
         return false;
