@@ -6,7 +6,7 @@ baton_script_test(service_handover SCRIPT tests/e2e/service_handover_test.py ARG
 baton_script_test(service_bad_peer SCRIPT tests/e2e/service_bad_peer_test.py ARGS Protocols Fingerprints Frames Cutovers)
 baton_script_test(service_bad_peer_floods SCRIPT tests/e2e/service_bad_peer_test.py ARGS Floods TIMEOUT 300 NOTSAN)
 baton_script_test(service_lying_active SCRIPT tests/e2e/service_lying_active_test.py ARGS First Between TIMEOUT 300 NOTSAN)
-baton_script_test(service_lying_active_warm SCRIPT tests/e2e/service_lying_active_test.py ARGS Warm TIMEOUT 300 NOTSAN)
+baton_script_test(service_lying_active_warm SCRIPT tests/e2e/service_lying_active_test.py ARGS Warm TIMEOUT 300 NOSAN)
 baton_script_test(service_handover_deaths SCRIPT tests/e2e/service_handover_deaths_test.py ARGS Deaths Stops NOSAN)
 baton_script_test(service_handover_load SCRIPT tests/e2e/service_handover_test.py ARGS Exchange)
 baton_script_test(service_handover_rounds SCRIPT tests/e2e/service_handover_deaths_test.py ARGS Rounds TIMEOUT 300 NOTSAN)

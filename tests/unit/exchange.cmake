@@ -7,4 +7,4 @@ foreach(name lobster orders)
 endforeach()
 # The matching engine against a plain one: a sample of scripts/campaign engine.
 baton_test(exchange_engine_random_test SOURCES unit/engine_random_test.c unit/plain_exchange.c
-    MODULES engine snapshot journal base LIBRARIES exchange_engine_1.1.0)
+    MODULES engine snapshot journal base LIBRARIES exchange_engine_1.1.0 NOTSAN)

@@ -14,7 +14,7 @@ baton_test(service_risk_mirror_test SOURCES unit/risk_mirror_test.c
     MODULES engine snapshot journal base LIBRARIES exchange_risk_engine)
 # Before the real matching engine: random commands, of all that may be under way.
 baton_test(service_risk_random_test SOURCES unit/risk_random_test.c
-    MODULES engine snapshot journal base LIBRARIES exchange_risk_engine exchange_engine_1.1.0)
+    MODULES engine snapshot journal base LIBRARIES exchange_risk_engine exchange_engine_1.1.0 NOTSAN)
 baton_test(service_gateway_test SOURCES unit/gateway_test.c MODULES base LIBRARIES exchange_gateway)
 baton_test(service_market_stream_test SOURCES unit/market_stream_test.c
     MODULES journal base LIBRARIES exchange_market_data)
@@ -23,7 +23,7 @@ baton_test(service_load_answers_test SOURCES unit/load_answers_test.c MODULES ba
 baton_test(service_load_timeline_test SOURCES unit/load_timeline_test.c MODULES base LIBRARIES exchange_load_run)
 # The same program twice: generated flow always, recorded flow where there is some.
 baton_test(service_twin_test SOURCES unit/restore_twin_test.c unit/exchange_machine.c
-    MODULES engine snapshot journal base LIBRARIES exchange_engine_1.1.0 exchange_stream)
+    MODULES engine snapshot journal base LIBRARIES exchange_engine_1.1.0 exchange_stream NOTSAN)
 if(TARGET service_twin_test)
     add_test(NAME service_twin_recorded_test
         COMMAND ${BATON_TEST_LAUNCHER} "$<TARGET_FILE:service_twin_test>" recorded
