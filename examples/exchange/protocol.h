@@ -204,6 +204,10 @@ typedef enum {
         68, /* no such commands here (CLOCK, SWITCH while pinned; operators' at a door for clients): not applied */
     EXCHANGE_PENDING =
         69, /* in a state only: the command is on its way through the other services */
+    /* The order service, or one behind it, has taken nothing for --patience: a full disk, or it is down. This
+     * frame was not taken in; what became of an earlier one of the same seq is not said here. Sent again it may
+     * be taken, as long as nothing newer of the client was. */
+    EXCHANGE_NO_ROOM = 70,
     /* of the risk engine: nothing has changed */
     EXCHANGE_INSUFFICIENT = 80,     /* the account has less available than that needs */
     EXCHANGE_UNKNOWN_ACCOUNT = 81,  /* the client has no account in this asset */

@@ -239,10 +239,11 @@ class Exchange:
     for who replays them."""
 
     def __init__(self, processes, bin_dir, directory, io="auto", gateways=1, pairs=PAIRS, without=(), programs=None,
-                 options=None, lasting=None):
+                 options=None, lasting=None, patience=600):
         self.processes, self.bin, self.directory = processes, pathlib.Path(bin_dir), pathlib.Path(directory)
         self.io, self.pairs = io, tuple(pairs)
         self._options, self._lasting = options or {}, lasting or {}
+        self._patience = patience  # of the order service, in seconds
         self._programs = {"matching-engine": "matching-engine-1.1.0", **(programs or {})}
         self.directory.mkdir(parents=True, exist_ok=True)
         self._sockets = tempfile.mkdtemp(prefix="baton-exchange-", dir="/tmp")  # their paths are short
@@ -285,7 +286,7 @@ class Exchange:
             "risk-engine": ["--listen", at("accounts"), "--feed", at("checked"), "--orders", at("commands"), "--matching",
                             at("reports")],
             "order-service": ["--listen", at("orders"), "--feed", at("commands"), "--risk", at("checked"), "--matching",
-                              at("reports")],
+                              at("reports"), "--patience", self._patience],
             "settlement": ["--db", self.database, "--from", at("reports")],
             "market-data": ["--dir", self.stream, "--from", at("reports"), "--listen", at("market"), "--multicast", self.group],
         }[name]

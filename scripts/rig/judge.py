@@ -4,7 +4,8 @@ import csv
 import json
 import subprocess
 
-NOT_APPLIED = {65, 66, 67, 68}  # outcomes of examples/exchange/protocol.h
+NO_ROOM = 70
+NOT_APPLIED = {65, 66, 67, 68, NO_ROOM}  # outcomes of examples/exchange/protocol.h
 COMMAND_TYPES = range(2, 10)    # entries that carry (client id, client seq) first
 
 

@@ -12,6 +12,7 @@ from workdir import wait_until
 
 ORDERS_PROGRAM, RISK_PROGRAM = process.program("order-service"), process.program("risk-engine")
 BASE, QUOTE = 1, 2
+PATIENT = ("--patience", "600")  # a busy machine is no full disk
 
 
 def query(client, number, order_seq=0, after_seq=0):
@@ -33,7 +34,8 @@ class OrdersCase(HandoverCase):
 
     def run_service(self, directory=None, *options, standby_of=None):
         return self.run_program(ORDERS_PROGRAM, directory or self.data, "--listen", f"unix:{self.orders}", "--feed",
-                                f"unix:{self.feed}", *self.behind(), *options, standby_of=standby_of)
+                                f"unix:{self.feed}", *self.behind(), *(options if "--patience" in options else PATIENT + options),
+                                standby_of=standby_of)
 
     def behind(self):
         return self.stage.options()
@@ -99,7 +101,7 @@ class ExchangeCase(HandoverCase):
         at = self.paths
         options = {
             "orders": ("--listen", at["orders"], "--feed", at["commands"], "--risk", at["checked"], "--matching",
-                       at["reports"]),
+                       at["reports"], *PATIENT),
             "risk": ("--listen", at["accounts"], "--feed", at["checked"], "--orders", at["commands"], "--matching",
                      at["reports"], "--pairs", self.pairs, *self.risk_options),
             "matching": ("--listen", at["direct"], "--feed", at["reports"], "--risk", at["checked"], "--outbox",

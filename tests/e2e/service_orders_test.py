@@ -10,7 +10,7 @@ from service_client import ACK, DONE, FILL, NEW_ORDER, REPORT, TOO_LATE, UNKNOWN
 from workdir import main, wait_until
 
 NEW, ACKNOWLEDGED, PARTLY_FILLED, FILLED, CANCELLED, REJECTED = range(1, 7)
-NO_MONEY = 80
+NO_MONEY, NO_ROOM = 80, 70
 
 
 class Life(OrdersCase):
@@ -94,6 +94,24 @@ class Life(OrdersCase):
         # The stage answers what comes now while the first four are still being answered: in either order.
         self.assertEqual(sorted(client.ack().client_seq for _ in range(10)), list(range(1, 11)))
         self.assertEqual([struct.unpack_from("<Q", body, 8)[0] for _, body in self.stage.taken], list(range(1, 11)))
+
+    def test_who_has_waited_too_long_for_room_is_refused_and_may_come_again(self):
+        self.service_runs("--pending-max", "1", "--patience", "1")
+        client, other = self.client(), self.client()
+        client.send(order(1, 1), order(1, 2))
+        refused = client.ack()
+        self.assertEqual((refused.client_seq, refused.outcome, refused.seq), (2, NO_ROOM, 0))
+        # By now nothing has come from behind for so long, either: the next one does not wait.
+        self.assertEqual(other.ack(order(2, 1)).outcome, NO_ROOM)
+        self.assertEqual(self.states(other, 1), ([(1, NEW, 0, 10)], 0))
+        self.assertEqual(len(self.stage.taken), 1)
+        self.stage.answer = self.stage.rest
+        self.stage.rest(*self.stage.taken[0])
+        self.assertEqual(client.ack().outcome, DONE)
+        for seq in (1, 2):
+            self.assertEqual(client.ack(order(1, seq)).outcome, DONE)
+        self.assertEqual(other.ack(order(2, 1)).outcome, DONE)
+        self.assertEqual(len(self.stage.taken), 3)
 
     def test_a_command_that_waits_does_not_draw_its_clients_answers_to_where_it_came_from(self):
         self.service_runs("--pending-max", "1")

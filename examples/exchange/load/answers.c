@@ -3,7 +3,8 @@
 static bool is_applied(uint16_t outcome)
 {
     return outcome != EXCHANGE_TOO_OLD && outcome != EXCHANGE_CLIENTS_FULL &&
-           outcome != EXCHANGE_BAD_COMMAND && outcome != EXCHANGE_NOT_HERE;
+           outcome != EXCHANGE_BAD_COMMAND && outcome != EXCHANGE_NOT_HERE &&
+           outcome != EXCHANGE_NO_ROOM;
 }
 
 /* LANE_END: there is no such command, or it was not sent. */
@@ -60,6 +61,7 @@ answer_verdict answers_ack(answers *own, const exchange_ack *ack, uint64_t now_n
     lanes_answered(own->lanes, index);
     note_filled(own, index, answer.filled);
     own->counts.acked++;
+    own->counts.no_room += answer.outcome == EXCHANGE_NO_ROOM;
     own->counts.refused += !is_applied(answer.outcome);
     return ANSWER_FIRST;
 }

@@ -34,6 +34,7 @@ typedef struct {
     uint32_t acked;
     uint32_t conflicts; /* a second answer that differs from the first: applied twice, or worse */
     uint32_t refused;   /* answers that say "not applied" */
+    uint32_t no_room;   /* of these: for want of room */
     uint64_t fills;     /* told for the first time */
     uint64_t fills_again;
 } answers_counts;

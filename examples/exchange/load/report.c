@@ -119,11 +119,11 @@ static int print_summary(FILE *file, uint32_t count, const run_result *result)
         (double)result->elapsed_ns / 1e9, us_at(latency, 0.5), us_at(latency, 0.99),
         us_at(latency, 0.999), us_at(latency, 1));
     fprintf(file,
-            ",\"doubled\":%u,\"doubled_told\":%u,\"asked_again\":%u,\"storms\":%u,"
+            ",\"no_room\":%u,\"doubled\":%u,\"doubled_told\":%u,\"asked_again\":%u,\"storms\":%u,"
             "\"fills_again\":%llu,\"fills_short\":%u,\"fills_over\":%u,"
             "\"slow_acked\":%llu,\"slow_p50_us\":%.1f,\"slow_p99_us\":%.1f,\"slow_max_us\":%.1f}\n",
-            result->doubled, result->doubled_told, result->asked_again, result->storms,
-            (unsigned long long)counts->fills_again, result->sums.fills_short,
+            counts->no_room, result->doubled, result->doubled_told, result->asked_again,
+            result->storms, (unsigned long long)counts->fills_again, result->sums.fills_short,
             result->sums.fills_over, (unsigned long long)baton_histogram_count(slow),
             us_at(slow, 0.5), us_at(slow, 0.99), us_at(slow, 1));
     return fflush(file) != 0 || ferror(file) ? -EIO : 0;

@@ -15,21 +15,51 @@ static void answer_refused(door_place *place, const exchange_command *command, u
                   &(client_outcome){.outcome = (uint16_t)why, .of_type = of_type});
 }
 
-/* False: no room now, be it in the journal, or because so much is under way that has no answer yet. That bounds
- * what waits between the services, of one client and of all. */
+void server_count_waiting(server *own)
+{
+    const order_service_state *state = baton_engine_state(own->engine);
+    const uint64_t pending = clients_pending(state->clients);
+    own->held_ticks = own->held ? own->held_ticks + 1 : 0;
+    own->held = false;
+    own->old_ticks++;
+    if (own->old_left > 0 && pending > 0)
+        return;
+    own->old_seq = baton_engine_applied_seq(own->engine);
+    own->old_left = pending;
+    own->old_ticks = 0;
+}
+
+static bool refuse_for_room(server *own, door_place *place, const exchange_command *command,
+                            uint16_t of_type)
+{
+    answer_refused(place, command, of_type, EXCHANGE_NO_ROOM);
+    baton_metric_add(own->no_room, 1);
+    return true;
+}
+
+/* False: it waits for room, be it in the journal, or because so much is under way that has no answer yet: that bounds
+ * what waits between the services, of one client and of all. Who has waited for too long is refused. */
 static bool submit(server *own, door_place *place, uint16_t type, const void *body,
                    uint32_t body_bytes, const exchange_command *command)
 {
     const order_service_state *state = baton_engine_state(own->engine);
-    if (clients_pending(state->clients) >= own->pending_max ||
-        !clients_have_room(state->clients, baton_le64_get(command->client_id)))
+    if (own->old_left > 0 && own->old_ticks > own->patience)
+        return refuse_for_room(own, place, command, type);
+    if (!clients_have_room(state->clients, baton_le64_get(command->client_id)))
         return false;
-    int r = baton_engine_submit(own->engine, type, body, body_bytes, NULL);
+    int r = BATON_E_LAGGING;
+    if (clients_pending(state->clients) < own->pending_max)
+        r = baton_engine_submit(own->engine, type, body, body_bytes, NULL);
     if (r == BATON_E_SCHEMA || r == BATON_E_UNKNOWN_TYPE) {
         answer_refused(place, command, type, EXCHANGE_NOT_HERE);
         return true;
     }
-    return r == 0;
+    if (r == 0) {
+        own->held_ticks = 0;
+        return true;
+    }
+    own->held = true;
+    return own->held_ticks > own->patience && refuse_for_room(own, place, command, type);
 }
 
 /* Of a command that was sent before. Its answer may be on its way: then it comes with the report, or with the

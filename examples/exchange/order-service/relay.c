@@ -62,8 +62,12 @@ static void send_ack(server *own, const exchange_report *report)
     const uint64_t client_id = baton_le64_get(report->command.client_id);
     client_outcome outcome;
     connection *to = door_route(own->wire.door, client_id);
-    if (to && clients_judge(state->clients, client_id, baton_le64_get(report->command.client_seq),
-                            &outcome) == CLIENT_SENT_BEFORE)
+    if (clients_judge(state->clients, client_id, baton_le64_get(report->command.client_seq),
+                      &outcome) != CLIENT_SENT_BEFORE)
+        return;
+    if (own->old_left > 0 && outcome.seq <= own->old_seq)
+        own->old_left--;
+    if (to)
         server_answer(to, &report->command, &outcome);
 }
 

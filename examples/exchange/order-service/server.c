@@ -14,6 +14,7 @@ enum {
     OPTION_RISK,
     OPTION_MATCHING,
     OPTION_PENDING,
+    OPTION_PATIENCE,
     OPTION_PORT_FILE,
     OPTIONS
 };
@@ -27,6 +28,8 @@ static const baton_service_option options[OPTIONS] = {
     [OPTION_MATCHING] = {"matching", "", "the matching engine's feed; empty: none"},
     [OPTION_PENDING] = {"pending-max", "65536",
                         "commands on their way through the other services; then clients wait"},
+    [OPTION_PATIENCE] = {"patience", "10",
+                         "seconds that clients wait for room before they are refused"},
     [OPTION_PORT_FILE] = {"port-file", "",
                           "write the actual addresses here, one a line: orders, feed"},
 };
@@ -45,6 +48,7 @@ static const door_role roles[ROLES] = {
 static void on_tick(void *context)
 {
     server *own = context;
+    server_count_waiting(own);
     door_tick(own->wire.door);
 }
 
@@ -81,15 +85,33 @@ static int start_inlet(server *own, server_inlet which, const char *name, uint16
     return r;
 }
 
-static int parse_pending(server *own, const char *text, baton_error *error)
+static int parse_count(const char *option, const char *text, uint64_t min, uint64_t max,
+                       uint64_t *ret_count, baton_error *error)
 {
     char *end;
     errno = 0;
-    own->pending_max = strtoul(text, &end, 10);
-    if (errno == 0 && *end == '\0' && text[0] >= '0' && text[0] <= '9' && own->pending_max > 0)
+    *ret_count = strtoul(text, &end, 10);
+    if (errno == 0 && *end == '\0' && text[0] >= '0' && text[0] <= '9' && *ret_count >= min &&
+        *ret_count <= max)
         return 0;
-    return baton_error_setf(error, BATON_E_INVALID, "--pending-max", "give a whole number above 0",
-                            "'%s' is none", text);
+    return baton_error_setf(error, BATON_E_INVALID, option, NULL,
+                            "'%s' is no whole number of %llu to %llu", text,
+                            (unsigned long long)min, (unsigned long long)max);
+}
+
+static int parse_bounds(server *own, const char *const *values, baton_error *error)
+{
+    uint64_t patience_s = 0;
+    int r = parse_count("--pending-max", values[OPTION_PENDING], 1, UINT32_MAX, &own->pending_max,
+                        error);
+    if (r == 0)
+        r = parse_count("--patience", values[OPTION_PATIENCE], 1, 1000000, &patience_s, error);
+    own->patience = patience_s * (UINT64_C(1000000000) / TICK_INTERVAL_NS);
+    if (r == 0)
+        r = baton_metrics_counter(baton_engine_metrics(own->engine), "exchange_no_room_total", NULL,
+                                  "Commands refused because there was no room for so long.",
+                                  &own->no_room);
+    return r;
 }
 
 static int start(void *context, baton_engine *engine, const char *const *values, baton_error *error)
@@ -101,7 +123,7 @@ static int start(void *context, baton_engine *engine, const char *const *values,
                                       .addresses = addresses,
                                       .port_file = values[OPTION_PORT_FILE]};
     own->engine = engine;
-    int r = parse_pending(own, values[OPTION_PENDING], error);
+    int r = parse_bounds(own, values, error);
     if (r == 0)
         r = start_inlet(own, INLET_RISK, "risk-engine", EXCHANGE_RISK_ENGINE, values[OPTION_RISK]);
     if (r == 0)
