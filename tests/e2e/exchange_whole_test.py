@@ -5,7 +5,7 @@ import sqlite3
 
 import exchange_judge
 from campaign import Wrong
-from exchange import Exchange
+from exchange import STATEFUL, Exchange
 from exchange_wire import ORDER_SERVICE, RISK_ENGINE
 from market import Listener
 from processes import Processes
@@ -57,6 +57,19 @@ class Whole(WholeCase):
         for name in ("matching-engine", "risk-engine", "order-service"):
             self.wait_entries(exchange, load, 200)
             exchange.handover(name)
+        self.assertEqual(load.finish()["connections"], 1)
+        exchange_judge.judge_exchange(exchange, [load])
+
+    def test_two_instances_of_a_service_take_turns_under_load(self):
+        exchange = self.exchange(options={name: ["--after-handover", "standby"] for name in STATEFUL})
+        load = self.load(exchange, 4000, 1000)
+        for name in STATEFUL:
+            one, other = exchange.service(name), exchange.standby(name)
+            for _ in range(4):
+                self.wait_entries(exchange, load, 50)
+                other.wait_level(one)
+                exchange.cut_over(name, other, stays=True)
+                one, other = other, one
         self.assertEqual(load.finish()["connections"], 1)
         exchange_judge.judge_exchange(exchange, [load])
 

@@ -87,6 +87,8 @@ void wire_let_go(void *context)
 
 void wire_stop(void *context)
 {
-    each_link(context, link_stop);
-    door_stop(door_of(context));
+    wire_service *own = context;
+    each_link(own, link_stop);
+    own->inlets_count = 0; /* one that stands by may start again */
+    door_stop(own->door);
 }
