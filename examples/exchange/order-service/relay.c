@@ -65,8 +65,10 @@ static void send_ack(server *own, const exchange_report *report)
     if (clients_judge(state->clients, client_id, baton_le64_get(report->command.client_seq),
                       &outcome) != CLIENT_SENT_BEFORE)
         return;
-    if (own->old_left > 0 && outcome.seq <= own->old_seq)
+    if (own->old_left > 0 && outcome.seq <= own->old_seq) {
         own->old_left--;
+        own->old_ticks = 0;
+    }
     if (to)
         server_answer(to, &report->command, &outcome);
 }

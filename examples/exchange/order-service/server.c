@@ -28,7 +28,7 @@ static const baton_service_option options[OPTIONS] = {
     [OPTION_MATCHING] = {"matching", "", "the matching engine's feed; empty: none"},
     [OPTION_PENDING] = {"pending-max", "65536",
                         "commands on their way through the other services; then clients wait"},
-    [OPTION_PATIENCE] = {"patience", "10",
+    [OPTION_PATIENCE] = {"patience", "4",
                          "seconds that clients wait for room before they are refused"},
     [OPTION_PORT_FILE] = {"port-file", "",
                           "write the actual addresses here, one a line: orders, feed"},
@@ -123,6 +123,7 @@ static int start(void *context, baton_engine *engine, const char *const *values,
                                       .addresses = addresses,
                                       .port_file = values[OPTION_PORT_FILE]};
     own->engine = engine;
+    own->held_ticks = own->old_left = 0; /* it may have stood by since it served last */
     int r = parse_bounds(own, values, error);
     if (r == 0)
         r = start_inlet(own, INLET_RISK, "risk-engine", EXCHANGE_RISK_ENGINE, values[OPTION_RISK]);

@@ -17,7 +17,8 @@ struct server {
     uint64_t patience;      /* in ticks: so long a client waits for room, then it is refused */
     uint64_t held_ticks;    /* in a row, in each of which a command could not be taken */
     bool held;              /* since the last tick */
-    /* Of the commands that were under way at a tick, as entries up to old_seq, so many have no answer yet, for so long. */
+    /* Of the commands that were under way at a tick, as entries up to old_seq, so many have no answer yet, and none of them
+     * has got one for so long. */
     uint64_t old_seq, old_left, old_ticks;
     baton_metric *no_room;
 };
