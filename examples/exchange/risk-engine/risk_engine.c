@@ -241,10 +241,6 @@ static int check_options(const void *state, const baton_service_config *config, 
     if (!same)
         return baton_error_setf(error, BATON_E_INVALID, "--pairs", todo,
                                 "its data was made with others, %u of them", own->pairs_count);
-    if (wish.mirrored != own->mirrored)
-        return baton_error_setf(error, BATON_E_INVALID, "--outbox", todo,
-                                "its data was made with %s",
-                                own->mirrored ? "risk-mirror" : "none");
     return 0;
 }
 

@@ -173,7 +173,7 @@ static bool take_feed(void *owner, door_place *place, uint16_t type, const void 
         body_bytes == sizeof(key)) {
         memcpy(&key, body, sizeof(key));
         const bool taken = wire_take_feed(owner, place, type, body, body_bytes);
-        if (taken)
+        if (taken && !place->stream.closing)
             mirror_feed_confirmed(&own->mirror, &key);
         return taken;
     }

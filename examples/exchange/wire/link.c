@@ -10,6 +10,7 @@ enum { OUT_BYTES_MAX = 1 << 16 /* HELLO, SUBSCRIBE and CONFIRMs */ };
 static void subscribe(void *owner)
 {
     wire_link *own = owner;
+    own->confirm_due = false; /* what is not confirmed comes again, and is confirmed then */
     const exchange_subscribe wish = {.consumer = baton_le16_put(own->options.consumer)};
     connection_queue(&own->dialer.stream, EXCHANGE_SUBSCRIBE, &wish, sizeof(wish), NULL, 0);
 }
