@@ -196,7 +196,7 @@ BATON_MUST_USE int baton_engine_turn(baton_engine *engine, uint64_t timeout_ns, 
 void baton_engine_seal(baton_engine *engine); /* no more entries; ticks stop */
 bool baton_engine_all_released(
     const baton_engine
-        *engine); /* everything submitted is durable and released; records are durable */
+        *engine); /* everything submitted is durable and released; records are on their way */
 /* Queue the handover record that names no successor {epoch, last seq, digests}; 0 queued, later
  * durable. */
 BATON_MUST_USE int baton_engine_handover_record(baton_engine *engine, baton_error *error);

@@ -357,6 +357,7 @@ int baton_engine_promote(baton_engine *engine, uint64_t epoch, baton_error *erro
     if (r < 0)
         return baton_engine_fail(engine, r, "write the first records of a term",
                                  "the journal took none", "free disk space, then start again");
+    baton_engine_confirm_now(engine); /* it may have served on after all */
     baton_log(INFO, "engine.promoted", BATON_LOG_TEXT("dir", engine->paths.root),
               BATON_LOG_NUMBER("epoch", epoch), BATON_LOG_NUMBER("seq", engine->machine.seq),
               BATON_LOG_NUMBER("schema", engine->schema));

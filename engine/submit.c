@@ -126,7 +126,7 @@ void baton_engine_confirm_now(baton_engine *engine)
         const baton_effect_key key = engine->confirm_later[i];
         engine->confirm_later[i] = (baton_effect_key){0};
         if (key.epoch != 0 && baton_outbox_check(&engine->machine.outbox, i + 1, key) > 0)
-            (void)!journal_confirm(engine, i + 1, key); /* else the next one says it */
+            (void)!journal_confirm(engine, i + 1, key); /* no room: the next one says it */
     }
 }
 
