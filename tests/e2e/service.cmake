@@ -4,7 +4,7 @@ baton_script_test(service_clients SCRIPT tests/e2e/service_wire.py ARGS Trading 
 baton_script_test(service_arena SCRIPT tests/e2e/service_arena.py NOTSAN)
 baton_script_test(service_image SCRIPT tests/e2e/service_image.py)
 baton_script_test(service_feed SCRIPT tests/e2e/service_feed.py NOTSAN)
-baton_script_test(service_stream SCRIPT tests/e2e/service_stream.py NOTSAN)
+baton_script_test(service_stream SCRIPT tests/e2e/service_stream.py)
 baton_script_test(service_cut_hour SCRIPT tests/e2e/service_cut.py ARGS Hour TIMEOUT 300 NOSAN)
 baton_script_test(service_cut_orders SCRIPT tests/e2e/service_cut.py ARGS Orders TIMEOUT 300 NOSAN)
 baton_script_test(service_cut_images SCRIPT tests/e2e/service_cut.py ARGS Images TIMEOUT 300 NOSAN)

@@ -13,6 +13,8 @@ DATA = data_dir()
 STREAM = DATA and DATA / "exchange-core" / "golden_single_pair_exchange.csv"
 HERE = bool(DATA) and STREAM.exists()
 TIME_IN_FORCE = {"GTC": 0, "IOC": 2, "FOK": 3, "FOK_BUDGET": 4}
+# What the stream comes to, with every build on every machine; another value is another behaviour.
+DIGESTS = {"state_digest": "278e3af8f8ed79d3de3c3dbfd291c659", "effect_digest": "db227677cef4645625645ee31ae7dcda"}
 IN_FLIGHT = 60  # an engine remembers 64 of a client
 
 
@@ -72,7 +74,7 @@ class Stream(ServiceCase):
     def test_digests_are_equal_on_both_backends_and_versions_and_after_kills(self):
         made = [self.digests("plain", OLD, "threads", ()), self.digests("kills", OLD, "threads", (1234, 7777)),
                 self.digests("newer", NEW, "auto", (5000,))]
-        self.assertEqual(made, [made[0]] * 3)
+        self.assertEqual(made, [DIGESTS] * 3)
 
 
 if __name__ == "__main__":
