@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "examples/exchange/book/memory.h"
+#include "examples/exchange/clients/option_count.h"
 #include "examples/exchange/matching-engine/apply.h"
 #include "examples/exchange/matching-engine/image.h"
 #include "examples/exchange/matching-engine/report.h"
@@ -58,19 +59,6 @@ static const baton_layout layout = {
     .types = layout_types,
     .types_count = sizeof(layout_types) / sizeof(layout_types[0]),
 };
-
-static int parse_count(const char *text, const char *name, uint32_t max, uint32_t *ret_count,
-                       baton_error *error)
-{
-    char *end;
-    errno = 0;
-    unsigned long value = strtoul(text, &end, 10);
-    if (errno != 0 || *end != '\0' || text[0] < '0' || text[0] > '9' || value == 0 || value > max)
-        return baton_error_setf(error, BATON_E_INVALID, name, "give a whole number",
-                                "'%s' is not in 1..%u", text, max);
-    *ret_count = (uint32_t)value;
-    return 0;
-}
 
 static void destroy(void *state)
 {
@@ -159,19 +147,19 @@ static int parse_options(const baton_service_config *config, engine_options *ret
     const char *const *values = config->values;
     *ret_options = (engine_options){.book.arena = config->arena, .clients.arena = config->arena};
     book_options *book = &ret_options->book;
-    int r = parse_count(values[OPTION_ORDERS_MAX], "--orders-max", MATCHING_ENGINE_ORDERS_MAX,
-                        &book->orders_max, error);
+    int r = option_count(values[OPTION_ORDERS_MAX], "--orders-max", MATCHING_ENGINE_ORDERS_MAX,
+                         &book->orders_max, error);
     if (r == 0)
-        r = parse_count(values[OPTION_LEVELS_MAX], "--levels-max", MATCHING_ENGINE_ORDERS_MAX,
-                        &book->levels_max, error);
+        r = option_count(values[OPTION_LEVELS_MAX], "--levels-max", MATCHING_ENGINE_ORDERS_MAX,
+                         &book->levels_max, error);
     if (r == 0)
-        r = parse_count(values[OPTION_CLIENTS_MAX], "--clients-max", 1u << 22,
-                        &ret_options->clients.clients_max, error);
+        r = option_count(values[OPTION_CLIENTS_MAX], "--clients-max", 1u << 22,
+                         &ret_options->clients.clients_max, error);
     if (r == 0)
         r = parse_outbox(values[OPTION_OUTBOX], &ret_options->consumers, error);
     if (r == 0)
-        r = parse_count(values[OPTION_SYMBOLS], "--symbols", BOOK_SYMBOLS_MAX, &book->symbols,
-                        error);
+        r = option_count(values[OPTION_SYMBOLS], "--symbols", BOOK_SYMBOLS_MAX, &book->symbols,
+                         error);
     if (r == 0)
         r = parse_self_trade(values[OPTION_SELF_TRADE], &book->self_trade, error);
     if (r == 0)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "examples/exchange/book/memory.h"
+#include "examples/exchange/clients/option_count.h"
 #include "examples/exchange/clients/rows.h"
 #include "examples/exchange/order-service/apply.h"
 
@@ -41,19 +42,6 @@ static const baton_layout layout = {
     .types_count = sizeof(layout_types) / sizeof(layout_types[0]),
 };
 
-static int parse_count(const char *text, const char *name, uint32_t max, uint32_t *ret_count,
-                       baton_error *error)
-{
-    char *end;
-    errno = 0;
-    unsigned long value = strtoul(text, &end, 10);
-    if (errno != 0 || *end != '\0' || text[0] < '0' || text[0] > '9' || value == 0 || value > max)
-        return baton_error_setf(error, BATON_E_INVALID, name, "give a whole number",
-                                "'%s' is not in 1..%u", text, max);
-    *ret_count = (uint32_t)value;
-    return 0;
-}
-
 static void destroy(void *state)
 {
     order_service_state *own = state;
@@ -68,14 +56,14 @@ static int create(const baton_service_config *config, void **ret_state, baton_er
 {
     orders_options book = {.arena = config->arena};
     clients_options known = {.arena = config->arena};
-    int r = parse_count(config->values[OPTION_ORDERS_MAX], "--orders-max", 1u << 26,
-                        &book.orders_max, error);
+    int r = option_count(config->values[OPTION_ORDERS_MAX], "--orders-max", 1u << 26,
+                         &book.orders_max, error);
     if (r == 0)
-        r = parse_count(config->values[OPTION_FINISHED_MAX], "--finished-max", 1u << 26,
-                        &book.finished_max, error);
+        r = option_count(config->values[OPTION_FINISHED_MAX], "--finished-max", 1u << 26,
+                         &book.finished_max, error);
     if (r == 0)
-        r = parse_count(config->values[OPTION_CLIENTS_MAX], "--clients-max", 1u << 22,
-                        &known.clients_max, error);
+        r = option_count(config->values[OPTION_CLIENTS_MAX], "--clients-max", 1u << 22,
+                         &known.clients_max, error);
     if (r < 0)
         return r;
 
@@ -100,8 +88,8 @@ static int check_options(const void *state, const baton_service_config *config, 
     const order_service_state *own = state;
     const uint32_t made_with = orders_finished_max(own->orders);
     uint32_t finished_max;
-    int r = parse_count(config->values[OPTION_FINISHED_MAX], "--finished-max", 1u << 26,
-                        &finished_max, error);
+    int r = option_count(config->values[OPTION_FINISHED_MAX], "--finished-max", 1u << 26,
+                         &finished_max, error);
     if (r < 0 || finished_max == made_with)
         return r;
     return baton_error_setf(error, BATON_E_INVALID, "--finished-max",

@@ -5,6 +5,7 @@
 
 #include <baton/log.h>
 
+#include "examples/exchange/clients/option_count.h"
 #include "examples/exchange/order-service/server_private.h"
 #include "examples/exchange/wire/engine_loop.h"
 
@@ -85,27 +86,13 @@ static int start_inlet(server *own, server_inlet which, const char *name, uint16
     return r;
 }
 
-static int parse_count(const char *option, const char *text, uint64_t min, uint64_t max,
-                       uint64_t *ret_count, baton_error *error)
-{
-    char *end;
-    errno = 0;
-    *ret_count = strtoul(text, &end, 10);
-    if (errno == 0 && *end == '\0' && text[0] >= '0' && text[0] <= '9' && *ret_count >= min &&
-        *ret_count <= max)
-        return 0;
-    return baton_error_setf(error, BATON_E_INVALID, option, NULL,
-                            "'%s' is no whole number of %llu to %llu", text,
-                            (unsigned long long)min, (unsigned long long)max);
-}
-
 static int parse_bounds(server *own, const char *const *values, baton_error *error)
 {
-    uint64_t patience_s = 0;
-    int r = parse_count("--pending-max", values[OPTION_PENDING], 1, UINT32_MAX, &own->pending_max,
-                        error);
+    uint32_t patience_s = 0;
+    int r =
+        option_count(values[OPTION_PENDING], "--pending-max", UINT32_MAX, &own->pending_max, error);
     if (r == 0)
-        r = parse_count("--patience", values[OPTION_PATIENCE], 1, 1000000, &patience_s, error);
+        r = option_count(values[OPTION_PATIENCE], "--patience", 1000000, &patience_s, error);
     own->patience = patience_s * (UINT64_C(1000000000) / TICK_INTERVAL_NS);
     if (r == 0)
         r = baton_metrics_counter(baton_engine_metrics(own->engine), "exchange_no_room_total", NULL,

@@ -13,7 +13,7 @@ struct server {
     baton_engine *engine;
     inlet inlets[INLETS];
     uint64_t barrier_asker; /* the connection that waits for BARRIER_DONE; 0: none */
-    uint64_t pending_max;   /* commands under way, of all clients */
+    uint32_t pending_max;   /* commands under way, of all clients */
     uint64_t patience;      /* in ticks: so long a client waits for room, then it is refused */
     uint64_t held_ticks;    /* in a row, in each of which a command could not be taken */
     bool held;              /* since the last tick */

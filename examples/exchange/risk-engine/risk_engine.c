@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "examples/exchange/book/memory.h"
+#include "examples/exchange/clients/option_count.h"
 #include "examples/exchange/clients/rows.h"
 #include "examples/exchange/risk-engine/apply.h"
 #include "examples/exchange/risk-engine/cover.h"
@@ -82,19 +83,6 @@ static const baton_layout layout = {
 };
 
 /* ---- options ---- */
-
-static int parse_count(const char *text, const char *name, uint32_t max, uint32_t *ret_count,
-                       baton_error *error)
-{
-    char *end;
-    errno = 0;
-    unsigned long value = strtoul(text, &end, 10);
-    if (errno != 0 || *end != '\0' || text[0] < '0' || text[0] > '9' || value == 0 || value > max)
-        return baton_error_setf(error, BATON_E_INVALID, name, "give a whole number",
-                                "'%s' is not in 1..%u", text, max);
-    *ret_count = (uint32_t)value;
-    return 0;
-}
 
 /* A whole number before `end`; *at is after it then. */
 static bool parse_part(const char **at, const char *ends, uint64_t max, uint64_t *ret_value)
@@ -193,14 +181,14 @@ static int create(const baton_service_config *config, void **ret_state, baton_er
     uint32_t orders_max, accounts_max, exposures_max;
     int r = parse_pairs(config->values[OPTION_PAIRS], &wish, error);
     if (r == 0)
-        r = parse_count(config->values[OPTION_ORDERS_MAX], "--orders-max", 1u << 26, &orders_max,
-                        error);
+        r = option_count(config->values[OPTION_ORDERS_MAX], "--orders-max", 1u << 26, &orders_max,
+                         error);
     if (r == 0)
-        r = parse_count(config->values[OPTION_ACCOUNTS_MAX], "--accounts-max", 1u << 26,
-                        &accounts_max, error);
+        r = option_count(config->values[OPTION_ACCOUNTS_MAX], "--accounts-max", 1u << 26,
+                         &accounts_max, error);
     if (r == 0)
-        r = parse_count(config->values[OPTION_EXPOSURES_MAX], "--exposures-max", 1u << 26,
-                        &exposures_max, error);
+        r = option_count(config->values[OPTION_EXPOSURES_MAX], "--exposures-max", 1u << 26,
+                         &exposures_max, error);
     if (r == 0)
         r = parse_outbox(config->values[OPTION_OUTBOX], &wish.mirrored, error);
     if (r < 0)
