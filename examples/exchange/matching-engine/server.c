@@ -1,7 +1,6 @@
 #include "examples/exchange/matching-engine/server.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <baton/log.h>
@@ -62,12 +61,7 @@ static int start_inlet(server *own, const char *address)
                                 .judge = judge,
                                 .check = matching_engine_linked,
                                 .owner = own};
-    if (address[0] == '\0')
-        return 0;
-    int r = inlet_start(&own->risk, &wish, own->engine);
-    if (r == 0)
-        own->wire.inlets[own->wire.inlets_count++] = &own->risk;
-    return r;
+    return wire_start_inlet(&own->wire, &own->risk, &wish, own->engine);
 }
 
 static int start(void *context, baton_engine *engine, const char *const *values, baton_error *error)
@@ -100,28 +94,15 @@ static int start(void *context, baton_engine *engine, const char *const *values,
 
 int server_create(server **ret_server)
 {
-    server *own = calloc(1, sizeof(*own));
-    if (!own)
-        return -ENOMEM;
-    const door_options doors = {.version = matching_engine_service.version,
-                                .roles = roles,
-                                .roles_count = ROLES,
-                                .owner = own};
-    int r = door_create(&doors, &own->wire.door);
-    if (r < 0) {
-        free(own);
-        return r;
-    }
-    *ret_server = own;
-    return 0;
+    door_options doors = {
+        .version = matching_engine_service.version, .roles = roles, .roles_count = ROLES};
+    *ret_server = wire_service_create(sizeof(server), &doors);
+    return *ret_server == NULL ? -ENOMEM : 0;
 }
 
 void server_destroy(server *own)
 {
-    if (!own)
-        return;
-    door_destroy(own->wire.door);
-    free(own);
+    wire_service_destroy(own);
 }
 
 const baton_program server_program = {

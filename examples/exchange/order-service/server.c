@@ -1,7 +1,6 @@
 #include "examples/exchange/order-service/server.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
 #include <baton/log.h>
 
@@ -68,8 +67,6 @@ static bool holds(const void *state, uint16_t source)
 static int start_inlet(server *own, server_inlet which, const char *name, uint16_t source,
                        const char *address)
 {
-    if (address[0] == '\0')
-        return 0;
     const inlet_options wish = {.name = name,
                                 .address = address,
                                 .source = source,
@@ -80,10 +77,7 @@ static int start_inlet(server *own, server_inlet which, const char *name, uint16
                                 .unhurried = true,
                                 .holds = holds,
                                 .owner = own};
-    int r = inlet_start(&own->inlets[which], &wish, own->engine);
-    if (r == 0)
-        own->wire.inlets[own->wire.inlets_count++] = &own->inlets[which];
-    return r;
+    return wire_start_inlet(&own->wire, &own->inlets[which], &wish, own->engine);
 }
 
 static int parse_bounds(server *own, const char *const *values, baton_error *error)
@@ -131,26 +125,14 @@ static int start(void *context, baton_engine *engine, const char *const *values,
 
 int server_create(server **ret_server)
 {
-    server *own = calloc(1, sizeof(*own));
-    if (!own)
-        return -ENOMEM;
-    const door_options doors = {
-        .version = order_service.version, .roles = roles, .roles_count = ROLES, .owner = own};
-    int r = door_create(&doors, &own->wire.door);
-    if (r < 0) {
-        free(own);
-        return r;
-    }
-    *ret_server = own;
-    return 0;
+    door_options doors = {.version = order_service.version, .roles = roles, .roles_count = ROLES};
+    *ret_server = wire_service_create(sizeof(server), &doors);
+    return *ret_server == NULL ? -ENOMEM : 0;
 }
 
 void server_destroy(server *own)
 {
-    if (!own)
-        return;
-    door_destroy(own->wire.door);
-    free(own);
+    wire_service_destroy(own);
 }
 
 const baton_program server_program = {

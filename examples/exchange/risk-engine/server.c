@@ -241,16 +241,6 @@ static bool holds_back(const void *state, uint16_t source)
            ((const risk_engine *)state)->barrier_under_way != 0;
 }
 
-static int start_inlet(server *own, server_inlet which, const inlet_options *wish)
-{
-    if (wish->address[0] == '\0')
-        return 0;
-    int r = inlet_start(&own->inlets[which], wish, own->engine);
-    if (r == 0)
-        own->wire.inlets[own->wire.inlets_count++] = &own->inlets[which];
-    return r;
-}
-
 static int start_inlets(server *own, const char *const *values)
 {
     inlet_options wish = {.name = "order-service",
@@ -261,13 +251,14 @@ static int start_inlets(server *own, const char *const *values)
                           .check = check_command,
                           .holds = holds_back,
                           .owner = own};
-    int r = start_inlet(own, INLET_ORDERS, &wish);
+    int r = wire_start_inlet(&own->wire, &own->inlets[INLET_ORDERS], &wish, own->engine);
     wish.name = "matching-engine";
     wish.address = values[OPTION_MATCHING];
     wish.source = EXCHANGE_MATCHING_ENGINE;
     wish.check = check_report;
     wish.unhurried = true;
-    return r < 0 ? r : start_inlet(own, INLET_MATCHING, &wish);
+    return r < 0 ? r
+                 : wire_start_inlet(&own->wire, &own->inlets[INLET_MATCHING], &wish, own->engine);
 }
 
 static int start_mirror(server *own, const char *text, baton_error *error)
@@ -322,26 +313,15 @@ static void release(void *context, const baton_effect *effect)
 
 int server_create(server **ret_server)
 {
-    server *own = calloc(1, sizeof(*own));
-    if (!own)
-        return -ENOMEM;
-    const door_options doors = {
-        .version = risk_engine_service.version, .roles = roles, .roles_count = ROLES, .owner = own};
-    int r = door_create(&doors, &own->wire.door);
-    if (r < 0) {
-        free(own);
-        return r;
-    }
-    *ret_server = own;
-    return 0;
+    door_options doors = {
+        .version = risk_engine_service.version, .roles = roles, .roles_count = ROLES};
+    *ret_server = wire_service_create(sizeof(server), &doors);
+    return *ret_server == NULL ? -ENOMEM : 0;
 }
 
 void server_destroy(server *own)
 {
-    if (!own)
-        return;
-    door_destroy(own->wire.door);
-    free(own);
+    wire_service_destroy(own);
 }
 
 const baton_program server_program = {

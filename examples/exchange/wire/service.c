@@ -1,10 +1,43 @@
 #include "examples/exchange/wire/service.h"
 
+#include <stdlib.h>
+
 #include "examples/exchange/wire/door_handover.h"
 
 static door *door_of(void *context)
 {
     return ((wire_service *)context)->door;
+}
+
+void *wire_service_create(size_t owner_bytes, door_options *doors)
+{
+    wire_service *own = calloc(1, owner_bytes);
+    if (!own)
+        return NULL;
+    doors->owner = own;
+    if (door_create(doors, &own->door) == 0)
+        return own;
+    free(own);
+    return NULL;
+}
+
+void wire_service_destroy(void *owner)
+{
+    if (!owner)
+        return;
+    door_destroy(door_of(owner));
+    free(owner);
+}
+
+int wire_start_inlet(wire_service *own, inlet *one, const inlet_options *options,
+                     baton_engine *engine)
+{
+    if (options->address[0] == '\0')
+        return 0;
+    int r = inlet_start(one, options, engine);
+    if (r == 0)
+        own->inlets[own->inlets_count++] = one;
+    return r;
 }
 
 bool wire_take_feed(void *owner, door_place *place, uint16_t type, const void *body,

@@ -18,6 +18,14 @@ typedef struct {
     uint32_t inlets_count;
 } wire_service;
 
+/* The owner's struct of so many bytes, zeroed, with its door; doors->owner is set. NULL: no memory. */
+void *wire_service_create(size_t owner_bytes, door_options *doors);
+/* NULL: nothing happens. */
+void wire_service_destroy(void *owner);
+/* At each start of the program: one of its links. Without an address there is none. As inlet_start. */
+BATON_MUST_USE int wire_start_inlet(wire_service *own, inlet *one, const inlet_options *options,
+                                    baton_engine *engine);
+
 /* take and has_room of the feed's role. */
 bool wire_take_feed(void *owner, door_place *place, uint16_t type, const void *body,
                     uint32_t body_bytes);
