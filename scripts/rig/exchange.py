@@ -25,7 +25,7 @@ import tempfile
 import time
 
 from exchange_wire import DEPOSIT, DONE, WITHDRAW, Operator, transfer
-from processes import Failed
+from processes import Failed, ask_control
 
 POLL_S = 0.005
 DEADLINE_S = 120  # only bounds a hang
@@ -179,22 +179,9 @@ class BatonService(Service):
     def ask(self, word, **fields):
         """The answer to a control word; None when this process does not answer (yet, or no more)."""
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as control:
-                control.settimeout(DEADLINE_S)
-                control.connect(self.control)
-                control.sendall(json.dumps({"baton": 1, "do": word, **fields}).encode() + b"\n")
-                answer = b""
-                while not answer.endswith(b"\n"):
-                    part = control.recv(65536)
-                    if not part:
-                        return None
-                    answer += part
+            return ask_control(self.control, self.pid, word, DEADLINE_S, **fields)
         except TimeoutError:
             raise Failed(f"ask {self.name}: no answer to '{word}' in {DEADLINE_S} s: see {self.log}") from None
-        except OSError:
-            return None
-        answer = json.loads(answer)
-        return answer if answer["instance"]["pid"] == self.pid else None
 
     def status(self):
         status = self.ask("status")

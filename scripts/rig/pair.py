@@ -4,12 +4,11 @@ import json
 import pathlib
 import re
 import signal
-import socket
 import subprocess
 import time
 
 from campaign import Wrong
-from processes import Failed
+from processes import Failed, ask_control
 
 OLD, NEW = "matching-engine-1.0.0", "matching-engine-1.1.0"
 POLL_S = 0.01
@@ -54,22 +53,9 @@ class Instance:
     def ask(self, word, timeout_s=60, **fields):
         """The answer to a control word; None when this process does not answer (yet, or no more)."""
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as control:
-                control.settimeout(timeout_s)
-                control.connect(self.control)
-                control.sendall(json.dumps({"baton": 1, "do": word, **fields}).encode() + b"\n")
-                answer = b""
-                while not answer.endswith(b"\n"):
-                    part = control.recv(65536)
-                    if not part:
-                        return None
-                    answer += part
+            return ask_control(self.control, self.pid, word, timeout_s, **fields)
         except TimeoutError:
             raise Wrong(f"{self.directory.name} gave no answer to '{word}' in {timeout_s} s: see {self.log}") from None
-        except OSError:
-            return None
-        answer = json.loads(answer)
-        return answer if answer["instance"]["pid"] == self.pid else None
 
     def status(self):
         return self.ask("status") if self.running() else None

@@ -84,6 +84,27 @@ class _open:
             self._own.close()
 
 
+def ask_control(path, pid, word, timeout_s, **fields):
+    """The answer of a service to a control word; None when that process does not answer (yet, or no more). TimeoutError."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as control:
+            control.settimeout(timeout_s)
+            control.connect(str(path))
+            control.sendall(json.dumps({"baton": 1, "do": word, **fields}).encode() + b"\n")
+            answer = b""
+            while not answer.endswith(b"\n"):
+                part = control.recv(65536)
+                if not part:
+                    return None
+                answer += part
+    except TimeoutError:
+        raise
+    except OSError:
+        return None
+    answer = json.loads(answer)
+    return answer if answer["instance"]["pid"] == pid else None
+
+
 class Engine:
     """A running matching engine. Times are CLOCK_MONOTONIC, in nanoseconds."""
 
